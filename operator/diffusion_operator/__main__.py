@@ -1,0 +1,21 @@
+"""``python -m diffusion_operator``: runs the operator until it is told to stop."""
+
+import argparse
+
+import kopf
+import uvloop
+
+import diffusion_operator.handlers  # noqa: F401 - its import registers the handlers with kopf
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="diffusion_operator", description=__doc__)
+    parser.add_argument("--liveness", default="http://0.0.0.0:8080/healthz", metavar="URL")
+    parser.add_argument("--verbose", action="store_true", help="log kopf's own decisions too")
+    options = parser.parse_args()
+    kopf.configure(verbose=options.verbose, log_format=kopf.LogFormat.JSON)
+    uvloop.run(kopf.operator(clusterwide=True, standalone=True, liveness_endpoint=options.liveness))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""CustomResourceDefinitions from the models: ``python -m diffusion_operator.api.crd DIR``."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from diffusion_operator.api import GROUP, VERSION
+from diffusion_operator.api.diffusionservice import DiffusionServiceObject
+from diffusion_operator.api.loadtest import LoadTestObject
+
+MAX_NAME = 52  # leaves room for the suffixes of children within a label's 63 characters
+
+NAME_RULE = {
+    "rule": f"size(self.metadata.name) <= {MAX_NAME}",
+    "message": f"metadata.name must have at most {MAX_NAME} characters: its pods' names add to it",
+}
+
+Schema = dict[str, Any]
+
+
+def _column(name: str, path: str, kind: str = "string", **more: Any) -> Schema:
+    return {"name": name, "type": kind, "jsonPath": path, **more}
+
+
+AGE = _column("Age", ".metadata.creationTimestamp", "date")
+
+DIFFUSION_SERVICE_COLUMNS = [
+    _column("Backend", ".spec.backend"),
+    _column("Model", ".spec.model.source"),
+    _column("GPU", ".spec.gpu.type"),
+    _column("Precision", ".status.precision"),
+    _column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+    _column("Replicas", ".status.readyReplicas", "integer"),
+    _column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+    _column("URL", ".status.url"),
+    AGE,
+]
+
+LOAD_TEST_COLUMNS = [
+    _column("Target", ".status.target.name"),
+    _column("Backend", ".status.target.backend"),
+    _column("State", ".status.state"),
+    _column("Users", ".status.summary.maxUsers", "integer"),
+    _column("RPS", ".status.summary.requestsPerSecond"),
+    _column("P50", ".status.summary.p50", "integer", description="Milliseconds."),
+    _column("P95", ".status.summary.p95", "integer", description="Milliseconds."),
+    _column("Failures", ".status.summary.failures", "integer"),
+    AGE,
+]
+
+
+# JSON Schema's word, and ours, for what the structural schema calls otherwise.
+_KEYWORDS = {"const": "enum", "crd-default": "default"}
+
+
+def structural(schema: Schema, definitions: Schema) -> Schema:
+    """A pydantic JSON schema as the structural OpenAPI v3 schema that Kubernetes asks for.
+
+    References are inlined, ``X | None`` becomes ``X``, and only a ``crd-default`` becomes a
+    default: the operator fills the others in, so that a stored spec is what its author wrote.
+    """
+    if "$ref" in schema:
+        target = definitions[schema["$ref"].rpartition("/")[2]]
+        return structural(
+            {**target, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions
+        )
+    if "anyOf" in schema:
+        (only,) = (option for option in schema["anyOf"] if option.get("type") != "null")
+        rest = {k: v for k, v in schema.items() if k != "anyOf"}
+        return structural({**only, **rest}, definitions)
+
+    found: Schema = {}
+    for key, value in schema.items():
+        match key:
+            case "title" | "default":
+                pass
+            case "additionalProperties" if value is False:
+                pass  # an unknown field is refused by kubectl, and pruned by the API server
+            case "additionalProperties" | "items":
+                found[key] = structural(value, definitions)
+            case "properties":
+                found[key] = {name: structural(part, definitions) for name, part in value.items()}
+            case _:
+                found[_KEYWORDS.get(key, key)] = [value] if key == "const" else value
+    return found
+
+
+def _version_schema(model: type[BaseModel]) -> Schema:
+    raw = model.model_json_schema(by_alias=True)
+    schema = structural({k: v for k, v in raw.items() if k != "$defs"}, raw.get("$defs", {}))
+    conditions = schema["properties"]["status"]["properties"]["conditions"]
+    conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+    schema["x-kubernetes-validations"] = [NAME_RULE]
+    return schema
+
+
+def definition(
+    model: type[BaseModel],
+    *,
+    kind: str,
+    short: str,
+    columns: list[Schema],
+    subresources: Schema,
+) -> Schema:
+    """The CustomResourceDefinition of one kind."""
+    singular = kind.lower()
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{singular}s.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": f"{singular}s",
+                "singular": singular,
+                "shortNames": [short],
+                "categories": ["diffusion"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": _version_schema(model)},
+                    "subresources": subresources,
+                    "additionalPrinterColumns": columns,
+                }
+            ],
+        },
+    }
+
+
+def definitions() -> list[Schema]:
+    """All CustomResourceDefinitions of this project."""
+    scale = {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
+    return [
+        definition(
+            DiffusionServiceObject,
+            kind="DiffusionService",
+            short="dsvc",
+            columns=DIFFUSION_SERVICE_COLUMNS,
+            subresources={"status": {}, "scale": scale},
+        ),
+        definition(
+            LoadTestObject,
+            kind="LoadTest",
+            short="lt",
+            columns=LOAD_TEST_COLUMNS,
+            subresources={"status": {}},
+        ),
+    ]
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    for crd in definitions():
+        path = directory / f"{crd['spec']['names']['plural']}.yaml"
+        path.write_text(
+            "# Written by `make crds` from operator/diffusion_operator/api; not to be edited.\n"
+            + yaml.safe_dump(crd, sort_keys=False, width=100)
+        )
+
+
+if __name__ == "__main__":
+    main()

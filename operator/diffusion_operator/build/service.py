@@ -1,0 +1,28 @@
+"""Service: one stable address for the ready replicas."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusion_operator.build.metadata import child, selector
+from diffusion_operator.objects import Object
+
+PORT = 80
+
+
+def service(owner: Mapping[str, Any]) -> Object:
+    return child(
+        owner,
+        "v1",
+        "Service",
+        owner["metadata"]["name"],
+        spec={
+            "type": "ClusterIP",
+            "selector": selector(owner),
+            "ports": [{"name": "http", "port": PORT, "protocol": "TCP", "targetPort": "http"}],
+        },
+    )
+
+
+def url(name: str, namespace: str) -> str:
+    """Where a DiffusionService answers within the cluster."""
+    return f"http://{name}.{namespace}.svc"

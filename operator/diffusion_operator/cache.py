@@ -1,0 +1,72 @@
+"""What the operator knows of the cluster: kopf's indices, and its own latest writes over them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from diffusion_operator.objects import Key, Object, key_of
+
+Index = Mapping[tuple[str, str], Iterable[Object]]
+
+
+def trimmed(obj: Mapping[str, Any], kind: str, api_version: str) -> Object:
+    """The object without what no one here reads, which is most of its bytes."""
+    metadata = {k: v for k, v in obj["metadata"].items() if k not in ("managedFields", "selfLink")}
+    kept = {k: v for k, v in obj.items() if k != "metadata"}
+    return {**kept, "apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+
+def _version(obj: Mapping[str, Any]) -> int:
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def _found(index: Index, namespace: str, name: str) -> list[Object]:
+    place = (namespace, name)
+    return list(index[place]) if place in index else []
+
+
+class Cache:
+    """Reads by key from the watched state.
+
+    A watch is always a little behind one's own writes. So the answer to each write is kept until
+    the watch has caught up with it; otherwise every write would be followed by another one.
+    """
+
+    def __init__(
+        self, indices: Mapping[str, Index], *, pods: Index, jobs: Index, tests: Index
+    ) -> None:
+        self._indices = indices
+        self._pods = pods
+        self._jobs = jobs
+        self._tests = tests
+        self._written: dict[Key, Object] = {}
+
+    def get(self, key: Key) -> Object | None:
+        """The newest known state of the object, if it is known to exist."""
+        index = self._indices[key.kind]
+        watched = next(iter(_found(index, key.namespace, key.name)), None)
+        written = self._written.get(key)
+        if written is None or (watched is not None and _version(watched) >= _version(written)):
+            return watched
+        return written
+
+    def pods(self, namespace: str, owner: str) -> list[Object]:
+        """The pods labelled as belonging to that DiffusionService or LoadTest."""
+        return _found(self._pods, namespace, owner)
+
+    def jobs(self, namespace: str, test: str) -> list[Object]:
+        """The Jobs labelled as belonging to that LoadTest."""
+        return _found(self._jobs, namespace, test)
+
+    def tests(self, namespace: str, service: str) -> list[Object]:
+        """The LoadTests that name that DiffusionService as their target."""
+        return _found(self._tests, namespace, service)
+
+    def wrote(self, obj: Object) -> None:
+        """Remember the API server's answer to a write."""
+        self._written[key_of(obj)] = obj
+
+    def saw(self, key: Key, resource_version: int, *, deleted: bool) -> None:
+        """Forget a remembered write that the watch has caught up with."""
+        written = self._written.get(key)
+        if written is not None and (deleted or _version(written) <= resource_version):
+            del self._written[key]

@@ -1,0 +1,60 @@
+"""Which event wakes whose reconciler."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from diffusion_operator.cache import Cache
+from diffusion_operator.cluster import Cluster
+from diffusion_operator.objects import SERVICE_LABEL, TEST_LABEL, Key, labels_of
+from diffusion_operator.reconcile.diffusionservice import ServiceReconciler
+from diffusion_operator.reconcile.loadtest import TestReconciler
+from diffusion_operator.reconcile.writes import Writes
+from diffusion_operator.settings import Settings
+from diffusion_operator.workqueue import WorkQueue
+
+_LABELS = {SERVICE_LABEL: "DiffusionService", TEST_LABEL: "LoadTest"}
+
+
+def utc_now() -> str:
+    """The time as Kubernetes writes it, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Controller:
+    """Turns events into keys to reconcile."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, settings: Settings) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        writes = Writes(cluster, cache)
+        self._reconcilers: dict[str, Callable[[Key], Awaitable[float | None]]] = {
+            "DiffusionService": ServiceReconciler(cache, writes, settings, utc_now),
+            "LoadTest": TestReconciler(cluster, cache, writes, settings, utc_now),
+        }
+        self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, settings.workers)
+
+    def start(self) -> None:
+        self._queue.start()
+
+    async def stop(self) -> None:
+        await self._queue.stop()
+        await self._cluster.close()
+
+    async def _reconcile(self, key: Key) -> float | None:
+        return await self._reconcilers[key.kind](key)
+
+    def saw(self, kind: str, obj: Mapping[str, Any], *, deleted: bool) -> None:
+        """An event of the watch, after the indices have taken it in."""
+        meta = obj["metadata"]
+        key = Key(kind, meta["namespace"], meta["name"])
+        self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
+        if kind in self._reconcilers:
+            self._queue.add(key)
+        if kind == "DiffusionService":
+            for test in self._cache.tests(key.namespace, key.name):
+                self._queue.add(Key("LoadTest", key.namespace, test["metadata"]["name"]))
+        for label, owner_kind in _LABELS.items():
+            owner = labels_of(obj).get(label)
+            if owner:
+                self._queue.add(Key(owner_kind, key.namespace, owner))

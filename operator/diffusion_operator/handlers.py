@@ -1,0 +1,114 @@
+"""What kopf calls: indices that hold what is watched, and events that wake a reconciler.
+
+Only low-level event handlers are used: they write nothing to the objects (no finalizer, no
+annotation), so a resource can be deleted, and stays as its author wrote it, with or without us.
+"""
+
+import logging
+from typing import Any
+
+import kopf
+
+from diffusion_operator.api import API_VERSION, GROUP, VERSION
+from diffusion_operator.cache import Cache, trimmed
+from diffusion_operator.cluster import Cluster
+from diffusion_operator.controller import Controller
+from diffusion_operator.objects import MANAGER, SERVICE_LABEL, TEST_LABEL, Object, labels_of
+from diffusion_operator.settings import read_settings
+
+RBAC = "rbac.authorization.k8s.io"
+
+# kind → (group, version, plural)
+OWNED = {
+    "Deployment": ("apps", "v1", "deployments"),
+    "Service": ("", "v1", "services"),
+    "ServiceAccount": ("", "v1", "serviceaccounts"),
+    "ConfigMap": ("", "v1", "configmaps"),
+    "Role": (RBAC, "v1", "roles"),
+    "RoleBinding": (RBAC, "v1", "rolebindings"),
+    "Job": ("batch", "v1", "jobs"),
+    "Pod": ("", "v1", "pods"),
+}
+PRIMARY = {
+    "DiffusionService": (GROUP, VERSION, "diffusionservices"),
+    "LoadTest": (GROUP, VERSION, "loadtests"),
+}
+WATCHED = {**PRIMARY, **OWNED}
+
+Indexed = dict[tuple[str, str], Object]
+
+
+def _api_version(kind: str) -> str:
+    group, version, _ = WATCHED[kind]
+    return f"{group}/{version}" if group else version
+
+
+def _place(obj: kopf.Body, name: str) -> tuple[str, str]:
+    return str(obj["metadata"]["namespace"]), name
+
+
+def _index_by_name(kind: str) -> None:
+    async def remember(body: kopf.Body, **_: Any) -> Indexed:
+        return {_place(body, body["metadata"]["name"]): trimmed(body, kind, _api_version(kind))}
+
+    kopf.index(*WATCHED[kind], id=kind)(remember)
+
+
+for _kind in WATCHED:
+    if _kind != "Pod":  # a pod is only ever asked for by its owner
+        _index_by_name(_kind)
+
+
+@kopf.index(*OWNED["Pod"], id="pods_by_owner")
+async def pods_by_owner(body: kopf.Body, **_: Any) -> Indexed | None:
+    labels = labels_of(body)
+    owner = labels.get(SERVICE_LABEL) or labels.get(TEST_LABEL)
+    return {_place(body, owner): trimmed(body, "Pod", "v1")} if owner else None
+
+
+@kopf.index(*OWNED["Job"], id="jobs_by_test")
+async def jobs_by_test(body: kopf.Body, **_: Any) -> Indexed | None:
+    owner = labels_of(body).get(TEST_LABEL)
+    return {_place(body, owner): trimmed(body, "Job", "batch/v1")} if owner else None
+
+
+@kopf.index(*PRIMARY["LoadTest"], id="tests_by_target")
+async def tests_by_target(body: kopf.Body, **_: Any) -> Indexed | None:
+    target = (body["spec"].get("targetRef") or {}).get("name")
+    return {_place(body, target): trimmed(body, "LoadTest", API_VERSION)} if target else None
+
+
+def _wake_on_events(kind: str) -> None:
+    async def seen(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
+        controller: Controller = memo.controller
+        controller.saw(kind, body, deleted=event["type"] == "DELETED")
+
+    kopf.on.event(*WATCHED[kind], id=f"wake-{kind}")(seen)
+
+
+for _kind in WATCHED:
+    _wake_on_events(_kind)
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any) -> None:
+    settings.posting.enabled = False  # events are for people, and said by the reconcilers
+    settings.scanning.disabled = True  # all kinds are known: no need to watch for new CRDs
+    settings.watching.server_timeout = 300
+    for group, _, plural in OWNED.values():
+        selector = f"app.kubernetes.io/managed-by={MANAGER}"
+        settings.watching.label_selectors[f"{plural}.{group}" if group else plural] = selector
+    cache = Cache(
+        {kind: indices[kind] for kind in WATCHED if kind != "Pod"},
+        pods=indices["pods_by_owner"],
+        jobs=indices["jobs_by_test"],
+        tests=indices["tests_by_target"],
+    )
+    memo.controller = Controller(await Cluster.connect(), cache, read_settings())
+    memo.controller.start()
+    logging.getLogger(__name__).info("the operator has started")
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    await memo.controller.stop()

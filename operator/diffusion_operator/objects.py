@@ -1,0 +1,58 @@
+"""Small questions asked of Kubernetes objects, which are plain JSON here."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+Object = dict[str, Any]
+
+MANAGER = "diffusion-operator"
+MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER}
+SERVICE_LABEL = "diffusion.dev/service"
+TEST_LABEL = "diffusion.dev/loadtest"
+RUN_LABEL = "diffusion.dev/run"
+REVISION_LABEL = "diffusion.dev/revision"
+DIGEST_ANNOTATION = "diffusion.dev/applied-digest"
+
+
+class Key(NamedTuple):
+    """Identifies one object of the cluster."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+def key_of(obj: Mapping[str, Any]) -> Key:
+    """The object's key; the object must carry its kind."""
+    meta = obj["metadata"]
+    return Key(obj["kind"], meta["namespace"], meta["name"])
+
+
+def owner_reference(owner: Mapping[str, Any]) -> Object:
+    """The reference that makes ``owner`` the controller of a child, for garbage collection."""
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def is_owned(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether ``owner`` is the controller of ``obj``."""
+    uid = owner["metadata"]["uid"]
+    return any(ref["uid"] == uid for ref in obj["metadata"].get("ownerReferences", ()))
+
+
+def labels_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    """The object's labels, none being an empty mapping."""
+    labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
+    return labels
+
+
+def condition_of(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    """The condition of that type in the object's status, if it is there."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return next((found for found in conditions if found["type"] == kind), None)

@@ -1,0 +1,1 @@
+"""Reconcilers: look at what is, make it what is wanted, say how it stands."""

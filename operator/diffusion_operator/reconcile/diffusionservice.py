@@ -1,0 +1,63 @@
+"""DiffusionService → ServiceAccount, Deployment, Service; and its status."""
+
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.build import BuildError
+from diffusion_operator.build.deployment import deployment, revision_of
+from diffusion_operator.build.service import service
+from diffusion_operator.build.service_account import service_account
+from diffusion_operator.cache import Cache
+from diffusion_operator.objects import Key, Object
+from diffusion_operator.observe import observe_pods
+from diffusion_operator.reconcile.problems import invalid_spec
+from diffusion_operator.reconcile.writes import NameTakenError, Writes
+from diffusion_operator.settings import Settings
+from diffusion_operator.status.diffusionservice import Problem, service_status
+
+# A foreign object in the way carries no label that would wake the operator when it goes.
+LOOK_AGAIN_SECONDS = 15.0
+
+
+class ServiceReconciler:
+    """Makes one DiffusionService come true."""
+
+    def __init__(
+        self, cache: Cache, writes: Writes, settings: Settings, now: Callable[[], str]
+    ) -> None:
+        self._cache = cache
+        self._writes = writes
+        self._settings = settings
+        self._now = now
+
+    async def __call__(self, key: Key) -> float | None:
+        """Reconcile; returns in how many seconds to look again, if no event would say so."""
+        owner = self._cache.get(key)
+        if owner is None or owner["metadata"].get("deletionTimestamp"):
+            return None  # owner references do the cleaning up
+        spec, live, problem, again = None, None, None, None
+        try:
+            spec = DiffusionServiceSpec.model_validate(owner["spec"])
+            live = await self._children(owner, spec)
+        except ValidationError as error:
+            problem = Problem("InvalidSpec", invalid_spec(error))
+        except BuildError as error:
+            problem = Problem(error.reason, error.message)
+        except NameTakenError as error:
+            problem, again = Problem("NameTaken", str(error)), LOOK_AGAIN_SECONDS
+        revision = revision_of(live) if live else ""
+        pods = observe_pods(self._cache.pods(key.namespace, key.name), revision)
+        status = service_status(
+            owner, spec, deployment=live, pods=pods, problem=problem, now=self._now()
+        )
+        await self._writes.status(owner, status)
+        return again
+
+    async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
+        wanted = deployment(owner, spec, self._settings)
+        await self._writes.child(owner, service_account(owner, owner["metadata"]["name"]))
+        live = await self._writes.child(owner, wanted)
+        await self._writes.child(owner, service(owner))
+        return live

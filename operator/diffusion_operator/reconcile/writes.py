@@ -1,0 +1,119 @@
+"""The only place that writes: a child or a status goes out when, and only when, it differs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kubernetes.aio.dynamic.exceptions import NotFoundError
+
+from diffusion_operator.api.fields import Model
+from diffusion_operator.cache import Cache
+from diffusion_operator.cluster import Cluster
+from diffusion_operator.objects import DIGEST_ANNOTATION, Object, is_owned, key_of
+
+
+class NameTakenError(Exception):
+    """An object of a child's name is there already, and belongs to someone else."""
+
+
+class LeftoverError(Exception):
+    """A child of a deleted owner of the same name is still to be collected; it won't be long."""
+
+
+class Writes:
+    """Writes through to the cluster, skipping what is already so."""
+
+    def __init__(self, cluster: Cluster, cache: Cache) -> None:
+        self._cluster = cluster
+        self._cache = cache
+
+    async def child(self, owner: Mapping[str, Any], wanted: Object) -> Object:
+        """Make the child be as ``wanted`` and return it as it is.
+
+        Raises ``NameTakenError``, ``LeftoverError`` or ``ApiError``.
+        """
+        live = await self._live(owner, wanted)
+        if live is not None and is_as_wanted(wanted, live):
+            return live
+        answer = await self._cluster.apply(wanted)
+        self._cache.wrote(answer)
+        return answer
+
+    async def child_once(self, owner: Mapping[str, Any], wanted: Object) -> Object:
+        """Make the child if it isn't there; one that is there is left as it is (a Job, say)."""
+        live = await self._live(owner, wanted)
+        if live is not None:
+            return live
+        answer = await self._cluster.apply(wanted)
+        self._cache.wrote(answer)
+        return answer
+
+    async def _live(self, owner: Mapping[str, Any], wanted: Object) -> Object | None:
+        key = key_of(wanted)
+        # The watch sees only objects with this operator's label, so absence has to be asked for.
+        live = self._cache.get(key) or await self._cluster.get(key)
+        if live is not None and not is_owned(live, owner):
+            self._refuse(live, owner)
+        return live
+
+    @staticmethod
+    def _refuse(live: Mapping[str, Any], owner: Mapping[str, Any]) -> None:
+        owners = live["metadata"].get("ownerReferences", ())
+        name, kind = owner["metadata"]["name"], owner["kind"]
+        what = f"{live['kind']} {live['metadata']['name']}"
+        if any(ref["kind"] == kind and ref["name"] == name for ref in owners):
+            raise LeftoverError(f"{what} of the deleted {kind} {name} is still there")
+        raise NameTakenError(
+            f"{what} exists and is not this {kind}'s: delete it, or give the {kind} another name"
+        )
+
+    async def status(self, owner: Mapping[str, Any], status: Model) -> None:
+        """Write the status where it differs from what the resource shows. Raises ``ApiError``."""
+        wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if wanted == owner.get("status"):
+            return
+        meta = owner["metadata"]
+        body = {
+            "apiVersion": owner["apiVersion"],
+            "kind": owner["kind"],
+            # The uid keeps the status of a deleted resource off its successor of the same name.
+            "metadata": {k: meta[k] for k in ("name", "namespace", "uid")},
+            "status": wanted,
+        }
+        try:
+            self._cache.wrote(await self._cluster.apply_status(body))
+        except NotFoundError:
+            return  # deleted meanwhile: there is no one left to tell
+
+
+def is_as_wanted(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    """Whether nothing would change: built from the same content, and nothing of it changed since.
+
+    The digest shows what the builder no longer asks for, the comparison what someone else changed.
+    """
+    return _digest(wanted) == _digest(live) and _covers(live, wanted)
+
+
+def _digest(obj: Mapping[str, Any]) -> str | None:
+    found: str | None = (obj["metadata"].get("annotations") or {}).get(DIGEST_ANNOTATION)
+    return found
+
+
+def _covers(live: Any, wanted: Any) -> bool:
+    """Whether all that is wanted is there; what others added beside it doesn't matter."""
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(
+            _covers(live.get(name), value)
+            for name, value in wanted.items()
+            if value not in ({}, [])
+        )
+    if isinstance(wanted, list | tuple):
+        return isinstance(live, list) and _covers_items(live, list(wanted))
+    return bool(live == wanted)
+
+
+def _covers_items(live: list[Any], wanted: list[Any]) -> bool:
+    """Named items (containers, volumes) may have others among them; a plain list is as it is."""
+    if all(isinstance(item, Mapping) and "name" in item for item in wanted):
+        named = {item.get("name"): item for item in live if isinstance(item, Mapping)}
+        return all(_covers(named.get(item["name"]), item) for item in wanted)
+    return len(live) == len(wanted) and all(map(_covers, live, wanted))

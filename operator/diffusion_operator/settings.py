@@ -1,0 +1,60 @@
+"""What the person who installed the operator chose; the Helm chart writes it as a JSON file."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from diffusion_operator.api.fields import Model
+
+SETTINGS_FILE = "/etc/diffusion-operator/settings.json"
+
+
+class Accelerator(Model):
+    """One entry of the catalogue: how a GPU type is asked for and found."""
+
+    resource_name: str = Field(description="Extended resource, such as nvidia.com/gpu.")
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="Labels of the nodes that have it."
+    )
+    tolerations: tuple[dict[str, Any], ...] = Field(
+        (), description="Taints of those nodes to tolerate."
+    )
+    device: Literal["cuda", "cpu"] = Field(
+        "cuda", description="The torch device; cpu for a stand-in resource."
+    )
+
+
+class Images(Model):
+    """The images of what the operator runs."""
+
+    loadtest: str
+    backends: dict[str, str] = Field(description="Serving image of each backend.")
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+
+
+class Resources(Model):
+    """Requests and limits of a container, as Kubernetes quantities."""
+
+    requests: dict[str, str] = Field(default_factory=dict)
+    limits: dict[str, str] = Field(default_factory=dict)
+
+
+class Settings(Model):
+    """The operator's own configuration."""
+
+    images: Images
+    accelerators: dict[str, Accelerator] = Field(default_factory=dict)
+    server_resources: Resources = Resources()
+    runner_resources: Resources = Resources()
+    workers: int = Field(4, ge=1, le=64, description="Objects reconciled at the same time.")
+
+
+def read_settings() -> Settings:
+    """Settings from the file that ``DIFFUSION_OPERATOR_SETTINGS`` names.
+
+    Raises ``OSError`` for a missing file and ``pydantic.ValidationError`` for a wrong one.
+    """
+    path = Path(os.environ.get("DIFFUSION_OPERATOR_SETTINGS", SETTINGS_FILE))
+    return Settings.model_validate_json(path.read_text())

@@ -1,0 +1,1 @@
+"""Status, a pure function of what is observed: one module a kind, the only place it is decided."""

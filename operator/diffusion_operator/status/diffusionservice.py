@@ -1,0 +1,165 @@
+"""The status of a DiffusionService."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from diffusion_operator.api.diffusionservice import (
+    DiffusionServiceSpec,
+    DiffusionServiceStatus,
+    Failure,
+)
+from diffusion_operator.build.deployment import revision_of
+from diffusion_operator.build.metadata import selector
+from diffusion_operator.build.service import url
+from diffusion_operator.objects import condition_of
+from diffusion_operator.observe import Pods
+from diffusion_operator.status.conditions import Verdict, conditions
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why the children can't be made as the spec asks."""
+
+    reason: str
+    message: str
+
+
+def service_status(
+    service: Mapping[str, Any],
+    spec: DiffusionServiceSpec | None,
+    *,
+    deployment: Mapping[str, Any] | None,
+    pods: Pods,
+    problem: Problem | None,
+    now: str,
+) -> DiffusionServiceStatus:
+    """The whole status, from the live Deployment and its pods."""
+    meta = service["metadata"]
+    previous = service.get("status") or {}
+    verdicts = _verdicts(spec, deployment, pods, problem)
+    live = (deployment or {}).get("status") or {}
+    return DiffusionServiceStatus(
+        observed_generation=meta["generation"],
+        conditions=conditions(
+            verdicts,
+            previous=previous.get("conditions") or (),
+            generation=meta["generation"],
+            now=now,
+        ),
+        replicas=live.get("replicas", 0),
+        ready_replicas=live.get("readyReplicas", 0),
+        selector=",".join(f"{label}={value}" for label, value in selector(service).items()),
+        url=url(meta["name"], meta["namespace"]),
+        revision=_served_revision(deployment, pods) or previous.get("revision", ""),
+        precision=spec.effective_precision if spec else previous.get("precision", ""),
+        last_failure=_last_failure(pods, previous),
+    )
+
+
+def _served_revision(deployment: Mapping[str, Any] | None, pods: Pods) -> str:
+    """The wanted revision once a pod of it answers, else the one that still does."""
+    wanted = revision_of(deployment) if deployment else ""
+    if wanted in pods.ready_revisions:
+        return wanted
+    return min(pods.ready_revisions, default="")
+
+
+def _last_failure(pods: Pods, previous: Mapping[str, Any]) -> Failure | None:
+    if pods.failures:
+        return pods.failures[-1]
+    before = previous.get("lastFailure")
+    return Failure.model_validate(before) if before else None
+
+
+def _verdicts(
+    spec: DiffusionServiceSpec | None,
+    deployment: Mapping[str, Any] | None,
+    pods: Pods,
+    problem: Problem | None,
+) -> list[Verdict]:
+    if problem is not None or spec is None:
+        found = problem or Problem("InvalidSpec", "the spec can't be read")
+        return [
+            Verdict("Ready", "False", found.reason, found.message),
+            Verdict("Progressing", "False", found.reason, "nothing moves until this is mended"),
+        ]
+    wanted, ready = spec.replicas, pods.ready
+    return [
+        _ready(wanted, deployment, pods),
+        _progressing(wanted, deployment, pods),
+        _scheduled(pods),
+        _model_loaded(ready, pods),
+    ]
+
+
+def _rolled_out(wanted: int, deployment: Mapping[str, Any] | None, pods: Pods) -> bool:
+    live = (deployment or {}).get("status") or {}
+    generation = (deployment or {}).get("metadata", {}).get("generation", 0)
+    return (
+        live.get("observedGeneration", 0) >= generation
+        and pods.ready >= wanted
+        and live.get("updatedReplicas", 0) == wanted
+        and live.get("replicas", 0) == wanted
+        and live.get("availableReplicas", 0) == wanted
+    )
+
+
+def _ready(wanted: int, deployment: Mapping[str, Any] | None, pods: Pods) -> Verdict:
+    if wanted == 0:
+        return Verdict("Ready", "False", "ScaledToZero", "spec.replicas is 0: nothing answers")
+    if _rolled_out(wanted, deployment, pods):
+        return Verdict("Ready", "True", "Serving", f"{pods.ready} of {wanted} replicas answer")
+    trouble = _trouble(deployment, pods)
+    if trouble is not None:
+        return Verdict("Ready", "False", trouble.reason, trouble.message)
+    message = f"{pods.ready} of {wanted} replicas of this revision answer"
+    return Verdict("Ready", "Unknown", "RollingOut", message)
+
+
+def _trouble(deployment: Mapping[str, Any] | None, pods: Pods) -> Problem | None:
+    if pods.failures:
+        latest = pods.failures[-1]
+        still = (
+            "; the previous revision still answers"
+            if pods.ready_revisions and not pods.ready
+            else ""
+        )
+        return Problem(latest.reason, f"pod {latest.pod}: {latest.message}{still}")
+    if deployment is None:
+        return None
+    refused = condition_of(deployment, "ReplicaFailure")
+    if refused is not None and refused["status"] == "True":
+        message = refused.get("message", "")
+        return Problem("QuotaExceeded" if "quota" in message else "Forbidden", message)
+    moving = condition_of(deployment, "Progressing")
+    if moving is not None and moving.get("reason") == "ProgressDeadlineExceeded":
+        return Problem("ProbeFailed", "no pod became ready in time: see kubectl logs of its pods")
+    return None
+
+
+def _progressing(wanted: int, deployment: Mapping[str, Any] | None, pods: Pods) -> Verdict:
+    if _rolled_out(wanted, deployment, pods):
+        return Verdict("Progressing", "False", "UpToDate", "every replica is of this revision")
+    message = f"{pods.current} of {wanted} replicas are of this revision, {pods.ready} answer"
+    return Verdict("Progressing", "True", "RollingOut", message)
+
+
+def _scheduled(pods: Pods) -> Verdict:
+    if pods.current == 0:
+        return Verdict("PodsScheduled", "Unknown", "NoPods", "no pod of this revision yet")
+    if pods.unscheduled == 0:
+        return Verdict("PodsScheduled", "True", "Scheduled", "every pod has a node")
+    message = f"{pods.unscheduled} of {pods.current} pods have no node"
+    return Verdict("PodsScheduled", "False", "Unscheduled", message)
+
+
+def _model_loaded(ready: int, pods: Pods) -> Verdict:
+    failed = [
+        found for found in pods.failures if found.reason in {"ModelLoadFailed", "WrongDevice"}
+    ]
+    if ready:
+        return Verdict("ModelLoaded", "True", "Loaded", f"{ready} replicas hold the model")
+    if failed:
+        return Verdict("ModelLoaded", "False", failed[-1].reason, failed[-1].message)
+    return Verdict("ModelLoaded", "Unknown", "Loading", "no replica has said so yet")
