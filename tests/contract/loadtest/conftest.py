@@ -1,0 +1,254 @@
+"""Real servers on loopback that the load test's real process is run against."""
+
+import asyncio
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+LOADTEST = Path(__file__).parents[3] / "loadtest"
+
+Behaviour = Callable[[int], tuple[float, str]]
+"""The n-th request's delay in seconds and its outcome, a key of `ANSWERS` or a connection fault."""
+
+
+def picture(kind: str, size: int = 128) -> bytes:
+    # noise on purpose: it compresses to about 50 KB, as a real image of that size does
+    image = Image.effect_noise((size, size), 90).convert("RGB")
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def answer(image: bytes, **changes: Any) -> bytes:
+    document = {
+        "images": [base64.b64encode(image).decode()],
+        "format": "png",
+        "width": 128,
+        "height": 128,
+        **changes,
+    }
+    return json.dumps(document).encode()
+
+
+PNG = picture("PNG")
+ANSWERS: dict[str, tuple[int, bytes]] = {
+    "ok": (200, answer(PNG)),
+    "busy": (429, b'{"title":"the queue is full"}'),
+    "down": (503, b'{"title":"not ready"}'),
+    "truncated": (200, answer(PNG[:-20])),
+    "small": (200, answer(picture("PNG", 64))),
+    "text": (200, b"<html>it works</html>"),
+    "empty": (200, answer(PNG, images=[])),
+}
+KINDS = {
+    "busy": "HTTP429",
+    "down": "HTTP503",
+    "truncated": "InvalidImage",
+    "small": "InvalidImage",
+    "text": "InvalidResponse",
+    "empty": "InvalidResponse",
+    "cut": "BrokenResponse",
+    "close": "ConnectionError",
+    "stall": "Timeout",
+}
+
+
+@dataclass
+class Served:
+    """What the server itself saw of one request; times by its own clock."""
+
+    arrived: float
+    answered: float
+    outcome: str
+    prompt: str
+
+
+@dataclass
+class Server:
+    """An HTTP/1.1 server with keep-alive in a thread of its own; `behaviour` decides."""
+
+    behaviour: Behaviour
+    about: dict[str, Any] | None = None
+    ready_after: float = 0.0
+    served: list[Served] = field(default_factory=list)
+    busiest: int = 0
+    port: int = 0
+    _busy: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def outcomes(self) -> Counter[str]:
+        return Counter(request.outcome for request in self.served)
+
+    def start(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._began = time.monotonic()
+        started = threading.Event()
+
+        async def serve() -> None:
+            self._server = await asyncio.start_server(self._talk, "127.0.0.1", self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
+            started.set()
+
+        def work() -> None:
+            asyncio.set_event_loop(self._loop)
+            self._loop.run_until_complete(serve())
+            self._loop.run_forever()
+            for pending in asyncio.all_tasks(self._loop):
+                pending.cancel()
+            self._loop.run_until_complete(asyncio.sleep(0))
+            self._loop.close()
+
+        self._thread = threading.Thread(target=work)
+        self._thread.start()
+        started.wait()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        path = head.split(" ", 2)[1]
+        length = int(head.split("content-length: ")[1].split("\r\n")[0]) if "post " in head else 0
+        body = await reader.readexactly(length)
+        if path != "/predict":
+            status, content = self._other(path)
+            writer.write(_response(status, content))
+            return True
+        arrived = time.perf_counter()
+        self._busy += 1
+        self.busiest = max(self.busiest, self._busy)
+        try:
+            delay, outcome = self.behaviour(len(self.served))
+            seen = Served(arrived, 0.0, outcome, json.loads(body)["prompt"])
+            self.served.append(seen)
+            await asyncio.sleep(delay)
+            if outcome in ANSWERS:
+                writer.write(_response(*ANSWERS[outcome]))
+            elif outcome == "cut":
+                writer.write(_response(*ANSWERS["ok"])[:-100])
+            await writer.drain()
+            seen.answered = time.perf_counter()
+        finally:
+            self._busy -= 1
+        return outcome in ANSWERS
+
+    def _other(self, path: str) -> tuple[int, bytes]:
+        if path == "/readyz":
+            ready = time.monotonic() - self._began >= self.ready_after
+            return (200, b"{}") if ready else (503, b"{}")
+        if path == "/about" and self.about is not None:
+            return 200, json.dumps(self.about).encode()
+        return 404, b"{}"
+
+
+def _response(status: int, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+Start = Callable[..., Server]
+Plan = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def serve() -> Iterator[Start]:
+    servers: list[Server] = []
+
+    def start(behaviour: Behaviour, **options: Any) -> Server:
+        server = Server(behaviour, **options)
+        server.start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def plan(url: str, stages: list[tuple[int, float]], **changes: Any) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "version": 1,
+        "test": {"name": "contract", "namespace": "default", "run": "abc123"},
+        "target": {"url": url},
+        "users": {
+            "stages": [{"users": users, "durationSeconds": seconds} for users, seconds in stages],
+            "spawnRate": 1000.0,
+        },
+        "request": {"body": {"steps": 4, "width": 128, "height": 128}, "timeoutSeconds": 5.0},
+    }
+    return document | changes
+
+
+class Runner:
+    """Runs `python -m diffusion_loadtest`, as the image does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.termination_log = folder / "termination-log"
+        self.termination_log.touch()
+        self.out = folder / "out"
+
+    def start(self, document: dict[str, Any], *options: str, **variables: str) -> Any:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(LOADTEST),
+            "DIFFUSION_LOAD_PLAN": json.dumps(document),
+            "TERMINATION_LOG": str(self.termination_log),
+            **variables,
+        }
+        return subprocess.Popen(
+            [
+                sys.executable,
+                *("-W", "error::gevent.monkey.MonkeyPatchWarning"),
+                *("-m", "diffusion_loadtest", "--out", str(self.out), *options),
+            ],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, process: Any) -> tuple[int, str]:
+        """The exit code, and all that the process printed."""
+        out, err = process.communicate(timeout=90)
+        return process.returncode, out + err
+
+    def report(self, document: dict[str, Any], *options: str) -> dict[str, Any]:
+        code, printed = self.finish(self.start(document, *options))
+        assert code == 0, printed
+        return self.read("report.json")
+
+    def read(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / name).read_text())
+        return found
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    return Runner(tmp_path)
