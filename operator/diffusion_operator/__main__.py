@@ -1,6 +1,7 @@
 """``python -m diffusion_operator``: runs the operator until it is told to stop."""
 
 import argparse
+import logging
 
 import kopf
 import uvloop
@@ -14,6 +15,9 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="log kopf's own decisions too")
     options = parser.parse_args()
     kopf.configure(verbose=options.verbose, log_format=kopf.LogFormat.JSON)
+    if not options.verbose:
+        # kopf tells of every event of every object; what came of them stands in their status.
+        logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     uvloop.run(kopf.operator(clusterwide=True, standalone=True, liveness_endpoint=options.liveness))
 
 

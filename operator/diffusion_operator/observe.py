@@ -1,6 +1,7 @@
 """Pods sorted into named buckets first; what they mean is decided after, in ``status``."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ _PULL_REASONS = {
     "ImageInspectError",
 }
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError"}
+# Only an extended resource has a slash in its name: "1 Insufficient nvidia.com/gpu".
+_EXTENDED_RESOURCE_SHORT = re.compile(r"Insufficient [^ ,]+/")
 _MESSAGE_LIMIT = 1024
 
 
@@ -74,8 +77,8 @@ def failure_of(pod: Mapping[str, Any]) -> Failure | None:
 
 def _unscheduled(pod: Mapping[str, Any], scheduled: Mapping[str, Any]) -> Failure:
     message = scheduled.get("message", "")
-    if "Insufficient" in message and "/" in message:
-        reason = "InsufficientGPU"  # only an extended resource has a slash in its name
+    if _EXTENDED_RESOURCE_SHORT.search(message):
+        reason = "InsufficientGPU"
     elif "node affinity/selector" in message or "untolerated taint" in message:
         reason = "NoMatchingNode"
     else:

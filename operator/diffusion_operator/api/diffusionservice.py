@@ -9,6 +9,14 @@ from diffusion_operator.api.status import Condition
 
 Precision = Literal["float16", "bfloat16", "float32"]
 Scheduler = Literal["ddim", "euler", "dpm++2m", "unipc", "lcm"]
+GuidanceScale = Annotated[
+    Decimal,
+    Field(
+        json_schema_extra=rules(
+            rule("double(self) <= 100.0", 'guidanceScale is at most 100: write for example "7.5"')
+        )
+    ),
+]
 Side = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
 
 
@@ -54,7 +62,7 @@ class Generation(Model):
     steps: int = Field(
         4, ge=1, le=1000, description="Denoising steps, each one U-Net call. Default: 4."
     )
-    guidance_scale: Decimal = Field(
+    guidance_scale: GuidanceScale = Field(
         "7.5",
         description="Classifier-free guidance as a decimal string; at most 1 means none. "
         'Default: "7.5".',
@@ -103,6 +111,12 @@ class Queue(Model):
         "60s",
         description="The longest a request may wait before it starts; then it is answered 504. "
         "Default: 60s.",
+        json_schema_extra=rules(
+            rule(
+                "duration(self) >= duration('1s') && duration(self) <= duration('1h')",
+                "queue.timeout is between 1s and 1h",
+            )
+        ),
     )
 
 
@@ -147,13 +161,18 @@ class DiffusionServiceSpec(Model):
                 "lower it or raise the limit",
                 ".generation.steps",
             ),
+            rule(
+                "!has(self.generation) || !has(self.generation.width)"
+                " || !has(self.generation.height)"
+                " || self.generation.width * self.generation.height"
+                " <= (has(self.limits) && has(self.limits.maxPixels)"
+                " ? self.limits.maxPixels : 1048576)",
+                "generation.width times generation.height is above limits.maxPixels "
+                "(default 1048576): lower them or raise the limit",
+                ".generation",
+            ),
         )
     )
-
-    @property
-    def effective_precision(self) -> Precision:
-        """The precision that is served when the spec leaves it open."""
-        return self.precision or ("float16" if self.gpu else "float32")
 
 
 class Failure(Model):
@@ -183,10 +202,10 @@ class DiffusionServiceStatus(Model):
         "", max_length=1024, description="Label selector of the pods, for the scale subresource."
     )
     url: str = Field("", max_length=2048, description="Where to send requests in the cluster.")
-    revision: str = Field(
-        "", max_length=63, description="Revision that answers requests; set once it does."
+    revision: str | None = Field(
+        None, max_length=63, description="Revision that answers requests; set once it does."
     )
-    precision: str = Field("", max_length=16, description="The precision that is served.")
+    precision: Precision | None = Field(None, description="The precision that is served.")
     last_failure: Failure | None = Field(
         None, description="The latest thing that went wrong in a pod of this service."
     )

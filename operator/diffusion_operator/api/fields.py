@@ -23,7 +23,7 @@ def seconds(duration: Duration) -> float:
 
     Raises ``ValueError`` for text that is no duration.
     """
-    if not re.match(_DURATION, duration):
+    if not re.fullmatch(_DURATION, duration):
         raise ValueError(f"{duration!r} is not a duration: write for example 90s, 500ms or 1m30s")
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _PART.findall(duration))
 

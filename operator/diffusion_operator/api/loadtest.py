@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from diffusion_operator.api.diffusionservice import Side
+from diffusion_operator.api.diffusionservice import GuidanceScale, Side
 from diffusion_operator.api.fields import Decimal, Duration, Model, ObjectName, rule, rules
 from diffusion_operator.api.status import Condition
 
@@ -100,7 +100,7 @@ class Request(Model):
     """What each request asks for; what is left out is the target's own default."""
 
     steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps.")
-    guidance_scale: Decimal | None = Field(
+    guidance_scale: GuidanceScale | None = Field(
         None, description="Classifier-free guidance as a decimal string."
     )
     width: Side | None = Field(None, description="Pixels, a multiple of 8.")

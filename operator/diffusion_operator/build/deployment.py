@@ -6,7 +6,7 @@ from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.fields import seconds
-from diffusion_operator.build import BuildError
+from diffusion_operator.build.accelerator import accelerator_of
 from diffusion_operator.build.metadata import child, digest, labels, selector
 from diffusion_operator.build.pods import (
     CONTAINER_SECURITY,
@@ -29,21 +29,6 @@ LONGEST_REQUEST_SECONDS = 60
 # Twenty minutes cover a large model from a slow volume.
 STARTUP_PROBE = {"periodSeconds": 1, "failureThreshold": 1200, "timeoutSeconds": 5}
 PROGRESS_DEADLINE_SECONDS = 1260
-
-
-def accelerator_of(spec: DiffusionServiceSpec, settings: Settings) -> Accelerator | None:
-    """The catalogue's entry for the spec's GPU. Raises ``BuildError`` for an unknown name."""
-    if spec.gpu is None:
-        return None
-    try:
-        return settings.accelerators[spec.gpu.type]
-    except KeyError:
-        known = ", ".join(sorted(settings.accelerators)) or "none"
-        raise BuildError(
-            "UnknownAccelerator",
-            f"gpu.type {spec.gpu.type!r} is not in the operator's catalogue; known: {known}. "
-            "Add it to the chart's value `accelerators`, or choose one of these.",
-        ) from None
 
 
 def deployment(owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: Settings) -> Object:

@@ -6,9 +6,11 @@ from pydantic import ValidationError
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build import BuildError
+from diffusion_operator.build.accelerator import accelerator_of
 from diffusion_operator.build.deployment import deployment, revision_of
 from diffusion_operator.build.service import service
 from diffusion_operator.build.service_account import service_account
+from diffusion_operator.build.serving_config import precision_of
 from diffusion_operator.cache import Cache
 from diffusion_operator.objects import Key, Object
 from diffusion_operator.observe import observe_pods
@@ -37,9 +39,10 @@ class ServiceReconciler:
         owner = self._cache.get(key)
         if owner is None or owner["metadata"].get("deletionTimestamp"):
             return None  # owner references do the cleaning up
-        spec, live, problem, again = None, None, None, None
+        spec, precision, live, problem, again = None, None, None, None, None
         try:
             spec = DiffusionServiceSpec.model_validate(owner["spec"])
+            precision = precision_of(spec, accelerator_of(spec, self._settings))
             live = await self._children(owner, spec)
         except ValidationError as error:
             problem = Problem("InvalidSpec", invalid_spec(error))
@@ -50,7 +53,13 @@ class ServiceReconciler:
         revision = revision_of(live) if live else ""
         pods = observe_pods(self._cache.pods(key.namespace, key.name), revision)
         status = service_status(
-            owner, spec, deployment=live, pods=pods, problem=problem, now=self._now()
+            owner,
+            spec,
+            precision=precision,
+            deployment=live,
+            pods=pods,
+            problem=problem,
+            now=self._now(),
         )
         await self._writes.status(owner, status)
         return again

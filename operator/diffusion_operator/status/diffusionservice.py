@@ -8,6 +8,7 @@ from diffusion_operator.api.diffusionservice import (
     DiffusionServiceSpec,
     DiffusionServiceStatus,
     Failure,
+    Precision,
 )
 from diffusion_operator.build.deployment import revision_of
 from diffusion_operator.build.metadata import selector
@@ -29,6 +30,7 @@ def service_status(
     service: Mapping[str, Any],
     spec: DiffusionServiceSpec | None,
     *,
+    precision: Precision | None,
     deployment: Mapping[str, Any] | None,
     pods: Pods,
     problem: Problem | None,
@@ -51,8 +53,8 @@ def service_status(
         ready_replicas=live.get("readyReplicas", 0),
         selector=",".join(f"{label}={value}" for label, value in selector(service).items()),
         url=url(meta["name"], meta["namespace"]),
-        revision=_served_revision(deployment, pods) or previous.get("revision", ""),
-        precision=spec.effective_precision if spec else previous.get("precision", ""),
+        revision=_served_revision(deployment, pods) or previous.get("revision"),
+        precision=precision,
         last_failure=_last_failure(pods, previous),
     )
 

@@ -1,0 +1,176 @@
+"""Documents of the operator, fed to the programs that read them, and the other way round."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from diffusion_loadtest.plan import LoadPlan as RunnersPlan
+from diffusion_loadtest.report import Progress as RunnersProgress
+from diffusion_loadtest.report import Report as RunnersReport
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.api.loadtest import LoadTestSpec
+from diffusion_operator.build.load_plan import load_plan
+from diffusion_operator.build.serving_config import serving_config
+from diffusion_operator.documents.load_report import LoadProgress, LoadReport
+from diffusion_operator.settings import Accelerator
+from diffusion_serving.config import ServingConfig as ServersConfig
+
+Object = dict[str, Any]
+
+SIDES = st.integers(8, 64).map(lambda n: n * 8)
+DECIMALS = st.decimals(0, 100, places=2).map(str)
+DURATIONS = st.builds("{}{}".format, st.integers(1, 60), st.sampled_from(["s", "m"]))
+
+
+def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Object]:
+    """Any subset of the fields."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+SERVICES = st.fixed_dictionaries(
+    {
+        "backend": st.just("fastapi"),
+        "model": st.fixed_dictionaries(
+            {
+                "source": st.sampled_from(
+                    ["image:///models/demo", "pvc://weights/sd", "pvc://weights"]
+                )
+            }
+        ),
+    },
+    optional={
+        "precision": st.sampled_from(["float32", "bfloat16"]),
+        "generation": some(
+            steps=st.integers(1, 100),
+            guidanceScale=DECIMALS,
+            width=SIDES,
+            height=SIDES,
+            scheduler=st.sampled_from(["ddim", "euler", "dpm++2m", "unipc", "lcm"]),
+        ),
+        "limits": some(
+            maxSteps=st.integers(100, 1000),
+            maxPixels=st.integers(512 * 512, 16777216),
+            maxImagesPerRequest=st.integers(1, 64),
+            maxPromptLength=st.integers(1, 10000),
+        ),
+        "queue": some(maxLength=st.integers(1, 10000), timeout=DURATIONS),
+    },
+)
+
+LOAD_TESTS = st.fixed_dictionaries(
+    {
+        "url": st.just("http://10.0.0.1:8000"),
+        "users": st.fixed_dictionaries(
+            {
+                "stages": st.lists(
+                    st.fixed_dictionaries({"users": st.integers(1, 10000), "duration": DURATIONS}),
+                    min_size=1,
+                    max_size=5,
+                )
+            },
+            optional={"spawnRate": st.decimals("0.01", 100, places=2).map(str)},
+        ),
+    },
+    optional={
+        "think": some(min=DURATIONS, max=st.just("1h")),
+        "request": some(
+            steps=st.integers(1, 1000),
+            guidanceScale=DECIMALS,
+            width=SIDES,
+            height=SIDES,
+            timeoutSeconds=st.integers(1, 3600),
+            prompts=st.one_of(
+                st.just({"configMapRef": {"name": "words"}}),
+                st.lists(st.text("abc ", min_size=1).map(lambda t: t + "x"), min_size=1).map(
+                    lambda prompts: {"inline": prompts}
+                ),
+            ),
+        ),
+    },
+)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(SERVICES, st.sampled_from([None, "cuda", "cpu"]))
+def test_the_server_reads_every_configuration_that_the_operator_writes(
+    spec: Object, device: Any
+) -> None:
+    accelerator = Accelerator(resource_name="nvidia.com/gpu", device=device) if device else None
+    written = serving_config(DiffusionServiceSpec.model_validate(spec), accelerator)
+    text = written.model_dump_json(by_alias=True)
+    read = ServersConfig.model_validate_json(text)
+    assert json.loads(read.model_dump_json(by_alias=True)) == json.loads(text)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(LOAD_TESTS)
+def test_the_runner_reads_every_plan_that_the_operator_writes(spec: Object) -> None:
+    owner = {"metadata": {"name": "ramp", "namespace": "shop"}}
+    parsed = LoadTestSpec.model_validate(spec)
+    written = load_plan(owner, parsed, run="abc", target_url=parsed.url or "", report="ramp-lt")
+    text = written.model_dump_json(by_alias=True)
+    read = RunnersPlan.model_validate_json(text)
+    assert json.loads(read.model_dump_json(by_alias=True)) == json.loads(text)
+
+
+FIGURES: Object = {
+    "requests": 3,
+    "failures": 1,
+    "requests_per_second": 1.5,
+    "p50": 10.25,
+    "p95": None,
+    "p99": None,
+}
+
+
+@pytest.mark.parametrize("error", [None, {"reason": "TargetUnreachable", "message": "no answer"}])
+def test_the_operator_reads_what_the_runner_reports(error: Object | None) -> None:
+    report = RunnersReport.model_validate(
+        {
+            "version": 1,
+            "run": "abc",
+            "start_time": "2026-01-02T03:04:05Z",
+            "completion_time": "2026-01-02T03:05:05Z",
+            "target": {"url": "http://demo", "about": {"backend": "fastapi"}},
+            "summary": {
+                **FIGURES,
+                "failures_by_kind": {"Timeout": 1},
+                "peak_requests_per_second": 2.0,
+                "failures_per_second": 0.5,
+                "max_users": 4,
+            },
+            "stages": [{**FIGURES, "users": 4, "duration_seconds": 60.0}],
+            "timeline": [],
+            "error": error,
+        },
+        by_name=True,
+    )
+    read = LoadReport.model_validate_json(report.model_dump_json(by_alias=True))
+    assert read.run == "abc"
+    assert read.summary.failures_by_kind == {"Timeout": 1}
+    assert read.stages[0].p50 == 10.25
+    assert (read.error is None) == (error is None)
+
+
+def test_the_operator_reads_the_runners_progress() -> None:
+    progress = RunnersProgress.model_validate(
+        {
+            "version": 1,
+            "run": "abc",
+            "state": "Running",
+            "stage": 1,
+            "stages": 2,
+            "users": 3,
+            "requests": 4,
+            "failures": 0,
+            "requests_per_second": 1.0,
+            "elapsed_seconds": 2.0,
+            "message": None,
+        },
+        by_name=True,
+    )
+    read = LoadProgress.model_validate_json(progress.model_dump_json(by_alias=True))
+    assert (read.stage, read.users) == (1, 3)

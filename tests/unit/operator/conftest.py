@@ -1,0 +1,65 @@
+"""A service, a test and settings to build from."""
+
+from typing import Any
+
+import pytest
+
+from diffusion_operator.settings import Settings
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings.model_validate(
+        {
+            "images": {"loadtest": "reg/loadtest:1", "backends": {"fastapi": "reg/fastapi:1"}},
+            "accelerators": {
+                "nvidia-l4": {
+                    "resourceName": "nvidia.com/gpu",
+                    "nodeSelector": {"cloud.google.com/gke-accelerator": "nvidia-l4"},
+                    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+                },
+                "standin": {"resourceName": "diffusion.dev/standin-gpu", "device": "cpu"},
+            },
+            "serverResources": {"requests": {"cpu": "500m"}, "limits": {"memory": "4Gi"}},
+        }
+    )
+
+
+@pytest.fixture
+def service() -> Object:
+    return {
+        "apiVersion": "diffusion.dev/v1alpha1",
+        "kind": "DiffusionService",
+        "metadata": {
+            "name": "demo",
+            "namespace": "shop",
+            "uid": "u-1",
+            "generation": 3,
+            "resourceVersion": "7",
+            "labels": {"argocd.argoproj.io/instance": "shop"},
+        },
+        "spec": {"backend": "fastapi", "replicas": 2, "model": {"source": "image:///models/demo"}},
+    }
+
+
+@pytest.fixture
+def loadtest() -> Object:
+    return {
+        "apiVersion": "diffusion.dev/v1alpha1",
+        "kind": "LoadTest",
+        "metadata": {
+            "name": "ramp",
+            "namespace": "shop",
+            "uid": "u-2",
+            "generation": 1,
+            "resourceVersion": "9",
+        },
+        "spec": {
+            "targetRef": {"name": "demo"},
+            "users": {"stages": [{"users": 4, "duration": "1m30s"}], "spawnRate": "2"},
+            "think": {"min": "500ms", "max": "2s"},
+            "request": {"steps": 4, "guidanceScale": "2.5"},
+        },
+    }

@@ -1,0 +1,214 @@
+"""What the builders make of a spec."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.api.loadtest import LoadTestSpec
+from diffusion_operator.build import BuildError
+from diffusion_operator.build.deployment import deployment, revision_of
+from diffusion_operator.build.job import job
+from diffusion_operator.build.runner_access import report_config_map, role, role_binding
+from diffusion_operator.build.service import service as build_service
+from diffusion_operator.build.service_account import service_account
+from diffusion_operator.settings import Settings
+
+Object = dict[str, Any]
+
+
+def built(service: Object, settings: Settings, **changes: Any) -> Object:
+    spec = DiffusionServiceSpec.model_validate({**service["spec"], **changes})
+    return deployment(service, spec, settings)
+
+
+def pod_of(manifest: Object) -> Object:
+    pod: Object = manifest["spec"]["template"]["spec"]
+    return pod
+
+
+def config_of(manifest: Object) -> Object:
+    env = {item["name"]: item.get("value") for item in pod_of(manifest)["containers"][0]["env"]}
+    config: Object = json.loads(env["DIFFUSION_SERVING_CONFIG"] or "")
+    return config
+
+
+@pytest.mark.parametrize("kind", ["deployment", "service", "serviceaccount", "job", "role"])
+def test_every_child_is_owned_and_none_carries_its_owners_labels(
+    kind: str, service: Object, loadtest: Object, settings: Settings
+) -> None:
+    spec = LoadTestSpec.model_validate(loadtest["spec"])
+    children = {
+        "deployment": lambda: built(service, settings),
+        "service": lambda: build_service(service),
+        "serviceaccount": lambda: service_account(service, "demo"),
+        "job": lambda: job(loadtest, spec, settings, run="abc", target_url="http://x", access="a"),
+        "role": lambda: role(loadtest, "a"),
+    }
+    child = children[kind]()
+    (owner,) = child["metadata"]["ownerReferences"]
+    assert owner["controller"] is True
+    assert owner["uid"] in {"u-1", "u-2"}
+    assert "argocd.argoproj.io/instance" not in child["metadata"]["labels"]
+    assert child["metadata"]["namespace"] == "shop"
+
+
+def test_building_changes_none_of_its_inputs(service: Object, settings: Settings) -> None:
+    before = copy.deepcopy(service)
+    built(service, settings)
+    assert service == before
+
+
+def test_the_selectors_hold_only_the_operators_own_label(
+    service: Object, settings: Settings
+) -> None:
+    only = {"diffusion.dev/service": "demo"}
+    assert built(service, settings)["spec"]["selector"]["matchLabels"] == only
+    assert build_service(service)["spec"]["selector"] == only
+
+
+def test_replicas_make_no_new_revision_but_generation_does(
+    service: Object, settings: Settings
+) -> None:
+    revision = revision_of(built(service, settings))
+    assert revision_of(built(service, settings, replicas=9)) == revision
+    assert revision_of(built(service, settings, generation={"steps": 9})) != revision
+
+
+def test_precision_follows_the_device_unless_it_is_said(
+    service: Object, settings: Settings
+) -> None:
+    gpu = {"type": "nvidia-l4"}
+    assert config_of(built(service, settings))["precision"] == "float32"
+    assert config_of(built(service, settings, gpu=gpu))["precision"] == "float16"
+    said = built(service, settings, gpu=gpu, precision="bfloat16")
+    assert config_of(said)["precision"] == "bfloat16"
+
+
+def test_a_gpu_is_asked_for_as_the_catalogue_says(service: Object, settings: Settings) -> None:
+    manifest = built(service, settings, gpu={"type": "nvidia-l4"})
+    pod = pod_of(manifest)
+    assert pod["containers"][0]["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": "1"}
+    assert pod["nodeSelector"] == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
+    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+    assert config_of(manifest)["device"] == "cuda"
+    assert manifest["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+def test_a_stand_in_for_a_gpu_is_placed_like_one_and_computes_on_the_cpu(
+    service: Object, settings: Settings
+) -> None:
+    manifest = built(service, settings, gpu={"type": "standin"})
+    assert config_of(manifest)["precision"] == "float32"
+    limits = pod_of(manifest)["containers"][0]["resources"]["limits"]
+    assert limits["diffusion.dev/standin-gpu"] == "1"
+    assert config_of(manifest)["device"] == "cpu"
+
+
+def test_float16_on_a_stand_in_is_refused_with_what_to_write(
+    service: Object, settings: Settings
+) -> None:
+    with pytest.raises(BuildError, match="write precision: float32 or bfloat16"):
+        built(service, settings, gpu={"type": "standin"}, precision="float16")
+
+
+def test_an_unknown_accelerator_lists_the_known_ones(service: Object, settings: Settings) -> None:
+    with pytest.raises(BuildError, match="known: nvidia-l4, standin") as caught:
+        built(service, settings, gpu={"type": "nvidia-l5"})
+    assert caught.value.reason == "UnknownAccelerator"
+
+
+def test_a_model_on_a_claim_is_mounted_read_only(service: Object, settings: Settings) -> None:
+    manifest = built(service, settings, model={"source": "pvc://weights/sd/v1-4"})
+    pod = pod_of(manifest)
+    volume = {"name": "model", "persistentVolumeClaim": {"claimName": "weights", "readOnly": True}}
+    assert volume in pod["volumes"]
+    mount = {"name": "model", "mountPath": "/models/claim", "readOnly": True}
+    assert mount in pod["containers"][0]["volumeMounts"]
+    assert config_of(manifest)["model"]["path"] == "/models/claim/sd/v1-4"
+
+
+def test_a_cpu_rollout_starts_the_new_pod_before_it_ends_an_old_one(
+    service: Object, settings: Settings
+) -> None:
+    strategy = built(service, settings)["spec"]["strategy"]["rollingUpdate"]
+    assert strategy == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_pods_are_restricted_to_the_letter(
+    service: Object, loadtest: Object, settings: Settings
+) -> None:
+    spec = LoadTestSpec.model_validate(loadtest["spec"])
+    runner = job(loadtest, spec, settings, run="abc", target_url="http://x", access="a")
+    for manifest in (built(service, settings), runner):
+        pod = pod_of(manifest)
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_a_serving_pod_gets_no_token_and_a_runner_may_patch_one_config_map(
+    service: Object, loadtest: Object, settings: Settings
+) -> None:
+    assert pod_of(built(service, settings))["automountServiceAccountToken"] is False
+    access = role(loadtest, "ramp-loadtest")
+    assert access["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": ["ramp-loadtest"],
+            "verbs": ["patch"],
+        }
+    ]
+    binding = role_binding(loadtest, "ramp-loadtest")
+    assert binding["roleRef"]["name"] == access["metadata"]["name"]
+    assert "data" not in report_config_map(loadtest, "ramp-loadtest")
+
+
+def test_the_load_plan_says_what_the_spec_says(loadtest: Object, settings: Settings) -> None:
+    spec = LoadTestSpec.model_validate(loadtest["spec"])
+    manifest = job(loadtest, spec, settings, run="abc", target_url="http://x", access="acc")
+    (container,) = pod_of(manifest)["containers"]
+    plan = json.loads(container["env"][0]["value"])
+    assert plan["users"] == {"stages": [{"users": 4, "durationSeconds": 90.0}], "spawnRate": 2.0}
+    assert plan["think"] == {"minSeconds": 0.5, "maxSeconds": 2.0}
+    assert plan["request"] == {
+        "body": {"steps": 4, "guidance_scale": 2.5},
+        "timeoutSeconds": 60.0,
+    }
+    assert plan["report"] == {"configMap": "acc"}
+
+
+def test_the_longest_name_still_makes_a_job_whose_label_fits(
+    loadtest: Object, settings: Settings
+) -> None:
+    loadtest["metadata"]["name"] = "x" * 52
+    spec = LoadTestSpec.model_validate(loadtest["spec"])
+    manifest = job(loadtest, spec, settings, run="abcdef", target_url="http://x", access="a")
+    assert len(manifest["metadata"]["name"]) <= 63
+
+
+def test_prompts_of_a_config_map_are_mounted_and_named_in_the_plan(
+    loadtest: Object, settings: Settings
+) -> None:
+    loadtest["spec"]["request"] = {"prompts": {"configMapRef": {"name": "words"}}}
+    spec = LoadTestSpec.model_validate(loadtest["spec"])
+    manifest = job(loadtest, spec, settings, run="abc", target_url="http://x", access="a")
+    pod = pod_of(manifest)
+    volume = pod["volumes"][1]["configMap"]
+    assert volume == {"name": "words", "items": [{"key": "prompts.txt", "path": "prompts.txt"}]}
+    mount = pod["containers"][0]["volumeMounts"][1]["mountPath"]
+    plan = json.loads(pod["containers"][0]["env"][0]["value"])
+    assert plan["prompts"]["file"] == f"{mount}/prompts.txt"
+
+
+def test_manifests_are_plain_data(service: Object, settings: Settings) -> None:
+    assert yaml.safe_load(yaml.safe_dump(built(service, settings))) == built(service, settings)

@@ -1,0 +1,218 @@
+"""What a DiffusionService's status says of what is observed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
+from diffusion_operator.build.deployment import deployment, revision_of
+from diffusion_operator.observe import observe_pods
+from diffusion_operator.settings import Settings
+from diffusion_operator.status.diffusionservice import Problem, service_status
+
+Object = dict[str, Any]
+NOW = "2026-01-02T03:04:05Z"
+BEFORE = "2025-01-01T00:00:00Z"
+
+
+class Scene:
+    """A service of two replicas, its live Deployment, and pods to put beside it."""
+
+    def __init__(self, service: Object, settings: Settings) -> None:
+        self.service = service
+        self.spec = DiffusionServiceSpec.model_validate(service["spec"])
+        self.deployment: Object = deployment(service, self.spec, settings)
+        self.deployment["metadata"]["generation"] = 1
+        self.revision = revision_of(self.deployment)
+        self.pods: list[Object] = []
+
+    def counts(self, **counts: int) -> None:
+        self.deployment["status"] = {"observedGeneration": 1, **counts}
+
+    def pod(self, *, ready: bool = False, revision: str | None = None, **status: Any) -> Object:
+        pod = {
+            "metadata": {
+                "name": f"demo-{len(self.pods)}",
+                "labels": {"diffusion.dev/revision": revision or self.revision},
+                "creationTimestamp": BEFORE,
+            },
+            "spec": {"nodeName": "node"},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+                **status,
+            },
+        }
+        self.pods.append(pod)
+        return pod
+
+    def ended(self, **terminated: Any) -> None:
+        """A pod whose container ended and waits to be started again."""
+        waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+        container = {"state": waiting, "lastState": {"terminated": terminated}, "ready": False}
+        self.pod(containerStatuses=[container])
+
+    def status(self, problem: Problem | None = None) -> DiffusionServiceStatus:
+        return service_status(
+            self.service,
+            self.spec,
+            precision="float32",
+            deployment=self.deployment,
+            pods=observe_pods(self.pods, self.revision),
+            problem=problem,
+            now=NOW,
+        )
+
+    def said(self, kind: str, problem: Problem | None = None) -> tuple[str, str]:
+        conditions = {found.type: found for found in self.status(problem).conditions}
+        return conditions[kind].status, conditions[kind].reason
+
+
+@pytest.fixture
+def scene(service: Object, settings: Settings) -> Scene:
+    return Scene(service, settings)
+
+
+ALL = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
+
+
+def test_it_is_ready_when_every_replica_of_the_specs_revision_answers(scene: Scene) -> None:
+    scene.counts(**ALL)
+    scene.pod(ready=True)
+    scene.pod(ready=True)
+    assert scene.said("Ready") == ("True", "Serving")
+    assert scene.said("Progressing") == ("False", "UpToDate")
+    assert scene.said("ModelLoaded") == ("True", "Loaded")
+    assert scene.status().revision == scene.revision
+
+
+def test_while_it_rolls_out_ready_is_unknown_even_with_old_replicas_answering(
+    scene: Scene,
+) -> None:
+    scene.counts(replicas=3, updatedReplicas=1, readyReplicas=2, availableReplicas=2)
+    scene.pod(ready=True, revision="old")
+    scene.pod(ready=True, revision="old")
+    scene.pod()
+    assert scene.said("Ready") == ("Unknown", "RollingOut")
+    assert scene.status().revision == "old"
+
+
+def test_the_counts_of_an_older_deployment_generation_make_nothing_ready(scene: Scene) -> None:
+    scene.counts(**ALL)
+    scene.pod(ready=True)
+    scene.pod(ready=True)
+    scene.deployment["metadata"]["generation"] = 2
+    assert scene.said("Ready") == ("Unknown", "RollingOut")
+
+
+def test_a_surplus_replica_that_still_ends_keeps_it_from_being_ready(scene: Scene) -> None:
+    scene.counts(**{**ALL, "replicas": 3})
+    scene.pod(ready=True)
+    scene.pod(ready=True)
+    assert scene.said("Ready")[0] == "Unknown"
+
+
+def test_a_pod_that_is_being_deleted_does_not_count(scene: Scene) -> None:
+    scene.counts(**ALL)
+    scene.pod(ready=True)
+    scene.pod(ready=True)["metadata"]["deletionTimestamp"] = NOW
+    assert scene.said("Ready")[0] == "Unknown"
+
+
+def test_zero_replicas_are_said_to_answer_nothing(scene: Scene) -> None:
+    scene.spec = scene.spec.model_copy(update={"replicas": 0})
+    scene.counts()
+    assert scene.said("Ready") == ("False", "ScaledToZero")
+
+
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
+def test_an_image_that_cannot_be_pulled_is_named(scene: Scene, reason: str) -> None:
+    waiting = {"waiting": {"reason": reason, "message": "no such tag"}}
+    scene.pod(containerStatuses=[{"image": "reg/x:1", "state": waiting, "ready": False}])
+    assert scene.said("Ready") == ("False", "ImagePullFailed")
+    failure = scene.status().last_failure
+    assert failure is not None
+    assert "reg/x:1" in failure.message
+
+
+def test_what_the_server_left_as_its_last_words_is_passed_on(scene: Scene) -> None:
+    words = json.dumps({"reason": "ModelLoadFailed", "message": "no model_index.json in /m"})
+    scene.ended(exitCode=78, message=words, finishedAt=BEFORE)
+    assert scene.said("Ready") == ("False", "ModelLoadFailed")
+    assert scene.said("ModelLoaded") == ("False", "ModelLoadFailed")
+    failure = scene.status().last_failure
+    assert failure is not None
+    assert (failure.exit_code, failure.time) == (78, BEFORE)
+    assert failure.message == "no model_index.json in /m"
+
+
+@pytest.mark.parametrize("words", ["", "Traceback…", '{"reason": "a b", "message": ""}', "[1]"])
+def test_a_crash_without_usable_last_words_points_at_the_logs(scene: Scene, words: str) -> None:
+    scene.ended(exitCode=1, message=words, finishedAt=BEFORE)
+    assert scene.said("Ready") == ("False", "CrashLooping")
+
+
+def test_running_out_of_memory_is_told_from_a_crash(scene: Scene) -> None:
+    scene.ended(exitCode=137, reason="OOMKilled", finishedAt=BEFORE)
+    assert scene.said("Ready") == ("False", "OutOfMemory")
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.", "InsufficientGPU"),
+        ("1 node(s) didn't match Pod's node affinity/selector.", "NoMatchingNode"),
+        ("0/1 nodes are available: 1 Insufficient cpu.", "Unschedulable"),
+    ],
+)
+def test_a_pod_without_a_node_says_what_is_lacking(scene: Scene, message: str, reason: str) -> None:
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    pod = scene.pod()
+    pod["spec"] = {}
+    pod["status"]["conditions"] = [{**unscheduled, "message": message}]
+    assert scene.said("Ready") == ("False", reason)
+    assert scene.said("PodsScheduled") == ("False", "Unscheduled")
+
+
+def test_a_quota_that_refuses_the_pods_is_told_from_other_refusals(scene: Scene) -> None:
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
+    scene.deployment["status"] = {"conditions": [refused]}
+    assert scene.said("Ready") == ("False", "QuotaExceeded")
+    refused["message"] = "violates PodSecurity"
+    assert scene.said("Ready") == ("False", "Forbidden")
+
+
+def test_a_failing_new_revision_does_not_hide_that_the_old_one_answers(scene: Scene) -> None:
+    scene.pod(ready=True, revision="old")
+    scene.ended(exitCode=1, finishedAt=BEFORE)
+    ready = scene.status().conditions[0]
+    assert ready.status == "False"
+    assert "the previous revision still answers" in ready.message
+
+
+def test_a_problem_with_the_spec_is_the_reason(scene: Scene) -> None:
+    problem = Problem("UnknownAccelerator", "known: nvidia-l4")
+    assert scene.said("Ready", problem) == ("False", "UnknownAccelerator")
+
+
+def test_a_transition_time_moves_only_when_the_status_does(scene: Scene) -> None:
+    scene.service["status"] = {
+        "conditions": [
+            {"type": "Ready", "status": "Unknown", "lastTransitionTime": BEFORE},
+            {"type": "Progressing", "status": "False", "lastTransitionTime": BEFORE},
+        ]
+    }
+    times = {found.type: found.last_transition_time for found in scene.status().conditions}
+    assert (times["Ready"], times["Progressing"]) == (BEFORE, NOW)
+
+
+def test_the_last_failure_is_remembered_after_its_pod_is_gone(scene: Scene) -> None:
+    kept = {"pod": "demo-9", "reason": "OutOfMemory", "message": "too much", "exitCode": 137}
+    scene.service["status"] = {"lastFailure": kept}
+    failure = scene.status().last_failure
+    assert failure is not None
+    assert failure.reason == "OutOfMemory"
+
+
+def test_every_condition_is_of_the_generation_it_was_computed_from(scene: Scene) -> None:
+    assert {found.observed_generation for found in scene.status().conditions} == {3}

@@ -1,0 +1,94 @@
+"""The queue of keys to reconcile."""
+
+import asyncio
+from collections import Counter
+
+from diffusion_operator.workqueue import WorkQueue
+
+
+async def test_a_key_added_many_times_while_it_waits_is_worked_on_once() -> None:
+    calls: Counter[str] = Counter()
+    done = asyncio.Event()
+
+    async def work(key: str) -> None:
+        calls[key] += 1
+        if key == "last":
+            done.set()
+
+    queue: WorkQueue[str] = WorkQueue(work, workers=1)
+    for _ in range(5):
+        queue.add("a")
+    queue.add("last")
+    queue.start()
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.stop()
+    assert calls == {"a": 1, "last": 1}
+
+
+async def test_a_key_added_while_it_is_worked_on_is_worked_on_again_but_never_twice_at_once() -> (
+    None
+):
+    running, most, calls = 0, 0, 0
+    started, go_on, twice = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work(_: str) -> None:
+        nonlocal running, most, calls
+        running += 1
+        calls += 1
+        most = max(most, running)
+        started.set()
+        await go_on.wait()
+        running -= 1
+        if calls == 2:
+            twice.set()
+
+    queue: WorkQueue[str] = WorkQueue(work, workers=4)
+    queue.start()
+    queue.add("a")
+    await asyncio.wait_for(started.wait(), 5)
+    queue.add("a")
+    queue.add("a")
+    go_on.set()
+    await asyncio.wait_for(twice.wait(), 5)
+    await queue.stop()
+    assert (most, calls) == (1, 2)
+
+
+async def test_a_failing_key_is_tried_again_and_holds_up_no_other() -> None:
+    order: list[str] = []
+    done = asyncio.Event()
+
+    async def work(key: str) -> None:
+        order.append(key)
+        if key == "bad" and order.count("bad") < 3:
+            raise RuntimeError("not yet")
+        if order.count("bad") == 3:
+            done.set()
+
+    queue: WorkQueue[str] = WorkQueue(work, workers=1)
+    queue.start()
+    queue.add("bad")
+    queue.add("good")
+    await asyncio.wait_for(done.wait(), 10)
+    await queue.stop()
+    assert order[:2] == ["bad", "good"]
+
+
+async def test_work_that_asks_to_be_called_later_is() -> None:
+    calls = 0
+    done = asyncio.Event()
+
+    async def work(_: str) -> float | None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            done.set()
+            return None
+        return 0.01
+
+    queue: WorkQueue[str] = WorkQueue(work)
+    queue.start()
+    queue.add("a")
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.stop()
+    assert calls == 2

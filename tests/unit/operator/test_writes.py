@@ -1,0 +1,143 @@
+"""When the operator writes, and when it doesn't."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.build.deployment import deployment
+from diffusion_operator.cache import Cache
+from diffusion_operator.objects import Key, key_of
+from diffusion_operator.reconcile.writes import (
+    LeftoverError,
+    NameTakenError,
+    Writes,
+    is_as_wanted,
+)
+from diffusion_operator.settings import Settings
+
+Object = dict[str, Any]
+
+
+class RecordingCluster:
+    """Stands in for the API server: keeps what is applied, and counts."""
+
+    def __init__(self, *objects: Object) -> None:
+        self.objects = {key_of(found): found for found in objects}
+        self.applied: list[Object] = []
+
+    async def get(self, key: Key) -> Object | None:
+        return self.objects.get(key)
+
+    async def apply(self, obj: Object) -> Object:
+        self.applied.append(obj)
+        answer = copy.deepcopy(obj)
+        answer["metadata"]["resourceVersion"] = "100"
+        self.objects[key_of(obj)] = answer
+        return answer
+
+
+def empty_cache() -> Cache:
+    return Cache({"Deployment": {}}, pods={}, jobs={}, tests={})
+
+
+@pytest.fixture
+def wanted(service: Object, settings: Settings) -> Object:
+    spec = DiffusionServiceSpec.model_validate(service["spec"])
+    return deployment(service, spec, settings)
+
+
+def live_of(wanted: Object) -> Object:
+    """The object as the API server shows it: defaults, status and others' additions in it."""
+    live = copy.deepcopy(wanted)
+    live["metadata"] |= {"resourceVersion": "5", "uid": "d-1"}
+    live["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "1"
+    live["status"] = {"replicas": 2}
+    pod = live["spec"]["template"]["spec"]
+    pod["dnsPolicy"] = "ClusterFirst"
+    pod["containers"].insert(0, {"name": "injected-sidecar", "image": "mesh:1"})
+    return live
+
+
+def test_what_others_add_is_left_alone(wanted: Object) -> None:
+    assert is_as_wanted(wanted, live_of(wanted))
+
+
+def test_what_others_change_is_set_right(wanted: Object) -> None:
+    live = live_of(wanted)
+    live["spec"]["template"]["spec"]["containers"][1]["image"] = "other:1"
+    assert not is_as_wanted(wanted, live)
+    live = live_of(wanted)
+    live["spec"]["replicas"] = 9
+    assert not is_as_wanted(wanted, live)
+
+
+def test_what_the_builder_no_longer_asks_for_is_noticed(
+    service: Object, settings: Settings
+) -> None:
+    spec = DiffusionServiceSpec.model_validate({**service["spec"], "gpu": {"type": "nvidia-l4"}})
+    with_gpu = deployment(service, spec, settings)
+    without = deployment(service, DiffusionServiceSpec.model_validate(service["spec"]), settings)
+    live = live_of(with_gpu)
+    live["spec"]["template"] = {  # all that is wanted is there, and a node selector beside it
+        **live["spec"]["template"],
+        "metadata": without["spec"]["template"]["metadata"],
+    }
+    assert not is_as_wanted(without, live)
+
+
+async def test_a_second_look_writes_nothing(service: Object, wanted: Object) -> None:
+    cluster = RecordingCluster()
+    writes = Writes(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
+    await writes.child(service, wanted)
+    await writes.child(service, wanted)
+    assert len(cluster.applied) == 1
+
+
+async def test_an_object_of_someone_else_is_never_taken_over(
+    service: Object, wanted: Object
+) -> None:
+    foreign = live_of(wanted)
+    foreign["metadata"]["ownerReferences"] = []
+    cluster = RecordingCluster(foreign)
+    writes = Writes(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
+    with pytest.raises(NameTakenError, match="give the DiffusionService another name"):
+        await writes.child(service, wanted)
+    assert cluster.applied == []
+
+
+async def test_a_child_of_a_deleted_namesake_is_waited_for(service: Object, wanted: Object) -> None:
+    leftover = live_of(wanted)
+    leftover["metadata"]["ownerReferences"][0]["uid"] = "an-older-uid"
+    writes = Writes(RecordingCluster(leftover), empty_cache())  # type: ignore[arg-type] # a stand-in by shape
+    with pytest.raises(LeftoverError):
+        await writes.child(service, wanted)
+
+
+def versioned(version: int) -> Object:
+    return {
+        "kind": "Deployment",
+        "metadata": {"namespace": "shop", "name": "demo", "resourceVersion": str(version)},
+    }
+
+
+def test_the_cache_answers_with_the_newer_of_watch_and_own_write() -> None:
+    watched: dict[tuple[str, str], list[Object]] = {}
+    cache = Cache({"Deployment": watched}, pods={}, jobs={}, tests={})
+    key = Key("Deployment", "shop", "demo")
+    assert cache.get(key) is None
+
+    cache.wrote(versioned(10))
+    assert cache.get(key) == versioned(10)
+    watched["shop", "demo"] = [versioned(9)]  # the watch lags behind
+    cache.saw(key, 9, deleted=False)
+    assert cache.get(key) == versioned(10)
+    watched["shop", "demo"] = [versioned(11)]
+    cache.saw(key, 11, deleted=False)
+    assert cache.get(key) == versioned(11)
+
+    cache.wrote(versioned(12))
+    del watched["shop", "demo"]
+    cache.saw(key, 13, deleted=True)
+    assert cache.get(key) is None
