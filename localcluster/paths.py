@@ -1,0 +1,94 @@
+"""Where things lie: builds and images are shared and kept, a cluster's own folder goes with it."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster.errors import LocalClusterError
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The folder that survives clusters: built programs, pushed and pulled images."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str] = os.environ) -> "Cache":
+        base = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        return cls(Path(base).absolute() / "diffusion-operator" / "localcluster")
+
+    @property
+    def programs(self) -> Path:
+        return self.root / "programs"
+
+    @property
+    def registry(self) -> Path:
+        return self.root / "registry"
+
+    def cluster(self, name: str) -> "ClusterPaths":
+        """Raises LocalClusterError for a name that could not be a host name."""
+        if _NAME.fullmatch(name) is None:
+            raise LocalClusterError(
+                f"{name!r} cannot name a cluster: use up to 30 lower-case letters, digits and "
+                "dashes, with no dash at the ends."
+            )
+        return ClusterPaths(name, self)
+
+
+@dataclass(frozen=True)
+class ClusterPaths:
+    name: str
+    cache: Cache
+
+    @property
+    def root(self) -> Path:
+        return self.cache.root / "clusters" / self.name
+
+    @property
+    def id(self) -> str:
+        """Eight characters that tell this cluster's kernel objects from any other's."""
+        return hashlib.sha256(str(self.root).encode()).hexdigest()[:8]
+
+    @property
+    def lock(self) -> Path:
+        """Beside the folder, which is removed while this is held."""
+        return self.cache.root / "clusters" / f"{self.name}.lock"
+
+    @property
+    def images(self) -> Path:
+        """What the node's containerd pulled and unpacked; outlives the cluster."""
+        return self.cache.root / "images" / self.name
+
+    @property
+    def record(self) -> Path:
+        return self.root / "cluster.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.root / "kubeconfig"
+
+    @property
+    def pki(self) -> Path:
+        return self.root / "pki"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def audit_log(self) -> Path:
+        return self.logs / "audit.log"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"

@@ -1,0 +1,229 @@
+"""Programs built from Go sources, each kept under the hash of what it was built from."""
+
+import fcntl
+import hashlib
+import os
+import queue
+import re
+import shutil
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster import shell
+from localcluster.console import Progress
+from localcluster.errors import LocalClusterError
+from localcluster.paths import Cache
+
+_SOURCES = Path(__file__).parent / "go"
+_MINIMUM_GO = (1, 25)
+_DOWNLOAD_ATTEMPTS = 4
+_VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Go module below `go/`, the package of it to build and the module it takes its version of.
+
+    `called` are the names the one binary is to be found by; `hint` says what the first build costs.
+    """
+
+    name: str
+    called: tuple[str, ...]
+    package: str = "."
+    versioned_by: str | None = None
+    hint: str = "a minute"
+
+    @property
+    def source(self) -> Path:
+        return _SOURCES / self.name
+
+    @property
+    def version(self) -> str:
+        """As `v1.2.3`, read from go.mod, the one place that says it."""
+        if self.versioned_by is None:
+            return "v1"
+        pattern = rf"^\s*(?:require )?{re.escape(self.versioned_by)} (v\S+)"
+        found = re.search(pattern, (self.source / "go.mod").read_text(), re.MULTILINE)
+        if found is None:
+            raise LocalClusterError(f"{self.source}/go.mod does not require {self.versioned_by}.")
+        return found[1]
+
+    @property
+    def linker_flags(self) -> str:
+        flags = ["-s", "-w"]
+        if self.versioned_by == "k8s.io/kubernetes":
+            major, minor, _ = self.version.lstrip("v").split(".", 2)
+            values = {"gitVersion": self.version, "gitMajor": major, "gitMinor": minor}
+            flags += [
+                f"-X {package}.{key}={value}"
+                for package in _VERSION_PACKAGES
+                for key, value in {**values, "gitTreeState": "clean"}.items()
+            ]
+        return " ".join(flags)
+
+    @property
+    def content_hash(self) -> str:
+        """Sixteen characters of everything that decides what is built."""
+        digest = hashlib.sha256(f"{self.package} {self.linker_flags} {os.uname().machine}".encode())
+        for file in sorted(self.source.iterdir()):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+        return digest.hexdigest()[:16]
+
+
+NODE = Program(
+    "node",
+    (
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-proxy",
+        "kube-scheduler",
+        "kubectl",
+        "kubelet",
+    ),
+    versioned_by="k8s.io/kubernetes",
+    hint="about 10 minutes on 2 cores",
+)
+COREDNS = Program(
+    "coredns",
+    ("coredns",),
+    versioned_by="github.com/coredns/coredns",
+    hint="about 3 minutes on 2 cores",
+)
+HELM = Program(
+    "helm",
+    ("helm",),
+    package="helm.sh/helm/v4/cmd/helm",
+    versioned_by="helm.sh/helm/v4",
+    hint="about 3 minutes on 2 cores",
+)
+PAUSE = Program("pause", ("pause",))
+ALL = (NODE, COREDNS, HELM, PAUSE)
+
+
+def built(program: Program, cache: Cache, progress: Progress) -> Path:
+    """The folder that holds the program under each of its names; builds it where it is not there.
+
+    Raises LocalClusterError when Go is missing, modules cannot be had or the compiler refuses.
+    """
+    folder = cache.programs / f"{program.name}-{program.content_hash}"
+    if folder.is_dir():
+        return folder
+    cache.programs.mkdir(parents=True, exist_ok=True)
+    with (cache.programs / f"{program.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            _build(program, folder, progress)
+    return folder
+
+
+def _build(program: Program, folder: Path, progress: Progress) -> None:
+    _require_go()
+    progress.say(f"building {program.name} {program.version} ({program.hint}, once)")
+    packages = _download(program, progress)
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    binary = partial / program.called[0]
+    _compile(program, binary, packages, progress)
+    for name in program.called[1:]:
+        (partial / name).symlink_to(program.called[0])
+    partial.rename(folder)
+    progress.say(f"built {program.name} ({(folder / program.called[0]).stat().st_size >> 20} MB)")
+
+
+def _require_go() -> None:
+    try:
+        text = shell.run(["go", "version"])
+    except LocalClusterError as error:
+        raise LocalClusterError(
+            "Go is missing: install Go "
+            f"{_MINIMUM_GO[0]}.{_MINIMUM_GO[1]} or newer (https://go.dev/dl) and put it on PATH."
+        ) from error
+    found = re.search(r"go(\d+)\.(\d+)", text)
+    if found is not None and (int(found[1]), int(found[2])) < _MINIMUM_GO:
+        raise LocalClusterError(
+            f"Go {found[1]}.{found[2]} is too old: install "
+            f"{_MINIMUM_GO[0]}.{_MINIMUM_GO[1]} or newer (https://go.dev/dl)."
+        )
+
+
+def _download(program: Program, progress: Progress) -> int:
+    """Fetch what the build needs, again after a transient failure; the number of packages."""
+    for attempt in range(1, _DOWNLOAD_ATTEMPTS + 1):
+        try:
+            listing = shell.run(
+                ["go", "list", "-mod=readonly", "-deps", program.package],
+                cwd=program.source,
+                env={"CGO_ENABLED": "0"},
+            )
+        except LocalClusterError as error:
+            if attempt == _DOWNLOAD_ATTEMPTS:
+                raise LocalClusterError(
+                    f"The Go modules of {program.name} cannot be downloaded: {error}"
+                ) from error
+            progress.say(f"downloading Go modules failed, trying again: {error}")
+            time.sleep(2.0**attempt)
+        else:
+            return len(listing.splitlines())
+    raise AssertionError("unreachable")
+
+
+def _compile(program: Program, binary: Path, packages: int, progress: Progress) -> None:
+    argv = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"]
+    argv += ["-ldflags", program.linker_flags, "-o", str(binary), program.package]
+    with subprocess.Popen(
+        shell.dies_with_parent(argv),
+        cwd=program.source,
+        env={**os.environ, "CGO_ENABLED": "0"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        reader = threading.Thread(target=_drain, args=(process.stderr, lines), daemon=True)
+        reader.start()
+        compiled, complaints = _report(program, lines, packages, progress)
+        code = process.wait()
+    if code != 0:
+        raise LocalClusterError(
+            f"Building {program.name} failed after {compiled} packages:\n"
+            + shell.last_lines("\n".join(complaints))
+        )
+
+
+def _drain(stream: "subprocess.IO[str]", lines: "queue.SimpleQueue[str | None]") -> None:
+    for line in stream:
+        lines.put(line.rstrip())
+    lines.put(None)
+
+
+def _report(
+    program: Program,
+    lines: "queue.SimpleQueue[str | None]",
+    packages: int,
+    progress: Progress,
+) -> tuple[int, list[str]]:
+    """Say every 15 s how far the compiler is; what it printed beyond package names, at the end."""
+    compiled = 0
+    complaints: list[str] = []
+    said = progress.elapsed()
+    while True:
+        try:
+            line = lines.get(timeout=1.0)
+        except queue.Empty:
+            line = ""
+        if line is None:
+            return compiled, complaints
+        if re.fullmatch(r"[\w.~/-]+", line):
+            compiled += 1
+        elif line:
+            complaints.append(line)
+        if progress.elapsed() - said >= 15.0:  # noqa: PLR2004
+            said = progress.elapsed()
+            progress.say(f"building {program.name}: {compiled} packages of at most {packages}")
