@@ -107,7 +107,7 @@ def timeline(
     The last interval takes the rest of the run, so it may be up to half longer or shorter.
     """
     width = float(max(1, ceil(seconds / TIMELINE_POINTS)))
-    count = min(max(1, round(seconds / width)), TIMELINE_POINTS)
+    count = max(1, round(seconds / width))
     latencies: list[list[float]] = [[] for _ in range(count)]
     failures = [0] * count
     for sample in samples:
@@ -119,7 +119,7 @@ def timeline(
     most = _most_users(users, width, count)
     points = []
     for index in range(count):
-        length = width if index < count - 1 else max(seconds - index * width, width / 2)
+        length = width if index < count - 1 else seconds - index * width
         found = _percentiles(latencies[index])
         points.append(
             TimelinePoint(

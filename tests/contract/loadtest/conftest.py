@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -82,7 +83,7 @@ class Server:
 
     behaviour: Behaviour
     about: dict[str, Any] | None = None
-    ready_after: float = 0.0
+    ready: bool = True
     served: list[Served] = field(default_factory=list)
     busiest: int = 0
     port: int = 0
@@ -92,12 +93,14 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def plan(self, stages: list[tuple[int, float]], **changes: Any) -> dict[str, Any]:
+        return plan(self.url, stages, **changes)
+
     def outcomes(self) -> Counter[str]:
         return Counter(request.outcome for request in self.served)
 
     def start(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._began = time.monotonic()
         started = threading.Event()
 
         async def serve() -> None:
@@ -160,8 +163,7 @@ class Server:
 
     def _other(self, path: str) -> tuple[int, bytes]:
         if path == "/readyz":
-            ready = time.monotonic() - self._began >= self.ready_after
-            return (200, b"{}") if ready else (503, b"{}")
+            return (200, b"{}") if self.ready else (503, b"{}")
         if path == "/about" and self.about is not None:
             return 200, json.dumps(self.about).encode()
         return 404, b"{}"
@@ -172,12 +174,8 @@ def _response(status: int, body: bytes) -> bytes:
     return head.encode() + b"\r\n\r\n" + body
 
 
-Start = Callable[..., Server]
-Plan = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def serve() -> Iterator[Start]:
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def start(behaviour: Behaviour, **options: Any) -> Server:
@@ -225,7 +223,7 @@ class Runner:
         return subprocess.Popen(
             [
                 sys.executable,
-                *("-W", "error::gevent.monkey.MonkeyPatchWarning"),
+                *("-W", "error::RuntimeWarning"),  # how gevent says that it patched too late
                 *("-m", "diffusion_loadtest", "--out", str(self.out), *options),
             ],
             env=environment,
@@ -250,5 +248,41 @@ class Runner:
 
 
 @pytest.fixture
+def make_plan() -> Callable[..., dict[str, Any]]:
+    return plan
+
+
+@pytest.fixture
 def runner(tmp_path: Path) -> Runner:
     return Runner(tmp_path)
+
+
+@dataclass
+class Finished:
+    """A run that is over: its target, its report, and all that it published or printed."""
+
+    server: Server
+    report: dict[str, Any]
+    published: list[str]
+    prompts: list[str]
+    kinds: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def mixed_run(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """12 users, answers in about 150 ms with a long tail, a tenth failing in every way."""
+    chance = random.Random(7)
+    faults = [outcome for outcome in KINDS if outcome != "stall"]
+
+    def behaviour(_: int) -> tuple[float, str]:
+        delay = min(chance.lognormvariate(-1.9, 0.35), 1.0)
+        return delay, chance.choice(faults) if chance.random() < 0.1 else "ok"
+
+    server = serve(behaviour, about={"backend": "fastapi", "revision": "r1"})
+    prompts = [f"a secret scene number {n}" for n in range(20)]
+    runner = Runner(tmp_path_factory.mktemp("mixed"))
+    process = runner.start(server.plan([(12, 5.0)], prompts={"inline": prompts}))
+    code, printed = runner.finish(process)
+    assert code == 0, printed
+    published = [printed, *(path.read_text() for path in runner.out.iterdir())]
+    return Finished(server, runner.read("report.json"), published, prompts, KINDS)

@@ -1,0 +1,155 @@
+"""The figures of real runs against what the target itself recorded."""
+
+import json
+import signal
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+
+def nearest_rank(values: list[float], percent: int) -> float:
+    ordered = sorted(values)
+    return ordered[-(-len(ordered) * percent // 100) - 1]
+
+
+def test_requests_and_failures_are_those_that_the_target_counted(mixed_run: Any) -> None:
+    summary = mixed_run.report["summary"]
+    expected: Counter[str] = Counter()
+    for outcome, count in mixed_run.server.outcomes().items():
+        if outcome != "ok":
+            expected[mixed_run.kinds[outcome]] += count
+    assert len(expected) >= 4, "the seed gives too few kinds for this to show anything"
+    assert summary["failuresByKind"] == expected
+    assert summary["failures"] == sum(expected.values())
+    assert summary["requests"] == len(mixed_run.server.served)
+    assert summary["maxUsers"] == mixed_run.server.busiest == 12
+    about = {"backend": "fastapi", "revision": "r1"}
+    assert mixed_run.report["target"] == {"url": mixed_run.server.url, "about": about}
+    assert mixed_run.report["error"] is None
+
+
+def test_latencies_are_those_that_the_target_saw(mixed_run: Any) -> None:
+    summary = mixed_run.report["summary"]
+    good = [s for s in mixed_run.server.served if s.outcome == "ok"]
+    took = [(s.answered - s.arrived) * 1000 for s in good]
+    # what the client adds: its own work, and what a busy machine delays it by
+    assert summary["p50"] == pytest.approx(nearest_rank(took, 50), rel=0.03, abs=6)
+    assert summary["p95"] == pytest.approx(nearest_rank(took, 95), rel=0.05, abs=25)
+    assert summary["p50"] < summary["p95"] < summary["p99"]
+
+
+def test_rates_are_those_that_the_target_saw(mixed_run: Any) -> None:
+    summary = mixed_run.report["summary"]
+    served = mixed_run.server.served
+    good = [s.answered for s in served if s.outcome == "ok"]
+    span = max(good) - min(s.arrived for s in served)
+    assert summary["requestsPerSecond"] == pytest.approx(len(good) / span, rel=0.02)
+    assert summary["peakRequestsPerSecond"] == summary["requestsPerSecond"]  # shorter than 10 s
+    arrived = sum(p["requestsPerSecond"] for p in mixed_run.report["timeline"])
+    assert arrived == pytest.approx(len(good), rel=0.05)
+
+
+def test_prompts_vary_and_stay_out_of_all_that_is_published(mixed_run: Any) -> None:
+    assert {s.prompt for s in mixed_run.server.served} == set(mixed_run.prompts)
+    assert len(mixed_run.published) == 3
+    assert not any("secret scene" in text for text in mixed_run.published)
+
+
+def test_stages_are_reached_at_the_spawn_rate_and_left_again(serve: Any, runner: Any) -> None:
+    server = serve(lambda _: (0.05, "ok"))
+    document = server.plan([(2, 1.0), (8, 2.0), (1, 2.0)])
+    document["users"]["spawnRate"] = 5.0
+    report = runner.report(document)
+
+    assert [s["users"] for s in report["stages"]] == [2, 8, 1]
+    assert sum(s["requests"] for s in report["stages"]) == len(server.served)
+    assert server.busiest == 8
+    # one more user every 0.2 s from second 1 on, and one less from second 3 on
+    # a change at the full second may fall on either side of it
+    users = [point["users"] for point in report["timeline"]]
+    assert users == pytest.approx([2, 7.5, 8, 7.5, 2.5], abs=0.5)
+    # in a closed loop of constant latency the rates are to each other as the users on average
+    first, second, third = (s["requestsPerSecond"] for s in report["stages"])
+    assert second / first == pytest.approx((0.2 * (3 + 4 + 5 + 6 + 7) + 8) / 2 / 1.8, rel=0.2)
+    assert third / first == pytest.approx((0.2 * (7 + 6 + 5 + 4 + 3 + 2) + 0.8) / 2 / 1.8, rel=0.2)
+
+
+def test_answers_after_the_last_stage_are_awaited(serve: Any, runner: Any) -> None:
+    server = serve(lambda n: (1.5, "ok") if n else (60.0, "stall"))
+    document = server.plan([(3, 1.0)])
+    document["request"]["timeoutSeconds"] = 2.5
+    report = runner.report(document)
+
+    assert report["summary"]["failuresByKind"] == {"Timeout": 1}
+    assert report["summary"]["requests"] == 3
+    # the run lasted until the last success at 1.5 s, not until the timeout at 2.5 s
+    assert report["summary"]["requestsPerSecond"] == pytest.approx(2 / 1.5, rel=0.05)
+    assert report["stages"][0]["requestsPerSecond"] == report["summary"]["requestsPerSecond"]
+
+
+def test_think_time_spaces_requests(serve: Any, runner: Any) -> None:
+    server = serve(lambda _: (0.0, "ok"))
+    think = {"minSeconds": 0.4, "maxSeconds": 0.6}
+    report = runner.report(server.plan([(1, 2.0)], think=think))
+    gaps = [
+        after.arrived - before.answered
+        for before, after in zip(server.served, server.served[1:], strict=False)
+    ]
+    assert min(gaps) >= 0.4
+    assert max(gaps) < 0.7
+    assert report["summary"]["requests"] == len(gaps) + 1 >= 3
+
+
+def test_run_begins_once_the_target_is_ready(serve: Any, runner: Any) -> None:
+    server = serve(lambda _: (0.01, "ok"), ready=False)
+    process = runner.start(server.plan([(1, 0.5)]))
+    deadline = time.monotonic() + 30
+    while not (runner.out / "progress.json").exists():
+        assert time.monotonic() < deadline, "no progress was published"
+        time.sleep(0.05)
+    waiting = runner.read("progress.json")
+    assert (waiting["state"], waiting["requests"], waiting["stage"]) == ("Waiting", 0, 0)
+    assert server.served == []
+
+    server.ready = True
+    code, printed = runner.finish(process)
+    assert code == 0, printed
+    assert runner.read("progress.json")["state"] == "Finished"
+    assert runner.read("report.json")["summary"]["requests"] == len(server.served) > 0
+
+
+def test_termination_stops_the_load_and_keeps_the_figures(serve: Any, runner: Any) -> None:
+    # one request in 20 never ends: it must not hold the end up
+    server = serve(lambda n: (60.0, "stall") if n % 20 == 19 else (0.05, "ok"))
+    process = runner.start(server.plan([(4, 120.0)]))
+    deadline = time.monotonic() + 30
+    while len(server.served) < 30:
+        assert time.monotonic() < deadline, "no load arrived"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    told = time.monotonic()
+    code, printed = runner.finish(process)
+
+    assert code == 0, printed
+    assert time.monotonic() - told < 5
+    report = runner.read("report.json")
+    assert report["error"]["reason"] == "Interrupted"
+    assert report["summary"]["failures"] == 0
+    # all but what was under way when the signal came, or has hung since
+    assert 0 <= server.outcomes()["ok"] - report["summary"]["requests"] <= 4
+    assert runner.read("progress.json")["state"] == "Failed"
+
+
+def test_impossible_plan_ends_with_a_sentence_in_the_termination_log(
+    runner: Any, make_plan: Any
+) -> None:
+    document = make_plan("ftp://somewhere", [(0, 1.0)])
+    code, _ = runner.finish(runner.start(document))
+    assert code == 2
+    said = json.loads(runner.termination_log.read_text())
+    assert said["reason"] == "InvalidPlan"
+    assert "target.url: write it as http://HOST" in said["message"]
+    assert "users.stages.0.users: input should be greater than or equal to 1" in said["message"]
+    assert not runner.out.exists()

@@ -1,0 +1,108 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffusion_loadtest.plan import PlanError, Prompts, load_plan, parse_plan, request_bodies
+from diffusion_loadtest.prompts import BUILT_IN, prompts_of
+
+DOCUMENT: dict[str, Any] = {
+    "version": 1,
+    "test": {"name": "demo-load", "namespace": "default", "run": "3f2a9c"},
+    "target": {"url": "http://demo.default.svc:80"},
+    "users": {"stages": [{"users": 10, "durationSeconds": 30.0}], "spawnRate": 2.0},
+    "think": {"minSeconds": 0.0, "maxSeconds": 0.0},
+    "request": {
+        "body": {"steps": 4, "guidance_scale": 2.0, "width": 128, "height": 128},
+        "timeoutSeconds": 60.0,
+    },
+    "prompts": {"inline": ["a red circle"], "file": None},
+    "report": {"configMap": "demo-load-loadtest"},
+}
+
+
+def changed(path: str, value: Any) -> str:
+    document = json.loads(json.dumps(DOCUMENT))
+    *parents, last = path.split(".")
+    place = document
+    for parent in parents:
+        place = place[int(parent)] if isinstance(place, list) else place[parent]
+    place[last] = value
+    return json.dumps(document)
+
+
+def test_full_plan_is_read_and_written_alike() -> None:
+    plan = parse_plan(json.dumps(DOCUMENT))
+    assert plan.model_dump(by_alias=True, mode="json") == DOCUMENT
+    assert plan.duration_seconds == 30
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("version", 2, "version: input should be 1"),
+        ("target.url", "demo.default.svc", "target.url: write it as http://HOST"),
+        ("target.url", "http://demo:eighty", "target.url: write it as http://HOST"),
+        ("target.url", "http://me:secret@demo", "target.url: leave out user"),
+        ("users.stages", [], "users.stages: tuple should have at least 1 item"),
+        ("users.stages.0.users", 0, "users.stages.0.users: input should be greater than or equal"),
+        ("users.stages.0.durationSeconds", 0, "durationSeconds: input should be greater than 0"),
+        ("users.spawnRate", 0, "users.spawnRate: input should be greater than 0"),
+        ("think.minSeconds", 2, "think: minSeconds (2) is above maxSeconds (0)"),
+        ("request.timeoutSeconds", -1, "request.timeoutSeconds: input should be greater"),
+        ("request.body.prompt", "x", "request.body: it carries a prompt"),
+        ("prompts.file", "/x", "prompts: inline and file are both set: keep one"),
+        ("prompts.inline", [], "prompts.inline: tuple should have at least 1 item"),
+        ("prompts.inline", [""], "prompts.inline.0: string should have at least 1 character"),
+        ("arrivals", {}, "arrivals: extra inputs are not permitted"),
+    ],
+)
+def test_bad_field_is_named_with_what_to_write(path: str, value: Any, sentence: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        parse_plan(changed(path, value))
+    assert str(caught.value).startswith("The load plan is not valid: ")
+    assert sentence in str(caught.value)
+
+
+def test_error_quotes_no_prompt() -> None:
+    with pytest.raises(PlanError) as caught:
+        parse_plan(changed("prompts.inline", ["a secret scene", 7]))
+    assert "prompts.inline.1" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_plan_comes_from_the_file_or_else_the_variable(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(changed("test.name", "from-file"))
+    variables = {"DIFFUSION_LOAD_PLAN": changed("test.name", "from-variable")}
+    assert load_plan(path, variables).test.name == "from-file"
+    assert load_plan(None, variables).test.name == "from-variable"
+    with pytest.raises(PlanError, match="give --plan FILE or set the variable"):
+        load_plan(None, {})
+    with pytest.raises(PlanError, match="cannot be read"):
+        load_plan(tmp_path / "none", variables)
+
+
+def test_each_body_is_the_fixed_fields_and_its_own_prompt() -> None:
+    plan = parse_plan(json.dumps(DOCUMENT))
+    bodies = [json.loads(body) for body in request_bodies(plan, ("a red circle", "ein Kürbis"))]
+    assert [body.pop("prompt") for body in bodies] == ["a red circle", "ein Kürbis"]
+    assert bodies[0] == bodies[1] == DOCUMENT["request"]["body"]
+
+
+def test_built_in_prompts_are_many_and_distinct() -> None:
+    assert prompts_of(Prompts()) is BUILT_IN
+    assert len(set(BUILT_IN)) == len(BUILT_IN) >= 200
+    assert all(10 < len(prompt) < 120 for prompt in BUILT_IN)
+
+
+def test_prompts_of_a_file_are_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "prompts"
+    path.write_text("a red circle\n\n  a blue square \n")
+    assert prompts_of(Prompts(file=str(path))) == ("a red circle", "a blue square")
+    path.write_text("\n \n")
+    with pytest.raises(PlanError, match="holds no prompt: write one a line"):
+        prompts_of(Prompts(file=str(path)))
+    with pytest.raises(PlanError, match="cannot be read"):
+        prompts_of(Prompts(file=str(tmp_path / "none")))
