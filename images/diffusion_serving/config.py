@@ -1,0 +1,210 @@
+"""The serving configuration: a JSON document, the command line, and what the environment adds."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from diffusion_serving.errors import InvalidConfiguration
+
+Backend = Literal["fastapi"]
+Device = Literal["cpu", "cuda"]
+Precision = Literal["float32", "float16", "bfloat16"]
+Scheduler = Literal["ddim", "euler", "dpm++2m", "unipc", "lcm"]
+
+MIN_SIDE = 64
+MAX_SIDE = 8192
+"""WebP cannot hold a side of 16384 pixels or more."""
+SIDE_MULTIPLE = 8
+"""The autoencoder of Stable Diffusion shrinks by this factor."""
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True
+    )
+
+
+class ModelSource(_Document):
+    path: Path
+    """The directory that `from_pretrained` reads."""
+    source: str | None = None
+    """Where it came from, as the user wrote it; the path where nothing else is known."""
+
+
+class GenerationDefaults(_Document):
+    """What a request that does not say otherwise gets."""
+
+    steps: int = Field(default=4, ge=1)
+    guidance_scale: float = Field(default=7.5, ge=0, le=100, allow_inf_nan=False)
+    width: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)
+    """Pixels; None is the model's own size, as for the height."""
+    height: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)
+    scheduler: Scheduler = "ddim"
+
+
+class Limits(_Document):
+    """What a request may ask for at most."""
+
+    max_steps: int = Field(default=100, ge=1, le=1000)
+    """A model knows 1000 timesteps."""
+    max_pixels: int = Field(default=1_048_576, ge=MIN_SIDE * MIN_SIDE, le=MAX_SIDE * MAX_SIDE)
+    """Width times height of one image."""
+    max_images_per_request: int = Field(default=4, ge=1, le=64)
+    max_prompt_length: int = Field(default=1000, ge=1, le=20_000)
+    """Characters, of the prompt and of the negative prompt each."""
+
+
+class Queue(_Document):
+    max_length: PositiveInt = 64
+    """Requests that may wait; the ones being worked on do not count."""
+    timeout_seconds: PositiveFloat = Field(default=60.0, le=86_400, allow_inf_nan=False)
+    """The longest that a request may wait before its batch starts."""
+
+
+class ServingConfig(_Document):
+    """Version 1 of the document that the operator writes and this program reads."""
+
+    version: Literal[1] = 1
+    backend: Backend = "fastapi"
+    model: ModelSource
+    device: Device = "cpu"
+    precision: Precision = Field(
+        default_factory=lambda data: "float16" if data.get("device") == "cuda" else "float32"
+    )
+    generation: GenerationDefaults = GenerationDefaults()
+    limits: Limits = Limits()
+    queue: Queue = Queue()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ServingConfig":
+        generation, limits = self.generation, self.limits
+        if self.device == "cpu" and self.precision == "float16":
+            raise ValueError("float16 needs a GPU: use float32 or bfloat16 with device cpu")
+        if generation.steps > limits.max_steps:
+            raise ValueError(
+                f"generation.steps is {generation.steps}, above limits.maxSteps {limits.max_steps}"
+            )
+        width, height = generation.width, generation.height
+        if width and height and width * height > limits.max_pixels:
+            raise ValueError(
+                f"generation.width times height is {width * height}, "
+                f"above limits.maxPixels {limits.max_pixels}"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The configuration and what belongs to this process alone."""
+
+    config: ServingConfig
+    host: str = "0.0.0.0"  # noqa: S104 - a container serves its pod's address
+    port: int = 8000
+    service: str = ""
+    """The DiffusionService's name, empty where there is none."""
+    revision: str = ""
+    """The revision of that service that this process serves."""
+    drain_seconds: float = 1.0
+    """How long new requests are still taken after SIGTERM, each answered with `Connection: close`
+    so that clients which keep connections open go elsewhere before the listener closes."""
+
+
+def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """The settings from a command line (without the program's name) and an environment.
+
+    The document comes from `--config FILE`, else from DIFFUSION_SERVING_CONFIG, else from the
+    flags alone; a flag wins over the document.
+
+    Raises:
+        InvalidConfiguration: naming the field and what it should be.
+    """
+    flags = _parser().parse_args(argv)
+    document = _document(flags.config, environ)
+    for key in ("backend", "device", "precision"):
+        if (value := getattr(flags, key)) is not None:
+            document[key] = value
+    if flags.model is not None:
+        document["model"] = {"path": flags.model}
+    if "model" not in document:
+        raise InvalidConfiguration(
+            "No model is named: pass --model DIR, --config FILE, or set DIFFUSION_SERVING_CONFIG."
+        )
+    try:
+        config = ServingConfig.model_validate(document)
+    except ValidationError as error:
+        raise InvalidConfiguration(f"The serving configuration is wrong: {_say(error)}.") from None
+    return Settings(
+        config=config,
+        host=flags.host,
+        port=flags.port,
+        service=environ.get("DIFFUSION_SERVICE", ""),
+        revision=environ.get("DIFFUSION_REVISION", ""),
+        drain_seconds=_seconds(environ, "DIFFUSION_DRAIN_SECONDS", Settings.drain_seconds),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m diffusion_serving", description="Serves one Stable Diffusion model."
+    )
+    parser.add_argument(
+        "--config", type=Path, help="JSON document; DIFFUSION_SERVING_CONFIG may hold it as well"
+    )
+    parser.add_argument("--backend", help="fastapi (the default)")
+    parser.add_argument("--model", help="directory of a diffusers Stable Diffusion 1.x pipeline")
+    parser.add_argument("--host", default=Settings.host, help="address to listen on")
+    parser.add_argument("--port", type=int, default=Settings.port, help="default 8000")
+    parser.add_argument("--device", help="cpu (the default) or cuda")
+    parser.add_argument("--precision", help="float32, float16 (needs a GPU) or bfloat16")
+    return parser
+
+
+def _document(file: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        if file is not None:
+            text, origin = file.read_text(encoding="utf-8"), str(file)
+        else:
+            text, origin = environ.get("DIFFUSION_SERVING_CONFIG", ""), "DIFFUSION_SERVING_CONFIG"
+        document = json.loads(text) if text.strip() else {}
+    except OSError as error:
+        raise InvalidConfiguration(f"Cannot read {file}: {error.strerror}.") from None
+    except ValueError as error:
+        raise InvalidConfiguration(f"{origin} is not JSON: {error}.") from None
+    if not isinstance(document, dict):
+        raise InvalidConfiguration(f"{origin} is not a JSON object.")
+    return document
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name, "")
+    try:
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3600:  # noqa: PLR2004 - an hour is longer than any pod is given
+        raise InvalidConfiguration(f"{name} must be between 0 and 3600 seconds; it is {text!r}.")
+    return seconds
+
+
+def _say(error: ValidationError) -> str:
+    """The failures as one sentence: `limits.maxSteps: input should be …; …`."""
+    parts = []
+    for failure in error.errors():
+        where = ".".join(str(part) for part in failure["loc"])
+        message = failure["msg"].removeprefix("Value error, ")
+        parts.append(f"{where}: {message[0].lower()}{message[1:]}" if where else message)
+    return "; ".join(parts)

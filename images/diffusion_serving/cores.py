@@ -1,0 +1,31 @@
+"""How many CPU cores this process may really use."""
+
+import os
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_cores(cgroup: Path = _CGROUP) -> int:
+    """Cores by the scheduler's affinity and the cgroup's CPU limit, rounded down, at least 1.
+
+    A container sees all of the node's cores; a thread for each would only be throttled.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limit = _cpu_limit(cgroup)
+    return max(1, int(min(allowed or 1, limit if limit is not None else float("inf"))))
+
+
+def _cpu_limit(cgroup: Path) -> float | None:
+    """Cores of the CPU quota in cgroup v2's or v1's files; None where there is no limit."""
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if quota in ("max", "-1"):
+        return None
+    return int(quota) / int(period)

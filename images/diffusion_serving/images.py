@@ -1,0 +1,31 @@
+"""Encoding of pictures. Belongs on any thread but the engine's."""
+
+import io
+from typing import Literal
+
+from PIL import Image
+
+from diffusion_serving.generation import Picture
+
+Format = Literal["png", "jpeg", "webp"]
+
+MEDIA_TYPES: dict[Format, str] = {
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+}
+
+_OPTIONS: dict[Format, dict[str, int]] = {
+    # Noise-like pictures hardly shrink further at higher levels, which take several times longer.
+    "png": {"compress_level": 1},
+    "jpeg": {"quality": 92, "subsampling": 0},
+    "webp": {"quality": 90, "method": 2},
+}
+
+
+def encode(picture: Picture, image_format: Format) -> bytes:
+    """The picture as a whole file. It carries no metadata, so no prompt either."""
+    image = Image.frombytes("RGB", (picture.width, picture.height), picture.rgb)
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **_OPTIONS[image_format])
+    return buffer.getvalue()

@@ -1,0 +1,132 @@
+"""Checks of a model's directory before torch is imported, so that a refusal is quick and clear."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from diffusion_serving.errors import ModelLoadFailed
+
+PIPELINE_CLASSES = ("StableDiffusionPipeline",)
+
+WEIGHTS = {
+    "text_encoder": "model",
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+}
+"""The parts that have weights, and the names of their files without the ending."""
+
+_PARTS = (*WEIGHTS, "tokenizer", "scheduler")
+_LIBRARIES = ("diffusers", "transformers")
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+_LFS_POINTER = b"version https://git-lfs"
+_CONVERT = (
+    "Convert them once with StableDiffusionPipeline.from_pretrained(…).save_pretrained(…), which "
+    "writes safetensors"
+)
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A directory that can be loaded. `variant` is `fp16` if only such weights are there."""
+
+    path: Path
+    variant: str | None
+
+
+def inspect(path: Path) -> ModelFiles:
+    """Looks whether the directory holds a whole Stable Diffusion 1.x pipeline in safetensors.
+
+    Reads the headers of the weights, not the weights.
+
+    Raises:
+        ModelLoadFailed: saying which file is missing, wrong or damaged, and what to do.
+    """
+    if not path.is_dir():
+        raise ModelLoadFailed(
+            f"The model's directory {path} does not exist. Check model.path, and that its volume "
+            "is mounted there."
+        )
+    index = _index(path)
+    for part in _PARTS:
+        _check_part(path, part, index)
+    variant = _variant(path)
+    for part, stem in WEIGHTS.items():
+        for file in _weights(path / part, stem, variant):
+            _check_safetensors(file)
+    return ModelFiles(path, variant)
+
+
+def _index(path: Path) -> dict[str, object]:
+    file = path / "model_index.json"
+    try:
+        index = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelLoadFailed(
+            f"{path} has no model_index.json, so it is no diffusers pipeline. Give the directory "
+            "that save_pretrained wrote, not a single checkpoint or a part of it."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelLoadFailed(f"{file} cannot be read as JSON: {error}. Copy it again.") from None
+    name = index.get("_class_name") if isinstance(index, dict) else None
+    if name not in PIPELINE_CLASSES:
+        raise ModelLoadFailed(
+            f"{file} names the pipeline class {name!r}; served are {', '.join(PIPELINE_CLASSES)}."
+        )
+    return dict(index)
+
+
+def _check_part(path: Path, part: str, index: dict[str, object]) -> None:
+    match index.get(part):
+        case [library, str()] if library in _LIBRARIES:
+            pass
+        case other:
+            raise ModelLoadFailed(
+                f"{path / 'model_index.json'} names {other!r} as the {part}; only classes of "
+                f"{' and '.join(_LIBRARIES)} are loaded, never code that comes with a model."
+            )
+    if not (path / part).is_dir():
+        raise ModelLoadFailed(f"{path} has no directory {part}. Copy the whole pipeline.")
+
+
+def _variant(path: Path) -> str | None:
+    """None for weights of the usual names, else the variant that all parts have."""
+    for variant in (None, "fp16"):
+        if all(_weights(path / part, stem, variant) for part, stem in WEIGHTS.items()):
+            return variant
+    part, stem = next(
+        (part, stem) for part, stem in WEIGHTS.items() if not _weights(path / part, stem, None)
+    )
+    if any(file.suffix in _PICKLES for file in (path / part).iterdir()):
+        raise ModelLoadFailed(
+            f"{path / part} has its weights only as a pickle, which could run code when it is "
+            f"loaded and is refused. {_CONVERT}."
+        )
+    raise ModelLoadFailed(
+        f"{path / part} has no {stem}.safetensors. Copy the whole pipeline, weights included."
+    )
+
+
+def _weights(folder: Path, stem: str, variant: str | None) -> list[Path]:
+    """The weight files of a part: one, or several shards."""
+    name = f"{stem}.{variant}" if variant else stem
+    whole = folder / f"{name}.safetensors"
+    return [whole] if whole.exists() else sorted(folder.glob(f"{name}-*-of-*.safetensors"))
+
+
+def _check_safetensors(file: Path) -> None:
+    try:
+        with file.open("rb") as opened:
+            pointer = opened.read(len(_LFS_POINTER)) == _LFS_POINTER
+        if not pointer:
+            # Opening compares the header with the file's length, so that a cut-off copy is found.
+            with safe_open(file, framework="numpy"):
+                return
+    except (SafetensorError, OSError) as error:
+        raise ModelLoadFailed(
+            f"{file} is not a whole safetensors file ({error}). Copy or download it again."
+        ) from None
+    raise ModelLoadFailed(
+        f"{file} is only Git LFS's pointer to the weights. Run `git lfs pull` where it came from."
+    )

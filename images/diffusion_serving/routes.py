@@ -1,0 +1,197 @@
+"""The routes as Starlette endpoints, for every framework that can mount them."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from diffusion_serving.api import JSON, MAX_BODY_BYTES
+from diffusion_serving.logs import failure_fields
+from diffusion_serving.metrics import Metrics
+from diffusion_serving.openapi import ROUTES
+from diffusion_serving.problems import (
+    BODY_TIMEOUT,
+    BODY_TOO_LARGE,
+    ENGINE_FAILED,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    UNSUPPORTED_MEDIA_TYPE,
+    Problem,
+)
+from diffusion_serving.service import HANG_UP_STATUS, Reply, Service, problem_reply
+
+log = logging.getLogger(__name__)
+
+BODY_SECONDS = 30.0
+"""A client that takes longer for its body is cut off: it would keep a server from ending."""
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
+    """The endpoint of each (method, path)."""
+
+    async def root(_: Request) -> Response:
+        return RedirectResponse("/docs")
+
+    async def predict(request: Request) -> Response:
+        try:
+            body = await read_body(request)
+        except ClientDisconnect:
+            return Response(status_code=HANG_UP_STATUS)
+        accept = ",".join(request.headers.getlist("accept")) or None
+        return respond(await service.predict(body, accept, partial(_hang_up, request)))
+
+    def get(answer: Callable[[], Reply]) -> Endpoint:
+        async def endpoint(_: Request) -> Response:
+            return respond(answer())
+
+        return endpoint
+
+    return {
+        ("GET", "/"): root,
+        ("POST", "/predict"): predict,
+        ("GET", "/healthz"): get(service.healthz),
+        ("GET", "/readyz"): get(service.readyz),
+        ("GET", "/metrics"): get(service.metrics),
+        ("GET", "/about"): get(service.about),
+        ("GET", "/docs"): get(service.docs),
+        ("GET", "/openapi.json"): get(service.openapi),
+    }
+
+
+def respond(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)
+
+
+async def read_body(request: Request) -> bytes:
+    """The body, of which never more than the limit is held.
+
+    Raises:
+        Problem: 415 if it is not JSON by its headers, 413 if it is too large, 408 if it is slow.
+        ClientDisconnect: the client left before the end.
+    """
+    media = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media != JSON or "content-encoding" in request.headers:
+        said = f"It is {media!r}." if media else "It has no Content-Type."
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"{said} {UNSUPPORTED_MEDIA_TYPE.advice}")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise _too_large()
+    except TimeoutError:
+        raise Problem(
+            BODY_TIMEOUT,
+            f"It was not there after {BODY_SECONDS:g} s. {BODY_TIMEOUT.advice}",
+            headers={"Connection": "close"},
+        ) from None
+    return bytes(body)
+
+
+def _too_large() -> Problem:
+    return Problem(
+        BODY_TOO_LARGE, f"At most {MAX_BODY_BYTES} bytes are read. {BODY_TOO_LARGE.advice}"
+    )
+
+
+async def _hang_up(request: Request) -> None:
+    """Returns when the client has closed its connection. The body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def on_problem(_: Request, error: Exception) -> Response:
+    if not isinstance(error, Problem):
+        raise error
+    return respond(problem_reply(error))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """The framework's own refusals, of an unknown route or method, as problem documents."""
+    if not isinstance(error, HTTPException):
+        raise error
+    headers = dict(error.headers or {})
+    allowed = [method for method, path in ROUTES if path == request.url.path]
+    if allowed:
+        headers["Allow"] = ", ".join(allowed)
+        detail = f"{request.method} is not served here; use {headers['Allow']}."
+        return respond(problem_reply(Problem(METHOD_NOT_ALLOWED, detail, headers=headers)))
+    known = ", ".join(f"{method} {path}" for method, path in ROUTES)
+    detail = f"The routes are {known}."
+    return respond(problem_reply(Problem(NOT_FOUND, detail, headers=headers)))
+
+
+async def on_defect(_: Request, error: Exception) -> Response:
+    """A defect of this program: the client gets an id, the log gets the place."""
+    error_id = uuid.uuid4().hex[:12]
+    log.error("a request failed", extra={"error_id": error_id} | failure_fields(error))
+    detail = f"The server failed on this request (error {error_id}). {ENGINE_FAILED.advice}"
+    return respond(problem_reply(Problem(ENGINE_FAILED, detail, error_id=error_id)))
+
+
+class Observed:
+    """ASGI middleware around everything: metrics, the access log, and `Connection: close`.
+
+    Neither the log nor a metric has the query or an unknown path, which could hold a prompt.
+    """
+
+    _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+    def __init__(self, app: ASGIApp, service: Service, metrics: Metrics) -> None:
+        self._app = app
+        self._service = service
+        self._metrics = metrics
+        self._paths = frozenset(path for _, path in ROUTES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begin = time.monotonic()
+        status = 0
+
+        async def observed_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if self._service.draining:
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed_send)
+        except Exception as error:
+            if not status:
+                raise
+            # Starlette raises it again for the server to log, which would log the message too.
+            log.debug("answered with an error", extra=failure_fields(error))
+        finally:
+            self._observe(scope, status, time.monotonic() - begin)
+
+    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
+        route = scope["path"] if scope["path"] in self._paths else "other"
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        log.log(
+            logging.DEBUG if route in self._QUIET else logging.INFO,
+            "request",
+            extra={
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+            },
+        )

@@ -1,0 +1,255 @@
+"""The HTTP surface without a web framework: what each route answers, as plain replies."""
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from diffusion_serving import docs, openapi, versions
+from diffusion_serving.api import (
+    JSON,
+    Answer,
+    Defaults,
+    PredictResponse,
+    Timings,
+    negotiate,
+    parse,
+    resolve,
+)
+from diffusion_serving.config import Settings
+from diffusion_serving.cores import available_cores
+from diffusion_serving.engine import Engine, Job, Result, State
+from diffusion_serving.errors import DeadlineExceeded, NotReady, QueueFull, RequestError
+from diffusion_serving.generation import Generation, Pipeline
+from diffusion_serving.images import MEDIA_TYPES, encode
+from diffusion_serving.metrics import Metrics
+from diffusion_serving.problems import (
+    MEDIA_TYPE,
+    NOT_READY,
+    Problem,
+    from_request_error,
+)
+
+HANG_UP_STATUS = 499
+"""Never reaches anyone; access logs and metrics know it as "the client closed the connection"."""
+
+
+HangUp = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole HTTP answer."""
+
+    status: int
+    body: bytes
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def problem_reply(problem: Problem) -> Reply:
+    return Reply(problem.kind.status, problem.body(), MEDIA_TYPE, problem.headers)
+
+
+class Service:
+    """Answers the routes. Its coroutines run on one event loop; pictures are encoded off it."""
+
+    def __init__(self, settings: Settings, engine: Engine, metrics: Metrics) -> None:
+        self._settings = settings
+        self._config = settings.config
+        self._engine = engine
+        self._metrics = metrics
+        self._encoders = ThreadPoolExecutor(available_cores(), thread_name_prefix="encode")
+        self._draining = False
+        self._openapi = openapi.describe(self._config)
+        self._docs = docs.render(self._openapi).encode()
+        metrics.publish_build_info(versions.build_info(settings))
+        metrics.ready.set_function(lambda: float(self._not_ready() is None))
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    def drain(self) -> None:
+        """From now on not ready, though requests that still arrive are answered."""
+        self._draining = True
+
+    def close(self) -> None:
+        self._encoders.shutdown(wait=False, cancel_futures=True)
+
+    async def predict(self, body: bytes, accept: str | None, hang_up: HangUp) -> Reply:
+        """Answers `POST /predict`. `hang_up()` completes when the client has gone.
+
+        Raises:
+            Problem: whatever keeps the images from being made.
+        """
+        try:
+            # Before anything else, because the defaults of a size come from the model.
+            pipeline = self._loaded()
+            request = parse(body)
+            answer = negotiate(accept, request)
+            native_size = pipeline.native_size
+            defaults = Defaults.of(self._config.generation, native_size)
+            generation = resolve(request, self._config.limits, defaults)
+            job = self._engine.submit(generation)
+            result = await self._outcome(job, hang_up)
+        except RequestError as error:
+            self._count_rejection(error)
+            raise from_request_error(error) from error
+        except Problem:
+            self._metrics.rejected.labels("invalid").inc()
+            raise
+        if result is None:
+            return Reply(HANG_UP_STATUS, b"")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._encoders, self._rendered, generation, answer, result
+        )
+
+    async def _outcome(self, job: Job, hang_up: HangUp) -> Result | None:
+        """The job's result; None if the client left, in which case a waiting job is dropped."""
+        done = asyncio.wrap_future(job.future)
+        gone = asyncio.ensure_future(hang_up())
+        try:
+            either: set[asyncio.Future[Any]] = {done, gone}
+            remaining = max(0.0, job.deadline - time.monotonic())
+            await asyncio.wait(either, timeout=remaining, return_when="FIRST_COMPLETED")
+            if not done.done() and not gone.done():
+                self._engine.expire(job)
+                await asyncio.wait(either, return_when="FIRST_COMPLETED")
+            return await done if done.done() else None
+        finally:
+            gone.cancel()
+            if not done.done():
+                if self._engine.withdraw(job):
+                    self._metrics.rejected.labels("hang_up").inc()
+                done.cancel()
+
+    def _rendered(self, generation: Generation, answer: Answer, result: Result) -> Reply:
+        """The reply with its image files. Takes milliseconds, so it runs on an encoder thread."""
+        begin = time.monotonic()
+        files = [encode(picture, answer.format) for picture in result.pictures]
+        encode_seconds = time.monotonic() - begin
+        self._metrics.stage_seconds.labels("encode").observe(encode_seconds)
+        timings = _timings(result, encode_seconds)
+        headers = {"Server-Timing": timings.server_timing(), "Cache-Control": "no-store"}
+        if answer.image_bytes:
+            headers["Diffusion-Seed"] = str(generation.seeds[0])
+            return Reply(200, files[0], MEDIA_TYPES[answer.format], headers)
+        response = PredictResponse(
+            images=[base64.b64encode(file).decode() for file in files],
+            format=answer.format,
+            seed=generation.seeds[0],
+            width=generation.width,
+            height=generation.height,
+            steps=generation.steps,
+            timings_ms=timings,
+        )
+        return Reply(200, response.model_dump_json().encode(), headers=headers)
+
+    def healthz(self) -> Reply:
+        """200 as long as the engine's thread lives."""
+        if self._engine.alive:
+            return _json({"status": "alive"})
+        return problem_reply(Problem(NOT_READY, "The engine has ended; restart the server."))
+
+    def readyz(self) -> Reply:
+        """200 while images are made and none of the signs to stop has come."""
+        if (why := self._not_ready()) is not None:
+            return problem_reply(from_request_error(NotReady(why)))
+        return _json({"status": "ready"})
+
+    def about(self) -> Reply:
+        """Who is answering; what is known only once the model has loaded is null before."""
+        config, pipeline = self._config, self._engine.pipeline
+        size = pipeline.native_size if pipeline else (None, None)
+        generation = config.generation
+        return _json(
+            {
+                "backend": config.backend,
+                "versions": versions.versions(),
+                "service": self._settings.service or None,
+                "revision": self._settings.revision or None,
+                "model": str(config.model.path),
+                "source": config.model.source or str(config.model.path),
+                "ready": self._not_ready() is None,
+                "device": pipeline.device if pipeline else None,
+                "device_name": pipeline.device_name if pipeline else None,
+                "dtype": pipeline.dtype if pipeline else None,
+                "scheduler": generation.scheduler,
+                "batching": {"mode": "none", "max_size": 1},
+                "limits": config.limits.model_dump(),
+                "queue": config.queue.model_dump(),
+                "generation": {
+                    "steps": generation.steps,
+                    "guidance_scale": generation.guidance_scale,
+                    "width": generation.width or size[0],
+                    "height": generation.height or size[1],
+                    "scheduler": generation.scheduler,
+                },
+            }
+        )
+
+    def metrics(self) -> Reply:
+        body, media_type = self._metrics.expose()
+        return Reply(200, body, media_type)
+
+    def openapi(self) -> Reply:
+        return _json(self._openapi)
+
+    def docs(self) -> Reply:
+        return Reply(
+            200,
+            self._docs,
+            "text/html; charset=utf-8",
+            {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"},
+        )
+
+    def _loaded(self) -> Pipeline:
+        if (pipeline := self._engine.pipeline) is None:
+            raise NotReady(self._not_ready() or "The server is stopping.")
+        return pipeline
+
+    def _not_ready(self) -> str | None:
+        """Why the server is not ready; None if it is."""
+        if self._draining:
+            return "The server is stopping."
+        match self._engine.state:
+            case State.READY:
+                return None
+            case State.LOADING:
+                return "The model is still loading."
+            case State.FAILED:
+                return "The model could not be loaded; the server is about to exit."
+            case State.STOPPED:
+                return "The engine has stopped."
+
+    def _count_rejection(self, error: RequestError) -> None:
+        match error:
+            case QueueFull():
+                self._metrics.rejected.labels("queue_full").inc()
+            case DeadlineExceeded():
+                self._metrics.rejected.labels("deadline").inc()
+            case NotReady():
+                self._metrics.rejected.labels("not_ready").inc()
+
+
+def _timings(result: Result, encode_seconds: float) -> Timings:
+    def ms(seconds: float) -> float:
+        return round(seconds * 1000, 3)
+
+    return Timings(
+        queue=ms(result.queue_seconds),
+        text_encoder=ms(result.text_encoder_seconds),
+        denoise=ms(result.denoise_seconds),
+        vae=ms(result.vae_seconds),
+        encode=ms(encode_seconds),
+    )
+
+
+def _json(document: Mapping[str, Any]) -> Reply:
+    return Reply(200, json.dumps(document).encode())
