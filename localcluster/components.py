@@ -257,7 +257,7 @@ def proxy_config(layout: Layout, name: str) -> Mapping[str, Any]:
     }
 
 
-def registry_config(storage: Path, address: str) -> Mapping[str, Any]:
+def registry_config(storage: Path) -> Mapping[str, Any]:
     return {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
@@ -265,8 +265,17 @@ def registry_config(storage: Path, address: str) -> Mapping[str, Any]:
             "filesystem": {"rootdirectory": str(storage)},
             "delete": {"enabled": True},
         },
-        "http": {"addr": f"{address}:{REGISTRY_PORT}"},
+        "http": {"addr": f":{REGISTRY_PORT}"},
     }
+
+
+def registry_hosts() -> str:
+    """TOML for containerd: the registry speaks plain HTTP, and is a process beside containerd."""
+    return f'''\
+server = "http://127.0.0.1:{REGISTRY_PORT}"
+[host."http://127.0.0.1:{REGISTRY_PORT}"]
+capabilities = ["pull", "resolve"]
+'''
 
 
 def network_config(plugins_state: Path) -> Mapping[str, Any]:
@@ -291,9 +300,7 @@ def network_config(plugins_state: Path) -> Mapping[str, Any]:
     }
 
 
-def containerd_config(
-    layout: Layout, *, images: Path, pause: str, snapshotter: str, plugins: str
-) -> str:
+def containerd_config(layout: Layout, *, images: Path, pause: str, plugins: str) -> str:
     """TOML; `pause` is the image that holds a pod's namespaces, `plugins` the CNI programs' folder."""
     return f"""\
 version = 2
@@ -303,13 +310,16 @@ state = "/run/containerd"
 [grpc]
 address = "{CONTAINERD_SOCKET}"
 
+# The default is below the host's /opt.
+[plugins."io.containerd.internal.v1.opt"]
+path = "/run/containerd/opt"
+
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
 # Lowering a score takes CAP_SYS_RESOURCE, which a container may lack.
 restrict_oom_score_adj = true
 
 [plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "{snapshotter}"
 default_runtime_name = "runc"
 # The registry beside it has them: one copy of several GB is enough.
 discard_unpacked_layers = true

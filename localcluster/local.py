@@ -5,8 +5,8 @@ import shutil
 from dataclasses import replace
 from typing import Any
 
-from localcluster import control_plane, processes, shell
-from localcluster.api import ApiClient
+from localcluster import control_plane, machine, node, processes, shell
+from localcluster.api import ApiClient, condition
 from localcluster.console import Progress
 from localcluster.errors import LocalClusterError
 from localcluster.paths import ClusterPaths
@@ -29,7 +29,7 @@ class LocalCluster:
             record = self._running()
             if record is None:
                 self._remove()
-                record = control_plane.create(self._paths, self._progress)
+                record = self._create(mode)
                 self._wait(record)
                 replace(record, ready=True).save(self._paths)
             elif record.mode == mode:
@@ -57,13 +57,24 @@ class LocalCluster:
             return None
         return record
 
+    def _create(self, mode: Mode) -> Record:
+        machine.use_system_path()
+        if mode == "node":
+            return node.create(self._paths, self._progress)
+        machine.require_control_plane(self._progress)
+        return control_plane.create(self._paths, self._progress)
+
     def _remove(self) -> None:
         processes.end(self._paths.root)
+        node.remove_remains(self._paths)
         shutil.rmtree(self._paths.root, ignore_errors=True)
 
     def _wait(self, record: Record) -> None:
         api = ApiClient(record.server, self._paths.pki)
         self._progress.wait(lambda: self._missing(api), timeout=_START_TIMEOUT)
+        if record.mode == "node":
+            node.add_dns(self._paths, record)
+            self._progress.wait(lambda: self._node_missing(api), timeout=_START_TIMEOUT)
 
     def _missing(self, api: ApiClient) -> str | None:
         self._raise_if_hopeless()
@@ -72,6 +83,13 @@ class LocalCluster:
         if api.get("/api/v1/namespaces/default/serviceaccounts/default") is None:
             return "the controller manager"
         return None
+
+    def _node_missing(self, api: ApiClient) -> str | None:
+        self._raise_if_hopeless()
+        if condition(api.object(f"/api/v1/nodes/{self._paths.name}"), "Ready") != "True":
+            return "the node"
+        dns = api.object("/apis/apps/v1/namespaces/kube-system/deployments/coredns")
+        return None if condition(dns, "Available") == "True" else "cluster DNS"
 
     def _raise_if_hopeless(self) -> None:
         for name, state in self._supervised().items():

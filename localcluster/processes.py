@@ -32,11 +32,11 @@ def arguments(pid: int) -> list[str]:
     return _read(pid, "cmdline").decode(errors="replace").split("\0")[:-1]
 
 
-def parent(pid: int) -> int:
-    """The parent's process id, 0 when there is none to see."""
+def inner_number(pid: int) -> int:
+    """The process id in the innermost pid namespace that the process is in; 0 when it is gone."""
     for line in _read(pid, "status").decode(errors="replace").splitlines():
-        if line.startswith("PPid:"):
-            return int(line.split()[1])
+        if line.startswith("NSpid:"):
+            return int(line.split()[-1])
     return 0
 
 
