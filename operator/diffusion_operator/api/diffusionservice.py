@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from diffusion_operator.api.fields import Decimal, Duration, Model, rule, rules
+from diffusion_operator.api.fields import (
+    Decimal,
+    Duration,
+    Model,
+    decimal_rules,
+    duration_rules,
+    rule,
+    rules,
+)
 from diffusion_operator.api.status import Condition
 
 Precision = Literal["float16", "bfloat16", "float32"]
@@ -12,8 +20,8 @@ Scheduler = Literal["ddim", "euler", "dpm++2m", "unipc", "lcm"]
 GuidanceScale = Annotated[
     Decimal,
     Field(
-        json_schema_extra=rules(
-            rule("double(self) <= 100.0", 'guidanceScale is at most 100: write for example "7.5"')
+        json_schema_extra=decimal_rules(
+            "double(self) <= 100.0", 'guidanceScale is at most 100: write for example "7.5"'
         )
     ),
 ]
@@ -111,11 +119,9 @@ class Queue(Model):
         "60s",
         description="The longest a request may wait before it starts; then it is answered 504. "
         "Default: 60s.",
-        json_schema_extra=rules(
-            rule(
-                "duration(self) >= duration('1s') && duration(self) <= duration('1h')",
-                "queue.timeout is between 1s and 1h",
-            )
+        json_schema_extra=duration_rules(
+            "duration(self) >= duration('1s') && duration(self) <= duration('1h')",
+            "queue.timeout is between 1s and 1h",
         ),
     )
 

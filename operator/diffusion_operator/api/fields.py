@@ -4,15 +4,66 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$"
+_DECIMAL = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"
 _PART = re.compile(r"([0-9.]+)(ms|s|m|h)")
 
-Duration = Annotated[str, Field(pattern=_DURATION, max_length=32)]
-Decimal = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$", max_length=16)]
+
+def rule(cel: str, message: str, field_path: str | None = None) -> Mapping[str, Any]:
+    """One CEL validation of the schema; ``message`` says what to write instead."""
+    found = {"rule": cel, "message": message}
+    if field_path:
+        found["fieldPath"] = field_path
+    return found
+
+
+def rules(*validations: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``json_schema_extra`` that carries CEL validations into the CRD."""
+    return {"x-kubernetes-validations": [dict(validation) for validation in validations]}
+
+
+def _written_as(pattern: str, message: str, bound: str, bound_message: str) -> dict[str, Any]:
+    # A schema's own pattern is answered with the pattern; a person is better served by a sentence.
+    written = f"self.matches(r'{pattern}')"
+    found = [rule(written, message)]
+    if bound:
+        found.append(rule(f"!{written} || ({bound})", bound_message))
+    return rules(*found)
+
+
+def _validated(pattern: str, message: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r}: {message}")
+        return text
+
+    return AfterValidator(check)
+
+
+def duration_rules(bound: str = "", message: str = "") -> dict[str, Any]:
+    """The CEL validations of a duration; ``bound`` is one more, on ``self``."""
+    return _written_as(_DURATION, "write a duration such as 90s, 500ms or 1m30s", bound, message)
+
+
+def decimal_rules(bound: str = "", message: str = "") -> dict[str, Any]:
+    """The CEL validations of a decimal string; ``bound`` is one more, on ``self``."""
+    return _written_as(_DECIMAL, 'write a decimal number in quotes, such as "2.5"', bound, message)
+
+
+Duration = Annotated[
+    str,
+    Field(max_length=32, json_schema_extra=duration_rules()),
+    _validated(_DURATION, "write a duration such as 90s, 500ms or 1m30s"),
+]
+Decimal = Annotated[
+    str,
+    Field(max_length=16, json_schema_extra=decimal_rules()),
+    _validated(_DECIMAL, 'write a decimal number in quotes, such as "2.5"'),
+]
 ObjectName = Annotated[
     str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
 ]
@@ -34,16 +85,3 @@ class Model(BaseModel):
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="forbid"
     )
-
-
-def rule(cel: str, message: str, field_path: str | None = None) -> Mapping[str, Any]:
-    """One CEL validation of the schema; ``message`` says what to write instead."""
-    found = {"rule": cel, "message": message}
-    if field_path:
-        found["fieldPath"] = field_path
-    return found
-
-
-def rules(*validations: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``json_schema_extra`` that carries CEL validations into the CRD."""
-    return {"x-kubernetes-validations": [dict(validation) for validation in validations]}

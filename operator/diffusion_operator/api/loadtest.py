@@ -5,7 +5,16 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from diffusion_operator.api.diffusionservice import GuidanceScale, Side
-from diffusion_operator.api.fields import Decimal, Duration, Model, ObjectName, rule, rules
+from diffusion_operator.api.fields import (
+    Decimal,
+    Duration,
+    Model,
+    ObjectName,
+    decimal_rules,
+    duration_rules,
+    rule,
+    rules,
+)
 from diffusion_operator.api.status import Condition
 
 Prompt = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -23,11 +32,9 @@ class Stage(Model):
     users: int = Field(ge=1, le=10000, description="Users at the same time.")
     duration: Duration = Field(
         description="How long, such as 60s; the ramp to the stage's users is part of it.",
-        json_schema_extra=rules(
-            rule(
-                "duration(self) >= duration('1s') && duration(self) <= duration('24h')",
-                "a stage lasts between 1s and 24h",
-            )
+        json_schema_extra=duration_rules(
+            "duration(self) >= duration('1s') && duration(self) <= duration('24h')",
+            "a stage lasts between 1s and 24h",
         ),
     )
 
@@ -36,13 +43,20 @@ class Users(Model):
     """Closed loop: each user sends a request, waits for the answer, thinks, and begins again."""
 
     stages: tuple[Stage, ...] = Field(
-        min_length=1, max_length=50, description="The parts of the run, in order."
+        max_length=50,
+        description="The parts of the run, in order.",
+        json_schema_extra=rules(
+            rule(
+                "size(self) > 0",
+                "write at least one stage, for example [{users: 10, duration: 60s}]",
+            )
+        ),
     )
     spawn_rate: Decimal = Field(
         "1",
         description='Users started (or stopped) per second between stages. Default: "1".',
-        json_schema_extra=rules(
-            rule("double(self) > 0.0", 'spawnRate must be above 0: write for example "1"')
+        json_schema_extra=decimal_rules(
+            "double(self) > 0.0", 'spawnRate must be above 0: write for example "1"'
         ),
     )
 
@@ -56,7 +70,9 @@ class Think(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "!has(self.min) || !has(self.max) || duration(self.min) <= duration(self.max)",
+                "!has(self.min) || !has(self.max) || !self.min.matches(r'^[0-9.msh]+$')"
+                " || !self.max.matches(r'^[0-9.msh]+$')"
+                " || duration(self.min) <= duration(self.max)",
                 "think.min is longer than think.max: swap them",
             )
         )

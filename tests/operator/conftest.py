@@ -1,0 +1,75 @@
+"""A real control plane with a node that only pretends, and the operator as a process of its own.
+
+There is no kubelet in this tier: where a pod or a runner has to do something, the test plays it
+by writing the status or the report that the real one would. The end-to-end tier has the real ones.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kubectl import Kubectl, eventually
+from operator_process import OperatorProcess
+from pretend_node import PretendNode
+
+ROOT = Path(__file__).parents[2]
+_names = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[Kubectl]:
+    """A control plane of its own, gone after the session."""
+    name = f"operator-tests-{os.getpid()}"
+    localcluster = [sys.executable, "-m", "localcluster"]
+    subprocess.run(
+        [*localcluster, "up", "--control-plane-only", "--name", name], cwd=ROOT, check=True
+    )
+    try:
+        kubeconfig = subprocess.run(
+            [*localcluster, "kubeconfig", "--name", name],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        kubectl = Kubectl("kubectl", kubeconfig.stdout.strip())
+        kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+        kubectl("wait", "--for=condition=Established", "crd", "--all")
+        node = PretendNode(kubectl)
+        yield kubectl
+        node.close()
+    finally:
+        subprocess.run([*localcluster, "down", "--name", name], cwd=ROOT, check=True)
+
+
+@pytest.fixture
+def kubectl(control_plane: Kubectl) -> Kubectl:
+    """kubectl in a namespace of the test's own."""
+    namespace = f"test-{next(_names)}"
+    control_plane("create", "namespace", namespace)
+    own = control_plane.in_namespace(namespace)
+    eventually(lambda: own.find("serviceaccount", "default"), what="the namespace to be set up")
+    return own
+
+
+@pytest.fixture(scope="session")
+def operator_process(
+    control_plane: Kubectl, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    process = OperatorProcess(control_plane.kubeconfig, tmp_path_factory.mktemp("operator"))
+    process.start()
+    yield process
+    process.kill()
+    assert "Traceback" not in process.log.read_text()
+
+
+@pytest.fixture
+def operator(operator_process: OperatorProcess) -> Iterator[OperatorProcess]:
+    """The running operator; a test that ended it finds it started again for the next."""
+    yield operator_process
+    if not operator_process.running:
+        operator_process.start()

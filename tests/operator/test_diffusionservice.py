@@ -1,0 +1,253 @@
+"""DiffusionServices against a real API server."""
+
+from typing import Any
+
+import pytest
+from kubectl import Kubectl, condition, eventually
+from manifests import diffusion_service, load_test
+from operator_process import OperatorProcess
+from played import CHILDREN, children, make_pods_ready
+
+Object = dict[str, Any]
+
+
+def ready_reason(kubectl: Kubectl, name: str = "demo") -> str:
+    found = condition(kubectl.get("dsvc", name), "Ready")
+    return str(found.get("reason", ""))
+
+
+def versions(kubectl: Kubectl) -> dict[str, str]:
+    """The resource version of everything that the operator writes."""
+    kinds = ("dsvc", "lt", *CHILDREN, "configmap", "role", "rolebinding", "job")
+    return {
+        f"{kind}/{found['metadata']['name']}": found["metadata"]["resourceVersion"]
+        for kind in kinds
+        for found in kubectl.list(kind)
+    }
+
+
+def test_a_service_gets_its_children_and_is_ready_when_its_pods_answer(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service(replicas=2))
+    found = eventually(lambda: children(kubectl), what="the children")
+    uid = kubectl.get("dsvc", "demo")["metadata"]["uid"]
+    assert {child["metadata"]["ownerReferences"][0]["uid"] for child in found} == {uid}
+    eventually(lambda: ready_reason(kubectl) == "RollingOut", what="the rollout to begin")
+    make_pods_ready(kubectl)
+    status = kubectl.get("dsvc", "demo")["status"]
+    assert (status["replicas"], status["readyReplicas"]) == (2, 2)
+    assert status["url"] == f"http://demo.{kubectl.namespace}.svc"
+    assert status["observedGeneration"] == 1
+    kubectl("wait", "--for=condition=Ready", "dsvc/demo", "--timeout=1s")
+
+
+def test_the_columns_tell_the_story(kubectl: Kubectl, operator: OperatorProcess) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: ready_reason(kubectl), what="a status")
+    header, row = kubectl("get", "dsvc").splitlines()
+    assert header.split() == [
+        *("NAME", "BACKEND", "MODEL", "GPU", "PRECISION"),
+        *("READY", "REPLICAS", "REASON", "URL", "AGE"),
+    ]
+    for shown in ("fastapi", "image:///models/demo", "float32", "Unknown", "RollingOut"):
+        assert shown in row
+
+
+def test_the_operator_leaves_the_resource_as_its_author_wrote_it(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    manifest = diffusion_service()
+    kubectl.apply(manifest)
+    eventually(lambda: ready_reason(kubectl), what="a status")
+    found = kubectl.get("dsvc", "demo")
+    assert found["spec"] == {**manifest["spec"], "replicas": 1}  # the one schema default
+    assert "finalizers" not in found["metadata"]
+    assert list(found["metadata"]["annotations"]) == [
+        "kubectl.kubernetes.io/last-applied-configuration"
+    ]
+
+
+def test_scaling_works_by_kubectl_scale_and_starts_no_new_revision(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    before = eventually(lambda: kubectl.find("deployment", "demo"), what="the Deployment")
+    kubectl("scale", "dsvc/demo", "--replicas=3")
+
+    def scaled() -> Object | None:
+        found = kubectl.get("deployment", "demo")
+        return found if found["spec"]["replicas"] == 3 else None
+
+    after = eventually(scaled, what="three replicas")
+    assert after["spec"]["template"] == before["spec"]["template"]
+    eventually(lambda: kubectl.get("dsvc", "demo")["status"]["replicas"] == 3, what="the status")
+
+
+def test_changing_what_the_pods_do_rolls_out_a_new_revision(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    first = kubectl.get("dsvc", "demo")["status"]["revision"]
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+    eventually(lambda: ready_reason(kubectl) != "Serving", what="a rollout")
+    make_pods_ready(kubectl)
+    assert kubectl.get("dsvc", "demo")["status"]["revision"] != first
+
+
+def test_what_someone_changes_in_a_child_is_set_right_and_what_they_add_stays(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    change = {"metadata": {"annotations": {"team": "vision"}}, "spec": {"replicas": 5}}
+    kubectl.patch("deployment", "demo", change)
+    eventually(
+        lambda: kubectl.get("deployment", "demo")["spec"]["replicas"] == 1, what="the repair"
+    )
+    assert kubectl.get("deployment", "demo")["metadata"]["annotations"]["team"] == "vision"
+    kubectl("delete", "service", "demo")
+    eventually(lambda: kubectl.find("service", "demo"), what="the Service to come back")
+
+
+def test_an_object_of_someone_else_in_the_way_is_named_and_left_alone(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl("create", "deployment", "demo", "--image=theirs:1")
+    before = kubectl.get("deployment", "demo")["spec"]
+    kubectl.apply(diffusion_service())
+    eventually(lambda: ready_reason(kubectl) == "NameTaken", what="the conflict to be said")
+    message = condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
+    assert "Deployment demo exists and is not this DiffusionService's" in message
+    assert kubectl.get("deployment", "demo")["spec"] == before
+
+
+def test_an_unknown_gpu_lists_the_known_ones(kubectl: Kubectl, operator: OperatorProcess) -> None:
+    kubectl.apply(diffusion_service(gpu={"type": "nvidia-l5"}))
+    eventually(lambda: ready_reason(kubectl) == "UnknownAccelerator", what="the reason")
+    assert "known: standin" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
+    kubectl.patch("dsvc", "demo", {"spec": {"gpu": {"type": "standin"}}})
+    eventually(lambda: children(kubectl), what="the children after the correction")
+
+
+def test_a_gpu_that_no_node_has_is_named_as_what_is_lacking(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service(gpu={"type": "standin"}))
+    eventually(lambda: ready_reason(kubectl) == "InsufficientGPU", what="the reason")
+    service = kubectl.get("dsvc", "demo")
+    assert "diffusion.dev/standin-gpu" in condition(service, "Ready")["message"]
+    assert condition(service, "PodsScheduled")["status"] == "False"
+
+
+def test_a_quota_in_the_way_is_named(kubectl: Kubectl, operator: OperatorProcess) -> None:
+    kubectl("create", "quota", "none", "--hard=pods=0")
+    eventually(
+        lambda: "pods" in (kubectl.get("quota", "none").get("status") or {}).get("hard", {}),
+        what="the quota to hold",
+    )
+    kubectl.apply(diffusion_service())
+    eventually(lambda: ready_reason(kubectl) == "QuotaExceeded", what="the reason")
+
+
+def test_every_pod_is_admitted_under_the_restricted_standard(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    standard = "pod-security.kubernetes.io/enforce=restricted"
+    kubectl("label", "namespace", kubectl.namespace, standard)
+    kubectl.apply(diffusion_service())
+    kubectl.apply(load_test(targetRef=None, url="http://127.0.0.1:1"))
+    eventually(lambda: kubectl.list("pods", "diffusion.dev/service=demo"), what="a serving pod")
+    eventually(lambda: kubectl.list("pods", "diffusion.dev/loadtest=ramp"), what="a runner pod")
+
+
+def test_a_model_that_fails_to_load_says_so_in_the_servers_own_words(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    pods = eventually(lambda: kubectl.list("pods", "diffusion.dev/service=demo"), what="a pod")
+    words = '{"reason": "ModelLoadFailed", "message": "/models/demo has no model_index.json"}'
+    ended = {"exitCode": 78, "message": words, "finishedAt": "2026-01-02T03:04:05Z"}
+    container = {
+        "name": "server",
+        "image": "x",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 1,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": ended},
+    }
+    status = {"status": {"containerStatuses": [container]}}
+    kubectl.patch("pod", pods[0]["metadata"]["name"], status, "--subresource=status")
+    eventually(lambda: ready_reason(kubectl) == "ModelLoadFailed", what="the reason")
+    failure = kubectl.get("dsvc", "demo")["status"]["lastFailure"]
+    assert failure["exitCode"] == 78
+    assert failure["message"] == "/models/demo has no model_index.json"
+
+
+def test_a_restart_of_the_operator_writes_nothing(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    kubectl.apply(load_test(target="nobody"))
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    eventually(lambda: kubectl.get("lt", "ramp").get("status"), what="the LoadTest's status")
+    before = versions(kubectl)
+    assert operator.stop() == 0
+    operator.start()
+    # A service made afterwards is served only when the earlier ones have been looked at.
+    kubectl.apply(diffusion_service("later"))
+    eventually(lambda: children(kubectl, "later"), what="the later service's children")
+    after = versions(kubectl)
+    assert {key: after[key] for key in before} == before
+
+
+def test_deleting_a_service_leaves_no_child_even_while_the_operator_is_down(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    operator.kill()
+    kubectl("delete", "dsvc", "demo", "--timeout=5s")
+    eventually(
+        lambda: not any(kubectl.find(kind, "demo") for kind in CHILDREN), what="no child left"
+    )
+    operator.start()
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children of its successor")
+
+
+def test_what_changed_while_the_operator_was_down_is_made_true_when_it_is_back(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    operator.kill()
+    kubectl.patch("dsvc", "demo", {"spec": {"replicas": 2}})
+    kubectl("delete", "service", "demo")
+    kubectl.apply(diffusion_service("new"))
+    operator.start()
+    eventually(lambda: children(kubectl, "new"), what="the new service's children")
+    eventually(lambda: children(kubectl), what="the deleted child")
+    eventually(
+        lambda: kubectl.get("deployment", "demo")["spec"]["replicas"] == 2, what="two replicas"
+    )
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.02, 0.05])
+def test_killed_at_any_moment_it_takes_up_where_it_left_off(
+    kubectl: Kubectl, operator: OperatorProcess, moment: float
+) -> None:
+    names = [f"s{number}" for number in range(5)]
+    for name in names:
+        kubectl.apply(diffusion_service(name))
+    eventually(
+        lambda: len(kubectl.list("deployment")) > moment * 50, what="some of the work to be done"
+    )
+    operator.kill()
+    operator.start()
+    eventually(lambda: all(children(kubectl, name) for name in names), what="all the children")
+    eventually(lambda: all(ready_reason(kubectl, name) for name in names), what="every status")

@@ -1,0 +1,77 @@
+"""Bad input is refused by ``kubectl apply`` with a sentence that says what to write instead."""
+
+from typing import Any
+
+import pytest
+from kubectl import Kubectl, KubectlError
+from manifests import diffusion_service, load_test
+
+Object = dict[str, Any]
+STAGE = {"users": 1, "duration": "10s"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"backend": "flask"}, 'supported values: "fastapi"'),
+        ({"precision": "float16"}, "float16 needs a GPU: set gpu.type, or write"),
+        ({"replicas": -1}, "should be greater than or equal to 0"),
+        ({"model": {"source": "http://x"}}, "must be image:///PATH"),
+        ({"model": {"source": "pvc://claim/../x"}}, "write the path without going up"),
+        ({"generation": {"steps": 101}}, "lower it or raise the limit"),
+        ({"generation": {"width": 100}}, "should be a multiple of 8"),
+        ({"generation": {"width": 2048, "height": 2048}}, "is above limits.maxPixels"),
+        ({"generation": {"guidanceScale": "2,5"}}, "write a decimal number in quotes"),
+        ({"generation": {"guidanceScale": "200"}}, "guidanceScale is at most 100"),
+        ({"queue": {"timeout": "ten"}}, "write a duration such as 90s"),
+        ({"queue": {"timeout": "0s"}}, "queue.timeout is between 1s and 1h"),
+        ({"colour": "red"}, 'unknown field "spec.colour"'),
+    ],
+)
+def test_a_bad_service_is_refused(kubectl: Kubectl, spec: Object, sentence: str) -> None:
+    with pytest.raises(KubectlError) as refused:
+        kubectl.apply(diffusion_service(**spec))
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"url": "http://x"}, "set exactly one of targetRef"),
+        ({"targetRef": None}, "set exactly one of targetRef"),
+        ({"users": {"stages": []}}, "write at least one stage"),
+        ({"users": None}, "say how much load: set users.stages"),
+        ({"users": {"stages": [{**STAGE, "users": 0}]}}, "greater than or equal to 1"),
+        ({"users": {"stages": [{**STAGE, "duration": "10ms"}]}}, "lasts between 1s and 24h"),
+        ({"users": {"stages": [{**STAGE, "duration": "10"}]}}, "write a duration such as"),
+        ({"users": {"stages": [STAGE], "spawnRate": "0"}}, "spawnRate must be above 0"),
+        ({"think": {"min": "5s", "max": "1s"}}, "think.min is longer than think.max"),
+        ({"request": {"prompts": {}}}, "give the prompts either inline or by configMapRef"),
+        ({"request": {"prompts": {"inline": [""]}}}, "at least 1 chars long"),
+        ({"targetRef": None, "url": "ftp://x"}, "should match '^https?://"),
+    ],
+)
+def test_a_bad_test_is_refused(kubectl: Kubectl, spec: Object, sentence: str) -> None:
+    with pytest.raises(KubectlError) as refused:
+        kubectl.apply(load_test(**spec))
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("make", [diffusion_service, load_test])
+def test_a_name_that_leaves_no_room_for_its_pods_is_refused(kubectl: Kubectl, make: Any) -> None:
+    kubectl.apply(make("x" * 52))
+    with pytest.raises(KubectlError, match="must have at most 52 characters"):
+        kubectl.apply(make("x" * 53))
+
+
+@pytest.mark.parametrize(
+    ("field", "explanation"),
+    [
+        ("diffusionservice.spec.queue.timeout", "answered 504"),
+        ("loadtest.spec.users.stages.duration", "the ramp to the stage's users is part of it"),
+    ],
+)
+def test_kubectl_explain_has_something_to_say(
+    kubectl: Kubectl, field: str, explanation: str
+) -> None:
+    assert explanation in " ".join(kubectl("explain", field).split())

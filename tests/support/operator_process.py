@@ -1,0 +1,66 @@
+"""The operator as a process of its own, to be ended in every way that a cluster ends one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from kubectl import eventually
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    "images": {"loadtest": "loadtest:none", "backends": {"fastapi": "fastapi:none"}},
+    "accelerators": {"standin": {"resourceName": "diffusion.dev/standin-gpu", "device": "cpu"}},
+}
+
+
+class OperatorProcess:
+    """The operator, to be started, stopped, killed and started again."""
+
+    def __init__(self, kubeconfig: str, directory: Path) -> None:
+        self._kubeconfig = kubeconfig
+        self._settings = directory / "settings.json"
+        self._settings.write_text(json.dumps(SETTINGS))
+        self.log = directory / "operator.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "KUBECONFIG": self._kubeconfig,
+            "DIFFUSION_OPERATOR_SETTINGS": str(self._settings),
+        }
+        seen = self._starts()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "diffusion_operator", "--liveness", ""],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        eventually(lambda: self._starts() > seen, what="the operator to start")
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    def _starts(self) -> int:
+        return self.log.read_text().count("the operator has started") if self.log.exists() else 0
+
+    def kill(self) -> None:
+        """End it as a lost node would: at once, in the middle of anything."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def stop(self) -> int:
+        """End it as a kubelet would; returns its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(timeout=15)
+        self._process = None
+        return code

@@ -1,0 +1,34 @@
+"""What a service's children are, and the kubelet's part in them where there is no kubelet."""
+
+from typing import Any
+
+from kubectl import Kubectl, condition, eventually
+
+Object = dict[str, Any]
+
+CHILDREN = ("serviceaccount", "deployment", "service")
+
+
+def children(kubectl: Kubectl, name: str = "demo") -> list[Object] | None:
+    """All children of the service, once all are there."""
+    found = [kubectl.find(kind, name) for kind in CHILDREN]
+    return [child for child in found if child] if all(found) else None
+
+
+def make_pods_ready(kubectl: Kubectl, name: str = "demo") -> None:
+    """Play the kubelet: every pod of the service answers from now on."""
+    ready = {"conditions": [{"type": kind, "status": "True"} for kind in ("Ready", "PodScheduled")]}
+
+    def all_ready() -> bool:
+        pods = kubectl.list("pods", f"diffusion.dev/service={name}")
+        for pod in pods:
+            status = {"status": {**ready, "phase": "Running"}}
+            kubectl.patch("pod", pod["metadata"]["name"], status, "--subresource=status")
+        service = kubectl.get("dsvc", name)
+        current = condition(service, "Ready")
+        return (
+            current.get("status") == "True"
+            and current["observedGeneration"] == service["metadata"]["generation"]
+        )
+
+    eventually(all_ready, what=f"{name} to be Ready", every=0.3)
