@@ -1,0 +1,134 @@
+"""A pipeline that needs no model, and engines and services that use it."""
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from diffusion_serving.backends.fastapi import create_app
+from diffusion_serving.config import ServingConfig, Settings
+from diffusion_serving.engine import Engine
+from diffusion_serving.generation import BatchOutput, Generation, Picture
+from diffusion_serving.metrics import make_metrics
+from diffusion_serving.service import Service
+from diffusion_serving.startup import warm_up_of
+
+
+class FakePipeline:
+    """Paints each image in a colour of its seed. `hold()` makes calls wait until `release()`."""
+
+    device = "cpu"
+    device_name = "fake"
+    dtype = "float32"
+    native_size = (128, 96)
+    device_memory_bytes = None
+
+    def __init__(self) -> None:
+        self.batches: list[list[Generation]] = []
+        self.threads: set[int] = set()
+        self.failures: dict[str, Exception] = {}
+        self.surplus = False
+        self.entered = threading.Semaphore(0)
+        self._free = threading.Event()
+        self._free.set()
+
+    def hold(self) -> None:
+        self._free.clear()
+
+    def release(self) -> None:
+        self._free.set()
+
+    @property
+    def prompts(self) -> list[str]:
+        """Prompts in the order they were worked on, the warm-up's left out."""
+        return [g.prompt for batch in self.batches for g in batch if g.prompt != "warm-up"]
+
+    def __call__(self, batch: Sequence[Generation]) -> BatchOutput:
+        self.threads.add(threading.get_ident())
+        self.batches.append(list(batch))
+        self.entered.release()
+        assert self._free.wait(30)
+        for generation in batch:
+            if (failure := self.failures.get(generation.prompt)) is not None:
+                raise failure
+        pictures = [[_painted(g, seed) for seed in g.seeds] for g in batch]
+        return BatchOutput(
+            pictures=pictures * 2 if self.surplus else pictures,
+            seconds={"text_encoder": 0.001, "denoise": 0.02, "vae": 0.003},
+        )
+
+
+def _painted(generation: Generation, seed: int) -> Picture:
+    pixel = (seed % 2**24).to_bytes(3, "big")
+    return Picture(
+        generation.width, generation.height, pixel * generation.width * generation.height
+    )
+
+
+@pytest.fixture
+def pipeline() -> Iterator[FakePipeline]:
+    fake = FakePipeline()
+    yield fake
+    fake.release()
+
+
+@pytest.fixture
+def configured() -> Callable[..., Settings]:
+    """Makes settings from parts of a configuration document."""
+
+    def configure(**document: Any) -> Settings:
+        document = {"model": {"path": "/models/demo"}, **document}
+        return Settings(ServingConfig.model_validate(document), drain_seconds=0)
+
+    return configure
+
+
+class Stack:
+    """An engine on the fake pipeline, the service in front of it, and its HTTP client."""
+
+    def __init__(self, pipeline: Any, settings: Settings) -> None:
+        queue = settings.config.queue
+        self.metrics = make_metrics()
+        self.engine = Engine(
+            lambda: pipeline,
+            lambda loaded: warm_up_of(settings.config, loaded),
+            max_queue=queue.max_length,
+            queue_timeout=queue.timeout_seconds,
+            metrics=self.metrics,
+        )
+        self.service = Service(settings, self.engine, self.metrics)
+        app = create_app(self.service, self.metrics)
+        self.client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app, raise_app_exceptions=True),
+            base_url="http://test",
+        )
+        self.app = app
+
+    def sample(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+async def make_stack(
+    pipeline: FakePipeline, configured: Callable[..., Settings]
+) -> AsyncIterator[Callable[..., Stack]]:
+    """Makes stacks from parts of a configuration; `start=False` leaves the engine not started."""
+    stacks: list[Stack] = []
+
+    def make(*, start: bool = True, **document: Any) -> Stack:
+        stack = Stack(pipeline, configured(**document))
+        stacks.append(stack)
+        if start:
+            stack.engine.start()
+            stack.engine.ready.result(10)
+            assert pipeline.entered.acquire(timeout=10)  # the warm-up
+        return stack
+
+    yield make
+    pipeline.release()
+    for stack in stacks:
+        await stack.client.aclose()
+        assert stack.engine.stop(10)
+        stack.service.close()

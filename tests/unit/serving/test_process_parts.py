@@ -1,0 +1,123 @@
+"""The small parts around the server: cores, logs, the termination message, encoding."""
+
+import io
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from diffusion_serving import logs, termination
+from diffusion_serving.cores import available_cores
+from diffusion_serving.errors import WrongDevice
+from diffusion_serving.generation import Picture
+from diffusion_serving.images import Format, encode
+
+
+@pytest.fixture
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+
+
+@pytest.mark.usefixtures("eight_cores")
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [
+        ("max 100000", 8),
+        ("200000 100000", 2),
+        ("150000 100000", 1),
+        ("50000 100000", 1),
+        ("1600000 100000", 8),
+    ],
+)
+def test_cores_are_limited_by_cgroup_v2(tmp_path: Path, limit: str, cores: int) -> None:
+    (tmp_path / "cpu.max").write_text(limit + "\n")
+    assert available_cores(tmp_path) == cores
+
+
+@pytest.mark.usefixtures("eight_cores")
+@pytest.mark.parametrize(("quota", "cores"), [("-1", 8), ("300000", 3)])
+def test_cores_are_limited_by_cgroup_v1(tmp_path: Path, quota: str, cores: int) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text(quota + "\n")
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
+    assert available_cores(tmp_path) == cores
+
+
+@pytest.mark.usefixtures("eight_cores")
+def test_cores_without_a_cgroup_are_those_of_the_affinity(tmp_path: Path) -> None:
+    assert available_cores(tmp_path) == 8
+
+
+def test_termination_message_is_one_json_object_of_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "termination-log"
+    code = termination.report(WrongDevice("no cuda\n  here"), {"TERMINATION_LOG": str(file)})
+    assert code == 78
+    assert json.loads(file.read_text()) == {"reason": "WrongDevice", "message": "no cuda here"}
+
+
+def test_termination_message_fits_into_what_the_kubelet_reads(tmp_path: Path) -> None:
+    file = tmp_path / "termination-log"
+    termination.report(WrongDevice("\U0001f3a8" * 9000), {"TERMINATION_LOG": str(file)})
+    assert len(file.read_bytes()) <= 4096
+    assert json.loads(file.read_text())["reason"] == "WrongDevice"
+
+
+def test_termination_log_that_cannot_be_written_is_skipped(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere/termination-log"
+    assert termination.report(WrongDevice("x"), {"TERMINATION_LOG": str(missing)}) == 78
+
+
+@pytest.fixture
+def logged() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def logger(logged: io.StringIO) -> Iterator[logging.Logger]:
+    handler = logging.StreamHandler(logged)
+    handler.setFormatter(logs.JsonFormatter())
+    logger = logging.getLogger("test")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield logger
+    logger.removeHandler(handler)
+
+
+def test_log_line_is_one_json_object(logger: logging.Logger, logged: io.StringIO) -> None:
+    logger.info("two\nlines %d", 7, extra={"route": "/predict"})
+    (line,) = logged.getvalue().splitlines()
+    fields = json.loads(line)
+    assert (fields["message"], fields["route"]) == ("two\nlines 7", "/predict")
+    assert (fields["level"], fields["logger"]) == ("info", "test")
+    assert fields["time"].endswith("+00:00")
+
+
+def test_logged_exception_shows_where_but_not_its_message(
+    logger: logging.Logger, logged: io.StringIO
+) -> None:
+    try:
+        raise ValueError("a secret wish")  # noqa: TRY301 - it is to be caught here
+    except ValueError:
+        logger.exception("failed")
+    fields = json.loads(logged.getvalue())
+    assert fields["error"] == "ValueError"
+    assert __file__ in fields["frames"][-1]
+    assert "secret" not in logged.getvalue()
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+def test_encoded_picture_shows_the_pixels_and_nothing_else(image_format: Format) -> None:
+    red, blue = b"\xff\0\0", b"\0\0\xff"
+    picture = Picture(64, 128, (red * 32 + blue * 32) * 128)
+    image = Image.open(io.BytesIO(encode(picture, image_format)))
+    assert (image.format, image.size) == (image_format.upper(), (64, 128))
+    pixels = image.convert("RGB")
+    for x, colour in ((8, red), (56, blue)):
+        shown = pixels.getpixel((x, 64))
+        assert isinstance(shown, tuple)
+        assert all(abs(a - b) <= 12 for a, b in zip(shown, colour, strict=True))
+    assert not {"parameters", "exif", "comment"} & set(image.info)
