@@ -1,1 +1,90 @@
-# placeholder: see `make help`
+# `make help` lists what there is to make. Every target sets up what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+# The local cluster's name. With CONTEXT=… (and REGISTRY=… to push images to) a cluster one has.
+CLUSTER ?= diffusion
+export CLUSTER
+
+UV := .uv/bin/uv
+VENV := .venv
+BIN := $(VENV)/bin
+SUPPORT := PYTHONPATH=tests/support
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: .venv-demo/done ## From nothing to a served model, its pictures in demo/ and a load test
+	.venv-demo/bin/python examples/demo.py
+
+test: test-unit test-operator test-contract test-e2e ## Every tier of tests
+
+test-unit: $(VENV)/done ## Pure parts, in seconds
+	$(BIN)/pytest tests/unit
+
+test-operator: $(VENV)/done ## The operator against a real control plane
+	$(BIN)/pytest tests/operator
+
+test-contract: $(VENV)/done ## Each program over its own boundary: HTTP, documents, processes
+	$(BIN)/pytest tests/contract
+
+test-e2e: $(VENV)/done ## Everything together: real kubelet, images, Locust
+	$(BIN)/pytest tests/e2e
+
+bench: $(VENV)/done ## What is measured, as a table and as bench/results.json
+	$(SUPPORT) $(BIN)/python bench
+
+lint: $(VENV)/done shellcheck ## Format, lint, strict types, generated files, shell, chart
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy operator/diffusion_operator images loadtest/diffusion_loadtest localcluster deploy examples
+	$(SUPPORT) $(BIN)/mypy tests bench
+	made=$$(mktemp -d) && trap 'rm -r "$$made"' EXIT && $(BIN)/python -m diffusion_operator.api.crd "$$made" \
+	  && diff -r crds "$$made" # otherwise: make crds
+	$(BIN)/python -m diffusion_loadtest --schema | diff loadtest/report.schema.json -
+	shellcheck .ci/run
+	"$$($(PYTHON) -m localcluster tools helm)" lint --quiet deploy/chart
+
+crds: $(VENV)/done ## Write the CustomResourceDefinitions from the operator's models
+	$(BIN)/python -m diffusion_operator.api.crd crds
+
+lock: $(UV) ## Lock the newest versions that pyproject.toml allows
+	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --all-extras \
+	  --group test --group lint --group demo --upgrade --quiet --output-file requirements.lock
+
+demo-model: $(VENV)/done ## Train the demo model anew (about half an hour on two cores)
+	PYTHONPATH=images $(BIN)/python -m demo_model.train --out images/demo_model/weights
+
+images: ## Build the images that changed
+	$(PYTHON) images/build.py
+
+cluster-up: ## The local cluster with the operator on it
+	$(PYTHON) deploy/install.py --name $(CLUSTER)
+
+cluster-down: ## Remove the local cluster
+	$(PYTHON) -m localcluster down --name $(CLUSTER)
+
+shellcheck:
+	@command -v shellcheck >/dev/null || apt-get install -y -qq shellcheck >/dev/null
+
+$(UV): images/tools.lock
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r images/tools.lock
+	@touch $@
+
+$(VENV)/done: requirements.lock pyproject.toml $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip sync --python $(VENV) --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(VENV) --no-deps --editable .
+	@touch $@
+
+.venv-demo/done: requirements.lock pyproject.toml $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-demo
+	$(UV) pip install --quiet --python .venv-demo --require-hashes --constraint requirements.lock --group demo
+	@touch $@
+
+.PHONY: help demo test test-unit test-operator test-contract test-e2e bench lint crds lock demo-model \
+  images cluster-up cluster-down shellcheck

@@ -64,3 +64,10 @@ class OperatorProcess:
         code = self._process.wait(timeout=15)
         self._process = None
         return code
+
+    def memory_mb(self) -> float:
+        """Resident memory in megabytes (10^6 bytes)."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(line.split()[1]) * 1024 / 1e6

@@ -1,0 +1,48 @@
+"""What was measured, beside what it should be."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table; a figure without a goal is told, not judged."""
+
+    figure: str
+    subject: str
+    value: float
+    unit: str
+    goal: float | None = None
+    """The most it may be."""
+    against: str = ""
+    """What the same figure is elsewhere, for comparison."""
+
+    @property
+    def met(self) -> bool | None:
+        return None if self.goal is None else self.value <= self.goal
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """The figures as aligned text."""
+    header = ("figure", "subject", "value", "unit", "goal", "met", "against")
+    rows = [header, *(_cells(figure) for figure in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _cells(figure: Figure) -> tuple[str, ...]:
+    goal = "" if figure.goal is None else f"≤ {figure.goal:g}"
+    met = {None: "", True: "yes", False: "NO"}[figure.met]
+    value = f"{figure.value:.4g}"
+    return (figure.figure, figure.subject, value, figure.unit, goal, met, figure.against)
+
+
+def save(figures: Sequence[Figure], path: Path) -> None:
+    """Write the figures as JSON."""
+    records = [{**asdict(figure), "met": figure.met} for figure in figures]
+    path.write_text(json.dumps(records, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,116 @@
+"""Put the operator on a cluster: its images where the cluster finds them, its chart installed.
+
+    python3 deploy/install.py                         the local cluster, made if it isn't there
+    CONTEXT=gke-team REGISTRY=europe-docker.pkg.dev/p/r python3 deploy/install.py
+
+Every step is skipped when it is already done. Needs nothing but Python; says what else it lacks.
+The names of what it made go to stdout as JSON, progress to stderr.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMESPACE = "diffusion-system"
+RELEASE = "diffusion-operator"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What a client needs to use the cluster and the operator on it."""
+
+    kubeconfig: str
+    context: str
+    kubectl: str
+    helm: str
+    namespace: str = NAMESPACE
+    release: str = RELEASE
+
+    def kubectl_command(self) -> list[str]:
+        return [self.kubectl, f"--kubeconfig={self.kubeconfig}", f"--context={self.context}"]
+
+
+class InstallError(Exception):
+    """A step failed; the message says which, and its own output what to do."""
+
+
+def _say(text: str) -> None:
+    print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+def _output(command: list[str], what: str) -> str:
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise InstallError(f"{what} failed (exit code {done.returncode})")
+    return done.stdout
+
+
+def install(name: str) -> Installed:
+    """Install the operator on the local cluster ``name``, or on ``CONTEXT``.
+
+    Raises ``InstallError``.
+    """
+    localcluster = [sys.executable, "-m", "localcluster", "--name", name]
+    _say("cluster")
+    _output([*localcluster, "up"], "starting the cluster")
+    cluster = json.loads(_output([*localcluster, "status", "--json"], "asking for the cluster"))
+    _say("images")
+    build = [sys.executable, "images/build.py", "--json", "--push", cluster["registry"]["push"]]
+    images = json.loads(_output(build, "building the images"))
+    _say("operator")
+    installed = Installed(
+        cluster["kubeconfig"], cluster["context"], cluster["kubectl"], cluster["helm"]
+    )
+    registry = cluster["registry"]["pull"]
+    _output(_helm(installed, {target: f"{registry}/{ref}" for target, ref in images.items()}),
+            "installing the chart")  # fmt: skip
+    return installed
+
+
+def _helm(installed: Installed, images: dict[str, str]) -> list[str]:
+    values = {
+        "images.operator": images["operator"],
+        "images.loadtest": images["loadtest"],
+        "images.backends.fastapi": images["fastapi"],
+    }
+    return [
+        installed.helm,
+        f"--kubeconfig={installed.kubeconfig}",
+        f"--kube-context={installed.context}",
+        "upgrade",
+        "--install",
+        RELEASE,
+        "deploy/chart",
+        f"--namespace={NAMESPACE}",
+        "--create-namespace",
+        "--wait",
+        "--timeout=10m",
+        *(f"--set-string={name}={image}" for name, image in values.items()),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--name", default=os.environ.get("CLUSTER", "diffusion"))
+    options = parser.parse_args()
+    begun = time.monotonic()
+    try:
+        installed = install(options.name)
+    except InstallError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    _say(f"the operator runs in namespace {NAMESPACE} ({time.monotonic() - begun:.0f} s)")
+    print(json.dumps(asdict(installed)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
