@@ -15,7 +15,9 @@ def main() -> int:
     with control_plane() as plane:
         kubectl = [plane.kubectl, f"--kubeconfig={plane.kubeconfig}"]
         subprocess.run([*kubectl, "apply", "--server-side", "-f", ROOT / "crds"], check=True)
-        subprocess.run([*kubectl, "wait", "--for=condition=Established", "crd", "--all"], check=True)
+        subprocess.run(
+            [*kubectl, "wait", "--for=condition=Established", "crd", "--all"], check=True
+        )
         figures = measure(plane)
     print(table(figures))
     save(figures, RESULTS)

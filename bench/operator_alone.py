@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kubernetes import client, config, watch
+
 from control_plane import ControlPlane
 from figures import Figure
-from kubernetes import client, config, watch
 from operator_process import OperatorProcess
 
 GROUP, VERSION, PLURAL = "diffusion.dev", "v1alpha1", "diffusionservices"
@@ -46,7 +47,10 @@ class Arrivals:
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        for event in self._watch.stream(self._apps.list_namespaced_deployment, NAMESPACE):
+        events: Iterator[Any] = self._watch.stream(
+            self._apps.list_namespaced_deployment, NAMESPACE
+        )
+        for event in events:
             with self._changed:
                 self._seen.setdefault(event["object"].metadata.name, time.monotonic())
                 self._changed.notify_all()

@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "images")]
 
 from demo_model.checker import look, read  # noqa: E402 - found only with the path above
 from demo_model.shapes import parse  # noqa: E402 - same
-from install import InstallError, Installed, install  # noqa: E402 - same
+from install import Installed, InstallError, install  # noqa: E402 - same
 
 OUT = ROOT / "demo"
 NAMESPACE = "diffusion-demo"
@@ -96,8 +96,8 @@ class Demo:
             text=True,
         )
         try:
-            assert forward.stdout is not None
-            line = forward.stdout.readline()  # Forwarding from 127.0.0.1:PORT -> 8000
+            line = forward.stdout.readline() if forward.stdout else ""
+            # It says: Forwarding from 127.0.0.1:PORT -> 8000
             if "->" not in line:
                 raise DemoError("kubectl port-forward ended: see its message above")
             yield f"http://{line.split(' -> ')[0].split()[-1]}"

@@ -1,0 +1,188 @@
+"""DiffusionServices on a real node: real images, a real model, real pictures."""
+
+import concurrent.futures
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from demo_model.checker import look, read_bytes
+from demo_model.shapes import parse
+from in_cluster import OperatorPod, finished, picture, ready_reason, wait_until_ready
+from kubectl import Kubectl, condition, eventually
+from manifests import diffusion_service, load_test
+
+Object = dict[str, Any]
+Forward = Any
+CHILDREN = ("deployment", "service", "serviceaccount", "replicaset", "pod")
+STEADY = {"stages": [{"users": 3, "duration": "40s"}], "spawnRate": "3"}
+
+
+def wrong(answer: httpx.Response, prompt: str) -> list[str]:
+    """What of the picture isn't as the prompt asks."""
+    return look(read_bytes(picture(answer))).differences(parse(prompt))
+
+
+def test_applied_ready_and_it_draws_what_the_prompt_asks_for(
+    kubectl: Kubectl, forward: Forward
+) -> None:
+    kubectl("apply", "-f", "examples/diffusionservice.yaml")
+    wait_until_ready(kubectl)
+    prompts = ["a red circle on a blue background", "two green squares", "a black cross on pink"]
+    with forward("service/demo") as client:
+        for seed, prompt in enumerate(prompts):
+            answer = client.post("/predict", json={"prompt": prompt, "seed": seed})
+            assert wrong(answer, prompt) == []
+        about = client.get("/about").json()
+        again = [client.post("/predict", json={"prompt": prompts[0], "seed": 7}) for _ in "ab"]
+    assert (about["backend"], about["device"]) == ("fastapi", "cpu")
+    assert about["revision"] == kubectl.get("dsvc", "demo")["status"]["revision"]
+    assert picture(again[0]) == picture(again[1])
+
+
+BAD_REQUESTS: list[tuple[str, Object, int, str]] = [
+    ("a prompt of wrong type", {"prompt": 5}, 422, "prompt"),
+    ("an empty prompt", {"prompt": " "}, 422, "prompt"),
+    ("too many steps", {"prompt": "a red circle", "steps": 10_000}, 422, "steps"),
+    ("a 10 MB body", {"prompt": "x" * 10_000_000}, 413, ""),
+]
+
+
+@pytest.fixture
+def served(kubectl: Kubectl, forward: Forward) -> Iterator[httpx.Client]:
+    kubectl.apply(diffusion_service())
+    wait_until_ready(kubectl)
+    with forward("service/demo") as client:
+        yield client
+
+
+def test_bad_requests_get_a_problem_document_and_the_server_stays_up(
+    kubectl: Kubectl, served: httpx.Client
+) -> None:
+    for what, body, status, field in BAD_REQUESTS:
+        answer = served.post("/predict", json=body)
+        assert 400 <= answer.status_code < 500, what
+        assert answer.status_code == status, (what, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert field in answer.text
+    assert wrong(served.post("/predict", json={"prompt": "a red circle"}), "a red circle") == []
+    (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_changes_roll_out_without_a_failed_request(kubectl: Kubectl, operator: OperatorPod) -> None:
+    kubectl.apply(diffusion_service())
+    wait_until_ready(kubectl)
+    first = kubectl.get("dsvc", "demo")["status"]["revision"]
+    kubectl.apply(load_test(users=STEADY))
+    eventually(lambda: (kubectl.get("lt", "ramp")["status"].get("progress") or {}).get("requests"),
+               within=60, what="load")  # fmt: skip
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+    wait_until_ready(kubectl)
+    assert kubectl.get("dsvc", "demo")["status"]["revision"] != first
+    kubectl("scale", "dsvc/demo", "--replicas=2")
+    wait_until_ready(kubectl)
+    kubectl("scale", "dsvc/demo", "--replicas=1")
+    status = finished(kubectl, "ramp")
+    assert status["state"] == "Complete"
+    assert status["summary"]["failures"] == 0, status["summary"]
+    assert status["summary"]["requests"] > 20
+
+
+def test_an_operator_killed_in_the_middle_of_a_rollout_finishes_it(
+    kubectl: Kubectl, operator: OperatorPod
+) -> None:
+    kubectl.apply(diffusion_service())
+    wait_until_ready(kubectl)
+    first = kubectl.get("dsvc", "demo")["status"]["revision"]
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 6}}})
+    eventually(
+        lambda: len(kubectl.list("pods", "diffusion.dev/service=demo")) == 2, what="the new pod"
+    )
+    operator.kill()
+    wait_until_ready(kubectl)
+    assert kubectl.get("dsvc", "demo")["status"]["revision"] != first
+
+
+def test_deleted_while_the_operator_is_down_it_leaves_nothing_behind(
+    kubectl: Kubectl, operator: OperatorPod
+) -> None:
+    kubectl.apply(diffusion_service())
+    wait_until_ready(kubectl)
+    operator.stop()
+    try:
+        kubectl("delete", "dsvc", "demo", "--timeout=10s")
+        mine = "app.kubernetes.io/instance=demo"
+        eventually(
+            lambda: not any(kubectl.list(kind, mine) for kind in CHILDREN),
+            within=120,
+            what="no child left",
+        )
+    finally:
+        operator.start()
+
+
+def test_a_model_that_is_not_there_is_said_and_the_running_revision_goes_on(
+    kubectl: Kubectl, forward: Forward
+) -> None:
+    kubectl.apply(diffusion_service())
+    wait_until_ready(kubectl)
+    kubectl.patch("dsvc", "demo", {"spec": {"model": {"source": "image:///models/nowhere"}}})
+    eventually(lambda: ready_reason(kubectl) == "ModelLoadFailed", within=120, what="the failure")
+    service = kubectl.get("dsvc", "demo")
+    assert "/models/nowhere" in condition(service, "Ready")["message"]
+    assert service["status"]["lastFailure"]["exitCode"] == 78
+    with forward("service/demo") as client:
+        assert wrong(client.post("/predict", json={"prompt": "a red circle"}), "a red circle") == []
+    kubectl.patch("dsvc", "demo", {"spec": {"model": {"source": "image:///models/demo"}}})
+    wait_until_ready(kubectl)
+
+
+def test_a_stand_in_gpu_places_the_pod_and_a_missing_one_is_named(
+    cluster: Kubectl, kubectl: Kubectl
+) -> None:
+    (node,) = cluster.list("nodes")
+    name = node["metadata"]["name"]
+    kubectl.apply(diffusion_service(gpu={"type": "standin"}))
+    eventually(lambda: ready_reason(kubectl) == "InsufficientGPU", within=60, what="the lack")
+    capacity = {"status": {"capacity": {"diffusion.dev/standin-gpu": "1"}}}
+    cluster.patch("node", name, capacity, "--subresource=status")
+    wait_until_ready(kubectl)
+    (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["diffusion.dev/standin-gpu"] == "1"
+    capacity["status"]["capacity"]["diffusion.dev/standin-gpu"] = "0"
+    cluster.patch("node", name, capacity, "--subresource=status")
+
+
+def test_a_cuda_service_on_a_machine_without_cuda_is_never_ready(
+    cluster: Kubectl, kubectl: Kubectl
+) -> None:
+    (node,) = cluster.list("nodes")
+    name = node["metadata"]["name"]
+    kubectl.apply(diffusion_service(gpu={"type": "nvidia-l4"}))
+    eventually(lambda: ready_reason(kubectl) == "NoMatchingNode", within=60, what="no such node")
+    # What a node pool with L4s looks like to the scheduler; there is none behind it.
+    cluster("label", "node", name, "cloud.google.com/gke-accelerator=nvidia-l4")
+    capacity = {"status": {"capacity": {"nvidia.com/gpu": "1"}}}
+    cluster.patch("node", name, capacity, "--subresource=status")
+    try:
+        eventually(lambda: ready_reason(kubectl) == "WrongDevice", within=120, what="the refusal")
+    finally:
+        capacity["status"]["capacity"]["nvidia.com/gpu"] = "0"
+        cluster.patch("node", name, capacity, "--subresource=status")
+        cluster("label", "node", name, "cloud.google.com/gke-accelerator-")
+
+
+def test_many_requests_at_once_are_answered_each_with_its_own_picture(
+    served: httpx.Client,
+) -> None:
+    prompts = [f"a {colour} {shape}" for colour in ("red", "blue", "green", "black")
+               for shape in ("circle", "square", "triangle")]  # fmt: skip
+    with concurrent.futures.ThreadPoolExecutor(len(prompts)) as pool:
+        answers = list(
+            pool.map(lambda prompt: served.post("/predict", json={"prompt": prompt}), prompts)
+        )
+    right = sum(not wrong(answer, prompt) for answer, prompt in zip(answers, prompts, strict=True))
+    # The model itself draws about one in twenty wrong; a swapped picture would show in many.
+    assert right >= len(prompts) - 2
