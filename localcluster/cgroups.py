@@ -40,7 +40,7 @@ def plan(name: str) -> list[Cgroup]:
 
 def _version_1(memberships: str, mounts: str) -> list[tuple[str, Path]]:
     """Pairs of mount options and the caller's folder, from the two files of /proc."""
-    points = {}
+    points: dict[frozenset[str], tuple[str, Path]] = {}
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ")[:3]
@@ -50,9 +50,9 @@ def _version_1(memberships: str, mounts: str) -> list[tuple[str, Path]]:
     found = []
     for line in memberships.splitlines():
         _, controllers, path = line.split(":", 2)
-        for options, (root, point) in points.items():
-            if controllers and set(controllers.split(",")) <= options:
-                found.append((controllers, point / os.path.relpath(path, root)))
+        for given, (top, at) in points.items():
+            if controllers and given.issuperset(controllers.split(",")):
+                found.append((controllers, at / os.path.relpath(path, top)))
     return found
 
 
@@ -107,18 +107,18 @@ def _inherit_cpuset(folder: Path) -> None:
             (folder / name).write_text((folder.parent / name).read_text())
 
 
-def remove(name: str, *, timeout: float = 10.0) -> None:
+def remove(name: str, *, timeout: float = 120.0) -> None:
     """Remove every cgroup called `name` and those in it, deepest first, wherever it was made.
 
-    Ended processes leave theirs a moment later: waits up to `timeout` seconds, then raises
-    LocalClusterError.
+    Ended processes leave theirs later: with the last one go its overlay mounts, for which the
+    kernel writes the whole disk's changes out. Raises LocalClusterError after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while left := find(name):
         for folder in left:
             for path, _, _ in os.walk(folder, topdown=False):
                 with contextlib.suppress(OSError):
-                    os.rmdir(path)
+                    Path(path).rmdir()
         if time.monotonic() > deadline:
             raise LocalClusterError(f"The cgroup {left[0]} still holds processes.")
         if find(name):

@@ -1,30 +1,159 @@
-"""The command line."""
+"""The command line. Results go to stdout, progress and what went wrong to stderr."""
 
 import argparse
+import json
+import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from localcluster import kind, programs
 from localcluster.console import Progress
+from localcluster.context import ContextCluster
 from localcluster.errors import LocalClusterError
+from localcluster.kind import KindCluster
 from localcluster.local import LocalCluster
 from localcluster.paths import Cache
+from localcluster.provider import Provider
+from localcluster.record import Record
+
+DEFAULT_NAME = "diffusion"
+_TOOLS = {"helm": programs.HELM, "kubectl": programs.NODE}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="localcluster")
-    parser.add_argument("command", choices=["up", "down", "kubeconfig"])
-    parser.add_argument("--name", default="diffusion")
-    parser.add_argument("--control-plane-only", action="store_true")
-    arguments = parser.parse_args(argv)
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """The exit code: 0, or 1 with a sentence on stderr."""
+    arguments = _parser().parse_args(argv)
     progress = Progress()
     try:
-        paths = Cache.of().cluster(arguments.name)
-        if arguments.command == "up":
-            LocalCluster(paths, progress).up("control-plane" if arguments.control_plane_only else "node")
-        elif arguments.command == "down":
-            LocalCluster(paths, progress).down()
-        print(paths.kubeconfig)
+        _run(arguments, environ, progress)
     except LocalClusterError as error:
         print(f"localcluster: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
+
+
+def choose(
+    name: str,
+    *,
+    context: str | None,
+    registry: str | None,
+    control_plane_only: bool,
+    cache: Cache,
+    progress: Progress,
+) -> Provider:
+    """The cluster that a command is about.
+
+    That of a named context, else the local one of that name, else kind's where that is usable.
+    """
+    if context is not None:
+        kubectl = tool("kubectl", cache, progress)
+        return ContextCluster(context, registry, kubectl, cache, progress)
+    paths = cache.cluster(name)
+    if Record.load(paths) is None and not control_plane_only and kind.usable():
+        return KindCluster(paths, progress)
+    return LocalCluster(paths, progress)
+
+
+def tool(name: str, cache: Cache, progress: Progress) -> str:
+    """The path of helm or kubectl: the machine's own, else one that is built here."""
+    found = shutil.which(name)
+    return found or str(programs.built(_TOOLS[name], cache, progress) / name)
+
+
+def _run(arguments: argparse.Namespace, environ: Mapping[str, str], progress: Progress) -> None:
+    cache = Cache.of(environ)
+    if arguments.command == "tool":
+        print(tool(arguments.tool, cache, progress))
+        return
+    context = environ.get("CONTEXT") if arguments.context is None else arguments.context
+    cluster = choose(
+        arguments.name,
+        context=context,
+        registry=arguments.registry or environ.get("REGISTRY"),
+        control_plane_only=getattr(arguments, "control_plane_only", False),
+        cache=cache,
+        progress=progress,
+    )
+    match arguments.command:
+        case "up":
+            cluster.up(control_plane_only=arguments.control_plane_only)
+            progress.say(f"export KUBECONFIG={cluster.kubeconfig()}")
+        case "down":
+            cluster.down(purge=arguments.purge)
+        case "load":
+            for name in cluster.load(arguments.images):
+                print(name)
+        case "kubeconfig":
+            print(_existing_kubeconfig(cluster))
+        case "status":
+            _show(cluster, as_json=arguments.json)
+        case "restart":
+            if not isinstance(cluster, LocalCluster):
+                raise LocalClusterError("Only the components of a local cluster can be restarted.")
+            cluster.restart(arguments.component)
+
+
+def _existing_kubeconfig(cluster: Provider) -> str:
+    file = cluster.kubeconfig()
+    if not file.exists():
+        raise LocalClusterError(f"There is no {file}: start the cluster with `up`.")
+    return str(file)
+
+
+def _show(cluster: Provider, *, as_json: bool) -> None:
+    status = cluster.status()
+    if as_json:
+        print(json.dumps(status, indent=2))
+        return
+    for key, value in status.items():
+        if isinstance(value, dict):
+            for name, state in value.items():
+                running = "running" if state["running"] else f"ended with {state['lastExit']}"
+                print(f"  {name}: {running}, started {state['starts']} times")
+        else:
+            print(f"{key}: {value}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--name", default=DEFAULT_NAME, help=f"the cluster's name (default: {DEFAULT_NAME})"
+    )
+    common.add_argument(
+        "--context",
+        help="use the cluster of this kubectl context instead (or the environment's CONTEXT)",
+    )
+    common.add_argument(
+        "--registry",
+        help="where to push images for the cluster of a context (or the environment's REGISTRY)",
+    )
+    parser = argparse.ArgumentParser(
+        prog="python3 -m localcluster",
+        description="A real Kubernetes on this machine: by kind where Docker runs, else by itself.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[common])
+
+    up = command("up", "start the cluster and wait until it is ready; again does no harm")
+    up.add_argument(
+        "--control-plane-only",
+        action="store_true",
+        help="no node: objects are stored and controlled, pods never run; needs no root",
+    )
+    down = command("down", "remove the cluster and everything in it")
+    down.add_argument("--purge", action="store_true", help="also the images kept for the next `up`")
+    load = command("load", "make images usable by pods and print the names to use")
+    load.add_argument("images", nargs="+", metavar="IMAGE", help="a built image, or an archive")
+    command("kubeconfig", "print the path of a kubeconfig for the cluster")
+    status = command("status", "show what runs and where its files are")
+    status.add_argument("--json", action="store_true")
+    restart = command("restart", "kill one component, which is started again at once")
+    restart.add_argument("component", metavar="COMPONENT", help="such as kube-apiserver")
+    tools = commands.add_parser("tool", help="print the path of a tool, built where it is missing")
+    tools.add_argument("tool", choices=sorted(_TOOLS))
+    return parser

@@ -1,4 +1,4 @@
-"""What runs in a cluster: for each program its command line, as pure functions of where things are."""
+"""What runs in a cluster: each program's command line and configuration, as pure functions."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -65,7 +65,9 @@ def to_json(components: Iterable[Component]) -> str:
 
 
 def from_json(text: str) -> list[Component]:
-    return [Component(item["name"], tuple(item["argv"]), item["after"]) for item in json.loads(text)]
+    return [
+        Component(item["name"], tuple(item["argv"]), item["after"]) for item in json.loads(text)
+    ]
 
 
 def control_plane(layout: Layout, endpoint: Endpoint, *, kubelet: bool) -> list[Component]:
@@ -271,11 +273,11 @@ def registry_config(storage: Path) -> Mapping[str, Any]:
 
 def registry_hosts() -> str:
     """TOML for containerd: the registry speaks plain HTTP, and is a process beside containerd."""
-    return f'''\
+    return f"""\
 server = "http://127.0.0.1:{REGISTRY_PORT}"
 [host."http://127.0.0.1:{REGISTRY_PORT}"]
 capabilities = ["pull", "resolve"]
-'''
+"""
 
 
 def network_config(plugins_state: Path) -> Mapping[str, Any]:
@@ -301,7 +303,7 @@ def network_config(plugins_state: Path) -> Mapping[str, Any]:
 
 
 def containerd_config(layout: Layout, *, images: Path, pause: str, plugins: str) -> str:
-    """TOML; `pause` is the image that holds a pod's namespaces, `plugins` the CNI programs' folder."""
+    """TOML; `pause` is the image that holds a pod's namespaces, `plugins` a folder of programs."""
     return f"""\
 version = 2
 root = "{images}"

@@ -27,9 +27,7 @@ def create(paths: ClusterPaths, progress: Progress) -> Record:
     server = f"https://127.0.0.1:{port}"
     progress.say(f"starting the control plane of cluster {paths.name} at {server}")
     make_folders(paths)
-    pki.write(
-        paths.pki, pki.control_plane(("127.0.0.1", "localhost", components.SERVICE_IP))
-    )
+    pki.write(paths.pki, pki.control_plane(("127.0.0.1", "localhost", components.SERVICE_IP)))
     write_control_plane_files(paths, server=server, inner_server=server)
     layout = Layout(PurePosixPath(paths.root), PurePosixPath(binaries))
     endpoint = Endpoint(bind="127.0.0.1", port=port, advertise="127.0.0.1")
@@ -93,9 +91,7 @@ def start_supervisor(paths: ClusterPaths, argv: list[str]) -> None:
     with (paths.logs / "supervisor.log").open("a") as log:
         subprocess.Popen(
             argv,
-            env=shell.environment(
-                {**processes.mark(paths.root), "PYTHONPATH": str(_PACKAGE_ROOT)}
-            ),
+            env=shell.environment({**processes.mark(paths.root), "PYTHONPATH": str(_PACKAGE_ROOT)}),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

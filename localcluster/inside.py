@@ -68,8 +68,8 @@ def main(folder: Path) -> None:
     if os.getpid() != _FIRST:
         cgroups.enter([Path(path) for path in plan.cgroups])
         again = [sys.executable, "-m", "localcluster.inside", str(folder)]
-        # Not --mount-proc: it would turn /proc of the caller's namespace into a private mount.
-        os.execvp("unshare", ["unshare", *_NAMESPACES, "--fork", "--kill-child", *again])
+        unshare = ["unshare", *_NAMESPACES, "--fork", "--kill-child", *again]
+        os.execvp("unshare", unshare)  # noqa: S606 - a list, as everywhere
     _mount(folder, plan)
     network.accept(plan.link)
     os.environ["PATH"] = f"{HOME / 'bin'}:{os.environ['PATH']}"
@@ -79,7 +79,7 @@ def main(folder: Path) -> None:
 
 
 def _mount(folder: Path, plan: Plan) -> None:
-    """Give the node folders of its own where its programs write, so that the host's stay as they are."""
+    """Give the node its own of every folder that its programs write to."""
     socket.sethostname(plan.name)
     _sh("mount", "-t", "proc", "proc", "/proc")
     for name, value in _KERNEL_SETTINGS.items():

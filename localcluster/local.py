@@ -1,11 +1,16 @@
 """Clusters made of processes on this machine."""
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from localcluster import control_plane, machine, node, processes, shell
+from localcluster import control_plane, loading, machine, node, processes, programs, shell
 from localcluster.api import ApiClient, condition
 from localcluster.console import Progress
 from localcluster.errors import LocalClusterError
@@ -20,11 +25,13 @@ class LocalCluster:
     """A cluster by its name; every method may be called in any state of it."""
 
     def __init__(self, paths: ClusterPaths, progress: Progress) -> None:
+        machine.use_system_path()
         self._paths = paths
         self._progress = progress
 
-    def up(self, mode: Mode) -> None:
+    def up(self, *, control_plane_only: bool) -> None:
         """Make it run, whatever was there before. Raises LocalClusterError."""
+        mode: Mode = "control-plane" if control_plane_only else "node"
         with locked(self._paths, self._progress):
             record = self._running()
             if record is None:
@@ -36,29 +43,92 @@ class LocalCluster:
                 self._wait(record)
             else:
                 raise LocalClusterError(
-                    f"Cluster {self._paths.name} runs in mode {record.mode}: take it down first, "
-                    "or give this one another --name."
+                    f"Cluster {self._paths.name} runs as a {record.mode}: take it down first, or "
+                    "give this one another --name."
                 )
         self._progress.say(f"cluster {self._paths.name} is ready")
 
-    def down(self) -> None:
-        """Leave nothing of it but the programs and images it used. Raises LocalClusterError."""
+    def down(self, *, purge: bool) -> None:
+        """Leave nothing of it but programs, and images unless `purge`. Raises LocalClusterError."""
         with locked(self._paths, self._progress):
             found = self._paths.root.exists()
             self._remove()
-        self._paths.lock.unlink(missing_ok=True)
+            if purge:
+                shutil.rmtree(self._paths.images, ignore_errors=True)
         state = "is gone" if found else "was not there"
         self._progress.say(f"cluster {self._paths.name} {state}")
+
+    def load(self, images: Sequence[str]) -> list[str]:
+        record = self._require_running()
+        if record.mode != "node":
+            raise LocalClusterError(
+                f"Cluster {self._paths.name} is a control plane alone: no image can run there."
+            )
+        names = []
+        for image in images:
+            names += loading.load(self._paths, record, image, self._progress)
+        return names
+
+    def restart(self, component: str) -> None:
+        """Kill one of its programs, which is then started again. Raises LocalClusterError."""
+        record = self._require_running()
+        pids = [
+            pid
+            for pid in processes.marked(self._paths.root)
+            if Path(next(iter(processes.arguments(pid)), "")).name == component
+        ]
+        if component not in self._supervised() or not pids:
+            running = ", ".join(self._supervised())
+            raise LocalClusterError(f"{component!r} does not run here; these do: {running}.")
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._wait(record)
+
+    def kubeconfig(self) -> Path:
+        return self._paths.kubeconfig
+
+    def status(self) -> dict[str, Any]:
+        record = Record.load(self._paths)
+        running = record is not None and bool(processes.marked(self._paths.root))
+        status: dict[str, Any] = {
+            "name": self._paths.name,
+            "provider": "local",
+            "state": "Stopped",
+            "kubeconfig": str(self._paths.kubeconfig),
+            "auditLog": str(self._paths.audit_log),
+            "logs": str(self._paths.logs),
+        }
+        if record is not None and running:
+            api = ApiClient(record.server, self._paths.pki)
+            has_node = record.mode == "node"
+            status |= {
+                "state": "Running" if record.ready and api.ready() else "Starting",
+                "mode": record.mode,
+                "server": record.server,
+                "kubernetes": record.kubernetes,
+                "registry": loading.push_address(record) if has_node else None,
+                "imagePrefix": loading.PREFIX if has_node else None,
+                "components": self._supervised(),
+            }
+        return status
 
     def _running(self) -> Record | None:
         """None also for one whose making was interrupted: making it anew takes seconds."""
         record = Record.load(self._paths)
         if record is None or not record.ready or not processes.marked(self._paths.root):
             return None
+        if programs.NODE.content_hash not in record.programs:
+            self._progress.say("it runs an older build: `down` and `up` would renew it")
+        return record
+
+    def _require_running(self) -> Record:
+        record = self._running()
+        if record is None:
+            raise LocalClusterError(f"Cluster {self._paths.name} does not run: start it with `up`.")
         return record
 
     def _create(self, mode: Mode) -> Record:
-        machine.use_system_path()
         if mode == "node":
             return node.create(self._paths, self._progress)
         machine.require_control_plane(self._progress)
@@ -67,13 +137,15 @@ class LocalCluster:
     def _remove(self) -> None:
         processes.end(self._paths.root)
         node.remove_remains(self._paths)
-        shutil.rmtree(self._paths.root, ignore_errors=True)
+        if self._paths.root.exists():
+            shutil.rmtree(self._paths.root)
 
     def _wait(self, record: Record) -> None:
         api = ApiClient(record.server, self._paths.pki)
         self._progress.wait(lambda: self._missing(api), timeout=_START_TIMEOUT)
         if record.mode == "node":
-            node.add_dns(self._paths, record)
+            if not record.ready:
+                node.add_dns(self._paths, record)
             self._progress.wait(lambda: self._node_missing(api), timeout=_START_TIMEOUT)
 
     def _missing(self, api: ApiClient) -> str | None:
@@ -92,12 +164,15 @@ class LocalCluster:
         return None if condition(dns, "Available") == "True" else "cluster DNS"
 
     def _raise_if_hopeless(self) -> None:
+        if not processes.marked(self._paths.root):
+            log = (self._paths.logs / "supervisor.log").read_text()
+            raise LocalClusterError(f"The cluster ended by itself: {shell.last_lines(log)}")
         for name, state in self._supervised().items():
             if state["starts"] >= _HOPELESS_STARTS and not state["running"]:
-                log = self._paths.logs / f"{name}.log"
+                log = (self._paths.logs / f"{name}.log").read_text(errors="replace")
                 raise LocalClusterError(
                     f"{name} ended {state['starts']} times, with code {state['lastExit']}; "
-                    f"{log} ends with:\n{shell.last_lines(log.read_text(errors='replace'))}"
+                    f"{self._paths.logs / name}.log ends with:\n{shell.last_lines(log)}"
                 )
 
     def _supervised(self) -> dict[str, Any]:

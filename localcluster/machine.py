@@ -1,7 +1,6 @@
 """What a machine must offer to run a node, said in one sentence each, and packages installed."""
 
 import contextlib
-import glob
 import os
 import shutil
 import sys
@@ -122,7 +121,7 @@ def _require_packages(missing: set[str], progress: Progress) -> None:
 
 @contextlib.contextmanager
 def _services_kept_off() -> Iterator[None]:
-    """Keep installed packages from starting their services; a policy that is there is left alone."""
+    """Keep installed packages from starting services; a policy that is there is left alone."""
     ours = not _POLICY.exists() or _POLICY.read_text() == _POLICY_TEXT
     if ours:
         _POLICY.write_text(_POLICY_TEXT)
@@ -147,7 +146,7 @@ def _require_namespaces() -> None:
 
 def _require_overlay(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in glob.glob(str(folder / "overlay-check-*")):
+    for stale in folder.glob("overlay-check-*"):
         shutil.rmtree(stale, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="overlay-check-", dir=folder) as scratch:
         for part in ("lower", "upper", "work", "merged"):

@@ -1,4 +1,4 @@
-"""The one link between the host and a node: a veth pair that goes when the node's namespace goes."""
+"""The one link between the host and a node: a veth pair, which goes with the node's namespace."""
 
 import ipaddress
 import json

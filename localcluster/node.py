@@ -42,8 +42,8 @@ def create(paths: ClusterPaths, progress: Progress) -> Record:
     server = f"https://{link.node}:{_API_PORT}"
     progress.say(f"starting cluster {paths.name} at {server}")
     control_plane.make_folders(paths)
-    for folder in (paths.images, paths.cache.registry):
-        folder.mkdir(parents=True, exist_ok=True)
+    for store in ("containerd", "registry"):
+        (paths.images / store).mkdir(parents=True, exist_ok=True)
     _write(paths, link, server)
     layout = Layout(PurePosixPath(inside.HOME / "cluster"), PurePosixPath(inside.HOME / "programs"))
     _write_plan(paths, link, binaries)
@@ -88,10 +88,14 @@ def inner(paths: ClusterPaths, *argv: str) -> list[str]:
     return ["nsenter", f"--target={pid}", "--mount", "--net", "--pid", "--", *argv]
 
 
-def ctr(paths: ClusterPaths, *arguments: str) -> str:
-    """Run containerd's client in the node."""
+def ctr_command(paths: ClusterPaths, *arguments: str) -> list[str]:
+    """The command line of containerd's client in the node. Raises LocalClusterError as `inner`."""
     options = ["--address", components.CONTAINERD_SOCKET, "--namespace", _NAMESPACE]
-    return shell.run(inner(paths, "ctr", *options, *arguments))
+    return inner(paths, "ctr", *options, *arguments)
+
+
+def ctr(paths: ClusterPaths, *arguments: str) -> str:
+    return shell.run(ctr_command(paths, *arguments))
 
 
 def remove_remains(paths: ClusterPaths) -> None:
@@ -145,7 +149,6 @@ def _write_plan(paths: ClusterPaths, link: Link, binaries: Path) -> None:
             "cluster": str(paths.root),
             "programs": str(binaries),
             "images": str(paths.images),
-            "registry": str(paths.cache.registry),
         },
         programs={
             f"iptables{variant}": str(shutil.which(f"{filter_program}{variant}"))
@@ -159,7 +162,7 @@ def _write_components(paths: ClusterPaths, layout: Layout, link: Link) -> None:
     write = control_plane.write_json
     write(paths.config / "kubelet.json", components.kubelet_config(layout))
     write(paths.config / "kube-proxy.json", components.proxy_config(layout, paths.name))
-    storage = PurePosixPath(inside.HOME / "registry")
+    storage = PurePosixPath(inside.HOME / "images" / "registry")
     write(paths.config / "registry.json", components.registry_config(storage))
     state = PurePosixPath("/run/cni")
     write(paths.config / "cni" / "10-localcluster.conflist", components.network_config(state))
@@ -169,7 +172,7 @@ def _write_components(paths: ClusterPaths, layout: Layout, link: Link) -> None:
     (paths.config / "resolv.conf").write_text("# no name server but the cluster's own\n")
     containerd = components.containerd_config(
         layout,
-        images=PurePosixPath(inside.HOME / "images"),
+        images=PurePosixPath(inside.HOME / "images" / "containerd"),
         pause=_image(programs.PAUSE),
         plugins=machine.plugin_folder() or "",
     )
@@ -185,17 +188,16 @@ def _namespaces_missing(paths: ClusterPaths) -> str | None:
         return None
     if not processes.marked(paths.root):
         log = (paths.logs / "supervisor.log").read_text()
-        raise LocalClusterError(f"The node did not start: {shell.last_lines(log)}")
+        raise LocalClusterError(f"The node ended: {shell.last_lines(log)}")
     return "the node's namespaces"
 
 
 def _wait_for_containerd(paths: ClusterPaths, progress: Progress) -> None:
     def missing() -> str | None:
-        if not processes.marked(paths.root):
-            log = (paths.logs / "supervisor.log").read_text()
-            raise LocalClusterError(f"The node ended: {shell.last_lines(log)}")
-        probe = inner(paths, "ctr", "--address", components.CONTAINERD_SOCKET, "version")
-        return None if shell.succeeds(probe) else "containerd"
+        waiting = _namespaces_missing(paths)
+        if waiting is not None:
+            return waiting
+        return None if shell.succeeds(ctr_command(paths, "version")) else "containerd"
 
     progress.wait(missing, timeout=_SETUP_TIMEOUT, interval=0.2)
 

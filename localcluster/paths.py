@@ -27,10 +27,6 @@ class Cache:
     def programs(self) -> Path:
         return self.root / "programs"
 
-    @property
-    def registry(self) -> Path:
-        return self.root / "registry"
-
     def cluster(self, name: str) -> "ClusterPaths":
         """Raises LocalClusterError for a name that could not be a host name."""
         if _NAME.fullmatch(name) is None:
@@ -62,7 +58,7 @@ class ClusterPaths:
 
     @property
     def images(self) -> Path:
-        """What the node's containerd pulled and unpacked; outlives the cluster."""
+        """What was pushed to the registry and pulled by the node; outlives the cluster."""
         return self.cache.root / "images" / self.name
 
     @property

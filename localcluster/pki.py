@@ -1,4 +1,4 @@
-"""Keys and certificates of one cluster, by the openssl command: the standard library has no X.509."""
+"""Keys and certificates of one cluster, by the openssl command: Python itself has no X.509."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -40,8 +40,8 @@ def inner_number(pid: int) -> int:
     return 0
 
 
-def end(folder: Path, *, timeout: float = 20.0) -> int:
-    """Kill every process with the mark of `folder` and wait until none is left; how many there were.
+def end(folder: Path, *, timeout: float = 120.0) -> int:
+    """Kill every process with the mark of `folder`, wait until none is left; how many there were.
 
     Raises LocalClusterError when some are still there after `timeout` seconds.
     """
@@ -59,8 +59,7 @@ def end(folder: Path, *, timeout: float = 20.0) -> int:
 
 
 def _pids() -> Iterator[int]:
-    for entry in sorted(int(name) for name in os.listdir(_PROC) if name.isdigit()):
-        yield entry
+    yield from sorted(int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit())
 
 
 def _read(pid: int, name: str) -> bytes:

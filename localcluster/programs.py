@@ -3,11 +3,8 @@
 import fcntl
 import hashlib
 import os
-import queue
 import re
 import shutil
-import subprocess
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,55 +172,11 @@ def _download(program: Program, progress: Progress) -> int:
 def _compile(program: Program, binary: Path, packages: int, progress: Progress) -> None:
     argv = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"]
     argv += ["-ldflags", program.linker_flags, "-o", str(binary), program.package]
-    with subprocess.Popen(
-        shell.dies_with_parent(argv),
+    shell.run_long(
+        argv,
+        progress,
+        f"compiling {program.name}",
         cwd=program.source,
-        env={**os.environ, "CGO_ENABLED": "0"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        reader = threading.Thread(target=_drain, args=(process.stderr, lines), daemon=True)
-        reader.start()
-        compiled, complaints = _report(program, lines, packages, progress)
-        code = process.wait()
-    if code != 0:
-        raise LocalClusterError(
-            f"Building {program.name} failed after {compiled} packages:\n"
-            + shell.last_lines("\n".join(complaints))
-        )
-
-
-def _drain(stream: "subprocess.IO[str]", lines: "queue.SimpleQueue[str | None]") -> None:
-    for line in stream:
-        lines.put(line.rstrip())
-    lines.put(None)
-
-
-def _report(
-    program: Program,
-    lines: "queue.SimpleQueue[str | None]",
-    packages: int,
-    progress: Progress,
-) -> tuple[int, list[str]]:
-    """Say every 15 s how far the compiler is; what it printed beyond package names, at the end."""
-    compiled = 0
-    complaints: list[str] = []
-    said = progress.elapsed()
-    while True:
-        try:
-            line = lines.get(timeout=1.0)
-        except queue.Empty:
-            line = ""
-        if line is None:
-            return compiled, complaints
-        if re.fullmatch(r"[\w.~/-]+", line):
-            compiled += 1
-        elif line:
-            complaints.append(line)
-        if progress.elapsed() - said >= 15.0:  # noqa: PLR2004
-            said = progress.elapsed()
-            progress.say(f"building {program.name}: {compiled} packages of at most {packages}")
+        env={"CGO_ENABLED": "0"},
+        note=lambda output: f": {len(output.splitlines())} packages of at most {packages}",
+    )

@@ -3,9 +3,12 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
+from localcluster.console import Progress
 from localcluster.errors import LocalClusterError
 
 
@@ -32,7 +35,7 @@ def run(
         done = subprocess.run(
             dies_with_parent(argv),
             cwd=cwd,
-            env={**os.environ, **(env or {})},
+            env=environment(env or {}),
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -46,6 +49,53 @@ def run(
             f"`{' '.join(argv[:4])}` failed with code {done.returncode}: {last_lines(done.stderr)}"
         )
     return done.stdout
+
+
+def run_long(
+    argv: Sequence[str],
+    progress: Progress,
+    what: str,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
+    note: Callable[[str], str] = lambda _: "",
+) -> None:
+    """Run to the end, saying at once and every 15 s that `what` goes on.
+
+    `note` makes something to add of what the program has printed by then. Raises LocalClusterError
+    as `run` does.
+    """
+    progress.say(what)
+    with tempfile.TemporaryFile() as output:
+        with subprocess.Popen(
+            dies_with_parent(argv),
+            cwd=cwd,
+            env=environment(env or {}),
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            while (code := _exit_code(process, 15.0)) is None:
+                progress.say(f"still {what}{note(_written(output))}")
+        if code != 0:
+            raise LocalClusterError(
+                f"`{' '.join(argv[:4])}` failed with code {code}: {last_lines(_written(output))}"
+            )
+
+
+def _written(file: IO[bytes]) -> str:
+    """All of it, leaving alone the position at which the program that shares it writes on."""
+    descriptor = file.fileno()
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
+
+
+def _exit_code(process: "subprocess.Popen[bytes]", timeout: float) -> int | None:
+    """None when it still runs after `timeout` seconds."""
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def succeeds(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> bool:

@@ -1,0 +1,22 @@
+"""The programs that hold built images: Docker where its engine runs, buildah otherwise."""
+
+import shutil
+
+from localcluster import shell
+
+
+def docker_holds(image: str) -> bool:
+    return shutil.which("docker") is not None and shell.succeeds(
+        ["docker", "image", "inspect", image]
+    )
+
+
+def buildah_id(image: str) -> str:
+    """The image's id, 64 hex digits. Raises LocalClusterError when buildah has no such image."""
+    inspect = ["buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", image]
+    return shell.run(inspect).strip()
+
+
+def buildah_push(image: str, target: str, *, plain_http: bool) -> list[str]:
+    verify = ["--tls-verify=false"] if plain_http else []
+    return ["buildah", "push", "--quiet", *verify, image, f"docker://{target}"]

@@ -1,0 +1,89 @@
+"""Putting built images on a local node."""
+
+import subprocess
+from pathlib import Path
+
+from localcluster import builders, node, registry, shell
+from localcluster.components import REGISTRY_PORT
+from localcluster.console import Progress
+from localcluster.errors import LocalClusterError
+from localcluster.paths import ClusterPaths
+from localcluster.record import Record
+from localcluster.references import Reference
+
+PREFIX = f"registry.localcluster:{REGISTRY_PORT}"
+_HOSTS = "/run/localcluster/cluster/config/registries"
+
+
+def push_address(record: Record) -> str:
+    """Where the host reaches the node's registry."""
+    return f"{record.address}:{REGISTRY_PORT}"
+
+
+def load(paths: ClusterPaths, record: Record, image: str, progress: Progress) -> list[str]:
+    """Put an image of buildah or Docker, or those of an archive, on the node; the names for pods.
+
+    Nothing is moved that is there already. Raises LocalClusterError.
+    """
+    if Path(image).is_file():
+        return _import(paths, image, progress)
+    reference = Reference.parse(image)
+    target = reference.at(PREFIX)
+    if builders.docker_holds(image):
+        _import_from_docker(paths, image, target, progress)
+        return [target]
+    _push(record, image, reference, progress)
+    _pull(paths, record, reference, progress)
+    return [target]
+
+
+def _push(record: Record, image: str, reference: Reference, progress: Progress) -> None:
+    address = push_address(record)
+    found = registry.held(address, reference)
+    if found is not None and found.image == builders.buildah_id(image):
+        return
+    push = builders.buildah_push(image, reference.at(address), plain_http=True)
+    shell.run_long(push, progress, f"pushing {image}")
+
+
+def _pull(paths: ClusterPaths, record: Record, reference: Reference, progress: Progress) -> None:
+    target = reference.at(PREFIX)
+    wanted = registry.held(push_address(record), reference)
+    for line in node.ctr(paths, "images", "list").splitlines():
+        name, _, rest = line.partition(" ")
+        if name == target and wanted is not None and f"sha256:{wanted.digest}" in rest:
+            return
+    pull = node.ctr_command(paths, "images", "pull", "--hosts-dir", _HOSTS, target)
+    shell.run_long(pull, progress, f"pulling {target}")
+
+
+def _import(paths: ClusterPaths, archive: str, progress: Progress) -> list[str]:
+    before = _names(paths)
+    with Path(archive).open("rb") as file:
+        importing = node.ctr_command(paths, "images", "import", "--digests", "-")
+        shell.run_long(importing, progress, f"importing {archive}", stdin=file)
+    added = sorted(_names(paths) - before)
+    return [name for name in added if not name.startswith("sha256:") and "@" not in name]
+
+
+def _import_from_docker(paths: ClusterPaths, image: str, target: str, progress: Progress) -> None:
+    """Docker refuses plain HTTP to any registry but on loopback: hand the image over directly."""
+    with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saving:
+        importing = node.ctr_command(paths, "images", "import", "-")
+        shell.run_long(importing, progress, f"importing {image}", stdin=saving.stdout)
+    if saving.returncode != 0:
+        raise LocalClusterError(f"`docker save {image}` failed with code {saving.returncode}.")
+    node.ctr(paths, "images", "tag", "--force", _docker_name(image), target)
+
+
+def _docker_name(image: str) -> str:
+    """The full name that Docker writes into an archive for the short one of its command line."""
+    host, slash, _ = image.partition("/")
+    if slash and (host == "localhost" or "." in host or ":" in host):
+        return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
+    registry = "docker.io" if slash else "docker.io/library"
+    return Reference.parse(image).at(registry)
+
+
+def _names(paths: ClusterPaths) -> set[str]:
+    return set(node.ctr(paths, "images", "list", "--quiet").split())
