@@ -46,7 +46,7 @@ lint: $(VENV)/done shellcheck ## Format, lint, strict types, generated files, sh
 	  && diff -r crds "$$made" # otherwise: make crds
 	$(BIN)/python -m diffusion_loadtest --schema | diff loadtest/report.schema.json -
 	shellcheck .ci/run
-	"$$($(PYTHON) -m localcluster tools helm)" lint --quiet deploy/chart
+	"$$($(PYTHON) -m localcluster tool helm)" lint --quiet deploy/chart
 
 crds: $(VENV)/done ## Write the CustomResourceDefinitions from the operator's models
 	$(BIN)/python -m diffusion_operator.api.crd crds

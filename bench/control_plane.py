@@ -19,6 +19,11 @@ class ControlPlane:
     kubectl: str
 
 
+def _output(command: list[str]) -> str:
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
 @contextmanager
 def control_plane() -> Iterator[ControlPlane]:
     """A control plane of the benchmark's own, gone afterwards."""
@@ -27,14 +32,8 @@ def control_plane() -> Iterator[ControlPlane]:
         [*localcluster, "up", "--control-plane-only", "--name", NAME], cwd=ROOT, check=True
     )
     try:
-        found = subprocess.run(
-            [*localcluster, "status", "--name", NAME, "--json"],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        status = json.loads(found.stdout)
-        yield ControlPlane(status["kubeconfig"], Path(status["auditLog"]), status["kubectl"])
+        status = json.loads(_output([*localcluster, "status", "--name", NAME, "--json"]))
+        kubectl = _output([*localcluster, "tool", "kubectl"])
+        yield ControlPlane(status["kubeconfig"], Path(status["auditLog"]), kubectl)
     finally:
         subprocess.run([*localcluster, "down", "--name", NAME], cwd=ROOT, check=True)

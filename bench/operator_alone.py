@@ -47,9 +47,7 @@ class Arrivals:
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        events: Iterator[Any] = self._watch.stream(
-            self._apps.list_namespaced_deployment, NAMESPACE
-        )
+        events: Iterator[Any] = self._watch.stream(self._apps.list_namespaced_deployment, NAMESPACE)
         for event in events:
             with self._changed:
                 self._seen.setdefault(event["object"].metadata.name, time.monotonic())
@@ -89,7 +87,8 @@ def settled(api: client.CustomObjectsApi, count: int) -> None:
     """Wait until every service has a status of its Deployment's pod."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline:
-        items = api.list_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL)["items"]
+        found: Any = api.list_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL)
+        items = found["items"]
         if sum(item.get("status", {}).get("replicas", 0) for item in items) >= count:
             return
         time.sleep(0.5)

@@ -26,14 +26,14 @@ class Installed:
     """What a client needs to use the cluster and the operator on it."""
 
     kubeconfig: str
-    context: str
+    """A file whose current context is the cluster."""
     kubectl: str
     helm: str
     namespace: str = NAMESPACE
     release: str = RELEASE
 
     def kubectl_command(self) -> list[str]:
-        return [self.kubectl, f"--kubeconfig={self.kubeconfig}", f"--context={self.context}"]
+        return [self.kubectl, f"--kubeconfig={self.kubeconfig}"]
 
 
 class InstallError(Exception):
@@ -56,20 +56,25 @@ def install(name: str) -> Installed:
 
     Raises ``InstallError``.
     """
-    localcluster = [sys.executable, "-m", "localcluster", "--name", name]
+
+    def localcluster(*arguments: str, what: str) -> str:
+        # It reads CONTEXT and REGISTRY itself.
+        return _output([sys.executable, "-m", "localcluster", *arguments], what).strip()
+
     _say("cluster")
-    _output([*localcluster, "up"], "starting the cluster")
-    cluster = json.loads(_output([*localcluster, "status", "--json"], "asking for the cluster"))
-    _say("images")
-    build = [sys.executable, "images/build.py", "--json", "--push", cluster["registry"]["push"]]
-    images = json.loads(_output(build, "building the images"))
-    _say("operator")
+    localcluster("up", "--name", name, what="starting the cluster")
     installed = Installed(
-        cluster["kubeconfig"], cluster["context"], cluster["kubectl"], cluster["helm"]
+        kubeconfig=localcluster("kubeconfig", "--name", name, what="finding the cluster"),
+        kubectl=localcluster("tool", "kubectl", what="finding kubectl"),
+        helm=localcluster("tool", "helm", what="finding helm"),
     )
-    registry = cluster["registry"]["pull"]
-    _output(_helm(installed, {target: f"{registry}/{ref}" for target, ref in images.items()}),
-            "installing the chart")  # fmt: skip
+    _say("images")
+    built = _output([sys.executable, "images/build.py", "--json"], "building the images")
+    images: dict[str, str] = json.loads(built)
+    names = localcluster("load", "--name", name, *images.values(), what="loading the images")
+    _say("operator")
+    values = dict(zip(images, names.splitlines(), strict=True))
+    _output(_helm(installed, values), "installing the chart")
     return installed
 
 
@@ -82,7 +87,6 @@ def _helm(installed: Installed, images: dict[str, str]) -> list[str]:
     return [
         installed.helm,
         f"--kubeconfig={installed.kubeconfig}",
-        f"--kube-context={installed.context}",
         "upgrade",
         "--install",
         RELEASE,

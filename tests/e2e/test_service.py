@@ -1,13 +1,15 @@
 """DiffusionServices on a real node: real images, a real model, real pictures."""
 
 import concurrent.futures
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from demo_model.checker import look, read_bytes
+from demo_model.checker import look, read
 from demo_model.shapes import parse
 from in_cluster import OperatorPod, finished, picture, ready_reason, wait_until_ready
 from kubectl import Kubectl, condition, eventually
@@ -21,7 +23,10 @@ STEADY = {"stages": [{"users": 3, "duration": "40s"}], "spawnRate": "3"}
 
 def wrong(answer: httpx.Response, prompt: str) -> list[str]:
     """What of the picture isn't as the prompt asks."""
-    return look(read_bytes(picture(answer))).differences(parse(prompt))
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(picture(answer))
+        file.flush()
+        return look(read(Path(file.name))).differences(parse(prompt))
 
 
 def test_applied_ready_and_it_draws_what_the_prompt_asks_for(

@@ -12,12 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from kubectl import Kubectl, eventually
 from operator_process import OperatorProcess
 from pretend_node import PretendNode
 
 ROOT = Path(__file__).parents[2]
 _names = itertools.count(1)
+
+
+def output(command: list[str]) -> str:
+    """What the command prints."""
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
 
 
 @pytest.fixture(scope="session")
@@ -29,14 +36,10 @@ def control_plane() -> Iterator[Kubectl]:
         [*localcluster, "up", "--control-plane-only", "--name", name], cwd=ROOT, check=True
     )
     try:
-        kubeconfig = subprocess.run(
-            [*localcluster, "kubeconfig", "--name", name],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-            text=True,
+        kubectl = Kubectl(
+            output([*localcluster, "tool", "kubectl"]),
+            output([*localcluster, "kubeconfig", "--name", name]),
         )
-        kubectl = Kubectl("kubectl", kubeconfig.stdout.strip())
         kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         kubectl("wait", "--for=condition=Established", "crd", "--all")
         node = PretendNode(kubectl)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
 from operator_process import OperatorProcess

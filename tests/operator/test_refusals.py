@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from kubectl import Kubectl, KubectlError
 from manifests import diffusion_service, load_test
 
