@@ -1,6 +1,7 @@
 """Checks of a model's directory before torch is imported, so that a refusal is quick and clear."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,11 @@ WEIGHTS = {
 }
 """The parts that have weights, and the names of their files without the ending."""
 
+_CLASSES = {
+    "text_encoder": ("transformers", {"CLIPTextModel"}),
+    "unet": ("diffusers", {"UNet2DConditionModel"}),
+    "vae": ("diffusers", {"AutoencoderKL", "AutoencoderTiny", "AsymmetricAutoencoderKL"}),
+}
 _PARTS = (*WEIGHTS, "tokenizer", "scheduler")
 _LIBRARIES = ("diffusers", "transformers")
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
@@ -29,10 +35,14 @@ _CONVERT = (
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A directory that can be loaded. `variant` is `fp16` if only such weights are there."""
+    """A directory that can be loaded. `variant` is `fp16` if only such weights are there.
+
+    `classes` has the library and the class of each part that has weights.
+    """
 
     path: Path
     variant: str | None
+    classes: Mapping[str, tuple[str, str]]
 
 
 def inspect(path: Path) -> ModelFiles:
@@ -49,13 +59,13 @@ def inspect(path: Path) -> ModelFiles:
             "is mounted there."
         )
     index = _index(path)
-    for part in _PARTS:
-        _check_part(path, part, index)
+    parts = {part: _class_of(path, part, index) for part in _PARTS}
+    classes = {part: parts[part] for part in WEIGHTS}
     variant = _variant(path)
     for part, stem in WEIGHTS.items():
         for file in _weights(path / part, stem, variant):
             _check_safetensors(file)
-    return ModelFiles(path, variant)
+    return ModelFiles(path, variant, classes)
 
 
 def _index(path: Path) -> dict[str, object]:
@@ -77,17 +87,25 @@ def _index(path: Path) -> dict[str, object]:
     return dict(index)
 
 
-def _check_part(path: Path, part: str, index: dict[str, object]) -> None:
+def _class_of(path: Path, part: str, index: dict[str, object]) -> tuple[str, str]:
     match index.get(part):
-        case [library, str()] if library in _LIBRARIES:
+        case [str(library), str(name)] if library in _LIBRARIES:
             pass
         case other:
             raise ModelLoadFailed(
                 f"{path / 'model_index.json'} names {other!r} as the {part}; only classes of "
                 f"{' and '.join(_LIBRARIES)} are loaded, never code that comes with a model."
             )
+    if part in _CLASSES:
+        its_library, names = _CLASSES[part]
+        if library != its_library or name not in names:
+            raise ModelLoadFailed(
+                f"{path / 'model_index.json'} names the class {name} as the {part}; a Stable "
+                f"Diffusion 1.x pipeline has {' or '.join(sorted(names))} there."
+            )
     if not (path / part).is_dir():
         raise ModelLoadFailed(f"{path} has no directory {part}. Copy the whole pipeline.")
+    return library, name
 
 
 def _variant(path: Path) -> str | None:

@@ -75,18 +75,9 @@ def load_pipeline(
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cores())
     try:
-        pipe = diffusers.StableDiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
-            files.path,
-            # Without it, half-precision files load as a mix of half and full, which then crashes.
-            dtype=getattr(torch, precision),
-            variant=files.variant,
-            use_safetensors=True,
-            local_files_only=True,
-            safety_checker=None,
-            feature_extractor=None,
-            image_encoder=None,
-            requires_safety_checker=False,
-        )
+        pipe = _from_pretrained(files, getattr(torch, precision))
+    except ModelLoadFailed:
+        raise
     except Exception as error:
         raise ModelLoadFailed(
             f"diffusers cannot load {files.path} ({type(error).__name__}: {error}). Check that its "
@@ -95,6 +86,38 @@ def load_pipeline(
     pipe.set_progress_bar_config(disable=True)
     pipe.to(device)
     return DiffusersPipeline(pipe, scheduler)
+
+
+def _from_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
+    """The pipeline, with its parts loaded first because only they tell of missing tensors."""
+    options: dict[str, Any] = {
+        # Without it, half-precision files load as a mix of half and full, which then crashes.
+        "dtype": dtype,
+        "variant": files.variant,
+        "use_safetensors": True,
+        "local_files_only": True,
+    }
+    parts: dict[str, Any] = {}
+    for part, (library, name) in files.classes.items():
+        kind: Any = getattr(diffusers if library == "diffusers" else transformers, name)
+        folder = files.path / part
+        parts[part], found = kind.from_pretrained(folder, output_loading_info=True, **options)
+        # These would be filled with random numbers and a warning that nobody reads.
+        if missing := [*found["missing_keys"], *found["mismatched_keys"]]:
+            raise ModelLoadFailed(
+                f"The weights in {folder} lack {len(missing)} tensors of a {name}, or have them in "
+                "another size. Check that its configuration and weights belong together."
+            )
+    pipeline: Any = diffusers.StableDiffusionPipeline
+    return pipeline.from_pretrained(
+        files.path,
+        **options,
+        **parts,
+        safety_checker=None,
+        feature_extractor=None,
+        image_encoder=None,
+        requires_safety_checker=False,
+    )
 
 
 def _quieten() -> None:

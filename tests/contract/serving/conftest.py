@@ -2,10 +2,15 @@
 
 import importlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# So small a model is slowed down by more threads, and much so where the cores are busy.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import torch
 
 diffusers: Any = importlib.import_module("diffusers")  # it and transformers are typed in part only

@@ -93,6 +93,11 @@ def test_part_of_another_library(model: Path, part: Any) -> None:
     assert "never code that comes with a model" in refusal(model)
 
 
+def test_class_of_another_kind_of_model(model: Path) -> None:
+    write_index(model, unet=["diffusers", "FluxTransformer2DModel"])
+    assert "has UNet2DConditionModel there" in refusal(model)
+
+
 def test_missing_part(model: Path) -> None:
     (model / "tokenizer").rmdir()
     assert "no directory tokenizer" in refusal(model)

@@ -1,0 +1,222 @@
+"""The real diffusers pipeline on a tiny model."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from diffusion_serving.config import Scheduler
+from diffusion_serving.errors import ModelLoadFailed, WrongDevice
+from diffusion_serving.generation import STAGES, Generation
+from diffusion_serving.model_files import inspect
+from diffusion_serving.pipeline import DiffusersPipeline, NotFiniteError, load_pipeline
+
+SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
+
+
+@pytest.fixture(scope="module")
+def load(tiny_model: Path) -> Callable[..., DiffusersPipeline]:
+    def load(scheduler: Scheduler = "ddim", **options: Any) -> DiffusersPipeline:
+        options = {"device": "cpu", "precision": "float32", **options}
+        return load_pipeline(inspect(tiny_model), scheduler, **options)
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def pipeline(load: Any) -> DiffusersPipeline:
+    return load()  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def copy(tiny_model: Path, tmp_path: Path) -> Path:
+    """The model's directory, free to be damaged."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "copy"))
+
+
+def wanted(prompt: str = "a red circle", **changes: Any) -> Generation:
+    fields: dict[str, Any] = {
+        "negative_prompt": "",
+        "steps": 2,
+        "guidance_scale": 2.0,
+        "width": 64,
+        "height": 64,
+        "seeds": (1,),
+    }
+    return Generation(prompt, **{**fields, **changes})
+
+
+def pixels(pipeline: DiffusersPipeline, *batch: Generation) -> list[bytes]:
+    return [picture.rgb for pictures in pipeline(batch).pictures for picture in pictures]
+
+
+def furthest(one: bytes, other: bytes) -> int:
+    """The largest difference of a channel, of 255."""
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+def count_unet_calls(pipeline: DiffusersPipeline, generation: Generation) -> int:
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    hook = pipeline._pipe.unet.register_forward_hook(count)
+    try:
+        pipeline([generation])
+    finally:
+        hook.remove()
+    return calls
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_each_step_is_one_call_of_the_unet(load: Any, scheduler: Scheduler) -> None:
+    pipeline = load(scheduler)
+    for steps in (1, 2, 4, 7, 60):
+        assert count_unet_calls(pipeline, wanted(steps=steps)) == steps
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_same_seed_gives_the_same_image_and_another_seed_another(
+    load: Any, scheduler: Scheduler
+) -> None:
+    pipeline = load(scheduler)
+    first = pixels(pipeline, wanted(seeds=(7,)))
+    pixels(pipeline, wanted("something else", steps=5, seeds=(8,)))
+    assert pixels(pipeline, wanted(seeds=(7,))) == first
+    assert pixels(pipeline, wanted(seeds=(8,))) != first
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_image_does_not_depend_on_what_shares_its_batch(load: Any, scheduler: Scheduler) -> None:
+    pipeline = load(scheduler)
+    batch = [
+        wanted("a red circle", seeds=(1, 2)),
+        wanted("two green squares", negative_prompt="blue", seeds=(3,)),
+        wanted("a star", seeds=(1,)),
+    ]
+    together = pixels(pipeline, *batch)
+    alone = [rgb for generation in batch for rgb in pixels(pipeline, generation)]
+    assert len(together) == 4
+    assert [furthest(a, b) <= 1 for a, b in zip(together, alone, strict=True)] == [True] * 4
+    assert furthest(together[0], together[1]) > 1
+
+
+def test_image_i_of_a_request_is_that_of_seed_plus_i(pipeline: DiffusersPipeline) -> None:
+    both = pixels(pipeline, wanted(seeds=(5, 6)))
+    assert furthest(both[1], pixels(pipeline, wanted(seeds=(6,)))[0]) <= 1
+
+
+def test_prompt_negative_prompt_and_guidance_change_the_image(pipeline: DiffusersPipeline) -> None:
+    images = {
+        pixels(pipeline, generation)[0]
+        for generation in (
+            wanted(),
+            wanted("two green squares"),
+            wanted(negative_prompt="blue"),
+            wanted(guidance_scale=9.0),
+            wanted(guidance_scale=1.0),
+        )
+    }
+    assert len(images) == 5
+
+
+def test_picture_has_the_size_asked_for(pipeline: DiffusersPipeline) -> None:
+    ((picture,),) = pipeline([wanted(width=128, height=72)]).pictures
+    assert (picture.width, picture.height, len(picture.rgb)) == (128, 72, 128 * 72 * 3)
+
+
+def test_prompt_longer_than_the_model_reads_is_cut_without_being_logged(
+    pipeline: DiffusersPipeline, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert pixels(pipeline, wanted("a red circle " * 50 + "secret"))
+    out, err = capfd.readouterr()
+    assert "secret" not in caplog.text + out + err
+    assert "circle" not in caplog.text + out + err
+
+
+def test_stages_are_timed(pipeline: DiffusersPipeline) -> None:
+    seconds = pipeline([wanted(steps=4)]).seconds
+    assert tuple(seconds) == STAGES
+    assert all(value > 0 for value in seconds.values())
+
+
+def test_batch_of_different_keys_is_refused(pipeline: DiffusersPipeline) -> None:
+    with pytest.raises(ValueError, match="batch key"):
+        pipeline([wanted(steps=2), wanted(steps=3)])
+
+
+def test_pipeline_knows_itself(pipeline: DiffusersPipeline) -> None:
+    assert (pipeline.device, pipeline.dtype) == ("cpu", "float32")
+    assert pipeline.native_size == (64, 64)
+    assert pipeline.device_memory_bytes is None
+    assert pipeline.device_name
+
+
+def test_bfloat16_is_what_runs(load: Any) -> None:
+    pipeline = load(precision="bfloat16")
+    assert pipeline.dtype == "bfloat16"
+    assert {p.dtype for p in pipeline._pipe.text_encoder.parameters()} == {torch.bfloat16}
+    full = pixels(load(), wanted())[0]
+    assert 0 < furthest(pixels(pipeline, wanted())[0], full) < 64
+
+
+def test_values_that_are_not_finite_are_an_error_not_a_black_image(load: Any) -> None:
+    pipeline = load()
+    with torch.no_grad():
+        pipeline._pipe.unet.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(NotFiniteError):
+        pipeline([wanted()])
+
+
+def test_half_precision_weights_load_in_the_precision_asked_for(load: Any, tmp_path: Path) -> None:
+    load()._pipe.to(torch.float16).save_pretrained(tmp_path, variant="fp16")
+    files = inspect(tmp_path)
+    assert files.variant == "fp16"
+    pipeline = load_pipeline(files, "ddim", "cpu", "float32")
+    assert {p.dtype for p in pipeline._pipe.text_encoder.parameters()} == {torch.float32}
+    assert pixels(pipeline, wanted())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="shows what happens without a GPU")
+def test_cuda_without_a_gpu_is_the_wrong_device(load: Any) -> None:
+    with pytest.raises(WrongDevice, match="sees no CUDA device"):
+        load(device="cuda")
+
+
+def test_pickled_weights_alone_are_refused(copy: Path) -> None:
+    file = copy / "unet/diffusion_pytorch_model.safetensors"
+    torch.save({}, file.with_suffix(".bin"))
+    file.unlink()
+    with pytest.raises(ModelLoadFailed, match="only as a pickle"):
+        inspect(copy)
+
+
+def test_corrupted_weights_are_refused(copy: Path) -> None:
+    file = copy / "unet/diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ModelLoadFailed, match="not a whole safetensors file"):
+        inspect(copy)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_weights_of_another_model_are_refused(copy: Path, part: str) -> None:
+    other = "vae" if part == "unet" else "unet"
+    (source,) = (copy / other).glob("*.safetensors")
+    (target,) = (copy / part).glob("*.safetensors")
+    shutil.copyfile(source, target)
+    with pytest.raises(ModelLoadFailed, match="belong together"):
+        load_pipeline(inspect(copy), "ddim", "cpu", "float32")
+
+
+def test_configuration_of_another_model_is_refused(copy: Path) -> None:
+    file = copy / "unet/config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({**config, "block_out_channels": [16, 16]}))
+    with pytest.raises(ModelLoadFailed, match="belong together"):
+        load_pipeline(inspect(copy), "ddim", "cpu", "float32")
