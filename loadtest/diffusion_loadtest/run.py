@@ -73,6 +73,8 @@ class Run:
         for number in STOP_SIGNALS:
             gevent.signal_handler(number, self._interrupted.set)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        # the first time takes longest, so it comes before anything is timed
+        self._sinks.offer({PROGRESS: self._progress()})
         publisher = gevent.spawn(self._publish_progress)
         gevent.spawn(self._watch_lag)
         started = datetime.now(UTC)
@@ -142,7 +144,9 @@ class Run:
         )
 
     def _publish_progress(self) -> None:
-        while not self._over.is_set():
+        due = time.monotonic()
+        while not self._over.wait(max(0.0, due - time.monotonic())):
+            due = time.monotonic() + PROGRESS_SECONDS
             self._sinks.offer({PROGRESS: self._progress()})
             if self._state == "Running":
                 load = self._load
@@ -156,7 +160,6 @@ class Run:
                     clientLagMilliseconds=round(self._lag * 1000, 1),
                 )
                 self._lag = 0.0
-            self._over.wait(PROGRESS_SECONDS)
 
     def _watch_lag(self) -> None:
         """Keeps the longest that this process came late: its own share in what it measures."""

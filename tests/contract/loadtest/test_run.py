@@ -34,9 +34,11 @@ def test_latencies_are_those_that_the_target_saw(mixed_run: Any) -> None:
     summary = mixed_run.report["summary"]
     good = [s for s in mixed_run.server.served if s.outcome == "ok"]
     took = [(s.answered - s.arrived) * 1000 for s in good]
-    # what the client adds: its own work, and what a busy machine delays it by
-    assert summary["p50"] == pytest.approx(nearest_rank(took, 50), rel=0.03, abs=6)
-    assert summary["p95"] == pytest.approx(nearest_rank(took, 95), rel=0.05, abs=25)
+    # a busy machine delays the client about as much as it delayed the server's own timers
+    late = [(s.answered - s.arrived - s.delay) * 1000 for s in good]
+    close = 5 + nearest_rank(late, 95)
+    assert summary["p50"] == pytest.approx(nearest_rank(took, 50), rel=0.01, abs=close)
+    assert summary["p95"] == pytest.approx(nearest_rank(took, 95), rel=0.01, abs=2 * close)
     assert summary["p50"] < summary["p95"] < summary["p99"]
 
 
@@ -47,8 +49,12 @@ def test_rates_are_those_that_the_target_saw(mixed_run: Any) -> None:
     span = max(good) - min(s.arrived for s in served)
     assert summary["requestsPerSecond"] == pytest.approx(len(good) / span, rel=0.02)
     assert summary["peakRequestsPerSecond"] == summary["requestsPerSecond"]  # shorter than 10 s
-    arrived = sum(p["requestsPerSecond"] for p in mixed_run.report["timeline"])
-    assert arrived == pytest.approx(len(good), rel=0.05)
+    points = mixed_run.report["timeline"]
+    ends = [*(p["t"] for p in points[1:]), len(good) / summary["requestsPerSecond"]]
+    arrived = sum(
+        p["requestsPerSecond"] * (end - p["t"]) for p, end in zip(points, ends, strict=True)
+    )
+    assert arrived == pytest.approx(len(good), rel=1e-3)
 
 
 def test_prompts_vary_and_stay_out_of_all_that_is_published(mixed_run: Any) -> None:

@@ -1,0 +1,100 @@
+"""One user's connection against a real server: what it reuses, and how it fails."""
+
+import time
+from typing import Any
+
+import pytest
+
+from diffusion_loadtest import client
+from diffusion_loadtest.client import Connection, NoAnswerError
+from diffusion_loadtest.target import about, wait_until_ready
+
+BODY = b'{"prompt": "a red circle"}'
+
+
+def test_connection_is_kept_and_its_answers_are_timed_to_the_last_byte(serve: Any) -> None:
+    server = serve(lambda _: (0.1, "ok"))
+    with Connection(server.url, 5.0) as connection:
+        connection.get("/readyz")  # the process's very first request sets up what all others use
+        answers = [connection.post("/predict", BODY) for _ in range(3)]
+    assert server.connections == 1
+    for answer, seen in zip(answers, server.served, strict=True):
+        assert (answer.status, len(answer.body) > 40_000) == (200, True)
+        assert 0 < answer.seconds - (seen.answered - seen.arrived) < 0.1
+
+
+def test_old_connection_is_replaced(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "CONNECTION_SECONDS", 0.15)
+    server = serve(lambda _: (0.1, "ok"))
+    with Connection(server.url, 5.0) as connection:
+        for _ in range(4):
+            connection.post("/predict", BODY)
+    assert server.connections == 2
+
+
+def test_idle_connection_is_replaced(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "IDLE_SECONDS", 0.0)
+    server = serve(lambda _: (0.0, "ok"))
+    with Connection(server.url, 5.0) as connection:
+        for _ in range(3):
+            connection.post("/predict", BODY)
+    assert server.connections == 3
+
+
+def test_connection_that_the_server_closed_is_no_failure_of_the_next_request(serve: Any) -> None:
+    server = serve(lambda _: (0.0, "hangup"))
+    with Connection(server.url, 5.0) as connection:
+        for _ in range(5):
+            assert connection.post("/predict", BODY).status == 200
+            time.sleep(0.05)  # the user thinks, and meanwhile the server's word arrives
+    assert server.connections == 5
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind"),
+    [("cut", "BrokenResponse"), ("close", "ConnectionError"), ("stall", "Timeout")],
+)
+def test_missing_answer_is_a_failure_and_the_next_request_a_new_try(
+    serve: Any, outcome: str, kind: str
+) -> None:
+    server = serve(lambda n: (0.0, "ok") if n else (5.0 if outcome == "stall" else 0.0, outcome))
+    with Connection(server.url, 0.5) as connection:
+        began = time.monotonic()
+        with pytest.raises(NoAnswerError) as caught:
+            connection.post("/predict", BODY)
+        assert caught.value.kind == kind
+        assert time.monotonic() - began < 1.5
+        # a request is never sent twice behind the user's back
+        assert len(server.served) == 1
+        assert connection.post("/predict", BODY).status == 200
+
+
+def test_answer_that_trickles_in_is_timed_out_as_a_whole(serve: Any) -> None:
+    server = serve(lambda _: (0.0, "trickle"))
+    with Connection(server.url, 0.6) as connection:
+        began = time.monotonic()
+        with pytest.raises(NoAnswerError) as caught:
+            connection.post("/predict", BODY)
+    assert caught.value.kind == "Timeout"
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://nowhere.invalid"])
+def test_nobody_there_is_a_connection_error(url: str) -> None:
+    with Connection(url, 2.0) as connection, pytest.raises(NoAnswerError) as caught:
+        connection.get("/readyz")
+    assert caught.value.kind == "ConnectionError"
+
+
+def test_path_of_the_address_is_a_prefix(serve: Any) -> None:
+    server = serve(lambda _: (0.0, "ok"))
+    with Connection(f"{server.url}/models/demo/", 2.0) as connection:
+        assert connection.get("/readyz").status == 404
+    assert server.paths == ["/models/demo/readyz"]
+
+
+def test_target_without_probe_routes_is_ready_and_unknown(serve: Any) -> None:
+    server = serve(lambda _: (0.0, "ok"))
+    wait_until_ready(f"{server.url}/elsewhere", 1.0)
+    assert about(server.url) is None
+    assert about("http://127.0.0.1:9") is None
