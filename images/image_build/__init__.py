@@ -1,0 +1,1 @@
+"""Builds the container images; standard library only, as it runs before any environment exists."""

@@ -1,0 +1,71 @@
+"""What goes into each image, and the tag that follows from it."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from image_build.locks import LAYERS, metadata, slices
+
+DEFAULT_BASE = "docker.io/library/python:3.11-slim-bookworm"
+"""The Dockerfile's own default of ARG BASE."""
+
+_RECIPE = ("images/Dockerfile", "images/tools.lock", ".dockerignore")
+_NOT_COPIED = ("__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache")
+
+
+@dataclass(frozen=True)
+class Image:
+    """The Dockerfile's target, the name in a registry, and the paths of ours that it copies."""
+
+    target: str
+    name: str
+    sources: tuple[str, ...]
+
+
+IMAGES = (
+    Image("operator", "diffusion-operator", ("operator/diffusion_operator",)),
+    Image("loadtest", "diffusion-loadtest", ("loadtest/diffusion_loadtest",)),
+    Image(
+        "fastapi",
+        "diffusion-serving-fastapi",
+        ("images/diffusion_serving", "images/demo_model/weights"),
+    ),
+)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    elif path.is_dir():
+        for entry in sorted(path.iterdir()):
+            if entry.name not in _NOT_COPIED:
+                yield from _files(entry)
+    else:
+        raise FileNotFoundError(f"{path} goes into an image but does not exist")
+
+
+def tag(root: Path, image: Image, base: str) -> str:
+    """Sixteen hex digits that change when, and only when, what `image` is built from changes.
+
+    Only the layers' slices of the lock count, so a new linter gives no new image. Modification
+    times don't count, so two clones agree. Raises FileNotFoundError or LockError for a checkout
+    that can't be built.
+    """
+    digest = hashlib.sha256()
+
+    def add(name: str, content: bytes) -> None:
+        for part in (name.encode(), content):
+            digest.update(len(part).to_bytes(8, "big") + part)
+
+    add("base", base.encode())
+    pyproject = (root / "pyproject.toml").read_text()
+    add("metadata", metadata(pyproject).encode())
+    cut = slices(pyproject, (root / "requirements.lock").read_text())
+    for layer in LAYERS[image.target]:
+        add(f"layer {layer}", cut[layer].encode())
+    for source in (*_RECIPE, *image.sources):
+        for path in _files(root / source):
+            executable = "x" if path.stat().st_mode & 0o100 else "-"
+            add(f"{executable} {path.relative_to(root).as_posix()}", path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,84 @@
+"""Run commands side by side and show how far each is."""
+
+import re
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_STEP = re.compile(r"\d+/\d+\]?:? (?=RUN |COPY )(.*)")
+"""buildah's `[1/2] STEP 3/4: RUN …` and BuildKit's `#5 [operator 3/4] RUN …`."""
+_CACHED = re.compile(r"--> Using cache|^#\d+ CACHED")
+_OPTIONS = re.compile(r"--(mount|from)=\S+ *")
+_SHOWN = 90
+_TAIL_LINES = 40
+
+
+class BuildError(Exception):
+    """A sentence for the user about what failed and what to do."""
+
+
+@dataclass
+class Progress:
+    """Prints lines on stderr with the seconds since the start; safe to share between threads."""
+
+    started: float = field(default_factory=time.monotonic)
+    _steps: dict[str, str] = field(default_factory=dict)
+
+    def say(self, subject: str, text: str) -> None:
+        seconds = time.monotonic() - self.started
+        print(f"[{seconds:6.1f} s] {subject:9} {text}", file=sys.stderr, flush=True)
+
+    def say_still(self, subject: str) -> None:
+        self.say(subject, f"still at: {self._steps.get(subject, 'the start')}")
+
+    def run(
+        self,
+        subject: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str],
+        keep_open: Sequence[int] = (),
+    ) -> None:
+        """Run `command`, show the steps that are not cached, and keep all it prints in `log`.
+
+        File descriptors in `keep_open` stay open in the child, and with them the locks on them if
+        this process is killed. Raises BuildError with the last lines when the command fails.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        last: deque[str] = deque(maxlen=_TAIL_LINES)
+        step = ""
+        with (
+            log.open("w") as copy,
+            subprocess.Popen(
+                command,
+                env=dict(env),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                pass_fds=keep_open,
+            ) as child,
+        ):
+            for line in child.stdout or ():
+                copy.write(line)
+                copy.flush()
+                last.append(line.rstrip())
+                # Whether a step is cached stands in the line after it.
+                if step and not _CACHED.search(line):
+                    self.say(subject, step)
+                step = ""
+                if found := _STEP.search(line):
+                    step = re.sub(r"\s+", " ", _OPTIONS.sub("", found[1]))[:_SHOWN]
+                    self._steps[subject] = step
+        if child.returncode != 0:
+            raise BuildError(
+                f"{' '.join(command[:2])} for {subject} failed with exit code {child.returncode}; "
+                f"all it printed is in {log}, its last lines are:\n"
+                + "\n".join(f"    {line}" for line in last)
+            )

@@ -1,0 +1,108 @@
+"""What the Dockerfile must keep, whatever is added to it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from image_build.inputs import DEFAULT_BASE, IMAGES, Image
+from image_build.locks import LAYERS
+
+ROOT = Path(__file__).resolve().parents[3]
+PUBLISHED = pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.target)
+
+
+@dataclass(frozen=True)
+class Stage:
+    parent: str
+    steps: tuple[tuple[str, str], ...]
+
+
+def read() -> dict[str, Stage]:
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "images/Dockerfile").read_text(), flags=re.MULTILINE)
+    text = text.replace("\\\n", " ")
+    stages: dict[str, Stage] = {}
+    for block in re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]:
+        first, *lines = [line for line in block.splitlines() if line.strip()]
+        parent, name = first.split(" AS ")
+        steps = tuple((line.split()[0], line.split(maxsplit=1)[1]) for line in lines)
+        stages[name.strip()] = Stage(parent, steps)
+    return stages
+
+
+def chain(target: str) -> list[tuple[str, str]]:
+    """The steps that end up in `target`, its parents' first."""
+    stages = read()
+    steps: list[tuple[str, str]] = []
+    while target in stages:
+        steps = [*stages[target].steps, *steps]
+        target = stages[target].parent
+    return steps
+
+
+@PUBLISHED
+def test_an_image_runs_as_the_user_without_rights(image: Image) -> None:
+    users = [rest for step, rest in chain(image.target) if step == "USER"]
+    assert users == ["65532:65532"]
+
+
+@PUBLISHED
+def test_an_image_starts_its_program_without_a_shell(image: Image) -> None:
+    entry_points = [rest for step, rest in chain(image.target) if step in {"ENTRYPOINT", "CMD"}]
+    assert len(entry_points) == 1
+    assert entry_points[0].startswith('["python", "-m", ')
+
+
+@PUBLISHED
+def test_all_that_an_image_copies_of_the_project_counts_for_its_tag(image: Image) -> None:
+    copied = {
+        source
+        for step, rest in chain(image.target)
+        if step == "COPY" and "--from=" not in rest
+        for source in rest.split()[:-1]
+    }
+    assert copied == set(image.sources)
+
+
+@PUBLISHED
+def test_an_image_installs_its_slices_of_the_lock_lowest_first(image: Image) -> None:
+    installed = re.findall(r"-r /opt/venv/locks/(\w+)\.txt", str(chain(image.target)))
+    assert tuple(installed) == LAYERS[image.target]
+
+
+@PUBLISHED
+def test_code_comes_after_all_that_takes_long_to_install(image: Image) -> None:
+    steps = chain(image.target)
+    last_install = max(i for i, (_, rest) in enumerate(steps) if "uv pip install" in rest)
+    first_code = min(i for i, (_, rest) in enumerate(steps) if rest.startswith(image.sources))
+    assert last_install < first_code
+
+
+def test_whatever_is_installed_is_checked_against_hashes() -> None:
+    steps = [rest for stage in read().values() for _, rest in stage.steps]
+    installs = [rest for rest in steps if re.search(r"pip\b.* install\b", rest)]
+    assert installs
+    assert all("--require-hashes" in rest for rest in installs)
+    assert not [rest for rest in steps if re.search(r"\b(curl|wget|apt-get)\b", rest)]
+
+
+def test_nothing_is_added_from_elsewhere() -> None:
+    assert not [rest for stage in read().values() for step, rest in stage.steps if step == "ADD"]
+
+
+def test_what_downloads_can_use_the_machines_certificates_and_leaves_none() -> None:
+    steps = [rest for stage in read().values() for _, rest in stage.steps]
+    for rest in (rest for rest in steps if re.search(r"pip\b.* install\b", rest)):
+        assert "--mount=type=secret,id=ca," in rest
+
+
+def test_the_scripts_default_base_is_the_dockerfiles() -> None:
+    assert f"\nARG BASE={DEFAULT_BASE}\n" in (ROOT / "images/Dockerfile").read_text()
+
+
+def test_every_source_lies_within_the_build_context() -> None:
+    allowed = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    for image in IMAGES:
+        for source in image.sources:
+            assert any(f"{source}/".startswith(f"{path}/") for path in allowed), source
