@@ -17,20 +17,22 @@ from localcluster.paths import Cache
 _SOURCES = Path(__file__).parent / "go"
 _MINIMUM_GO = (1, 25)
 _DOWNLOAD_ATTEMPTS = 4
-_VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+_KUBERNETES_VERSIONS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 
 
 @dataclass(frozen=True)
 class Program:
     """A Go module below `go/`, the package of it to build and the module it takes its version of.
 
-    `called` are the names the one binary is to be found by; `hint` says what the first build costs.
+    `called` are the names the one binary is to be found by, `version_variable` the Go variable that
+    is to hold its version, `hint` what the first build costs.
     """
 
     name: str
     called: tuple[str, ...]
     package: str = "."
     versioned_by: str | None = None
+    version_variable: str | None = None
     hint: str = "a minute"
 
     @property
@@ -50,16 +52,16 @@ class Program:
 
     @property
     def linker_flags(self) -> str:
-        flags = ["-s", "-w"]
+        """No symbol tables, and what the program answers to `version`."""
+        values = {}
+        if self.version_variable is not None:
+            values[self.version_variable] = self.version
         if self.versioned_by == "k8s.io/kubernetes":
-            major, minor, _ = self.version.lstrip("v").split(".", 2)
-            values = {"gitVersion": self.version, "gitMajor": major, "gitMinor": minor}
-            flags += [
-                f"-X {package}.{key}={value}"
-                for package in _VERSION_PACKAGES
-                for key, value in {**values, "gitTreeState": "clean"}.items()
-            ]
-        return " ".join(flags)
+            major, minor, _ = self.version.removeprefix("v").split(".", 2)
+            parts = {"Version": self.version, "Major": major, "Minor": minor, "TreeState": "clean"}
+            for package in _KUBERNETES_VERSIONS:
+                values |= {f"{package}.git{part}": value for part, value in parts.items()}
+        return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in values.items())])
 
     @property
     def content_hash(self) -> str:
@@ -95,6 +97,7 @@ HELM = Program(
     ("helm",),
     package="helm.sh/helm/v4/cmd/helm",
     versioned_by="helm.sh/helm/v4",
+    version_variable="helm.sh/helm/v4/internal/version.version",
     hint="about 3 minutes on 2 cores",
 )
 PAUSE = Program("pause", ("pause",))
