@@ -34,7 +34,6 @@ CACHE = (
     / "diffusion-operator"
     / "images"
 )
-_STILL_RUNNING_SECONDS = 20.0
 
 
 @contextlib.contextmanager
@@ -55,25 +54,14 @@ def build(
 ) -> None:
     """Build `images` side by side. Raises BuildError if one fails, once the others have ended."""
     engine.prepare(base)
+    started = time.monotonic()
+
+    def build_one(image: Image) -> None:
+        engine.build(image, tags[image.name], base)
+        progress.say(image.target, f"built in {time.monotonic() - started:.0f} s")
+
     with concurrent.futures.ThreadPoolExecutor(len(images)) as pool:
-        started = time.monotonic()
-        running = {
-            pool.submit(engine.build, image, tags[image.name], base): image for image in images
-        }
-        pending = set(running)
-        while pending:
-            done, pending = concurrent.futures.wait(
-                pending,
-                timeout=_STILL_RUNNING_SECONDS,
-                return_when=concurrent.futures.FIRST_COMPLETED,
-            )
-            for future in done:
-                if future.exception() is None:
-                    progress.say(
-                        running[future].target, f"built in {time.monotonic() - started:.0f} s"
-                    )
-            for future in pending if not done else ():
-                progress.say_still(running[future].target)
+        running = [pool.submit(build_one, image) for image in images]
     for future in running:
         future.result()
 

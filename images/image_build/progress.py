@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,10 @@ from pathlib import Path
 _STEP = re.compile(r"\d+/\d+\]?:? (?=RUN |COPY )(.*)")
 """buildah's `[1/2] STEP 3/4: RUN …` and BuildKit's `#5 [operator 3/4] RUN …`."""
 _CACHED = re.compile(r"--> Using cache|^#\d+ CACHED")
-_OPTIONS = re.compile(r"--(mount|from)=\S+ *")
+_NOISE = re.compile(r"if \[ .*? fi && |--[a-z-]+(=\S+)? *")
 _SHOWN = 90
 _TAIL_LINES = 40
+_SILENCE_SECONDS = 20.0
 
 
 class BuildError(Exception):
@@ -26,14 +28,10 @@ class Progress:
     """Prints lines on stderr with the seconds since the start; safe to share between threads."""
 
     started: float = field(default_factory=time.monotonic)
-    _steps: dict[str, str] = field(default_factory=dict)
 
     def say(self, subject: str, text: str) -> None:
         seconds = time.monotonic() - self.started
         print(f"[{seconds:6.1f} s] {subject:9} {text}", file=sys.stderr, flush=True)
-
-    def say_still(self, subject: str) -> None:
-        self.say(subject, f"still at: {self._steps.get(subject, 'the start')}")
 
     def run(
         self,
@@ -51,7 +49,13 @@ class Progress:
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         last: deque[str] = deque(maxlen=_TAIL_LINES)
-        step = ""
+        step, doing = "", " ".join(command[:2])
+        ended = threading.Event()
+
+        def remind() -> None:
+            while not ended.wait(_SILENCE_SECONDS):
+                self.say(subject, f"… {doing}")
+
         with (
             log.open("w") as copy,
             subprocess.Popen(
@@ -65,6 +69,7 @@ class Progress:
                 pass_fds=keep_open,
             ) as child,
         ):
+            threading.Thread(target=remind, daemon=True).start()
             for line in child.stdout or ():
                 copy.write(line)
                 copy.flush()
@@ -74,8 +79,8 @@ class Progress:
                     self.say(subject, step)
                 step = ""
                 if found := _STEP.search(line):
-                    step = re.sub(r"\s+", " ", _OPTIONS.sub("", found[1]))[:_SHOWN]
-                    self._steps[subject] = step
+                    step = doing = _NOISE.sub("", re.sub(r"\s+", " ", found[1]))[:_SHOWN]
+            ended.set()
         if child.returncode != 0:
             raise BuildError(
                 f"{' '.join(command[:2])} for {subject} failed with exit code {child.returncode}; "

@@ -1,6 +1,7 @@
 import fcntl
 import http.server
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,18 +138,26 @@ def test_a_second_build_waits_for_the_first(
 
 
 def test_a_child_holds_the_lock_when_its_parent_is_gone(tmp_path: Path) -> None:
-    pipe_out, pipe_in = os.pipe()
+    end_read, end_write = os.pipe()
+    begun_read, begun_write = os.pipe()
+    child = f"import os; os.write({begun_write}, b'x'); os.read({end_read}, 1)"
     with only_one(tmp_path / "lock", Progress()) as lock:
-        # The orphan lives until the pipe is closed.
-        run(
-            tmp_path / "log",
-            f"(cat <&{pipe_out} >/dev/null 2>&1 &) >/dev/null 2>&1",
-            lock,
-            pipe_out,
+        thread = threading.Thread(
+            target=Progress().run,
+            args=("image", [sys.executable, "-c", child]),
+            kwargs={
+                "log": tmp_path / "log",
+                "env": {},
+                "keep_open": (lock, end_read, begun_write),
+            },
         )
-    os.close(pipe_out)
+        thread.start()
+        os.read(begun_read, 1)
     with (tmp_path / "lock").open("w") as file:
         with pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.close(pipe_in)
-        fcntl.flock(file, fcntl.LOCK_EX)
+        os.write(end_write, b"x")
+        thread.join(10)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for descriptor in (end_read, end_write, begun_read, begun_write):
+        os.close(descriptor)
