@@ -68,7 +68,7 @@ class Buildah:
             )
         self._install("buildah", "buildah")
 
-    def _install(self, program: str, package: str) -> None:
+    def _install(self, program: str, *packages: str) -> None:
         if shutil.which(program):
             return
         if not shutil.which("apt-get"):
@@ -76,8 +76,8 @@ class Buildah:
                 f"neither Docker nor {program} is here, nor apt-get to install {program}: "
                 "install one of them"
             )
-        self.context.progress.say("set-up", f"apt-get install {package}")
-        install = ["apt-get", "install", "--yes", "--no-install-recommends", package]
+        self.context.progress.say("set-up", f"apt-get install {' '.join(packages)}")
+        install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
         try:
             self.context.run("set-up", install, DEBIAN_FRONTEND="noninteractive")
         except BuildError:
@@ -117,7 +117,7 @@ class Buildah:
         self.context.progress.say(
             "base", f"no image registry answers: making Debian {_SUITE} with mmdebstrap"
         )
-        self._install("mmdebstrap", "mmdebstrap")
+        self._install("mmdebstrap", "mmdebstrap", "debian-archive-keyring")
         archive = self.scratch / "base.tar"
         self._run("base", *_MMDEBSTRAP, _SUITE, str(archive))
         container = output("buildah", "from", "scratch").strip()
