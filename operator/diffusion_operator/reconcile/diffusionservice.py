@@ -38,6 +38,7 @@ class ServiceReconciler:
         """Reconcile; returns in how many seconds to look again, if no event would say so."""
         owner = self._cache.get(key)
         if owner is None or owner["metadata"].get("deletionTimestamp"):
+            self._writes.forget(key)
             return None  # owner references do the cleaning up
         spec, precision, live, problem, again = None, None, None, None, None
         try:
@@ -61,8 +62,8 @@ class ServiceReconciler:
             problem=problem,
             now=self._now(),
         )
-        await self._writes.status(owner, status)
-        return again
+        held_back = await self._writes.status(owner, status)
+        return held_back if again is None else again
 
     async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
         wanted = deployment(owner, spec, self._settings)

@@ -78,6 +78,7 @@ class TestReconciler:
         """Reconcile; returns in how many seconds to look again, if no event would say so."""
         test = self._cache.get(key)
         if test is None or test["metadata"].get("deletionTimestamp"):
+            self._writes.forget(key)
             return None
         run = run_of(test)
         if is_over(test, run):
@@ -86,14 +87,15 @@ class TestReconciler:
             spec = LoadTestSpec.model_validate(test["spec"])
         except ValidationError as error:
             failed = Ended("InvalidSpec", invalid_spec(error))
-            await self._say(test, Observed(run, "", "", "", access_name(test), failed=failed))
-            return None
+            return await self._say(
+                test, Observed(run, "", "", "", access_name(test), failed=failed)
+            )
         observed, again = await self._advance(test, spec, run)
-        await self._say(test, observed)
-        return again
+        held_back = await self._say(test, observed)
+        return held_back if again is None else again
 
-    async def _say(self, test: Object, observed: Observed) -> None:
-        await self._writes.status(test, test_status(test, observed, now=self._now()))
+    async def _say(self, test: Object, observed: Observed) -> float | None:
+        return await self._writes.status(test, test_status(test, observed, now=self._now()))
 
     async def _advance(
         self, test: Object, spec: LoadTestSpec, run: str

@@ -1,6 +1,9 @@
 """The only place that writes: a child or a status goes out when, and only when, it differs."""
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from kubernetes.aio.dynamic.exceptions import NotFoundError
@@ -8,7 +11,9 @@ from kubernetes.aio.dynamic.exceptions import NotFoundError
 from diffusion_operator.api.fields import Model
 from diffusion_operator.cache import Cache
 from diffusion_operator.cluster import Cluster
-from diffusion_operator.objects import DIGEST_ANNOTATION, Object, is_owned, key_of
+from diffusion_operator.objects import DIGEST_ANNOTATION, Key, Object, is_owned, key_of
+
+HOLD_BACK_SECONDS = 0.5
 
 
 class NameTakenError(Exception):
@@ -22,9 +27,13 @@ class LeftoverError(Exception):
 class Writes:
     """Writes through to the cluster, skipping what is already so."""
 
-    def __init__(self, cluster: Cluster, cache: Cache) -> None:
+    def __init__(
+        self, cluster: Cluster, cache: Cache, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._cluster = cluster
         self._cache = cache
+        self._clock = clock
+        self._status_written: dict[Key, float] = {}
 
     async def child(self, owner: Mapping[str, Any], wanted: Object) -> Object:
         """Make the child be as ``wanted`` and return it as it is.
@@ -66,11 +75,20 @@ class Writes:
             f"{what} exists and is not this {kind}'s: delete it, or give the {kind} another name"
         )
 
-    async def status(self, owner: Mapping[str, Any], status: Model) -> None:
-        """Write the status where it differs from what the resource shows. Raises ``ApiError``."""
+    async def status(self, owner: Mapping[str, Any], status: Model) -> float | None:
+        """Write the status where it differs from what the resource shows. Raises ``ApiError``.
+
+        Small changes that follow a write closely are held back, so that a rollout's many little
+        steps become one write; returns the seconds after which to try again if so.
+        """
         wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        if wanted == owner.get("status"):
-            return
+        shown = owner.get("status") or {}
+        if wanted == shown:
+            return None
+        key = key_of(owner)
+        early = self._status_written.get(key, -math.inf) + HOLD_BACK_SECONDS - self._clock()
+        if early > 0 and _verdicts(wanted) == _verdicts(shown):
+            return early
         meta = owner["metadata"]
         body = {
             "apiVersion": owner["apiVersion"],
@@ -79,10 +97,22 @@ class Writes:
             "metadata": {k: meta[k] for k in ("name", "namespace", "uid")},
             "status": wanted,
         }
-        try:
+        with suppress(NotFoundError):  # deleted meanwhile: there is no one left to tell
             self._cache.wrote(await self._cluster.apply_status(body))
-        except NotFoundError:
-            return  # deleted meanwhile: there is no one left to tell
+            self._status_written[key] = self._clock()
+        return None
+
+    def forget(self, key: Key) -> None:
+        """Drop what is kept for a resource that is gone."""
+        self._status_written.pop(key, None)
+
+
+def _verdicts(status: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """What the conditions say, in a word each."""
+    return {
+        (found["type"], found["status"], found["reason"])
+        for found in status.get("conditions") or ()
+    }
 
 
 def is_as_wanted(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:

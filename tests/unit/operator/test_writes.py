@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
+from diffusion_operator.api.status import Condition
 from diffusion_operator.build.deployment import deployment
 from diffusion_operator.cache import Cache
 from diffusion_operator.objects import Key, key_of
@@ -26,6 +27,12 @@ class RecordingCluster:
     def __init__(self, *objects: Object) -> None:
         self.objects = {key_of(found): found for found in objects}
         self.applied: list[Object] = []
+        self.statuses: list[Object] = []
+
+    async def apply_status(self, obj: Object) -> Object:
+        self.statuses.append(obj)
+        metadata = {**obj["metadata"], "resourceVersion": "100"}
+        return {**obj, "metadata": metadata}
 
     async def get(self, key: Key) -> Object | None:
         return self.objects.get(key)
@@ -113,6 +120,46 @@ async def test_a_child_of_a_deleted_namesake_is_waited_for(service: Object, want
     writes = Writes(RecordingCluster(leftover), empty_cache())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(LeftoverError):
         await writes.child(service, wanted)
+
+
+def shown_as(owner: Object, cluster: RecordingCluster) -> Object:
+    """The owner as it is once its latest status is written."""
+    return {**owner, "status": cluster.statuses[-1]["status"]}
+
+
+def status_of(reason: str, replicas: int) -> DiffusionServiceStatus:
+    ready = Condition(
+        type="Ready",
+        status="Unknown",
+        reason=reason,
+        message="",
+        observed_generation=1,
+        last_transition_time="2026-01-02T03:04:05Z",
+    )
+    return DiffusionServiceStatus(conditions=(ready,), replicas=replicas)
+
+
+async def test_little_steps_of_a_status_become_one_write_and_a_verdict_is_told_at_once(
+    service: Object,
+) -> None:
+    now = 100.0
+    cluster = RecordingCluster()
+    writes = Writes(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+
+    assert await writes.status(service, status_of("RollingOut", 0)) is None
+    service = shown_as(service, cluster)
+    now += 0.2
+    assert await writes.status(service, status_of("RollingOut", 1)) == pytest.approx(0.3)
+    assert len(cluster.statuses) == 1
+    assert await writes.status(service, status_of("ImagePullFailed", 1)) is None
+    assert len(cluster.statuses) == 2
+    service = shown_as(service, cluster)
+    now += 0.6
+    assert await writes.status(service, status_of("ImagePullFailed", 2)) is None
+    assert len(cluster.statuses) == 3
+    service = shown_as(service, cluster)
+    assert await writes.status(service, status_of("ImagePullFailed", 2)) is None
+    assert len(cluster.statuses) == 3
 
 
 def versioned(version: int) -> Object:
