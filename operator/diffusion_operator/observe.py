@@ -32,8 +32,10 @@ class Pods:
     """Those of the wanted revision that answer."""
     ready_revisions: frozenset[str]
     """Revisions with at least one pod that answers."""
+    scheduled: int
+    """Those of the wanted revision that have a node."""
     unscheduled: int
-    """Pods of the wanted revision without a node."""
+    """Those of the wanted revision that the scheduler has found no node for."""
     failures: tuple[Failure, ...]
     """What keeps pods of the wanted revision from answering, the latest last."""
 
@@ -47,7 +49,8 @@ def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
         current=len(current),
         ready=sum(is_ready(pod) for pod in current),
         ready_revisions=frozenset(_revision(pod) for pod in alive if is_ready(pod)),
-        unscheduled=sum(not (pod.get("spec") or {}).get("nodeName") for pod in current),
+        scheduled=sum(bool((pod.get("spec") or {}).get("nodeName")) for pod in current),
+        unscheduled=sum(_found_no_node(pod) is not None for pod in current),
         failures=tuple(sorted(failures, key=lambda failure: failure.time or "")),
     )
 
@@ -66,13 +69,20 @@ def failure_of(pod: Mapping[str, Any]) -> Failure | None:
     """What went wrong in a pod that doesn't answer, if anything did."""
     if is_ready(pod):
         return None
-    scheduled = condition_of(pod, "PodScheduled")
-    if scheduled is not None and scheduled.get("reason") == "Unschedulable":
-        return _unscheduled(pod, scheduled)
+    refused = _found_no_node(pod)
+    if refused is not None:
+        return _unscheduled(pod, refused)
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     return next(
         (failure for status in statuses if (failure := _container_failure(pod, status))), None
     )
+
+
+def _found_no_node(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The scheduler's own words on why it found no node, if it has looked and found none."""
+    scheduled = condition_of(pod, "PodScheduled")
+    unschedulable = scheduled is not None and scheduled.get("reason") == "Unschedulable"
+    return scheduled if unschedulable else None
 
 
 def _unscheduled(pod: Mapping[str, Any], scheduled: Mapping[str, Any]) -> Failure:

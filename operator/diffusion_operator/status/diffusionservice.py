@@ -150,10 +150,12 @@ def _progressing(wanted: int, deployment: Mapping[str, Any] | None, pods: Pods) 
 def _scheduled(pods: Pods) -> Verdict:
     if pods.current == 0:
         return Verdict("PodsScheduled", "Unknown", "NoPods", "no pod of this revision yet")
-    if pods.unscheduled == 0:
-        return Verdict("PodsScheduled", "True", "Scheduled", "every pod has a node")
-    message = f"{pods.unscheduled} of {pods.current} pods have no node"
-    return Verdict("PodsScheduled", "False", "Unscheduled", message)
+    if pods.unscheduled:
+        message = f"there is no node for {pods.unscheduled} of {pods.current} pods"
+        return Verdict("PodsScheduled", "False", "Unscheduled", message)
+    if pods.scheduled < pods.current:
+        return Verdict("PodsScheduled", "Unknown", "Scheduling", "the scheduler is choosing nodes")
+    return Verdict("PodsScheduled", "True", "Scheduled", "every pod has a node")
 
 
 def _model_loaded(ready: int, pods: Pods) -> Verdict:
