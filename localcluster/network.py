@@ -73,6 +73,9 @@ def accept(link: Link, *, timeout: float = 30.0) -> None:
     _ip("link", "set", NODE_INTERFACE, "up")
     _ip("route", "add", "default", "via", link.host)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    # When the node is killed, connections to its pods have nobody left to say goodbye to; until
+    # the kernel gives up on that, by default for 100 s, it keeps the namespace and the interface.
+    Path("/proc/sys/net/ipv4/tcp_orphan_retries").write_text("3")
 
 
 def disconnect(cluster_id: str, *, timeout: float = 10.0) -> None:

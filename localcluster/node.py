@@ -85,7 +85,7 @@ def inner(paths: ClusterPaths, *argv: str) -> list[str]:
     pid = first_process(paths)
     if pid is None:
         raise LocalClusterError(f"Cluster {paths.name} has no running node: start it with `up`.")
-    return ["nsenter", f"--target={pid}", "--mount", "--net", "--pid", "--", *argv]
+    return ["nsenter", f"--target={pid}", "--mount", "--net", "--pid", "--uts", "--", *argv]
 
 
 def ctr_command(paths: ClusterPaths, *arguments: str) -> list[str]:

@@ -15,6 +15,10 @@ from localcluster.errors import LocalClusterError
 MARK = "LOCALCLUSTER_FOLDER"
 _PROC = Path("/proc")
 
+# For a moment, while it becomes another program, a process has no environment to see.
+_LOOKS = 3
+_BETWEEN_LOOKS = 0.02
+
 
 def mark(folder: Path) -> dict[str, str]:
     """The environment variable that processes of the cluster in `folder` are known by."""
@@ -23,7 +27,15 @@ def mark(folder: Path) -> dict[str, str]:
 
 def marked(folder: Path) -> list[int]:
     """Process ids with the mark of `folder`, ascending."""
-    wanted = f"{MARK}={folder}".encode()
+    for _ in range(_LOOKS):
+        found = _look(f"{MARK}={folder}".encode())
+        if found:
+            return found
+        time.sleep(_BETWEEN_LOOKS)
+    return []
+
+
+def _look(wanted: bytes) -> list[int]:
     return [pid for pid in _pids() if wanted in _read(pid, "environ").split(b"\0")]
 
 

@@ -1,0 +1,498 @@
+"""The local cluster itself: a real one is made, used, killed at bad moments and removed."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localcluster import cgroups, kind, network, node, oci, processes, programs
+from localcluster.console import Progress
+from localcluster.paths import Cache, ClusterPaths
+
+REPOSITORY = Path(__file__).parents[2]
+READY_WITHIN = 10.0
+"""Seconds until a control plane alone is ready, its programs built."""
+
+needs_node = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0 or kind.usable(),
+    reason="a local node takes Linux and root, and is not what is used where kind is",
+)
+
+
+def localcluster(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "localcluster", *argv],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class Cluster:
+    paths: ClusterPaths
+    flags: tuple[str, ...] = ()
+
+    def run(self, command: str, *argv: str) -> str:
+        done = localcluster(command, "--name", self.paths.name, *argv)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def up(self) -> None:
+        self.run("up", *self.flags)
+
+    def start_up(self) -> "subprocess.Popen[bytes]":
+        argv = [sys.executable, "-m", "localcluster", "up", "--name", self.paths.name]
+        return subprocess.Popen([*argv, *self.flags], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+
+    def down(self) -> None:
+        self.run("down")
+
+    def status(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.run("status", "--json"))
+        return value
+
+    def kubectl(self, *argv: str, stdin: str | None = None) -> str:
+        kubectl = programs.built(programs.NODE, self.paths.cache, _Silent()) / "kubectl"
+        done = subprocess.run(
+            [str(kubectl), f"--kubeconfig={self.paths.kubeconfig}", *argv],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def leftovers(self) -> dict[str, list[str]]:
+        """What is left on the machine, by kind; each an empty list when it is really gone."""
+        folder = str(self.paths.root)
+        mounted = Path("/proc/mounts").read_text().splitlines()
+        return {
+            "processes": [str(pid) for pid in processes.marked(self.paths.root)],
+            "mounts": [line for line in mounted if folder in line or "localcluster" in line],
+            "interfaces": [
+                name for _, name in socket.if_nameindex() if name.startswith(f"lc{self.paths.id}")
+            ],
+            "cgroups": [str(path) for path in cgroups.find(f"localcluster-{self.paths.id}")],
+            "files": [folder] if self.paths.root.exists() else [],
+        }
+
+
+NOTHING: dict[str, list[str]] = {
+    "processes": [],
+    "mounts": [],
+    "interfaces": [],
+    "cgroups": [],
+    "files": [],
+}
+
+
+class _Silent(Progress):
+    def say(self, message: str) -> None:
+        pass
+
+
+def until(condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    """The programs are built outside of what is measured here."""
+    for program in (programs.NODE, programs.COREDNS, programs.PAUSE):
+        programs.built(program, Cache.of(), _Silent())
+
+
+@contextmanager
+def cluster(name: str, *flags: str) -> Iterator[Cluster]:
+    made = Cluster(Cache.of().cluster(name), flags)
+    made.run("down", "--purge")
+    try:
+        yield made
+    finally:
+        made.run("down", "--purge")
+
+
+@pytest.fixture(scope="class")
+def plane() -> Iterator[Cluster]:
+    with cluster("test-plane", "--control-plane-only") as made:
+        made.up()
+        yield made
+
+
+class TestControlPlane:
+    def test_a_second_up_keeps_what_is_there(self, plane: Cluster) -> None:
+        plane.kubectl("create", "configmap", "kept")
+        before = processes.marked(plane.paths.root)
+        plane.up()
+        assert processes.marked(plane.paths.root) == before
+        assert "kept" in plane.kubectl("get", "configmaps", "--output=name")
+
+    def test_it_is_of_the_version_that_was_built(self, plane: Cluster) -> None:
+        version = json.loads(plane.kubectl("version", "--output=json"))
+        assert version["serverVersion"]["gitVersion"] == programs.NODE.version
+        assert version["clientVersion"]["gitVersion"] == programs.NODE.version
+
+    def test_it_listens_on_loopback_only(self, plane: Cluster) -> None:
+        pids = {f"pid={pid}," for pid in processes.marked(plane.paths.root)}
+        listing = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True)
+        lines = [line for line in listing.stdout.splitlines() if any(p in line for p in pids)]
+        assert [line.split()[3].rpartition(":")[0] for line in lines] == ["127.0.0.1"]
+
+    def test_children_of_a_deleted_object_are_collected(self, plane: Cluster) -> None:
+        plane.kubectl("create", "configmap", "owner")
+        owner = json.loads(plane.kubectl("get", "configmap", "owner", "--output=json"))
+        reference = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "name": "owner",
+            "uid": owner["metadata"]["uid"],
+        }
+        child = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "child", "ownerReferences": [reference]},
+        }
+        plane.kubectl("create", "--filename=-", stdin=json.dumps(child))
+        plane.kubectl("delete", "configmap", "owner")
+        plane.kubectl("wait", "--for=delete", "configmap/child", "--timeout=60s")
+
+    def test_the_audit_log_says_who_did_what(self, plane: Cluster) -> None:
+        plane.kubectl("create", "configmap", "watched")
+        events = map(json.loads, Path(plane.status()["auditLog"]).read_text().splitlines())
+        created = [
+            (event["user"]["username"], event["level"])
+            for event in events
+            if event["verb"] == "create" and event.get("objectRef", {}).get("name") == "watched"
+        ]
+        assert created == [("localcluster-admin", "Metadata")]
+
+    def test_a_restarted_api_server_comes_back_with_its_objects(self, plane: Cluster) -> None:
+        plane.kubectl("create", "configmap", "stored")
+        plane.run("restart", "kube-apiserver")
+        assert plane.status()["components"]["kube-apiserver"]["starts"] == 2
+        assert "stored" in plane.kubectl("get", "configmaps", "--output=name")
+
+
+class TestControlPlaneEnds:
+    @pytest.fixture
+    def made(self) -> Iterator[Cluster]:
+        with cluster("test-ends", "--control-plane-only") as made:
+            yield made
+
+    def test_it_is_ready_in_time_and_leaves_nothing(self, made: Cluster) -> None:
+        taken = []
+        for _ in range(3):  # the machine may be busy with something else once
+            begin = time.monotonic()
+            made.up()
+            taken.append(time.monotonic() - begin)
+            assert made.status()["state"] == "Running"
+            made.down()
+            assert made.leftovers() == NOTHING
+            if taken[-1] < READY_WITHIN:
+                break
+        assert min(taken) < READY_WITHIN
+
+    def test_several_run_at_the_same_time(self, made: Cluster) -> None:
+        with cluster("test-ends-2", "--control-plane-only") as other:
+            starting = [made.start_up(), other.start_up()]
+            assert [process.wait(120) for process in starting] == [0, 0]
+            made.kubectl("create", "configmap", "only-here")
+            assert "only-here" not in other.kubectl("get", "configmaps", "--output=name")
+            other.down()
+            assert other.leftovers() == NOTHING
+            assert made.status()["state"] == "Running"
+
+    def test_nothing_outlives_a_killed_supervisor(self, made: Cluster) -> None:
+        made.up()
+        (supervisor,) = [
+            pid
+            for pid in processes.marked(made.paths.root)
+            if "localcluster.supervisor" in processes.arguments(pid)
+        ]
+        os.kill(supervisor, signal.SIGKILL)
+        until(lambda: processes.marked(made.paths.root) == [], "every process to end")
+        made.up()
+        assert made.status()["state"] == "Running"
+
+    def test_up_killed_half_way_is_recovered_from(self, made: Cluster) -> None:
+        for pause in (0.1, 0.5, 2.0):
+            process = made.start_up()
+            time.sleep(pause)  # what is tested is being killed at an arbitrary moment
+            process.kill()
+            process.wait()
+        made.up()
+        assert made.status()["state"] == "Running"
+        made.down()
+        assert made.leftovers() == NOTHING
+
+
+POD = """
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: strict
+  labels: {pod-security.kubernetes.io/enforce: restricted}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: strict}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+      containers:
+        - name: web
+          image: IMAGE
+          imagePullPolicy: IfNotPresent
+          args: [-conf, /etc/web/Corefile]
+          readinessProbe: {httpGet: {path: /health, port: 8080}, periodSeconds: 1}
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities: {drop: [ALL]}
+          volumeMounts: [{name: config, mountPath: /etc/web}]
+      volumes: [{name: config, configMap: {name: web}}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web, namespace: strict}
+data:
+  Corefile: ".:5353 {\\n health :8080\\n}\\n"
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: strict}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"""
+
+
+def ask_dns(name: str, port: int) -> str:
+    """The first address that the server on loopback has for `name`, by DNS over TCP."""
+    question = b"".join(bytes([len(p)]) + p.encode() for p in name.split("."))
+    query = struct.pack("!6H", 1, 0x0100, 1, 0, 0, 0) + question + b"\0" + struct.pack("!2H", 1, 1)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(struct.pack("!H", len(query)) + query)
+        answer = connection.makefile("rb")
+        (length,) = struct.unpack("!H", answer.read(2))
+        return socket.inet_ntoa(answer.read(length)[-4:])
+
+
+@contextmanager
+def forwarded(made: Cluster, namespace: str, target: str, port: int) -> Iterator[int]:
+    """A port of loopback that leads to `target` in the cluster."""
+    kubectl = programs.built(programs.NODE, made.paths.cache, _Silent()) / "kubectl"
+    with subprocess.Popen(
+        [
+            str(kubectl),
+            f"--kubeconfig={made.paths.kubeconfig}",
+            f"--namespace={namespace}",
+            "port-forward",
+            target,
+            f":{port}",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            yield int(line.partition("127.0.0.1:")[2].split()[0])
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="class")
+def running() -> Iterator[Cluster]:
+    with cluster("test-node") as made:
+        made.up()
+        yield made
+
+
+@pytest.fixture(scope="class")
+def web(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """A restricted pod behind a Service, of an image that was loaded from an archive."""
+    archive = tmp_path_factory.mktemp("image") / "web.tar"
+    program = programs.built(programs.COREDNS, running.paths.cache, _Silent()) / "coredns"
+    oci.write_archive(archive, "localhost/test/web:1", program)
+    assert running.run("load", str(archive)) == "localhost/test/web:1"
+    running.kubectl("apply", "--filename=-", stdin=POD.replace("IMAGE", "localhost/test/web:1"))
+    running.kubectl(
+        "wait", "--namespace=strict", "--for=condition=Available", "deployment/web",
+        "--timeout=60s",
+    )  # fmt: skip
+    return running
+
+
+@needs_node
+class TestNode:
+    def test_the_node_is_ready_and_says_what_it_is(self, running: Cluster) -> None:
+        node_info = json.loads(running.kubectl("get", "node", "test-node", "--output=json"))
+        assert node_info["status"]["nodeInfo"]["kubeletVersion"] == programs.NODE.version
+
+    def test_logs_come_from_the_pod(self, web: Cluster) -> None:
+        logs = web.kubectl("logs", "--namespace=strict", "deployment/web")
+        assert programs.COREDNS.version.removeprefix("v") in logs
+
+    def test_a_command_runs_in_the_pod(self, web: Cluster) -> None:
+        answer = web.kubectl(
+            "exec", "--namespace=strict", "deployment/web", "--", "/coredns", "-plugins"
+        )
+        assert "kubernetes" in answer.split()
+
+    def test_a_port_is_forwarded_through_a_service(self, web: Cluster) -> None:
+        with (
+            forwarded(web, "strict", "service/web", 80) as port,
+            socket.create_connection(("127.0.0.1", port), timeout=5) as connection,
+        ):
+            connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            assert b"200 OK" in connection.makefile("rb").readline()
+
+    def test_services_have_names(self, web: Cluster) -> None:
+        service = json.loads(
+            web.kubectl("get", "service", "web", "--namespace=strict", "--output=json")
+        )
+        with forwarded(web, "kube-system", "service/kube-dns", 53) as port:
+            assert ask_dns("web.strict.svc.cluster.local", port) == service["spec"]["clusterIP"]
+
+    def test_a_service_leads_to_its_pod_from_within_the_node(self, web: Cluster) -> None:
+        service = json.loads(
+            web.kubectl("get", "service", "web", "--namespace=strict", "--output=json")
+        )
+        fetch = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).status)"
+        url = f"http://{service['spec']['clusterIP']}/health"
+        inner = node.inner(web.paths, sys.executable, "-c", fetch, url)
+        assert subprocess.check_output(inner, text=True).strip() == "200"
+
+    def test_a_pod_that_is_not_restricted_is_refused_where_that_is_asked(
+        self, web: Cluster
+    ) -> None:
+        with pytest.raises(AssertionError, match="violates PodSecurity"):
+            web.kubectl("run", "root", "--namespace=strict", "--image=localhost/test/web:1")
+
+    @pytest.mark.skipif(shutil.which("buildah") is None, reason="buildah is not installed")
+    def test_an_image_of_buildah_is_pushed_pulled_and_run(self, web: Cluster) -> None:
+        program = programs.built(programs.COREDNS, web.paths.cache, _Silent()) / "coredns"
+        container = subprocess.check_output(["buildah", "from", "scratch"], text=True).strip()
+        for step in (
+            ["copy", container, str(program), "/coredns"],
+            ["config", "--entrypoint", '["/coredns"]', "--user", "65532:65532", container],
+            ["commit", "--quiet", "--rm", container, "localhost/localcluster-test/web:2"],
+        ):
+            subprocess.run(["buildah", *step], check=True, capture_output=True)
+        try:
+            image = web.run("load", "localhost/localcluster-test/web:2")
+            assert image == "registry.localcluster:5000/localcluster-test/web:2"
+            again = localcluster(
+                "load", "--name", web.paths.name, "localhost/localcluster-test/web:2"
+            )
+            assert (again.stdout.strip(), again.stderr) == (image, "")  # nothing was moved
+        finally:
+            remove = ["buildah", "rmi", "localhost/localcluster-test/web:2"]
+            subprocess.run(remove, check=True, capture_output=True)
+        web.kubectl("set", "image", "--namespace=strict", "deployment/web", f"web={image}")
+        web.kubectl("rollout", "status", "--namespace=strict", "deployment/web", "--timeout=60s")
+
+    def test_the_machines_own_settings_and_folders_stay_as_they_are(self, running: Cluster) -> None:
+        seen = node.inner(running.paths, "cat", "/proc/sys/vm/overcommit_memory")
+        assert subprocess.check_output(seen, text=True).strip() == "1"
+        assert not Path("/var/lib/kubelet").exists()
+        hostname = node.inner(running.paths, "hostname")
+        assert subprocess.check_output(hostname, text=True).strip() == "test-node"
+        assert socket.gethostname() != "test-node"
+
+    def test_a_second_up_takes_seconds_and_changes_nothing(self, web: Cluster) -> None:
+        before = node.first_process(web.paths)
+        begin = time.monotonic()
+        web.up()
+        assert time.monotonic() - begin < 5
+        assert node.first_process(web.paths) == before
+
+    def test_a_cluster_of_another_kind_by_that_name_is_refused(self, running: Cluster) -> None:
+        done = localcluster("up", "--control-plane-only", "--name", running.paths.name)
+        assert done.returncode == 1
+        assert "take it down first" in done.stderr
+
+
+@needs_node
+class TestNodeEnds:
+    """Whatever is killed, and whenever, nothing is left and the next `up` works."""
+
+    @pytest.fixture
+    def made(self) -> Iterator[Cluster]:
+        with cluster("test-node-ends") as made:
+            yield made
+
+    def test_down_leaves_nothing(self, made: Cluster) -> None:
+        made.up()
+        assert made.leftovers()["cgroups"]
+        made.down()
+        assert made.leftovers() == NOTHING
+
+    def test_killing_one_process_ends_every_other(self, made: Cluster) -> None:
+        made.up()
+        (creator,) = [
+            pid
+            for pid in processes.marked(made.paths.root)
+            if processes.arguments(pid)[:1] == ["unshare"]
+        ]
+        inhabitants = {
+            int(pid)
+            for folder in cgroups.find(f"localcluster-{made.paths.id}")
+            for path, _, _ in os.walk(folder)
+            for pid in (Path(path) / "cgroup.procs").read_text().split()
+        }
+        assert len(inhabitants) > len(processes.marked(made.paths.root))  # pods are among them
+        os.kill(creator, signal.SIGKILL)
+        until(
+            lambda: not any(processes.arguments(pid) for pid in inhabitants), "every process to end"
+        )
+        until(
+            lambda: network.link_name(made.paths.id) not in dict(socket.if_nameindex()).values(),
+            "the interface to go",
+        )
+        assert made.leftovers()["mounts"] == []
+        made.up()
+        assert made.status()["state"] == "Running"
+        made.down()
+        assert made.leftovers() == NOTHING
+
+    def test_up_killed_at_any_moment_leaves_nothing_that_down_does_not_remove(
+        self, made: Cluster
+    ) -> None:
+        moments = random.Random(3)
+        for _ in range(6):
+            process = made.start_up()
+            time.sleep(moments.uniform(0.1, 6.0))  # being killed at any moment is what is tested
+            process.kill()
+            process.wait()
+            made.down()
+            assert made.leftovers() == NOTHING
+
+    def test_up_recovers_from_an_up_that_was_killed(self, made: Cluster) -> None:
+        process = made.start_up()
+        until(lambda: node.first_process(made.paths) is not None, "the node's first process")
+        process.kill()
+        process.wait()
+        made.up()
+        assert made.status()["state"] == "Running"
