@@ -168,10 +168,10 @@ def _beyond(generation: Generation, images: int, limits: Limits) -> Iterator[Fie
                 field=name,
                 detail=f"has {length} characters: shorten it to {limits.max_prompt_length}",
             )
-    if generation.steps > limits.max_steps:
+    if generation.steps > limits.steps:
         yield FieldError(
             field="steps",
-            detail=f"is {generation.steps}: at most {limits.max_steps} are served",
+            detail=f"is {generation.steps}: at most {limits.steps} are served",
         )
     if images > limits.max_images_per_request:
         yield FieldError(
@@ -300,7 +300,7 @@ def request_schema(limits: Limits, defaults: GenerationDefaults) -> dict[str, An
     properties["prompt"]["maxLength"] = limits.max_prompt_length
     properties["prompt"]["pattern"] = r"\S"
     properties["negative_prompt"] |= {"maxLength": limits.max_prompt_length, "default": ""}
-    properties["steps"] |= {"maximum": limits.max_steps, "default": defaults.steps}
+    properties["steps"] |= {"maximum": limits.steps, "default": defaults.steps}
     properties["guidance_scale"] |= {"default": defaults.guidance_scale}
     for name in ("width", "height"):
         properties[name] |= {

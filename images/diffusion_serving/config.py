@@ -31,6 +31,9 @@ MAX_SIDE = 8192
 SIDE_MULTIPLE = 8
 """The autoencoder of Stable Diffusion shrinks by this factor."""
 
+MAX_STEPS = 500
+"""Of a model's 1000 timesteps; some schedulers fail close to all of them, none up to half."""
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(
@@ -60,12 +63,16 @@ class Limits(_Document):
     """What a request may ask for at most."""
 
     max_steps: int = Field(default=100, ge=1, le=1000)
-    """A model knows 1000 timesteps."""
     max_pixels: int = Field(default=1_048_576, ge=MIN_SIDE * MIN_SIDE, le=MAX_SIDE * MAX_SIDE)
     """Width times height of one image."""
     max_images_per_request: int = Field(default=4, ge=1, le=64)
     max_prompt_length: int = Field(default=1000, ge=1, le=20_000)
     """Characters, of the prompt and of the negative prompt each."""
+
+    @property
+    def steps(self) -> int:
+        """The most steps that are served: `max_steps`, but never more than `MAX_STEPS`."""
+        return min(self.max_steps, MAX_STEPS)
 
 
 class Queue(_Document):
@@ -94,9 +101,9 @@ class ServingConfig(_Document):
         generation, limits = self.generation, self.limits
         if self.device == "cpu" and self.precision == "float16":
             raise ValueError("float16 needs a GPU: use float32 or bfloat16 with device cpu")
-        if generation.steps > limits.max_steps:
+        if generation.steps > limits.steps:
             raise ValueError(
-                f"generation.steps is {generation.steps}, above limits.maxSteps {limits.max_steps}"
+                f"generation.steps is {generation.steps}, above limits.maxSteps {limits.steps}"
             )
         width, height = generation.width, generation.height
         if width and height and width * height > limits.max_pixels:

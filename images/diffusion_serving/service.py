@@ -182,7 +182,7 @@ class Service:
                 "dtype": pipeline.dtype if pipeline else None,
                 "scheduler": generation.scheduler,
                 "batching": {"mode": "none", "max_size": 1},
-                "limits": config.limits.model_dump(),
+                "limits": config.limits.model_dump() | {"max_steps": config.limits.steps},
                 "queue": config.queue.model_dump(),
                 "generation": {
                     "steps": generation.steps,

@@ -117,6 +117,11 @@ def test_unusable_start_is_refused_with_what_to_do(
     assert words in str(refused.value)
 
 
+def test_more_steps_than_every_scheduler_can_do_are_never_served() -> None:
+    config = read_settings([], environment(limits={"maxSteps": 1000})).config
+    assert config.limits.steps == 500
+
+
 def test_configuration_cannot_be_changed() -> None:
     config = read_settings([], environment()).config
     with pytest.raises(ValueError, match="frozen"):

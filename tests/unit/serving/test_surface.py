@@ -348,6 +348,7 @@ async def test_about_tells_who_answers(make_stack: Any) -> None:
     about = (
         await make_stack(
             model={"path": "/models/demo", "source": "image:///models/demo"},
+            limits={"maxSteps": 1000},
             generation={"steps": 7, "guidanceScale": 2.5, "scheduler": "euler", "height": 64},
         ).client.get("/about")
     ).json()
@@ -362,7 +363,7 @@ async def test_about_tells_who_answers(make_stack: Any) -> None:
         "height": 64,
         "scheduler": "euler",
     }
-    assert about["limits"]["max_steps"] == 100
+    assert about["limits"]["max_steps"] == 500
     assert {"python", "torch", "diffusers", "transformers", "diffusion_serving"} == set(
         about["versions"]
     )
