@@ -32,7 +32,7 @@ test-contract: $(VENV)/done ## Each program over its own boundary: HTTP, documen
 	$(BIN)/pytest tests/contract
 
 test-e2e: $(VENV)/done ## Everything together: real kubelet, images, Locust
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest tests/e2e --timeout 900
 
 bench: $(VENV)/done ## What is measured, as a table and as bench/results.json
 	$(SUPPORT) $(BIN)/python bench

@@ -16,8 +16,9 @@ def main() -> None:
     options = parser.parse_args()
     kopf.configure(verbose=options.verbose, log_format=kopf.LogFormat.JSON)
     if not options.verbose:
-        # kopf tells of every event of every object; what came of them stands in their status.
-        logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+        # kopf tells of every event of every object, aiohttp of every probe; neither is news.
+        for chatty in ("kopf.objects", "aiohttp.access"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
     uvloop.run(kopf.operator(clusterwide=True, standalone=True, liveness_endpoint=options.liveness))
 
 

@@ -1,11 +1,12 @@
 """Which event wakes whose reconciler."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from diffusion_operator.cache import Cache
-from diffusion_operator.cluster import Cluster
+from diffusion_operator.cluster import ApiError, Cluster
 from diffusion_operator.objects import SERVICE_LABEL, TEST_LABEL, Key, labels_of
 from diffusion_operator.reconcile.diffusionservice import ServiceReconciler
 from diffusion_operator.reconcile.loadtest import TestReconciler
@@ -14,6 +15,18 @@ from diffusion_operator.settings import Settings
 from diffusion_operator.workqueue import WorkQueue
 
 _LABELS = {SERVICE_LABEL: "DiffusionService", TEST_LABEL: "LoadTest"}
+
+
+class ReconcileError(Exception):
+    """The API server refused; the message is its answer."""
+
+
+def said_by(error: ApiError) -> str:
+    """The message of the API server's answer, or the answer where it has none."""
+    try:
+        return str(json.loads(error.body or "")["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.body)[:500]
 
 
 def utc_now() -> str:
@@ -42,7 +55,11 @@ class Controller:
         await self._cluster.close()
 
     async def _reconcile(self, key: Key) -> float | None:
-        return await self._reconcilers[key.kind](key)
+        try:
+            return await self._reconcilers[key.kind](key)
+        except ApiError as error:
+            # The client's own text is a traceback; what the API server said is what helps.
+            raise ReconcileError(f"{error.status} {error.reason}: {said_by(error)}") from error
 
     def saw(self, kind: str, obj: Mapping[str, Any], *, deleted: bool) -> None:
         """An event of the watch, after the indices have taken it in."""

@@ -93,7 +93,9 @@ class WorkQueue(Generic[K]):
         except Exception as error:  # noqa: BLE001 - whatever fails, the other keys must go on
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS)
-            logger.warning("reconciling %s failed, again in %.1f s: %r", key, delay, error)
+            logger.warning(
+                "%s failed, again in %.1f s: %s: %s", key, delay, type(error).__name__, error
+            )
             return delay
         self._failures.pop(key, None)
         return delay
