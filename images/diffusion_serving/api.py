@@ -115,6 +115,7 @@ def parse(body: bytes) -> PredictRequest:
 
     Raises:
         Problem: 400 if the body is not JSON, 422 naming each field that is wrong.
+
     """
     try:
         return PredictRequest.model_validate_json(body)
@@ -130,6 +131,7 @@ def resolve(request: PredictRequest, limits: Limits, defaults: Defaults) -> Gene
 
     Raises:
         Problem: 422 naming each field that is outside.
+
     """
     generation = Generation(
         prompt=request.prompt,
@@ -231,6 +233,7 @@ def negotiate(accept: str | None, request: PredictRequest) -> Answer:
     Raises:
         Problem: 406 if none of the types can be made, 422 if bytes of several images are asked
             for, or bytes in a format other than the request's.
+
     """
     wanted: Format = request.format or "png"
     answers: Mapping[str, Answer] = {

@@ -138,6 +138,7 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
 
     Raises:
         InvalidConfiguration: naming the field and what it should be.
+
     """
     flags = _parser().parse_args(argv)
     document = _document(flags.config, environ)

@@ -73,6 +73,7 @@ class Engine:
         max_queue: jobs that may wait.
         queue_timeout: seconds that a job may wait before it starts.
         form_batch: picks the next batch, which shares a batch key, from what waits (oldest first).
+
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class Engine:
         Raises:
             NotReady: the model has not loaded, or the engine has stopped.
             QueueFull: no place is left.
+
         """
         now = time.monotonic()
         job = Job(generation, submitted=now, deadline=now + self._queue_timeout)

@@ -52,6 +52,7 @@ def inspect(path: Path) -> ModelFiles:
 
     Raises:
         ModelLoadFailed: saying which file is missing, wrong or damaged, and what to do.
+
     """
     if not path.is_dir():
         raise ModelLoadFailed(

@@ -65,6 +65,7 @@ def load_pipeline(
     Raises:
         WrongDevice: cuda was asked for, and none is there.
         ModelLoadFailed: the files are no model that diffusers can load.
+
     """
     _quieten()
     if device == "cuda" and not torch.cuda.is_available():
@@ -169,6 +170,7 @@ class DiffusersPipeline:
         Raises:
             ValueError: they do not share it.
             NotFiniteError: the precision is too low for the model.
+
         """
         key = batch[0].key
         if any(generation.key != key for generation in batch):

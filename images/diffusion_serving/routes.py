@@ -77,6 +77,7 @@ async def read_body(request: Request) -> bytes:
     Raises:
         Problem: 415 if it is not JSON by its headers, 413 if it is too large, 408 if it is slow.
         ClientDisconnect: the client left before the end.
+
     """
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media != JSON or "content-encoding" in request.headers:

@@ -86,6 +86,7 @@ class Service:
 
         Raises:
             Problem: whatever keeps the images from being made.
+
         """
         try:
             # Before anything else, because the defaults of a size come from the model.

@@ -63,6 +63,7 @@ def serve(settings: Settings) -> int:
 
     Raises:
         StartupError: the model could not be loaded.
+
     """
     metrics = make_metrics()
     engine = make_engine(settings.config, metrics)
