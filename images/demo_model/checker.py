@@ -1,0 +1,199 @@
+"""Judges whether a picture shows what its prompt asked for; needs numpy and Pillow alone.
+
+`python -m demo_model.checker picture.png "a red circle on a blue background"` prints what it saw
+and exits 0 where that is what was asked, 1 where not, 2 where prompt or file cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from demo_model.shapes import (
+    COLOURS,
+    SHAPES,
+    SIZE,
+    Floats,
+    Picture,
+    PromptError,
+    Subject,
+    colour_value,
+    parse,
+    signed_distance,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Mask: TypeAlias = NDArray[np.bool_]
+
+_MAX_COLOUR_ERROR: Final = 0.2
+"""How far a colour may be off; orange and yellow, the nearest two, are 0.34 apart."""
+_MIN_CONTRAST: Final = 0.15
+"""How far from the background's colour something must be to count as drawn."""
+_SHAPE_SHARE: Final = 0.0025
+"""Smaller specks, as a share of the picture, are no shapes."""
+_MIN_PLAIN_SHARE: Final = 0.85
+"""How much of the picture must have one of its two colours or, as at edges, a mixture."""
+_MIN_LIKENESS: Final = 0.6
+"""Least overlap with a template, as a share of the union."""
+_TEMPLATE_SIZE: Final = 32
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a picture shows; None or 0 where nothing of the vocabulary can be made out."""
+
+    count: int
+    shape: str | None
+    colour: str | None
+    background: str | None
+
+    def __str__(self) -> str:
+        if not self.count:
+            return f"no clear shape on {self.background or 'an unclear'} background"
+        return (
+            f"{self.count} x {self.colour or 'unclear colour'} {self.shape or 'unclear shape'} "
+            f"on {self.background or 'an unclear'} background"
+        )
+
+    def differences(self, wanted: Subject) -> list[str]:
+        """Which of count, shape, colour and background are not as wanted."""
+        return [
+            name
+            for name in ("count", "shape", "colour", "background")
+            if getattr(self, name) != getattr(wanted, name)
+        ]
+
+
+def look(picture: Picture) -> Seen:
+    """Say what `picture` shows, without knowing what was asked for."""
+    paper = _border_colour(picture)
+    background = _name(paper)
+    distance = np.linalg.norm(picture - paper, axis=2)
+    # Shapes cover more than a thirtieth of every picture, so this is the distance of their colour.
+    contrast = float(np.quantile(distance, 0.97))
+    if contrast < _MIN_CONTRAST:
+        return Seen(0, None, None, background)
+    ink = np.median(picture[distance > 0.75 * contrast], axis=0)
+    if _plain_share(picture, paper, ink) < _MIN_PLAIN_SHARE:
+        return Seen(0, None, None, None)
+    parts = [
+        part
+        for part in _connected_parts(distance > 0.5 * contrast)
+        if part.sum() > _SHAPE_SHARE * distance.size
+    ]
+    shapes = {_shape(part) for part in parts}
+    return Seen(len(parts), shapes.pop() if len(shapes) == 1 else None, _name(ink), background)
+
+
+def read(file: Path) -> Picture:
+    """Load a picture of any size at the size that the model draws.
+
+    Raises:
+        OSError: the file is not there, or no picture.
+
+    """
+    with Image.open(file) as image:
+        scaled = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BOX)
+    return np.asarray(scaled, np.float32) / 255
+
+
+def _border_colour(picture: Picture) -> Picture:
+    width = max(2, picture.shape[0] // 32)
+    sides = (picture[:width], picture[-width:], picture[:, :width], picture[:, -width:])
+    colour: Picture = np.median(np.concatenate([side.reshape(-1, 3) for side in sides]), axis=0)
+    return colour
+
+
+def _name(colour: Picture) -> str | None:
+    """The nearest colour's name, None where it is far from all."""
+    distances = {name: float(np.linalg.norm(colour - colour_value(name))) for name in COLOURS}
+    nearest = min(distances, key=distances.__getitem__)
+    return nearest if distances[nearest] <= _MAX_COLOUR_ERROR else None
+
+
+def _plain_share(picture: Picture, paper: Picture, ink: Picture) -> float:
+    """How much of the picture lies near the line between its two colours."""
+    line = ink - paper
+    along = np.clip((picture - paper) @ line / (line @ line), 0, 1)
+    error = np.linalg.norm(picture - paper - along[..., None] * line, axis=2)
+    return float((error <= _MAX_COLOUR_ERROR).mean())
+
+
+def _connected_parts(mask: Mask) -> Iterator[Mask]:
+    """Each group of pixels that touch, also by their corners."""
+    left = mask.copy()
+    while left.any():
+        part = np.zeros_like(mask)
+        part.flat[left.argmax()] = True
+        size = 0
+        while part.sum() > size:
+            size = part.sum()
+            part = _grow(_grow(part).T).T & left
+        left &= ~part
+        yield part
+
+
+def _grow(part: Mask) -> Mask:
+    """Add the rows above and below."""
+    grown = part.copy()
+    grown[1:] |= part[:-1]
+    grown[:-1] |= part[1:]
+    return grown
+
+
+def _shape(part: Mask) -> str | None:
+    """The shape whose template, fitted to the part's box, overlaps most."""
+    box = _fit_to_box(part)
+    likeness = {
+        shape: float(np.minimum(box, template).sum() / np.maximum(box, template).sum())
+        for shape, template in _templates().items()
+    }
+    best = max(likeness, key=likeness.__getitem__)
+    return best if likeness[best] >= _MIN_LIKENESS else None
+
+
+@cache
+def _templates() -> dict[str, Floats]:
+    line = np.arange(SIZE, dtype=np.float32) + 0.5 - SIZE / 2
+    across, down = np.broadcast_to(line, (SIZE, SIZE)), np.broadcast_to(line[:, None], (SIZE, SIZE))
+    radius = 0.4 * SIZE
+    return {s: _fit_to_box(signed_distance(s, across, down, radius) < 0) for s in SHAPES}
+
+
+def _fit_to_box(part: Mask) -> Floats:
+    """Cut out the part's box and scale it to the templates' size, 0 to 1."""
+    rows, columns = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
+    box = part[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    image = Image.fromarray(box.astype(np.uint8) * 255)
+    scaled = image.resize((_TEMPLATE_SIZE, _TEMPLATE_SIZE), Image.Resampling.BOX)
+    return np.asarray(scaled, np.float32) / 255
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m demo_model.checker", description=__doc__)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("prompt")
+    options = parser.parse_args()
+    try:
+        wanted = parse(options.prompt)
+        seen = look(read(options.picture))
+    except (PromptError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    wrong = seen.differences(wanted)
+    print(f"{options.picture}: {seen}: {'wrong ' + ', '.join(wrong) if wrong else 'right'}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

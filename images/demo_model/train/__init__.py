@@ -1,0 +1,1 @@
+"""Trains the demo model; `python -m demo_model.train --help` says how."""

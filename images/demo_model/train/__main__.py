@@ -1,0 +1,122 @@
+"""Train the demo model from nothing: `python -m demo_model.train --out DIRECTORY`.
+
+All budgets are counted in steps, never in seconds, so that the same seed gives the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
+    StableDiffusionPipeline,
+)
+
+from demo_model.train.common import lay_out, make_deterministic
+from demo_model.train.decoder import train_decoder
+from demo_model.train.text import new_encoder, new_tokenizer, train_encoder
+from demo_model.train.unet import Denoiser, make_examples, new_scheduler, rehearse, train_denoiser
+from demo_model.train.vae import new_vae, train_vae
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Module = TypeVar("_Module", bound=torch.nn.Module)
+
+
+@dataclass
+class Stages:
+    """Runs stages, each with its own seed, so that each can be repeated without those before it."""
+
+    seed: int
+    work: Path | None
+    """Where the outcome of each stage is kept and, in a second run, taken from."""
+
+    def run(
+        self, name: str, make: Callable[[], _Module], train: Callable[[_Module], None], threads: int
+    ) -> _Module:
+        """Train what `make` returns, and return it ready for use."""
+        make_deterministic(self.seed, threads)
+        self.seed += 1
+        module = make()
+        file = self.work / f"{name}.pt" if self.work else None
+        if file and file.exists():
+            print(f"{name}: taken from {file}", flush=True)
+            module.load_state_dict(torch.load(file, weights_only=True))
+        else:
+            train(module.requires_grad_(requires_grad=True))
+            if file:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                torch.save(module.state_dict(), file)
+        return module.requires_grad_(requires_grad=False).eval()
+
+
+def main() -> None:
+    options = _options()
+    started = time.monotonic()
+    stages = Stages(options.seed, options.work)
+    tokenizer = new_tokenizer()
+    # Two threads pay only where pictures are large.
+    vae = stages.run("vae", new_vae, lambda m: train_vae(m, options.vae_steps), threads=2)
+    encoder = stages.run(
+        "text",
+        lambda: new_encoder(tokenizer),
+        lambda m: train_encoder(m, tokenizer, options.text_steps),
+        threads=1,
+    )
+    examples = make_examples(vae, tokenizer)
+    model = stages.run(
+        "unet",
+        lambda: Denoiser(encoder),
+        lambda m: train_denoiser(m, examples, options.unet_steps),
+        threads=1,
+    )
+    model = stages.run(
+        "rehearsal",
+        lambda: model,
+        lambda m: rehearse(m, examples, options.rehearsal_steps),
+        threads=1,
+    )
+    vae = stages.run(
+        "decoder",
+        lambda: vae,
+        lambda m: train_decoder(m, model, tokenizer, options.decoder_steps),
+        threads=2,
+    )
+
+    for module in (vae, model.unet):
+        lay_out(module, torch.contiguous_format)
+    parts: dict[str, Any] = {
+        "vae": vae,
+        "text_encoder": model.encoder,
+        "tokenizer": tokenizer,
+        "unet": model.unet,
+        "scheduler": new_scheduler(),
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
+    pipeline = StableDiffusionPipeline(**parts)
+    pipeline.save_pretrained(options.out, safe_serialization=True)
+    print(f"wrote {options.out} after {(time.monotonic() - started) / 60:.0f} minutes")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo_model.train", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="the pipeline's directory")
+    parser.add_argument("--work", type=Path, help="keep each stage here, and continue from here")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--vae-steps", type=int, default=450)
+    parser.add_argument("--text-steps", type=int, default=300)
+    parser.add_argument("--unet-steps", type=int, default=3000)
+    parser.add_argument("--rehearsal-steps", type=int, default=200)
+    parser.add_argument("--decoder-steps", type=int, default=400)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
