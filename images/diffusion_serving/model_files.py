@@ -142,6 +142,10 @@ def _check_safetensors(file: Path) -> None:
             # Opening compares the header with the file's length, so that a cut-off copy is found.
             with safe_open(file, framework="numpy"):
                 return
+    except PermissionError:
+        raise ModelLoadFailed(
+            f"{file} is not readable by this process: change its permissions (chmod a+r)."
+        ) from None
     except (SafetensorError, OSError) as error:
         raise ModelLoadFailed(
             f"{file} is not a whole safetensors file ({error}). Copy or download it again."

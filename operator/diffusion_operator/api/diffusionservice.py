@@ -68,7 +68,7 @@ class Generation(Model):
     """What a request gets that doesn't say otherwise."""
 
     steps: int = Field(
-        4, ge=1, le=1000, description="Denoising steps, each one U-Net call. Default: 4."
+        4, ge=1, le=500, description="Denoising steps, each one U-Net call. Default: 4."
     )
     guidance_scale: GuidanceScale = Field(
         "7.5",
@@ -90,7 +90,7 @@ class Limits(Model):
     """The largest request that is accepted; a larger one is refused with what to change."""
 
     max_steps: int = Field(
-        100, ge=1, le=1000, description="Most denoising steps of a request. Default: 100."
+        100, ge=1, le=500, description="Most denoising steps of a request. Default: 100."
     )
     max_pixels: int = Field(
         1048576,

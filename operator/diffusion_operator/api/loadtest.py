@@ -115,7 +115,7 @@ class Prompts(Model):
 class Request(Model):
     """What each request asks for; what is left out is the target's own default."""
 
-    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps.")
+    steps: int | None = Field(None, ge=1, le=500, description="Denoising steps.")
     guidance_scale: GuidanceScale | None = Field(
         None, description="Classifier-free guidance as a decimal string."
     )

@@ -51,7 +51,7 @@ SERVICES = st.fixed_dictionaries(
             scheduler=st.sampled_from(["ddim", "euler", "dpm++2m", "unipc", "lcm"]),
         ),
         "limits": some(
-            maxSteps=st.integers(100, 1000),
+            maxSteps=st.integers(100, 500),
             maxPixels=st.integers(512 * 512, 16777216),
             maxImagesPerRequest=st.integers(1, 64),
             maxPromptLength=st.integers(1, 10000),
@@ -77,7 +77,7 @@ LOAD_TESTS = st.fixed_dictionaries(
     optional={
         "think": some(min=DURATIONS, max=st.just("1h")),
         "request": some(
-            steps=st.integers(1, 1000),
+            steps=st.integers(1, 500),
             guidanceScale=DECIMALS,
             width=SIDES,
             height=SIDES,
