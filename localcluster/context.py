@@ -79,7 +79,7 @@ class ContextCluster:
             shell.run(["docker", "tag", image, target])
             push = ["docker", "push", "--quiet", target]
         else:
-            push = builders.buildah_push(image, target, plain_http=False)
+            push = builders.buildah_push(image, target, nearby=False)
         shell.run_long(push, self._progress, f"pushing {target}")
         return target
 

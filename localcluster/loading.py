@@ -3,16 +3,15 @@
 import subprocess
 from pathlib import Path
 
-from localcluster import builders, node, registry, shell
-from localcluster.components import REGISTRY_PORT
+from localcluster import builders, inside, node, oci, registry, shell
+from localcluster.components import CONTAINERD_SOCKET, REGISTRY_PORT
 from localcluster.console import Progress
 from localcluster.errors import LocalClusterError
 from localcluster.paths import ClusterPaths
 from localcluster.record import Record
-from localcluster.references import Reference
+from localcluster.references import Reference, reference_of
 
 PREFIX = f"registry.localcluster:{REGISTRY_PORT}"
-_HOSTS = "/run/localcluster/cluster/config/registries"
 
 
 def push_address(record: Record) -> str:
@@ -42,7 +41,7 @@ def _push(record: Record, image: str, reference: Reference, progress: Progress) 
     found = registry.held(address, reference)
     if found is not None and found.image == builders.buildah_id(image):
         return
-    push = builders.buildah_push(image, reference.at(address), plain_http=True)
+    push = builders.buildah_push(image, reference.at(address), nearby=True)
     shell.run_long(push, progress, f"pushing {image}")
 
 
@@ -53,17 +52,19 @@ def _pull(paths: ClusterPaths, record: Record, reference: Reference, progress: P
         name, _, rest = line.partition(" ")
         if name == target and wanted is not None and f"sha256:{wanted.digest}" in rest:
             return
-    pull = node.ctr_command(paths, "images", "pull", "--hosts-dir", _HOSTS, target)
+    client = str(inside.HOME / "programs" / "cri-pull")
+    pull = node.inner(paths, client, f"unix://{CONTAINERD_SOCKET}", target)
     shell.run_long(pull, progress, f"pulling {target}")
 
 
 def _import(paths: ClusterPaths, archive: str, progress: Progress) -> list[str]:
-    before = _names(paths)
+    names = [reference_of(name) for name in oci.names(Path(archive))]
+    if not names:
+        raise LocalClusterError(f"{archive} does not say the names of the images in it.")
     with Path(archive).open("rb") as file:
-        importing = node.ctr_command(paths, "images", "import", "--digests", "-")
+        importing = node.ctr_command(paths, "images", "import", "-")
         shell.run_long(importing, progress, f"importing {archive}", stdin=file)
-    added = sorted(_names(paths) - before)
-    return [name for name in added if not name.startswith("sha256:") and "@" not in name]
+    return names
 
 
 def _import_from_docker(paths: ClusterPaths, image: str, target: str, progress: Progress) -> None:
@@ -73,17 +74,4 @@ def _import_from_docker(paths: ClusterPaths, image: str, target: str, progress: 
         shell.run_long(importing, progress, f"importing {image}", stdin=saving.stdout)
     if saving.returncode != 0:
         raise LocalClusterError(f"`docker save {image}` failed with code {saving.returncode}.")
-    node.ctr(paths, "images", "tag", "--force", _docker_name(image), target)
-
-
-def _docker_name(image: str) -> str:
-    """The full name that Docker writes into an archive for the short one of its command line."""
-    host, slash, _ = image.partition("/")
-    if slash and (host == "localhost" or "." in host or ":" in host):
-        return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
-    registry = "docker.io" if slash else "docker.io/library"
-    return Reference.parse(image).at(registry)
-
-
-def _names(paths: ClusterPaths) -> set[str]:
-    return set(node.ctr(paths, "images", "list", "--quiet").split())
+    node.ctr(paths, "images", "tag", "--force", reference_of(image), target)

@@ -49,12 +49,15 @@ class LocalCluster:
         self._progress.say(f"cluster {self._paths.name} is ready")
 
     def down(self, *, purge: bool) -> None:
-        """Leave nothing of it but programs, and images unless `purge`. Raises LocalClusterError."""
+        """Leave nothing of it but programs, and images unless `purge`. Raises LocalClusterError.
+
+        What was pushed to the registry goes with the images of the last cluster that has any.
+        """
         with locked(self._paths, self._progress):
             found = self._paths.root.exists()
             self._remove()
             if purge:
-                shutil.rmtree(self._paths.images, ignore_errors=True)
+                self._purge()
         state = "is gone" if found else "was not there"
         self._progress.say(f"cluster {self._paths.name} {state}")
 
@@ -63,6 +66,11 @@ class LocalCluster:
         if record.mode != "node":
             raise LocalClusterError(
                 f"Cluster {self._paths.name} is a control plane alone: no image can run there."
+            )
+        if not self._is_current(record):
+            raise LocalClusterError(
+                f"Cluster {self._paths.name} was made by an older build, which loads images in "
+                "another way: take it down and up again."
             )
         names = []
         for image in images:
@@ -113,14 +121,22 @@ class LocalCluster:
             }
         return status
 
+    def _purge(self) -> None:
+        shutil.rmtree(self._paths.images, ignore_errors=True)
+        if not any(self._paths.cache.images.glob("*")):
+            shutil.rmtree(self._paths.cache.registry, ignore_errors=True)
+
     def _running(self) -> Record | None:
         """None also for one whose making was interrupted: making it anew takes seconds."""
         record = Record.load(self._paths)
         if record is None or not record.ready or not processes.marked(self._paths.root):
             return None
-        if programs.NODE.content_hash not in record.programs:
+        if not self._is_current(record):
             self._progress.say("it runs an older build: `down` and `up` would renew it")
         return record
+
+    def _is_current(self, record: Record) -> bool:
+        return programs.NODE.content_hash in record.programs
 
     def _require_running(self) -> Record:
         record = self._running()

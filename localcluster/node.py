@@ -42,8 +42,8 @@ def create(paths: ClusterPaths, progress: Progress) -> Record:
     server = f"https://{link.node}:{_API_PORT}"
     progress.say(f"starting cluster {paths.name} at {server}")
     control_plane.make_folders(paths)
-    for store in ("containerd", "registry"):
-        (paths.images / store).mkdir(parents=True, exist_ok=True)
+    for folder in (paths.images, paths.cache.registry):
+        folder.mkdir(parents=True, exist_ok=True)
     _write(paths, link, server)
     layout = Layout(PurePosixPath(inside.HOME / "cluster"), PurePosixPath(inside.HOME / "programs"))
     _write_plan(paths, link, binaries)
@@ -149,6 +149,7 @@ def _write_plan(paths: ClusterPaths, link: Link, binaries: Path) -> None:
             "cluster": str(paths.root),
             "programs": str(binaries),
             "images": str(paths.images),
+            "registry": str(paths.cache.registry),
         },
         programs={
             f"iptables{variant}": str(shutil.which(f"{filter_program}{variant}"))
@@ -162,7 +163,7 @@ def _write_components(paths: ClusterPaths, layout: Layout, link: Link) -> None:
     write = control_plane.write_json
     write(paths.config / "kubelet.json", components.kubelet_config(layout))
     write(paths.config / "kube-proxy.json", components.proxy_config(layout, paths.name))
-    storage = PurePosixPath(inside.HOME / "images" / "registry")
+    storage = PurePosixPath(inside.HOME / "registry")
     write(paths.config / "registry.json", components.registry_config(storage))
     state = PurePosixPath("/run/cni")
     write(paths.config / "cni" / "10-localcluster.conflist", components.network_config(state))
@@ -172,7 +173,7 @@ def _write_components(paths: ClusterPaths, layout: Layout, link: Link) -> None:
     (paths.config / "resolv.conf").write_text("# no name server but the cluster's own\n")
     containerd = components.containerd_config(
         layout,
-        images=PurePosixPath(inside.HOME / "images" / "containerd"),
+        images=PurePosixPath(inside.HOME / "images"),
         pause=_image(programs.PAUSE),
         plugins=machine.plugin_folder() or "",
     )

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localcluster.errors import LocalClusterError
+
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
+_NAME = "io.containerd.image.name"
+_REFERENCE = "org.opencontainers.image.ref.name"
+_LISTS = ("manifest.json", "index.json")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _NOBODY = "65532:65532"
 
@@ -52,12 +57,36 @@ def write_archive(file: Path, reference: str, program: Path) -> None:
             }
         ),
     )
-    annotated = {**manifest.descriptor, "annotations": {"io.containerd.image.name": reference}}
+    annotated = {**manifest.descriptor, "annotations": {_NAME: reference}}
     with tarfile.open(file, "w") as archive:
         _add(archive, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(archive, "index.json", _json({"schemaVersion": 2, "manifests": [annotated]}))
         for blob in (layer, config_blob, manifest):
             _add(archive, f"blobs/sha256/{blob.digest}", blob.content)
+
+
+def names(file: Path) -> list[str]:
+    """The names of the images in an archive, of `docker save` or of the OCI.
+
+    Raises LocalClusterError when it is no such archive.
+    """
+    try:
+        with tarfile.open(file) as archive:
+            listed = {entry.name: entry for entry in archive if entry.name in _LISTS}
+            if "manifest.json" in listed:
+                images = _read(archive, listed["manifest.json"])
+                return [name for image in images for name in image.get("RepoTags") or []]
+            manifests = _read(archive, listed["index.json"])["manifests"]
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise LocalClusterError(f"{file} is no archive of container images.") from error
+    annotations = [manifest.get("annotations", {}) for manifest in manifests]
+    found = [note.get(_NAME) or note.get(_REFERENCE) for note in annotations]
+    return [name for name in found if name and ":" in name]
+
+
+def _read(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Any:
+    file = archive.extractfile(entry)
+    return json.load(file) if file is not None else {}
 
 
 def _layer(program: Path) -> bytes:

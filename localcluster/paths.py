@@ -27,6 +27,19 @@ class Cache:
     def programs(self) -> Path:
         return self.root / "programs"
 
+    @property
+    def registry(self) -> Path:
+        """What was pushed for any cluster: the next one gets large layers without another push."""
+        return self.root / "registry"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def clusters(self) -> Path:
+        return self.root / "clusters"
+
     def cluster(self, name: str) -> "ClusterPaths":
         """Raises LocalClusterError for a name that could not be a host name."""
         if _NAME.fullmatch(name) is None:
@@ -44,7 +57,7 @@ class ClusterPaths:
 
     @property
     def root(self) -> Path:
-        return self.cache.root / "clusters" / self.name
+        return self.cache.clusters / self.name
 
     @property
     def id(self) -> str:
@@ -54,12 +67,12 @@ class ClusterPaths:
     @property
     def lock(self) -> Path:
         """Beside the folder, which is removed while this is held."""
-        return self.cache.root / "clusters" / f"{self.name}.lock"
+        return self.cache.clusters / f"{self.name}.lock"
 
     @property
     def images(self) -> Path:
-        """What was pushed to the registry and pulled by the node; outlives the cluster."""
-        return self.cache.root / "images" / self.name
+        """What the node's containerd pulled and unpacked; outlives the cluster."""
+        return self.cache.images / self.name
 
     @property
     def record(self) -> Path:

@@ -75,6 +75,7 @@ class Program:
 NODE = Program(
     "node",
     (
+        "cri-pull",
         "etcd",
         "kube-apiserver",
         "kube-controller-manager",

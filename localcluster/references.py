@@ -17,12 +17,23 @@ class Reference:
         """Raises LocalClusterError for a name by digest, which cannot be given another registry."""
         if "@" in text or not text:
             raise LocalClusterError(f"{text!r} is no name with a tag, such as my-image:1.")
-        first, _, rest = text.partition("/")
-        is_host = rest and (first == "localhost" or "." in first or ":" in first)
-        name = rest if is_host else text
+        name = text.partition("/")[2] if _names_a_host(text) else text
         path, colon, tag = name.rpartition(":")
         return cls(path, tag) if colon else cls(name, "latest")
 
     def at(self, registry: str) -> str:
         """The name below `registry`, a host with an optional port and path."""
         return f"{registry.rstrip('/')}/{self.path}:{self.tag}"
+
+
+def reference_of(text: str) -> str:
+    """The full name that nodes and archives have for the short one of Docker's command line."""
+    reference = Reference.parse(text)
+    if _names_a_host(text):
+        return reference.at(text.partition("/")[0])
+    return reference.at("docker.io" if "/" in text else "docker.io/library")
+
+
+def _names_a_host(text: str) -> bool:
+    host, slash, _ = text.partition("/")
+    return bool(slash) and (host == "localhost" or "." in host or ":" in host)

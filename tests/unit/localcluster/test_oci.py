@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from localcluster import oci
+from localcluster.errors import LocalClusterError
 
 
 @pytest.fixture
@@ -54,3 +55,39 @@ def test_the_same_program_makes_the_same_image(tmp_path: Path) -> None:
     for name in ("a", "b"):
         oci.write_archive(tmp_path / name, "hello:1", program)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def archive_of(file: Path, files: dict[str, object]) -> Path:
+    with tarfile.open(file, "w") as archive:
+        for name, value in files.items():
+            content = json.dumps(value).encode()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return file
+
+
+def test_an_archive_that_is_written_says_its_name(tmp_path: Path) -> None:
+    program = tmp_path / "hello"
+    program.touch()
+    oci.write_archive(tmp_path / "image.tar", "localhost/hello:1", program)
+    assert oci.names(tmp_path / "image.tar") == ["localhost/hello:1"]
+
+
+def test_the_names_in_an_archive_of_docker(tmp_path: Path) -> None:
+    files: dict[str, object] = {"manifest.json": [{"RepoTags": ["a:1", "b:2"]}, {"RepoTags": None}]}
+    assert oci.names(archive_of(tmp_path / "image.tar", files)) == ["a:1", "b:2"]
+
+
+def test_a_tag_alone_is_no_name(tmp_path: Path) -> None:
+    manifest = {"annotations": {"org.opencontainers.image.ref.name": "latest"}}
+    files: dict[str, object] = {"index.json": {"manifests": [manifest, {}]}}
+    assert oci.names(archive_of(tmp_path / "image.tar", files)) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"text"])
+def test_another_file_is_no_archive(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    with pytest.raises(LocalClusterError, match="no archive of container images"):
+        oci.names(file)

@@ -1,7 +1,7 @@
 import pytest
 
 from localcluster.errors import LocalClusterError
-from localcluster.references import Reference
+from localcluster.references import Reference, reference_of
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,18 @@ def test_a_name_without_a_tag_to_keep_is_refused(text: str) -> None:
 @pytest.mark.parametrize("registry", ["host:5000/team", "host:5000/team/"])
 def test_a_name_below_a_registry(registry: str) -> None:
     assert Reference("a/b", "1").at(registry) == "host:5000/team/a/b:1"
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("app", "docker.io/library/app:latest"),
+        ("app:1", "docker.io/library/app:1"),
+        ("team/app:1", "docker.io/team/app:1"),
+        ("localhost/app:1", "localhost/app:1"),
+        ("localhost:5000/app", "localhost:5000/app:latest"),
+        ("ghcr.io/team/app:1", "ghcr.io/team/app:1"),
+    ],
+)
+def test_the_full_name_of_a_short_one(image: str, name: str) -> None:
+    assert reference_of(image) == name
