@@ -4,7 +4,7 @@ Locust's own LoadTestShape looks at the clock once a second, blocks while users 
 each departing user's last request hold up the next; the moments here are exact instead.
 """
 
-import gevent  # type: ignore[import-untyped]  # gevent ships no types
+import gevent
 from locust.env import Environment
 
 from .load import Load

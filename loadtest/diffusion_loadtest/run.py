@@ -9,8 +9,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import gevent  # type: ignore[import-untyped]  # gevent ships no types
-import gevent.event  # type: ignore[import-untyped]
+import gevent
+from gevent import Greenlet
+from gevent.event import Event
 from pydantic import JsonValue
 
 from .driver import Driver
@@ -61,8 +62,8 @@ class Run:
         self._sinks = sinks
         self._state: State = "Waiting"
         self._message: str | None = None
-        self._interrupted = gevent.event.Event()
-        self._over = gevent.event.Event()
+        self._interrupted = Event()
+        self._over = Event()
         self._lag = 0.0
 
     def execute(self, wait_seconds: float) -> None:
@@ -116,7 +117,8 @@ class Run:
     def _or_interrupted(self, function: Callable[..., None], *arguments: object) -> bool:
         """Whether `function` ended before a signal came; raises what it raised."""
         greenlet = gevent.spawn(function, *arguments)
-        gevent.wait([greenlet, self._interrupted], count=1)
+        either: list[Greenlet[..., None] | Event] = [greenlet, self._interrupted]
+        gevent.wait(either, count=1)
         if greenlet.ready():
             greenlet.get()
             return True
