@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from in_cluster import OperatorPod, finished, wait_until_ready
+from in_cluster import OperatorPod, finished, requests_so_far, wait_until_ready
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
 
@@ -47,8 +47,7 @@ def test_an_operator_killed_in_the_middle_of_a_run_reports_it_all_the_same(
     kubectl.apply(diffusion_service())
     wait_until_ready(kubectl)
     kubectl.apply(load_test(users={"stages": [{"users": 2, "duration": "15s"}]}))
-    eventually(lambda: (kubectl.get("lt", "ramp")["status"].get("progress") or {}).get("requests"),
-               within=60, what="load")  # fmt: skip
+    eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="load")
     job = kubectl.list("jobs")[0]["metadata"]["uid"]
     operator.kill()
     status = finished(kubectl, "ramp")

@@ -11,7 +11,14 @@ import pytest
 
 from demo_model.checker import look, read
 from demo_model.shapes import parse
-from in_cluster import OperatorPod, finished, picture, ready_reason, wait_until_ready
+from in_cluster import (
+    OperatorPod,
+    finished,
+    picture,
+    ready_reason,
+    requests_so_far,
+    wait_until_ready,
+)
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
 
@@ -81,8 +88,7 @@ def test_changes_roll_out_without_a_failed_request(kubectl: Kubectl, operator: O
     wait_until_ready(kubectl)
     first = kubectl.get("dsvc", "demo")["status"]["revision"]
     kubectl.apply(load_test(users=STEADY))
-    eventually(lambda: (kubectl.get("lt", "ramp")["status"].get("progress") or {}).get("requests"),
-               within=60, what="load")  # fmt: skip
+    eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="load")
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
     wait_until_ready(kubectl)
     assert kubectl.get("dsvc", "demo")["status"]["revision"] != first

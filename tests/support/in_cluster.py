@@ -63,6 +63,12 @@ def finished(kubectl: Kubectl, name: str, within: float = 240) -> Object:
     return eventually(over, within=within, every=0.5, what=f"{name} to end")
 
 
+def requests_so_far(kubectl: Kubectl, name: str) -> int:
+    """How many requests of a running LoadTest have ended."""
+    status: Object = kubectl.get("lt", name).get("status") or {}
+    return int((status.get("progress") or {}).get("requests", 0))
+
+
 def picture(answer: httpx.Response) -> bytes:
     """The first picture of an answer of /predict."""
     assert answer.status_code == 200, answer.text
