@@ -66,8 +66,10 @@ class ServiceReconciler:
         return held_back if again is None else again
 
     async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
-        wanted = deployment(owner, spec, self._settings)
-        await self._writes.child(owner, service_account(owner, owner["metadata"]["name"]))
-        live = await self._writes.child(owner, wanted)
-        await self._writes.child(owner, service(owner))
+        wanted = [
+            service_account(owner, owner["metadata"]["name"]),
+            deployment(owner, spec, self._settings),
+            service(owner),
+        ]
+        _, live, _ = await self._writes.children(owner, wanted)
         return live

@@ -129,10 +129,8 @@ class TestReconciler:
     async def _run(self, test: Object, spec: LoadTestSpec, run: str, target_url: str) -> Object:
         """The run's Job and what its runner needs, made where they are missing."""
         access = access_name(test)
-        await self._writes.child(test, service_account(test, access))
-        await self._writes.child(test, report_config_map(test, access))
-        await self._writes.child(test, role(test, access))
-        await self._writes.child(test, role_binding(test, access))
+        builders = (service_account, report_config_map, role, role_binding)
+        await self._writes.children(test, [build(test, access) for build in builders])
         wanted = job(test, spec, self._settings, run=run, target_url=target_url, access=access)
         return await self._writes.child_once(test, wanted)
 

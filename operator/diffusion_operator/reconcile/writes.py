@@ -1,8 +1,9 @@
 """The only place that writes: a child or a status goes out when, and only when, it differs."""
 
+import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -35,23 +36,23 @@ class Writes:
         self._clock = clock
         self._status_written: dict[Key, float] = {}
 
-    async def child(self, owner: Mapping[str, Any], wanted: Object) -> Object:
-        """Make the child be as ``wanted`` and return it as it is.
+    async def children(self, owner: Mapping[str, Any], wanted: Sequence[Object]) -> list[Object]:
+        """Make the children be as ``wanted``, in that order, and return them as they are.
 
+        Nothing is written where one of them can't be.
         Raises ``NameTakenError``, ``LeftoverError`` or ``ApiError``.
         """
-        live = await self._live(owner, wanted)
-        if live is not None and is_as_wanted(wanted, live):
-            return live
-        answer = await self._cluster.apply(wanted)
-        self._cache.wrote(answer)
-        return answer
+        found = await asyncio.gather(*(self._live(owner, child) for child in wanted))
+        return [
+            live if live is not None and is_as_wanted(child, live) else await self._apply(child)
+            for child, live in zip(wanted, found, strict=True)
+        ]
 
     async def child_once(self, owner: Mapping[str, Any], wanted: Object) -> Object:
         """Make the child if it isn't there; one that is there is left as it is (a Job, say)."""
-        live = await self._live(owner, wanted)
-        if live is not None:
-            return live
+        return await self._live(owner, wanted) or await self._apply(wanted)
+
+    async def _apply(self, wanted: Object) -> Object:
         answer = await self._cluster.apply(wanted)
         self._cache.wrote(answer)
         return answer

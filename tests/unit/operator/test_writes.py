@@ -8,6 +8,7 @@ import pytest
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
 from diffusion_operator.api.status import Condition
 from diffusion_operator.build.deployment import deployment
+from diffusion_operator.build.service_account import service_account
 from diffusion_operator.cache import Cache
 from diffusion_operator.objects import Key, key_of
 from diffusion_operator.reconcile.writes import (
@@ -97,8 +98,8 @@ def test_what_the_builder_no_longer_asks_for_is_noticed(
 async def test_a_second_look_writes_nothing(service: Object, wanted: Object) -> None:
     cluster = RecordingCluster()
     writes = Writes(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
-    await writes.child(service, wanted)
-    await writes.child(service, wanted)
+    await writes.children(service, [wanted])
+    await writes.children(service, [wanted])
     assert len(cluster.applied) == 1
 
 
@@ -110,7 +111,21 @@ async def test_an_object_of_someone_else_is_never_taken_over(
     cluster = RecordingCluster(foreign)
     writes = Writes(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError, match="give the DiffusionService another name"):
-        await writes.child(service, wanted)
+        await writes.children(service, [wanted])
+    assert cluster.applied == []
+
+
+async def test_nothing_is_written_where_one_child_of_several_cannot_be(
+    service: Object, wanted: Object
+) -> None:
+    foreign = live_of(wanted)
+    foreign["metadata"]["ownerReferences"] = []
+    account = service_account(service, "demo")
+    cluster = RecordingCluster(foreign)
+    cache = Cache({"Deployment": {}, "ServiceAccount": {}}, pods={}, jobs={}, tests={})
+    writes = Writes(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    with pytest.raises(NameTakenError):
+        await writes.children(service, [account, wanted])
     assert cluster.applied == []
 
 
@@ -119,7 +134,7 @@ async def test_a_child_of_a_deleted_namesake_is_waited_for(service: Object, want
     leftover["metadata"]["ownerReferences"][0]["uid"] = "an-older-uid"
     writes = Writes(RecordingCluster(leftover), empty_cache())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(LeftoverError):
-        await writes.child(service, wanted)
+        await writes.children(service, [wanted])
 
 
 def shown_as(owner: Object, cluster: RecordingCluster) -> Object:
