@@ -68,8 +68,8 @@ def create(cgroups: list[Cgroup]) -> None:
                 given = set((cgroup.folder / "cgroup.controllers").read_text().split())
                 if not given >= _NEEDED:
                     raise LocalClusterError(
-                        f"{_ROOT} does not hand down {', '.join(sorted(_NEEDED - given))}: in a "
-                        "container, run it privileged and with a cgroup namespace of its own."
+                        f"{_ROOT} does not hand down {', '.join(sorted(_NEEDED - given))}: start a "
+                        "container that this runs in with --privileged --cgroupns=host."
                     )
         except OSError as error:
             raise LocalClusterError(
@@ -84,14 +84,23 @@ def enter(folders: list[Path]) -> None:
         (folder / "cgroup.procs").write_text(str(os.getpid()))
 
 
-def hand_down() -> None:
-    """With version 2, as process 1 of the cgroup namespace: make room for pods beside ourselves.
+def settle(cgroups: list[Cgroup]) -> None:
+    """With version 2, from the host: move the node's processes, `unshare` too, into a leaf.
 
     A cgroup that shares out controllers may hold no process itself.
     """
-    leaf = _ROOT / "init"
-    leaf.mkdir(exist_ok=True)
-    (leaf / "cgroup.procs").write_text(str(os.getpid()))
+    for cgroup in cgroups:
+        if cgroup.version == 2:  # noqa: PLR2004
+            leaf = cgroup.folder / "init"
+            leaf.mkdir(exist_ok=True)
+            while pids := (cgroup.folder / "cgroup.procs").read_text().split():
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        (leaf / "cgroup.procs").write_text(pid)
+
+
+def hand_down() -> None:
+    """With version 2, inside the node: let its pods have what limits its own cgroup."""
     _share_out(_ROOT)
 
 

@@ -193,7 +193,9 @@ def node(layout: Layout, *, name: str, address: str, port: int) -> list[Componen
     ]
     return [
         Component("containerd", ("containerd", f"--config={layout.config / 'containerd.toml'}")),
-        Component("registry", ("docker-registry", "serve", str(layout.config / "registry.json"))),
+        Component(
+            "docker-registry", ("docker-registry", "serve", str(layout.config / "registry.json"))
+        ),
         Component("kubelet", tuple(kubelet), f"unix:{CONTAINERD_SOCKET}"),
         Component("kube-proxy", tuple(proxy), answering),
     ]

@@ -72,6 +72,8 @@ def main(folder: Path) -> None:
         os.execvp("unshare", unshare)  # noqa: S606 - a list, as everywhere
     _mount(folder, plan)
     network.accept(plan.link)
+    if not plan.controllers:  # by now the host has settled our processes
+        cgroups.hand_down()
     os.environ["PATH"] = f"{HOME / 'bin'}:{os.environ['PATH']}"
     os.environ["TMPDIR"] = str(HOME / "tmp")
     os.environ["HOME"] = str(HOME)
@@ -113,7 +115,6 @@ def _mount(folder: Path, plan: Plan) -> None:
 def _mount_cgroups(controllers: tuple[str, ...]) -> None:
     if not controllers:
         _sh("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
-        cgroups.hand_down()
         return
     _sh("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/sys/fs/cgroup")
     for options in controllers:

@@ -19,6 +19,7 @@ from localcluster import (
     programs,
     shell,
 )
+from localcluster.cgroups import Cgroup
 from localcluster.components import Endpoint, Layout
 from localcluster.console import Progress
 from localcluster.errors import LocalClusterError
@@ -46,7 +47,9 @@ def create(paths: ClusterPaths, progress: Progress) -> Record:
         folder.mkdir(parents=True, exist_ok=True)
     _write(paths, link, server)
     layout = Layout(PurePosixPath(inside.HOME / "cluster"), PurePosixPath(inside.HOME / "programs"))
-    _write_plan(paths, link, binaries)
+    groups = cgroups.plan(_cgroup(paths))
+    cgroups.create(groups)
+    _write_plan(paths, link, groups, binaries)
     _write_components(paths, layout, link)
     record = Record("node", server, programs.NODE.version, str(binaries), link.node)
     record.save(paths)
@@ -54,6 +57,7 @@ def create(paths: ClusterPaths, progress: Progress) -> Record:
         paths, [sys.executable, "-m", "localcluster.inside", str(paths.root)]
     )
     progress.wait(lambda: _namespaces_missing(paths), timeout=_SETUP_TIMEOUT, interval=0.02)
+    cgroups.settle(groups)
     network.connect(link, first_process(paths) or 0)
     _wait_for_containerd(paths, progress)
     for archive in (pause, dns):
@@ -135,9 +139,7 @@ def _write(paths: ClusterPaths, link: Link, server: str) -> None:
         control_plane.write_kubeconfig(paths, user, here)
 
 
-def _write_plan(paths: ClusterPaths, link: Link, binaries: Path) -> None:
-    groups = cgroups.plan(_cgroup(paths))
-    cgroups.create(groups)
+def _write_plan(paths: ClusterPaths, link: Link, groups: list[Cgroup], binaries: Path) -> None:
     filter_program = machine.packet_filter()
     variants = ("", "-save", "-restore")
     plan = inside.Plan(

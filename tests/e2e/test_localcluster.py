@@ -413,6 +413,20 @@ class TestNode:
         web.kubectl("set", "image", "--namespace=strict", "deployment/web", f"web={image}")
         web.kubectl("rollout", "status", "--namespace=strict", "deployment/web", "--timeout=60s")
 
+    def test_a_pod_lives_on_while_every_component_is_restarted(self, running: Cluster) -> None:
+        def pods() -> list[tuple[str, int]]:
+            query = ("get", "pods", "--namespace=kube-system", "--output=json")
+            return [
+                (pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"])
+                for pod in json.loads(running.kubectl(*query))["items"]
+            ]
+
+        before = pods()
+        assert [restarts for _, restarts in before] == [0]
+        for component in running.status()["components"]:
+            running.run("restart", component)
+        assert pods() == before
+
     def test_the_machines_own_settings_and_folders_stay_as_they_are(self, running: Cluster) -> None:
         seen = node.inner(running.paths, "cat", "/proc/sys/vm/overcommit_memory")
         assert subprocess.check_output(seen, text=True).strip() == "1"
@@ -432,6 +446,62 @@ class TestNode:
         done = localcluster("up", "--control-plane-only", "--name", running.paths.name)
         assert done.returncode == 1
         assert "take it down first" in done.stderr
+
+
+INHABITANT = """
+import subprocess, sys
+from pathlib import Path
+from localcluster import cgroups
+subprocess.run(["mount", "-t", "cgroup2", "cgroup2", sys.argv[1]], check=True)
+cgroups._ROOT = Path(sys.argv[1])
+print("inside", flush=True)
+sys.stdin.readline()
+cgroups.hand_down()
+print((cgroups._ROOT / "cgroup.subtree_control").read_text().strip(), flush=True)
+sys.stdin.readline()
+"""
+
+
+@needs_node
+def test_with_cgroup_version_2_pods_get_a_limit_beside_the_nodes_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a machine of version 1 with the controllers that this leaves to version 2."""
+    roots = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
+    found = [root for root in roots if (root / "cgroup.controllers").exists()]
+    controllers = (found[0] / "cgroup.controllers").read_text().split() if found else []
+    if not controllers:
+        pytest.skip("no version 2 hierarchy with a controller here")
+    name = "localcluster-test-v2"
+    monkeypatch.setattr(cgroups, "_ROOT", found[0])
+    monkeypatch.setattr(cgroups, "_NEEDED", {controllers[0]})
+    groups = cgroups.plan(name)
+    cgroups.create(groups)
+    script = tmp_path / "inhabitant.py"
+    script.write_text(INHABITANT)
+    point = tmp_path / "cgroup"
+    point.mkdir()
+    with subprocess.Popen(
+        ["unshare", "--mount", "--cgroup", "--pid", "--fork", "--kill-child",
+         sys.executable, str(script), str(point)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: cgroups.enter([group.folder for group in groups]),  # noqa: PLW1509
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == "inside\n"
+            cgroups.settle(groups)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert controllers[0] in process.stdout.readline().split()
+        finally:
+            process.kill()
+    cgroups.remove(name)
+    assert cgroups.find(name) == []
 
 
 @needs_node
