@@ -382,7 +382,12 @@ class TestNode:
         fetch = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=5).status)"
         url = f"http://{service['spec']['clusterIP']}/health"
         inner = node.inner(web.paths, sys.executable, "-c", fetch, url)
-        assert subprocess.check_output(inner, text=True).strip() == "200"
+
+        def answers() -> bool:
+            done = subprocess.run(inner, capture_output=True, text=True, check=False)
+            return done.stdout.strip() == "200"
+
+        until(answers, "kube-proxy to know the pod")
 
     def test_a_pod_that_is_not_restricted_is_refused_where_that_is_asked(
         self, web: Cluster
