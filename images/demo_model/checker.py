@@ -21,7 +21,6 @@ from demo_model.shapes import (
     COLOURS,
     SHAPES,
     SIZE,
-    Floats,
     Picture,
     PromptError,
     Subject,
@@ -43,9 +42,12 @@ _SHAPE_SHARE: Final = 0.0025
 """Smaller specks, as a share of the picture, are no shapes."""
 _MIN_PLAIN_SHARE: Final = 0.85
 """How much of the picture must have one of its two colours or, as at edges, a mixture."""
-_MIN_LIKENESS: Final = 0.6
+_MIN_LIKENESS: Final = 0.7
 """Least overlap with a template, as a share of the union."""
-_TEMPLATE_SIZE: Final = 32
+_TEMPLATE_SIZE: Final = 48
+"""Width and height of templates in cells."""
+_TEMPLATE_REACH: Final = 2.4
+"""Width of what a template covers, in square roots of its shape's area."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,10 @@ def _grow(part: Mask) -> Mask:
 
 
 def _shape(part: Mask) -> str | None:
-    """The shape whose template, fitted to the part's box, overlaps most."""
-    box = _fit_to_box(part)
+    """The shape whose template overlaps most."""
+    normal = _normalise(part)
     likeness = {
-        shape: float(np.minimum(box, template).sum() / np.maximum(box, template).sum())
+        shape: float((normal & template).sum() / (normal | template).sum())
         for shape, template in _templates().items()
     }
     best = max(likeness, key=likeness.__getitem__)
@@ -163,20 +165,23 @@ def _shape(part: Mask) -> str | None:
 
 
 @cache
-def _templates() -> dict[str, Floats]:
+def _templates() -> dict[str, Mask]:
     line = np.arange(SIZE, dtype=np.float32) + 0.5 - SIZE / 2
     across, down = np.broadcast_to(line, (SIZE, SIZE)), np.broadcast_to(line[:, None], (SIZE, SIZE))
     radius = 0.4 * SIZE
-    return {s: _fit_to_box(signed_distance(s, across, down, radius) < 0) for s in SHAPES}
+    return {s: _normalise(signed_distance(s, across, down, radius) < 0) for s in SHAPES}
 
 
-def _fit_to_box(part: Mask) -> Floats:
-    """Cut out the part's box and scale it to the templates' size, 0 to 1."""
-    rows, columns = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
-    box = part[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    image = Image.fromarray(box.astype(np.uint8) * 255)
-    scaled = image.resize((_TEMPLATE_SIZE, _TEMPLATE_SIZE), Image.Resampling.BOX)
-    return np.asarray(scaled, np.float32) / 255
+def _normalise(part: Mask) -> Mask:
+    """Bring the part to a fixed place and area, which blurred points and corners hardly change."""
+    ys, xs = np.nonzero(part)
+    steps = (np.arange(_TEMPLATE_SIZE) + 0.5) / _TEMPLATE_SIZE - 0.5
+    reach = _TEMPLATE_REACH * np.sqrt(len(ys))
+    padded = np.pad(part, 1)
+    rows = np.clip(np.rint(ys.mean() + reach * steps).astype(int) + 1, 0, padded.shape[0] - 1)
+    columns = np.clip(np.rint(xs.mean() + reach * steps).astype(int) + 1, 0, padded.shape[1] - 1)
+    normal: Mask = padded[np.ix_(rows, columns)]
+    return normal
 
 
 def main() -> int:

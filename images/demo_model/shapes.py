@@ -113,9 +113,9 @@ class _Layout:
 
 # Chosen so that no shape touches another or the border, whatever the variation.
 _LAYOUTS: Final[dict[int, _Layout]] = {
-    1: _Layout(0.29, 0.0, 0.0, 0.0, (0.05, 0.05), 0.08),
-    2: _Layout(0.19, 0.235, 0.0, 8.0, (0.025, 0.05), 0.05),
-    3: _Layout(0.175, 0.26, -90.0, 5.0, (0.02, 0.02), 0.04),
+    1: _Layout(0.29, 0.0, 0.0, 0.0, (0.07, 0.07), 0.1),
+    2: _Layout(0.19, 0.235, 0.0, 12.0, (0.03, 0.07), 0.05),
+    3: _Layout(0.175, 0.26, -90.0, 8.0, (0.025, 0.025), 0.04),
 }
 
 

@@ -48,7 +48,7 @@ class Settings(Model):
     accelerators: dict[str, Accelerator] = Field(default_factory=dict)
     server_resources: Resources = Resources()
     runner_resources: Resources = Resources()
-    workers: int = Field(4, ge=1, le=64, description="Objects reconciled at the same time.")
+    workers: int = Field(16, ge=1, le=64, description="Objects reconciled at the same time.")
 
 
 def read_settings() -> Settings:

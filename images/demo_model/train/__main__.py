@@ -37,10 +37,10 @@ class Stages:
     """Where the outcome of each stage is kept and, in a second run, taken from."""
 
     def run(
-        self, name: str, make: Callable[[], _Module], train: Callable[[_Module], None], threads: int
+        self, name: str, make: Callable[[], _Module], train: Callable[[_Module], None]
     ) -> _Module:
         """Train what `make` returns, and return it ready for use."""
-        make_deterministic(self.seed, threads)
+        make_deterministic(self.seed)
         self.seed += 1
         module = make()
         file = self.work / f"{name}.pt" if self.work else None
@@ -60,32 +60,21 @@ def main() -> None:
     started = time.monotonic()
     stages = Stages(options.seed, options.work)
     tokenizer = new_tokenizer()
-    # Two threads pay only where pictures are large.
-    vae = stages.run("vae", new_vae, lambda m: train_vae(m, options.vae_steps), threads=2)
+    vae = stages.run("vae", new_vae, lambda m: train_vae(m, options.vae_steps))
     encoder = stages.run(
         "text",
         lambda: new_encoder(tokenizer),
         lambda m: train_encoder(m, tokenizer, options.text_steps),
-        threads=1,
     )
     examples = make_examples(vae, tokenizer)
     model = stages.run(
-        "unet",
-        lambda: Denoiser(encoder),
-        lambda m: train_denoiser(m, examples, options.unet_steps),
-        threads=1,
+        "unet", lambda: Denoiser(encoder), lambda m: train_denoiser(m, examples, options.unet_steps)
     )
     model = stages.run(
-        "rehearsal",
-        lambda: model,
-        lambda m: rehearse(m, examples, options.rehearsal_steps),
-        threads=1,
+        "rehearsal", lambda: model, lambda m: rehearse(m, examples, options.rehearsal_steps)
     )
     vae = stages.run(
-        "decoder",
-        lambda: vae,
-        lambda m: train_decoder(m, model, tokenizer, options.decoder_steps),
-        threads=2,
+        "decoder", lambda: vae, lambda m: train_decoder(m, model, tokenizer, options.decoder_steps)
     )
 
     for module in (vae, model.unet):
@@ -102,6 +91,9 @@ def main() -> None:
     }
     pipeline = StableDiffusionPipeline(**parts)
     pipeline.save_pretrained(options.out, safe_serialization=True)
+    for file in options.out.rglob("*.safetensors"):
+        # safetensors leaves them to their owner alone, but a container reads them as another user.
+        file.chmod(0o644)
     print(f"wrote {options.out} after {(time.monotonic() - started) / 60:.0f} minutes")
 
 
@@ -110,11 +102,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="the pipeline's directory")
     parser.add_argument("--work", type=Path, help="keep each stage here, and continue from here")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--vae-steps", type=int, default=450)
+    parser.add_argument("--vae-steps", type=int, default=600)
     parser.add_argument("--text-steps", type=int, default=300)
-    parser.add_argument("--unet-steps", type=int, default=3000)
-    parser.add_argument("--rehearsal-steps", type=int, default=200)
-    parser.add_argument("--decoder-steps", type=int, default=400)
+    parser.add_argument("--unet-steps", type=int, default=3600)
+    parser.add_argument("--rehearsal-steps", type=int, default=100)
+    parser.add_argument("--decoder-steps", type=int, default=300)
     return parser.parse_args()
 
 

@@ -180,10 +180,8 @@ def step_back(
     return next_state
 
 
-def tie_noise(
-    noise: torch.Tensor, variations: torch.Tensor, emphasis: float = 1.0
-) -> torch.Tensor:
-    """Give plain noise the channel means that stand for `variations`, `emphasis` times as strong."""
+def tie_noise(noise: torch.Tensor, variations: torch.Tensor, emphasis: float = 1.0) -> torch.Tensor:
+    """Give noise the channel means that stand for `variations`, `emphasis` times as strong."""
     # A channel's mean over n cells has deviation 1 / sqrt(n) = 1 / LATENT_SIZE.
     normal = torch.erfinv(variations.clamp(-0.9999, 0.9999)) * 2**0.5
     means = emphasis * normal[:, :, None, None] / LATENT_SIZE

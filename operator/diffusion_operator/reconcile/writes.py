@@ -1,7 +1,6 @@
 """The only place that writes: a child or a status goes out when, and only when, it differs."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -34,7 +33,7 @@ class Writes:
         self._cluster = cluster
         self._cache = cache
         self._clock = clock
-        self._status_written: dict[Key, float] = {}
+        self._told: dict[Key, float] = {}
 
     async def children(self, owner: Mapping[str, Any], wanted: Sequence[Object]) -> list[Object]:
         """Make the children be as ``wanted``, in that order, and return them as they are.
@@ -79,16 +78,16 @@ class Writes:
     async def status(self, owner: Mapping[str, Any], status: Model) -> float | None:
         """Write the status where it differs from what the resource shows. Raises ``ApiError``.
 
-        Small changes that follow a write closely are held back, so that a rollout's many little
-        steps become one write; returns the seconds after which to try again if so.
+        What follows a write, or the first sight of the resource, closely is held back, so that the
+        many little steps of a beginning become one write; returns the seconds after which to try
+        again if so.
         """
         wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        shown = owner.get("status") or {}
-        if wanted == shown:
+        if wanted == owner.get("status"):
             return None
         key = key_of(owner)
-        early = self._status_written.get(key, -math.inf) + HOLD_BACK_SECONDS - self._clock()
-        if early > 0 and _verdicts(wanted) == _verdicts(shown):
+        early = self._told.setdefault(key, self._clock()) + HOLD_BACK_SECONDS - self._clock()
+        if early > 0:
             return early
         meta = owner["metadata"]
         body = {
@@ -100,20 +99,12 @@ class Writes:
         }
         with suppress(NotFoundError):  # deleted meanwhile: there is no one left to tell
             self._cache.wrote(await self._cluster.apply_status(body))
-            self._status_written[key] = self._clock()
+            self._told[key] = self._clock()
         return None
 
     def forget(self, key: Key) -> None:
         """Drop what is kept for a resource that is gone."""
-        self._status_written.pop(key, None)
-
-
-def _verdicts(status: Mapping[str, Any]) -> set[tuple[str, str, str]]:
-    """What the conditions say, in a word each."""
-    return {
-        (found["type"], found["status"], found["reason"])
-        for found in status.get("conditions") or ()
-    }
+        self._told.pop(key, None)
 
 
 def is_as_wanted(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:

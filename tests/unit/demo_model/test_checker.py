@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,19 @@ def test_right_pictures_of_the_whole_vocabulary_are_accepted() -> None:
     assert seen_values == {*COUNTS, *SHAPES, *COLOURS, *(f"on {colour}" for colour in COLOURS)}
 
 
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_stay_apart_and_readable_at_every_extreme(count: int, shape: str) -> None:
+    subject = Subject(count, shape, "green", "yellow")
+    for x, size, turn in product((-1, 1), (-1, 1), (-1, -0.5, 0.5, 1)):
+        picture = render(subject, Variation(x=x, y=x, size=size, turn=turn))
+        assert look(picture).differences(subject) == []
+
+
 def test_pictures_a_little_blurred_and_noisy_are_accepted() -> None:
     rng = np.random.default_rng(2)
     for subject, picture in sample(60, seed=2):
-        blurred = to_image(picture).filter(ImageFilter.GaussianBlur(1.2))
+        blurred = to_image(picture).filter(ImageFilter.GaussianBlur(2))
         rough = np.asarray(blurred, np.float32) / 255 + rng.normal(0, 0.02, picture.shape)
         assert look(np.clip(rough, 0, 1)).differences(subject) == [], subject
 
@@ -96,6 +106,17 @@ def test_noise_is_refused(seed: int) -> None:
         seen = look(noise)
         assert seen.shape is None
         assert seen.count == 0
+
+
+@pytest.mark.parametrize("blur", [5, 9, 13])
+def test_random_blobs_have_no_shape(blur: int) -> None:
+    rng = np.random.default_rng(blur)
+    grain = Image.fromarray(rng.integers(0, 256, (SIZE, SIZE), dtype=np.uint8))
+    heights = np.asarray(grain.filter(ImageFilter.GaussianBlur(blur)))
+    ink = heights > np.quantile(heights, 0.85)
+    seen = look(np.where(ink[..., None], colour_value("red"), colour_value("blue")))
+    assert seen.colour == "red"
+    assert seen.shape is None
 
 
 def test_two_different_shapes_have_no_common_shape() -> None:

@@ -154,27 +154,22 @@ def status_of(reason: str, replicas: int) -> DiffusionServiceStatus:
     return DiffusionServiceStatus(conditions=(ready,), replicas=replicas)
 
 
-async def test_little_steps_of_a_status_become_one_write_and_a_verdict_is_told_at_once(
-    service: Object,
-) -> None:
+async def test_the_little_steps_of_a_status_become_one_write(service: Object) -> None:
     now = 100.0
     cluster = RecordingCluster()
     writes = Writes(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
 
-    assert await writes.status(service, status_of("RollingOut", 0)) is None
-    service = shown_as(service, cluster)
+    assert await writes.status(service, status_of("RollingOut", 0)) == pytest.approx(0.5)
     now += 0.2
     assert await writes.status(service, status_of("RollingOut", 1)) == pytest.approx(0.3)
-    assert len(cluster.statuses) == 1
+    now += 0.4
+    assert await writes.status(service, status_of("RollingOut", 1)) is None
+    service = shown_as(service, cluster)
+    assert await writes.status(service, status_of("RollingOut", 1)) is None
+    assert await writes.status(service, status_of("ImagePullFailed", 1)) == pytest.approx(0.5)
+    now += 0.5
     assert await writes.status(service, status_of("ImagePullFailed", 1)) is None
     assert len(cluster.statuses) == 2
-    service = shown_as(service, cluster)
-    now += 0.6
-    assert await writes.status(service, status_of("ImagePullFailed", 2)) is None
-    assert len(cluster.statuses) == 3
-    service = shown_as(service, cluster)
-    assert await writes.status(service, status_of("ImagePullFailed", 2)) is None
-    assert len(cluster.statuses) == 3
 
 
 def versioned(version: int) -> Object:
