@@ -82,7 +82,7 @@ def test_scaling_works_by_kubectl_scale_and_starts_no_new_revision(
 
     after = eventually(scaled, what="three replicas")
     assert after["spec"]["template"] == before["spec"]["template"]
-    eventually(lambda: kubectl.get("dsvc", "demo")["status"]["replicas"] == 3, what="the status")
+    eventually(lambda: kubectl.status("dsvc", "demo").get("replicas") == 3, what="the status")
 
 
 def test_changing_what_the_pods_do_rolls_out_a_new_revision(

@@ -13,7 +13,7 @@ ANYWHERE: Object = {"targetRef": None, "url": "http://127.0.0.1:1"}
 
 
 def state(kubectl: Kubectl, name: str = "ramp") -> str:
-    return str((kubectl.get("lt", name).get("status") or {}).get("state", ""))
+    return str(kubectl.status("lt", name).get("state", ""))
 
 
 def the_job(kubectl: Kubectl, name: str = "ramp") -> Object | None:
@@ -83,7 +83,7 @@ def test_a_test_waits_for_its_target_and_says_so(
 
     kubectl.apply(diffusion_service())
     eventually(
-        lambda: condition(kubectl.get("lt", "ramp"), "Complete")["reason"] == "TargetNotReady",
+        lambda: condition(kubectl.get("lt", "ramp"), "Complete").get("reason") == "TargetNotReady",
         what="the target to be seen",
     )
     assert kubectl.list("jobs") == []
@@ -97,7 +97,7 @@ def test_figures_stand_in_the_columns(kubectl: Kubectl, operator: OperatorProces
     run = begin(kubectl)
     publish(kubectl, "progress.json", progress(run, 7))
     eventually(
-        lambda: (kubectl.get("lt", "ramp")["status"].get("progress") or {}).get("requests") == 7,
+        lambda: (kubectl.status("lt", "ramp").get("progress") or {}).get("requests") == 7,
         what="the progress",
     )
     publish(kubectl, "report.json", report(run))
@@ -212,7 +212,7 @@ def test_a_runner_image_that_cannot_be_pulled_is_said(
     status = {"status": {"containerStatuses": [container]}}
     kubectl.patch("pod", pods[0]["metadata"]["name"], status, "--subresource=status")
     eventually(
-        lambda: condition(kubectl.get("lt", "ramp"), "Complete")["reason"] == "ImagePullFailed",
+        lambda: condition(kubectl.get("lt", "ramp"), "Complete").get("reason") == "ImagePullFailed",
         what="the reason",
     )
 

@@ -57,7 +57,7 @@ def finished(kubectl: Kubectl, name: str, within: float = 240) -> Object:
     """The LoadTest's status once it has ended."""
 
     def over() -> Object | None:
-        status: Object = kubectl.get("lt", name).get("status") or {}
+        status = kubectl.status("lt", name)
         return status if status.get("state") in {"Complete", "Failed"} else None
 
     return eventually(over, within=within, every=0.5, what=f"{name} to end")
@@ -65,7 +65,7 @@ def finished(kubectl: Kubectl, name: str, within: float = 240) -> Object:
 
 def requests_so_far(kubectl: Kubectl, name: str) -> int:
     """How many requests of a running LoadTest have ended."""
-    status: Object = kubectl.get("lt", name).get("status") or {}
+    status = kubectl.status("lt", name)
     return int((status.get("progress") or {}).get("requests", 0))
 
 

@@ -52,6 +52,10 @@ class Kubectl:
         text = self("get", kind, name, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text else None
 
+    def status(self, kind: str, name: str) -> Object:
+        """The object's status, an empty mapping before it has one."""
+        return self.get(kind, name).get("status") or {}
+
     def list(self, kind: str, selector: str = "") -> list[Object]:
         found: list[Object] = json.loads(self("get", kind, "-l", selector, "-o", "json"))["items"]
         return found
