@@ -55,7 +55,7 @@ lock: $(UV) ## Lock the newest versions that pyproject.toml allows
 	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --all-extras \
 	  --group test --group lint --group demo --upgrade --quiet --output-file requirements.lock
 
-demo-model: $(VENV)/done ## Train the demo model anew (about half an hour on two cores)
+demo-model: $(VENV)/done ## Train the demo model anew (about an hour on two cores)
 	PYTHONPATH=images $(BIN)/python -m demo_model.train --out images/demo_model/weights
 
 images: ## Build the images that changed

@@ -70,6 +70,10 @@ def main() -> None:
     model = stages.run(
         "unet", lambda: Denoiser(encoder), lambda m: train_denoiser(m, examples, options.unet_steps)
     )
+    # A second round from a fresh optimiser and a high rate: these weights came of two.
+    model = stages.run(
+        "unet-again", lambda: model, lambda m: train_denoiser(m, examples, options.unet_again_steps)
+    )
     model = stages.run(
         "rehearsal", lambda: model, lambda m: rehearse(m, examples, options.rehearsal_steps)
     )
@@ -104,7 +108,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--vae-steps", type=int, default=600)
     parser.add_argument("--text-steps", type=int, default=300)
-    parser.add_argument("--unet-steps", type=int, default=3600)
+    parser.add_argument("--unet-steps", type=int, default=2000)
+    parser.add_argument("--unet-again-steps", type=int, default=1600)
     parser.add_argument("--rehearsal-steps", type=int, default=100)
     parser.add_argument("--decoder-steps", type=int, default=300)
     return parser.parse_args()
