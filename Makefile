@@ -34,6 +34,9 @@ test-contract: $(VENV)/done ## Each program over its own boundary: HTTP, documen
 test-e2e: $(VENV)/done ## Everything together: real kubelet, images, Locust
 	$(BIN)/pytest tests/e2e --timeout 900
 
+test-full: $(VENV)/done ## What takes longer: the demo model over 500 unseen prompts
+	$(BIN)/pytest tests -m full --timeout 3600
+
 bench: $(VENV)/done ## What is measured, as a table and as bench/results.json
 	$(SUPPORT) $(BIN)/python bench
 
@@ -86,5 +89,5 @@ $(VENV)/done: requirements.lock pyproject.toml $(UV)
 	$(UV) pip install --quiet --python .venv-demo --require-hashes --constraint requirements.lock --group demo
 	@touch $@
 
-.PHONY: help demo test test-unit test-operator test-contract test-e2e bench lint crds lock demo-model \
+.PHONY: help demo test test-unit test-operator test-contract test-e2e test-full bench lint crds lock demo-model \
   images cluster-up cluster-down shellcheck

@@ -5,7 +5,6 @@ by writing the status or the report that the real one would. The end-to-end tier
 """
 
 import itertools
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ def output(command: list[str]) -> str:
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[Kubectl]:
     """A control plane of its own, gone after the session."""
-    name = f"operator-tests-{os.getpid()}"
+    name = "operator-tests"
     localcluster = [sys.executable, "-m", "localcluster"]
     subprocess.run(
         [*localcluster, "up", "--control-plane-only", "--name", name], cwd=ROOT, check=True

@@ -57,6 +57,17 @@ def test_unseen_prompts_come_out_right(pipeline: Any) -> None:
     assert len(wrong) <= 3, wrong
 
 
+@pytest.mark.full
+def test_over_500_unseen_prompts_95_percent_are_right_in_everything(pipeline: Any) -> None:
+    wanted = evaluate.prompts(500)
+    pictures = evaluate.draw(pipeline, [text for text, _ in wanted], steps=4, guidance=2.0)
+    right = sum(
+        not look(picture).differences(subject)
+        for (_, subject), picture in zip(wanted, pictures, strict=True)
+    )
+    assert right >= 0.95 * len(wanted)
+
+
 def test_a_seed_gives_its_picture_again_and_another_seed_gives_another(pipeline: Any) -> None:
     first = draw(pipeline, "a red circle on a blue background", seed=1)
     again = draw(pipeline, "a red circle on a blue background", seed=1)
