@@ -23,10 +23,10 @@ demo: .venv-demo/done ## From nothing to a served model, its pictures in demo/ a
 test: test-unit test-operator test-contract test-e2e ## Every tier of tests
 
 test-unit: $(VENV)/done ## Pure parts, in seconds
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit --numprocesses 2
 
 test-operator: $(VENV)/done ## The operator against a real control plane
-	$(BIN)/pytest tests/operator
+	$(BIN)/pytest tests/operator --numprocesses 2
 
 test-contract: $(VENV)/done ## Each program over its own boundary: HTTP, documents, processes
 	$(BIN)/pytest tests/contract

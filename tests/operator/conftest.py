@@ -27,9 +27,9 @@ def output(command: list[str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def control_plane() -> Iterator[Kubectl]:
-    """A control plane of its own, gone after the session."""
-    name = "operator-tests"
+def control_plane(worker_id: str) -> Iterator[Kubectl]:
+    """A control plane of the worker's own, gone after the session."""
+    name = f"operator-tests-{worker_id}"
     localcluster = [sys.executable, "-m", "localcluster"]
     subprocess.run(
         [*localcluster, "up", "--control-plane-only", "--name", name], cwd=ROOT, check=True
