@@ -7,10 +7,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client, config, watch
+from urllib3.exceptions import ProtocolError
 
 from control_plane import ControlPlane
 from figures import Figure
@@ -48,10 +50,11 @@ class Arrivals:
 
     def _run(self) -> None:
         events: Iterator[Any] = self._watch.stream(self._apps.list_namespaced_deployment, NAMESPACE)
-        for event in events:
-            with self._changed:
-                self._seen.setdefault(event["object"].metadata.name, time.monotonic())
-                self._changed.notify_all()
+        with suppress(ProtocolError):  # the API server goes before this thread does
+            for event in events:
+                with self._changed:
+                    self._seen.setdefault(event["object"].metadata.name, time.monotonic())
+                    self._changed.notify_all()
 
     def wait(self, name: str) -> float:
         """The monotonic time at which the Deployment was seen."""
