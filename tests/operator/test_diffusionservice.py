@@ -119,7 +119,9 @@ def test_an_object_of_someone_else_in_the_way_is_named_and_left_alone(
     kubectl("create", "deployment", "demo", "--image=theirs:1")
     before = kubectl.get("deployment", "demo")["spec"]
     kubectl.apply(diffusion_service())
-    eventually(lambda: ready_reason(kubectl) == "NameTaken", what="the conflict to be said")
+    eventually(
+        lambda: ready_reason(kubectl) == "NameTaken", within=8, what="the conflict to be said"
+    )
     message = condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
     assert "Deployment demo exists and is not this DiffusionService's" in message
     assert kubectl.get("deployment", "demo")["spec"] == before

@@ -15,12 +15,9 @@ from diffusion_operator.cache import Cache
 from diffusion_operator.objects import Key, Object
 from diffusion_operator.observe import observe_pods
 from diffusion_operator.reconcile.problems import invalid_spec
-from diffusion_operator.reconcile.writes import NameTakenError, Writes
+from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.diffusionservice import Problem, service_status
-
-# A foreign object in the way carries no label that would wake the operator when it goes.
-LOOK_AGAIN_SECONDS = 15.0
 
 
 class ServiceReconciler:
@@ -62,8 +59,7 @@ class ServiceReconciler:
             problem=problem,
             now=self._now(),
         )
-        held_back = await self._writes.status(owner, status)
-        return held_back if again is None else again
+        return sooner(again, await self._writes.status(owner, status))
 
     async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
         wanted = [

@@ -26,7 +26,7 @@ from diffusion_operator.objects import (
 )
 from diffusion_operator.observe import failure_of
 from diffusion_operator.reconcile.problems import invalid_spec
-from diffusion_operator.reconcile.writes import NameTakenError, Writes
+from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.loadtest import (
     PROGRESS_KEY,
@@ -36,8 +36,6 @@ from diffusion_operator.status.loadtest import (
     is_over,
     test_status,
 )
-
-LOOK_AGAIN_SECONDS = 15.0
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +89,7 @@ class TestReconciler:
                 test, Observed(run, "", "", "", access_name(test), failed=failed)
             )
         observed, again = await self._advance(test, spec, run)
-        held_back = await self._say(test, observed)
-        return held_back if again is None else again
+        return sooner(again, await self._say(test, observed))
 
     async def _say(self, test: Object, observed: Observed) -> float | None:
         return await self._writes.status(test, test_status(test, observed, now=self._now()))
@@ -139,11 +136,12 @@ class TestReconciler:
         namespace = test["metadata"]["namespace"]
         place = Key("ConfigMap", namespace, access_name(test))
         written = self._cache.get(place) or {}
+        report = _document(LoadReport, written, REPORT_KEY, run)
         over = _is_over(running)
-        if over and _document(LoadReport, written, REPORT_KEY, run) is None:
+        if over and report is None:
             # The report is older than the end of its Job, but the watch may bring it later.
             written = await self._cluster.get(place) or {}
-        report = _document(LoadReport, written, REPORT_KEY, run)
+            report = _document(LoadReport, written, REPORT_KEY, run)
         if report is not None:
             return {"report": report}
         pods = [

@@ -14,6 +14,8 @@ from diffusion_operator.cluster import Cluster
 from diffusion_operator.objects import DIGEST_ANNOTATION, Key, Object, is_owned, key_of
 
 HOLD_BACK_SECONDS = 0.5
+# A foreign object in the way carries no label that would wake the operator when it goes.
+LOOK_AGAIN_SECONDS = 15.0
 
 
 class NameTakenError(Exception):
@@ -105,6 +107,11 @@ class Writes:
     def forget(self, key: Key) -> None:
         """Drop what is kept for a resource that is gone."""
         self._told.pop(key, None)
+
+
+def sooner(*delays: float | None) -> float | None:
+    """The shortest of the delays that are there."""
+    return min((delay for delay in delays if delay is not None), default=None)
 
 
 def is_as_wanted(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:

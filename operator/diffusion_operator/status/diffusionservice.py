@@ -86,12 +86,12 @@ def _verdicts(
             Verdict("Ready", "False", found.reason, found.message),
             Verdict("Progressing", "False", found.reason, "nothing moves until this is mended"),
         ]
-    wanted, ready = spec.replicas, pods.ready
+    wanted = spec.replicas
     return [
         _ready(wanted, deployment, pods),
         _progressing(wanted, deployment, pods),
         _scheduled(pods),
-        _model_loaded(ready, pods),
+        _model_loaded(pods),
     ]
 
 
@@ -158,12 +158,12 @@ def _scheduled(pods: Pods) -> Verdict:
     return Verdict("PodsScheduled", "True", "Scheduled", "every pod has a node")
 
 
-def _model_loaded(ready: int, pods: Pods) -> Verdict:
+def _model_loaded(pods: Pods) -> Verdict:
     failed = [
         found for found in pods.failures if found.reason in {"ModelLoadFailed", "WrongDevice"}
     ]
-    if ready:
-        return Verdict("ModelLoaded", "True", "Loaded", f"{ready} replicas hold the model")
+    if pods.ready:
+        return Verdict("ModelLoaded", "True", "Loaded", f"{pods.ready} replicas hold the model")
     if failed:
         return Verdict("ModelLoaded", "False", failed[-1].reason, failed[-1].message)
     return Verdict("ModelLoaded", "Unknown", "Loading", "no replica has said so yet")
