@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -16,8 +15,6 @@ from prometheus_client import (
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
 """Bucket bounds from a tiny model on a GPU to a full-size one on two CPU cores."""
-
-Rejection = Literal["queue_full", "deadline", "hang_up", "not_ready", "invalid"]
 
 
 @dataclass(frozen=True)
