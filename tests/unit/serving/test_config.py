@@ -10,7 +10,12 @@ from diffusion_serving.errors import InvalidConfiguration
 DOCUMENT: dict[str, Any] = {
     "version": 1,
     "backend": "fastapi",
-    "model": {"path": "/models/demo", "source": "image:///models/demo"},
+    "model": {
+        "path": "/models/demo",
+        "source": "hf://org/demo",
+        "revision": "v1",
+        "loras": [{"name": "sketch", "path": "/models/store/ab", "scale": 0.8}],
+    },
     "device": "cuda",
     "precision": "bfloat16",
     "generation": {
@@ -27,6 +32,13 @@ DOCUMENT: dict[str, Any] = {
         "maxPromptLength": 100,
     },
     "queue": {"maxLength": 8, "timeoutSeconds": 12.5},
+    "devices": 2,
+    "batching": {"mode": "engine", "maxSize": 4, "maxWaitMilliseconds": 5},
+    "compile": "regional",
+    "attention": "_native_flash",
+    "channelsLast": True,
+    "rayserve": {"topology": "cluster"},
+    "auth": {"apiKeyFile": "/etc/diffusion/auth/key"},
 }
 
 
@@ -59,7 +71,8 @@ def test_flags_alone_are_enough() -> None:
 
 def test_flags_win_over_the_document() -> None:
     config = read_settings(
-        ["--model", "/other", "--device", "cpu", "--precision", "float32"], environment()
+        ["--model", "/other", "--device", "cpu", "--precision", "float32"],
+        environment(devices=1),
     ).config
     assert (config.model.path, config.device, config.precision) == (
         Path("/other"),
@@ -67,6 +80,37 @@ def test_flags_win_over_the_document() -> None:
         "float32",
     )
     assert config.generation.guidance_scale == 2.0
+
+
+def test_flags_and_document_fill_one_object_together() -> None:
+    batching = read_settings(["--max-batch", "3"], environment()).config.batching
+    assert (batching.max_size, batching.max_wait_milliseconds) == (3, 5)
+
+
+def test_every_part_of_the_engine_has_a_flag() -> None:
+    argv = ["--model", "/m", "--backend", "litserve", "--device", "cuda", "--devices", "4"]
+    argv += ["--batching", "framework", "--max-wait", "20", "--compile", "full"]
+    argv += ["--attention", "native", "--channels-last", "--api-key-file", "/keys"]
+    argv += ["--lora", "ink=/l/ink", "--lora", "oil=/l/oil"]
+    config = read_settings(argv, {}).config
+    assert (config.backend, config.devices, config.compile) == ("litserve", 4, "full")
+    assert (config.batching.mode, config.batching.max_wait_milliseconds) == ("framework", 20)
+    assert (config.attention, config.channels_last) == ("native", True)
+    assert config.auth is not None
+    assert config.auth.api_key_file == Path("/keys")
+    loras = config.model.loras
+    assert [(lora.name, lora.path, lora.scale) for lora in loras] == [
+        ("ink", Path("/l/ink"), 1.0),
+        ("oil", Path("/l/oil"), 1.0),
+    ]
+
+
+def test_nothing_asked_for_is_the_engine_alone_without_a_key() -> None:
+    config = read_settings(["--model", "/m"], {}).config
+    batching = config.batching
+    assert (batching.mode, batching.max_size, batching.max_wait_milliseconds) == ("engine", 8, 0)
+    assert (config.devices, config.compile, config.attention) == (1, "none", "default")
+    assert (config.rayserve.topology, config.auth, config.model.loras) == ("pods", None, ())
 
 
 def test_precision_follows_the_device_if_not_given() -> None:
@@ -77,9 +121,26 @@ def test_precision_follows_the_device_if_not_given() -> None:
     ("changes", "words"),
     [
         ({"version": 2}, "version"),
-        ({"backend": "flask"}, "backend: input should be 'fastapi'"),
+        ({"backend": "flask"}, "backend: input should be 'fastapi', 'litserve' or"),
         ({"device": "tpu"}, "device"),
-        ({"device": "cpu", "precision": "float16"}, "float16 needs a GPU"),
+        ({"device": "cpu", "devices": 1, "precision": "float16"}, "float16 needs a GPU"),
+        ({"device": "cpu", "precision": "float32"}, "devices is 2, but a CPU is one device"),
+        ({"devices": 0}, "devices: input should be greater"),
+        ({"batching": {"mode": "framework"}}, "FastAPI has no batching of its own"),
+        ({"batching": {"maxSize": 0}}, "batching.maxSize"),
+        ({"batching": {"maxWaitMilliseconds": -1}}, "batching.maxWaitMilliseconds"),
+        ({"compile": "yes"}, "compile: input should be 'none', 'regional' or 'full'"),
+        ({"attention": "sage_hub"}, "attention: sage_hub downloads code"),
+        ({"attention": "../flash"}, "attention"),
+        ({"rayserve": {"topology": "ring"}}, "rayserve.topology"),
+        ({"auth": {}}, "auth.apiKeyFile: field required"),
+        ({"model": {"source": "x"}}, "wrong: model.path: field required."),
+        ({"model": {"path": "/m", "loras": [{"name": "a.b", "path": "/l"}]}}, "'a.b' is no name"),
+        ({"model": {"path": "/m", "loras": [{"name": "a", "path": "/l"}] * 2}}, "given twice"),
+        (
+            {"model": {"path": "/m", "loras": [{"name": "a", "path": "/l", "scale": 5}]}},
+            "model.loras.0.scale",
+        ),
         ({"surprise": 1}, "surprise"),
         ({"generation": {"steps": 51}}, "limits.maxSteps 50"),
         ({"generation": {"width": 100}}, "generation.width"),
@@ -104,6 +165,7 @@ def test_wrong_document_is_refused_by_the_name_of_its_field(
         ([], {}, "--model"),
         ([], {"DIFFUSION_SERVING_CONFIG": "{"}, "not JSON"),
         ([], {"DIFFUSION_SERVING_CONFIG": "[]"}, "not a JSON object"),
+        (["--model", "m", "--lora", "ink"], {}, "--lora is 'ink': write NAME=PATH"),
         (["--config", "/nowhere.json"], {}, "Cannot read /nowhere.json"),
         (["--model", "m"], {"DIFFUSION_DRAIN_SECONDS": "soon"}, "DIFFUSION_DRAIN_SECONDS"),
         (["--model", "m"], {"DIFFUSION_DRAIN_SECONDS": "-1"}, "DIFFUSION_DRAIN_SECONDS"),
