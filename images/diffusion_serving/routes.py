@@ -1,15 +1,17 @@
-"""The routes as Starlette endpoints, for every framework that can mount them."""
+"""The routes as one ASGI application, for every framework that can carry it."""
 
 import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffusion_serving.api import JSON, MAX_BODY_BYTES
@@ -35,6 +37,30 @@ BODY_SECONDS = 30.0
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+def create_app(
+    service: Service, metrics: Metrics, kept: Mapping[str, ASGIApp] | None = None
+) -> ASGIApp:
+    """The ASGI application. The routes' description is the program's own, not FastAPI's.
+
+    `kept` has the paths that a framework answers GET on by itself, with the application that does.
+    """
+    app = FastAPI(
+        openapi_url=None,
+        # Traces would record the messages of exceptions, which may quote a prompt.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+        exception_handlers={
+            Problem: on_problem,
+            HTTPException: on_http_exception,
+            Exception: on_defect,
+        },
+    )
+    for path, its_own in (kept or {}).items():
+        app.router.routes.append(Route(path, its_own, methods=["GET"]))
+    for (method, path), endpoint in endpoints(service).items():
+        app.add_route(path, endpoint, [method], include_in_schema=False)
+    return Observed(app, service, metrics)
+
+
 def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
     """The endpoint of each (method, path)."""
 
@@ -49,6 +75,9 @@ def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
         accept = ",".join(request.headers.getlist("accept")) or None
         return respond(await service.predict(body, accept, partial(_hang_up, request)))
 
+    async def metrics(_: Request) -> Response:
+        return respond(await service.metrics())
+
     def get(answer: Callable[[], Reply]) -> Endpoint:
         async def endpoint(_: Request) -> Response:
             return respond(answer())
@@ -60,7 +89,7 @@ def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
         ("POST", "/predict"): predict,
         ("GET", "/healthz"): get(service.healthz),
         ("GET", "/readyz"): get(service.readyz),
-        ("GET", "/metrics"): get(service.metrics),
+        ("GET", "/metrics"): metrics,
         ("GET", "/about"): get(service.about),
         ("GET", "/docs"): get(service.docs),
         ("GET", "/openapi.json"): get(service.openapi),

@@ -2,9 +2,10 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,10 +23,11 @@ from diffusion_serving.api import (
 )
 from diffusion_serving.config import Settings
 from diffusion_serving.cores import available_cores
-from diffusion_serving.engine import Engine, Job, Result, State
+from diffusion_serving.engine import Result, State
 from diffusion_serving.errors import DeadlineExceeded, NotReady, QueueFull, RequestError
-from diffusion_serving.generation import Generation, Pipeline
+from diffusion_serving.generation import Generation
 from diffusion_serving.images import MEDIA_TYPES, encode
+from diffusion_serving.maker import Maker, ModelInfo
 from diffusion_serving.metrics import Metrics
 from diffusion_serving.problems import (
     MEDIA_TYPE,
@@ -58,10 +60,10 @@ def problem_reply(problem: Problem) -> Reply:
 class Service:
     """Answers the routes. Its coroutines run on one event loop; pictures are encoded off it."""
 
-    def __init__(self, settings: Settings, engine: Engine, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, maker: Maker, metrics: Metrics) -> None:
         self._settings = settings
         self._config = settings.config
-        self._engine = engine
+        self._maker = maker
         self._metrics = metrics
         self._encoders = ThreadPoolExecutor(available_cores(), thread_name_prefix="encode")
         self._draining = False
@@ -88,22 +90,14 @@ class Service:
             Problem: whatever keeps the images from being made.
 
         """
-        try:
+        with self.refusals():
             # Before anything else, because the defaults of a size come from the model.
-            pipeline = self._loaded()
+            model = self.model()
             request = parse(body)
             answer = negotiate(accept, request)
-            native_size = pipeline.native_size
-            defaults = Defaults.of(self._config.generation, native_size)
+            defaults = Defaults.of(self._config.generation, model.native_size)
             generation = resolve(request, self._config.limits, defaults)
-            job = self._engine.submit(generation)
-            result = await self._outcome(job, hang_up)
-        except RequestError as error:
-            self._count_rejection(error)
-            raise from_request_error(error) from error
-        except Problem:
-            self._metrics.rejected.labels("invalid").inc()
-            raise
+            result = await self.make(generation, hang_up)
         if result is None:
             return Reply(HANG_UP_STATUS, b"")
         loop = asyncio.get_running_loop()
@@ -111,24 +105,45 @@ class Service:
             self._encoders, self._rendered, generation, answer, result
         )
 
-    async def _outcome(self, job: Job, hang_up: HangUp) -> Result | None:
-        """The job's result; None if the client left, in which case a waiting job is dropped."""
-        done = asyncio.wrap_future(job.future)
+    @contextlib.contextmanager
+    def refusals(self) -> Generator[None]:
+        """Counts a request that is refused within, and turns an engine's refusal into a problem."""
+        try:
+            yield
+        except RequestError as error:
+            self._count_rejection(error)
+            raise from_request_error(error) from error
+        except Problem:
+            self._metrics.rejected.labels("invalid").inc()
+            raise
+
+    def model(self) -> ModelInfo:
+        """The loaded model.
+
+        Raises:
+            NotReady: there is none.
+
+        """
+        if (model := self._maker.model) is None:
+            raise NotReady(self._not_ready() or "The server is stopping.")
+        return model
+
+    async def make(self, generation: Generation, hang_up: HangUp) -> Result | None:
+        """The images; None if the client left, in which case a waiting request is dropped.
+
+        Raises:
+            RequestError: why there are no images.
+
+        """
+        making = asyncio.ensure_future(self._maker.run(generation))
         gone = asyncio.ensure_future(hang_up())
         try:
-            either: set[asyncio.Future[Any]] = {done, gone}
-            remaining = max(0.0, job.deadline - time.monotonic())
-            await asyncio.wait(either, timeout=remaining, return_when="FIRST_COMPLETED")
-            if not done.done() and not gone.done():
-                self._engine.expire(job)
-                await asyncio.wait(either, return_when="FIRST_COMPLETED")
-            return await done if done.done() else None
+            await asyncio.wait({making, gone}, return_when="FIRST_COMPLETED")
+            return making.result() if making.done() else None
         finally:
             gone.cancel()
-            if not done.done():
-                if self._engine.withdraw(job):
-                    self._metrics.rejected.labels("hang_up").inc()
-                done.cancel()
+            if making.cancel():
+                await asyncio.wait({making})
 
     def _rendered(self, generation: Generation, answer: Answer, result: Result) -> Reply:
         """The reply with its image files. Takes milliseconds, so it runs on an encoder thread."""
@@ -154,7 +169,7 @@ class Service:
 
     def healthz(self) -> Reply:
         """200 as long as the engine's thread lives."""
-        if self._engine.alive:
+        if self._maker.alive:
             return _json({"status": "alive"})
         return problem_reply(Problem(NOT_READY, "The engine has ended; restart the server."))
 
@@ -166,8 +181,8 @@ class Service:
 
     def about(self) -> Reply:
         """Who is answering; what is known only once the model has loaded is null before."""
-        config, pipeline = self._config, self._engine.pipeline
-        size = pipeline.native_size if pipeline else (None, None)
+        config, model = self._config, self._maker.model
+        size = model.native_size if model else (None, None)
         generation = config.generation
         return _json(
             {
@@ -178,9 +193,9 @@ class Service:
                 "model": str(config.model.path),
                 "source": config.model.source or str(config.model.path),
                 "ready": self._not_ready() is None,
-                "device": pipeline.device if pipeline else None,
-                "device_name": pipeline.device_name if pipeline else None,
-                "dtype": pipeline.dtype if pipeline else None,
+                "device": model.device if model else None,
+                "device_name": model.device_name if model else None,
+                "dtype": model.dtype if model else None,
                 "scheduler": generation.scheduler,
                 "batching": {"mode": "none", "max_size": 1},
                 "limits": config.limits.model_dump() | {"max_steps": config.limits.steps},
@@ -195,7 +210,7 @@ class Service:
             }
         )
 
-    def metrics(self) -> Reply:
+    async def metrics(self) -> Reply:
         body, media_type = self._metrics.expose()
         return Reply(200, body, media_type)
 
@@ -210,16 +225,11 @@ class Service:
             {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"},
         )
 
-    def _loaded(self) -> Pipeline:
-        if (pipeline := self._engine.pipeline) is None:
-            raise NotReady(self._not_ready() or "The server is stopping.")
-        return pipeline
-
     def _not_ready(self) -> str | None:
         """Why the server is not ready; None if it is."""
         if self._draining:
             return "The server is stopping."
-        match self._engine.state:
+        match self._maker.state:
             case State.READY:
                 return None
             case State.LOADING:

@@ -8,21 +8,12 @@ from collections.abc import Generator
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
 from diffusion_serving.config import Settings
 from diffusion_serving.engine import Engine
-from diffusion_serving.metrics import Metrics, make_metrics
-from diffusion_serving.problems import Problem
-from diffusion_serving.routes import (
-    Observed,
-    endpoints,
-    on_defect,
-    on_http_exception,
-    on_problem,
-)
+from diffusion_serving.maker import EngineMaker
+from diffusion_serving.metrics import make_metrics
+from diffusion_serving.routes import create_app
 from diffusion_serving.service import Service
 from diffusion_serving.startup import make_engine
 
@@ -31,23 +22,6 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 75
 """Longer than clients and proxies keep idle connections, so that they close first: a server that
 closes an idle connection can cross with the next request on it."""
-
-
-def create_app(service: Service, metrics: Metrics) -> ASGIApp:
-    """The ASGI application. The routes' description is the program's own, not FastAPI's."""
-    app = FastAPI(
-        openapi_url=None,
-        # Traces would record the messages of exceptions, which may quote a prompt.
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
-        exception_handlers={
-            Problem: on_problem,
-            HTTPException: on_http_exception,
-            Exception: on_defect,
-        },
-    )
-    for (method, path), endpoint in endpoints(service).items():
-        app.add_route(path, endpoint, [method], include_in_schema=False)
-    return Observed(app, service, metrics)
 
 
 class _Server(uvicorn.Server):
@@ -67,7 +41,7 @@ def serve(settings: Settings) -> int:
     """
     metrics = make_metrics()
     engine = make_engine(settings.config, metrics)
-    service = Service(settings, engine, metrics)
+    service = Service(settings, EngineMaker(engine, metrics), metrics)
     server = _Server(
         uvicorn.Config(
             create_app(service, metrics),

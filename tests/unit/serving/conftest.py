@@ -7,11 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from diffusion_serving.backends.fastapi import create_app
 from diffusion_serving.config import ServingConfig, Settings
 from diffusion_serving.engine import Engine
 from diffusion_serving.generation import BatchOutput, Generation, Picture
+from diffusion_serving.maker import EngineMaker
 from diffusion_serving.metrics import make_metrics
+from diffusion_serving.routes import create_app
 from diffusion_serving.service import Service
 from diffusion_serving.startup import warm_up_of
 
@@ -98,7 +99,7 @@ class Stack:
             queue_timeout=queue.timeout_seconds,
             metrics=self.metrics,
         )
-        self.service = Service(settings, self.engine, self.metrics)
+        self.service = Service(settings, EngineMaker(self.engine, self.metrics), self.metrics)
         app = create_app(self.service, self.metrics)
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app, raise_app_exceptions=True),
