@@ -1,0 +1,1 @@
+"""What can be concluded from repeated figures. Pure: no cluster, no clock."""

@@ -1,0 +1,104 @@
+"""Which variant is best, and whether that can be said at all."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from diffusion_operator.compare.statistics import holm, welch
+
+ALPHA = 0.01
+"""The chance of naming a best variant where there is none, over all the comparisons together."""
+
+SMALLEST_EFFECT = 0.03
+"""A smaller difference is of no consequence to anyone, however surely it is there."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A variant that may be ranked.
+
+    `values` holds a positive figure for each repetition, `met_slo` whether each met the objective
+    (None where there is none to meet).
+    """
+
+    name: str
+    values: Sequence[float]
+    met_slo: Sequence[bool | None]
+
+    @property
+    def meets_slo(self) -> bool | None:
+        """True or False where the repetitions agree, None where they don't or nothing is asked."""
+        verdicts = set(self.met_slo)
+        return verdicts.pop() if len(verdicts) == 1 else None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The variants from best to worst, the recommended one if any, and why in a sentence."""
+
+    order: Sequence[str]
+    recommended: str | None
+    reason: str
+    p_values: Mapping[str, float]
+    """Of the best against each other variant, adjusted for their number."""
+
+
+def rank(candidates: Sequence[Candidate], *, higher_is_better: bool, figure: str) -> Ranking:
+    """Rank by the geometric mean; recommend the best only if it is separated from all others.
+
+    Separated: by the service level objective (it is met in each repetition of one and in none of
+    the other), or by Welch's test of the logarithms, Holm-corrected, at `ALPHA`, with a difference
+    of at least `SMALLEST_EFFECT`. `figure` names what is compared in the sentence.
+    """
+    if not candidates:
+        return Ranking((), None, "no variant has figures that can be ranked", {})
+    sign = -1 if higher_is_better else 1
+    ranked = sorted(
+        candidates, key=lambda each: (each.meets_slo is False, sign * _log_mean(each), each.name)
+    )
+    best, others = ranked[0], ranked[1:]
+    order = tuple(each.name for each in ranked)
+    if not others:
+        return Ranking(order, None, f"only {best.name} can be ranked: nothing to compare", {})
+    adjusted = holm([welch(best.values, other.values) for other in others])
+    p_values = {other.name: p for other, p in zip(others, adjusted, strict=True)}
+    tied = [
+        other.name
+        for other in others
+        if not (_by_slo(best, other) or _by_test(best, other, p_values[other.name], sign))
+    ]
+    if tied:
+        reason = (
+            f"{best.name} is not separated from {', '.join(tied)} in {figure} "
+            f"(Welch's test, Holm-corrected, alpha {ALPHA}, smallest effect {SMALLEST_EFFECT:.0%})"
+        )
+        return Ranking(order, None, reason, p_values)
+    return Ranking(order, best.name, _why(best, others, p_values, figure), p_values)
+
+
+def _log_mean(candidate: Candidate) -> float:
+    return fmean(math.log(value) for value in candidate.values)
+
+
+def _by_slo(best: Candidate, other: Candidate) -> bool:
+    return best.meets_slo is True and other.meets_slo is False
+
+
+def _by_test(best: Candidate, other: Candidate, p: float, sign: int) -> bool:
+    if best.meets_slo is False:
+        return False  # the least bad of those that miss the objective is nothing to recommend
+    effect = math.exp(sign * (_log_mean(other) - _log_mean(best))) - 1
+    return p <= ALPHA and effect >= SMALLEST_EFFECT
+
+
+def _why(
+    best: Candidate, others: Sequence[Candidate], p_values: Mapping[str, float], figure: str
+) -> str:
+    if all(_by_slo(best, other) for other in others):
+        return f"only {best.name} meets the service level objective"
+    worst = max(p for name, p in p_values.items())
+    return (
+        f"{best.name} is best in {figure}: Welch's test, Holm-corrected, p at most {worst:.2g} "
+        f"against each other variant"
+    )

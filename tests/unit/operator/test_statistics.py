@@ -1,0 +1,136 @@
+"""The tests that a Comparison's recommendation rests on, against tables and simulation."""
+
+import math
+import random
+
+import pytest
+
+from diffusion_operator.compare.ranking import Candidate, Ranking, rank
+from diffusion_operator.compare.statistics import critical_t, holm, interval, p_value, welch
+
+
+# Two-sided critical values of Student's t from the tables of NIST's handbook, section 1.3.6.7.2.
+@pytest.mark.parametrize(
+    ("degrees", "p", "t"),
+    [(1, 0.05, 12.706), (2, 0.01, 9.925), (4, 0.05, 2.776), (30, 0.01, 2.750)],
+)
+def test_students_t_is_that_of_the_tables(degrees: float, p: float, t: float) -> None:
+    assert p_value(t, degrees) == pytest.approx(p, rel=1e-3)
+    assert critical_t(p, degrees) == pytest.approx(t, rel=1e-3)
+
+
+def test_welch_is_that_of_a_worked_example() -> None:
+    first = [math.exp(x) for x in (1.0, 2.0, 3.0, 4.0)]
+    second = [math.exp(x) for x in (4.0, 5.0, 6.0, 9.0)]
+    # By hand: means 2.5 and 6, variances 5/3 and 14/3, of four each.
+    shares = (5 / 12, 14 / 12)
+    degrees = sum(shares) ** 2 / (shares[0] ** 2 / 3 + shares[1] ** 2 / 3)
+    assert welch(first, second) == pytest.approx(p_value(3.5 / math.sqrt(sum(shares)), degrees))
+    assert welch(first, first) == 1.0
+
+
+def test_one_repetition_separates_nothing() -> None:
+    assert welch([1.0], [100.0, 101.0]) == 1.0
+    alone = interval([5.0])
+    assert (alone.mean, alone.low, alone.high) == (5.0, None, None)
+
+
+def test_identical_repetitions_separate_what_differs() -> None:
+    assert welch([1.0, 1.0], [2.0, 2.0]) == 0.0
+    assert welch([2.0, 2.0], [2.0, 2.0]) == 1.0
+
+
+def test_holm_is_the_step_down_of_his_paper() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
+    rng = random.Random(1)
+    trials = 600
+    covered = 0
+    for _ in range(trials):
+        found = interval([math.exp(rng.gauss(2.0, 0.1)) for _ in range(3)])
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= math.exp(2.0) <= found.high
+    # Three standard deviations of the binomial about 95 %.
+    assert abs(covered / trials - 0.95) < 3 * math.sqrt(0.95 * 0.05 / trials)
+
+
+def drawn(rng: random.Random, name: str, mean: float, spread: float, n: int = 3) -> Candidate:
+    values = [mean * math.exp(rng.gauss(0.0, spread)) for _ in range(n)]
+    return Candidate(name, values, [None] * n)
+
+
+def ranked(candidates: list[Candidate], *, higher: bool = True) -> Ranking:
+    return rank(candidates, higher_is_better=higher, figure="requests per second")
+
+
+@pytest.mark.parametrize("variants", [2, 5])
+def test_equal_variants_are_told_apart_no_more_often_than_alpha(variants: int) -> None:
+    rng = random.Random(2)
+    trials = 1000
+    false = sum(
+        ranked([drawn(rng, str(i), 5.0, 0.05) for i in range(variants)]).recommended is not None
+        for _ in range(trials)
+    )
+    # Alpha is 1 %; three standard deviations of the binomial above it.
+    assert false / trials <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / trials)
+
+
+def test_a_difference_well_above_the_noise_is_found() -> None:
+    """Power: 30 % faster, repetitions that vary by 2 %, three and five of them."""
+    rng = random.Random(3)
+
+    def found(n: int) -> float:
+        trials = 300
+        hits = sum(
+            ranked([drawn(rng, "slow", 5.0, 0.02, n), drawn(rng, "fast", 6.5, 0.02, n)]).recommended
+            == "fast"
+            for _ in range(trials)
+        )
+        return hits / trials
+
+    assert found(3) > 0.85
+    assert found(5) > 0.99
+
+
+def test_a_difference_that_matters_to_nobody_is_not_recommended() -> None:
+    steady = [
+        Candidate("a", [100.0, 100.001, 99.999], [None] * 3),
+        Candidate("b", [101.0, 101.001, 100.999], [None] * 3),
+    ]
+    verdict = ranked(steady)
+    assert verdict.order == ("b", "a")
+    assert verdict.p_values["a"] < 0.01
+    assert verdict.recommended is None
+    assert "smallest effect 3%" in verdict.reason
+
+
+def test_lower_is_better_for_latencies() -> None:
+    quick = Candidate("quick", [100.0, 101.0, 102.0], [None] * 3)
+    slow = Candidate("slow", [200.0, 203.0, 198.0], [None] * 3)
+    assert ranked([slow, quick], higher=False).recommended == "quick"
+
+
+def test_the_objective_separates_where_it_is_met_by_one_and_never_by_the_other() -> None:
+    good = Candidate("good", [5.0, 7.0, 6.0], [True] * 3)
+    fast = Candidate("fast", [9.0, 9.5, 9.2], [False] * 3)
+    verdict = ranked([fast, good])
+    assert verdict.order == ("good", "fast")
+    assert verdict.recommended == "good"
+    assert "only good meets" in verdict.reason
+
+
+def test_the_least_bad_of_those_that_miss_the_objective_is_not_recommended() -> None:
+    one = Candidate("one", [5.0, 5.01, 5.0], [False] * 3)
+    two = Candidate("two", [9.0, 9.01, 9.0], [False] * 3)
+    assert ranked([one, two]).recommended is None
+
+
+def test_nothing_to_rank_and_one_alone_recommend_nothing() -> None:
+    assert ranked([]).order == ()
+    alone = ranked([Candidate("only", [1.0, 2.0], [None] * 2)])
+    assert (alone.order, alone.recommended) == (("only",), None)
