@@ -27,6 +27,12 @@ class WrongDevice(StartupError):
     reason = "WrongDevice"
 
 
+class DeviceLost(StartupError):
+    """The device failed while it was serving: this process cannot use it any more."""
+
+    reason = "DeviceLost"
+
+
 class RequestError(Exception):
     """A request that the engine did not answer with images."""
 

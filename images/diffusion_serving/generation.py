@@ -1,6 +1,6 @@
 """The vocabulary between the HTTP surface, the engine and the pipeline. Imports no framework."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -11,13 +11,32 @@ STAGES = ("text_encoder", "denoise", "vae")
 """What a pipeline times, in the order it happens."""
 
 
+OnStep = Callable[[int, int], None]
+"""`on_step(step, steps)`: called on the device's own thread after each denoising step, from 1."""
+
+
+class OutOfMemory(Exception):  # noqa: N818 - named after what happened
+    """The device's memory does not hold the batch. A smaller one may fit."""
+
+
+class LoraUse(NamedTuple):
+    """Which of the configured LoRAs to apply, and how strongly."""
+
+    name: str
+    scale: float
+
+
 class BatchKey(NamedTuple):
-    """Generations that agree in this can share one call of the pipeline."""
+    """Generations that agree in this can share one call of the pipeline.
+
+    The scheduler would belong here too, but is the same for all that a service makes.
+    """
 
     steps: int
     guidance_scale: float
     width: int
     height: int
+    lora: LoraUse | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +54,15 @@ class Generation:
     width: int
     height: int
     seeds: tuple[int, ...]
+    lora: LoraUse | None = None
 
     @property
     def key(self) -> BatchKey:
-        return BatchKey(self.steps, self.guidance_scale, self.width, self.height)
+        return BatchKey(self.steps, self.guidance_scale, self.width, self.height, self.lora)
+
+    @property
+    def images(self) -> int:
+        return len(self.seeds)
 
 
 def seeds_from(seed: int, images: int) -> tuple[int, ...]:
@@ -86,5 +110,15 @@ class Pipeline(Protocol):
     def device_memory_bytes(self) -> int | None:
         """Memory held on the device, None where that is the process's own. Any thread may ask."""
 
-    def __call__(self, batch: Sequence[Generation]) -> BatchOutput:
-        """Makes the images of generations that share one batch key."""
+    @property
+    def batch_sizes(self) -> Sequence[int]:
+        """Batch sizes, smallest first, that cost time when first used; others do not."""
+
+    def __call__(self, batch: Sequence[Generation], on_step: OnStep | None = None) -> BatchOutput:
+        """Makes the images of generations that share one batch key.
+
+        Raises:
+            OutOfMemory: the batch is too large for the device.
+            DeviceLost: the device is gone, and with it whatever was on it.
+
+        """

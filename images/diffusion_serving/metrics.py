@@ -41,6 +41,12 @@ class Metrics:
         info = Gauge("diffusion_build_info", "Always 1.", tuple(labels), registry=self.registry)
         info.labels(**labels).set(1)
 
+    def publish_device(self, device: str, device_name: str, dtype: str) -> None:
+        """Adds `diffusion_device_info`, always 1, whose labels tell what is really in use."""
+        labels = {"device": device, "device_name": device_name, "dtype": dtype}
+        info = Gauge("diffusion_device_info", "Always 1.", tuple(labels), registry=self.registry)
+        info.labels(**labels).set(1)
+
     def publish_device_memory(self, read: Callable[[], int]) -> None:
         """Adds `diffusion_device_memory_bytes`, read anew on each scrape."""
         gauge = Gauge(

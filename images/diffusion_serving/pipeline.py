@@ -4,17 +4,17 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import diffusers
 import torch
 import transformers
 
-from diffusion_serving.config import Device, Precision, Scheduler
+from diffusion_serving.config import Scheduler, ServingConfig
 from diffusion_serving.cores import available_cores
 from diffusion_serving.errors import ModelLoadFailed, WrongDevice
-from diffusion_serving.generation import BatchOutput, Generation, Picture
+from diffusion_serving.generation import BatchOutput, Generation, OnStep, Picture
 from diffusion_serving.model_files import ModelFiles
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def make_scheduler(name: Scheduler, config: Mapping[str, Any], steps: int) -> An
 
 
 def load_pipeline(
-    files: ModelFiles, scheduler: Scheduler, device: Device, precision: Precision
+    files: ModelFiles, config: ServingConfig, device_index: int = 0
 ) -> "DiffusersPipeline":
     """Loads the model onto the device.
 
@@ -68,6 +68,7 @@ def load_pipeline(
 
     """
     _quieten()
+    device = config.device
     if device == "cuda" and not torch.cuda.is_available():
         raise WrongDevice(
             "The service asks for the device cuda, but this process sees no CUDA device. Give the "
@@ -76,7 +77,7 @@ def load_pipeline(
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cores())
     try:
-        pipe = _from_pretrained(files, getattr(torch, precision))
+        pipe = _from_pretrained(files, getattr(torch, config.precision))
     except ModelLoadFailed:
         raise
     except Exception as error:
@@ -85,8 +86,8 @@ def load_pipeline(
             "configuration and weights belong together."
         ) from error
     pipe.set_progress_bar_config(disable=True)
-    pipe.to(device)
-    return DiffusersPipeline(pipe, scheduler)
+    pipe.to(f"cuda:{device_index}" if device == "cuda" else device)
+    return DiffusersPipeline(pipe, config.generation.scheduler)
 
 
 def _from_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
@@ -158,13 +159,17 @@ class DiffusersPipeline:
         return width * factor, height * factor
 
     @property
+    def batch_sizes(self) -> Sequence[int]:
+        return ()
+
+    @property
     def device_memory_bytes(self) -> int | None:
         if self.device != "cuda":
             return None
         return torch.cuda.memory_reserved(self._pipe.device)
 
     @torch.inference_mode()
-    def __call__(self, batch: Sequence[Generation]) -> BatchOutput:
+    def __call__(self, batch: Sequence[Generation], on_step: OnStep | None = None) -> BatchOutput:
         """Makes the images of generations that share one batch key.
 
         Raises:
@@ -189,6 +194,7 @@ class DiffusersPipeline:
             height=key.height,
             generator=_generators(batch),
             output_type="latent",
+            callback_on_step_end=_step_teller(on_step, key.steps),
         ).images
         denoised = self._now()
         pixels = pipe.vae.decode(latents / pipe.vae.config.scaling_factor, return_dict=False)[0]
@@ -220,6 +226,18 @@ class DiffusersPipeline:
         if self.device == "cuda":
             torch.cuda.synchronize(self._pipe.device)
         return time.monotonic()
+
+
+def _step_teller(on_step: OnStep | None, steps: int) -> Callable[..., dict[str, Any]] | None:
+    """What diffusers calls at the end of a step."""
+    if on_step is None:
+        return None
+
+    def tell(_: Any, step: int, __: Any, ___: dict[str, Any]) -> dict[str, Any]:
+        on_step(step + 1, steps)
+        return {}
+
+    return tell
 
 
 def _generators(batch: Sequence[Generation]) -> list[torch.Generator]:

@@ -1,38 +1,70 @@
 """Puts the engine together: what it loads, on which device, and what it warms up with."""
 
-import logging
+import threading
+from collections.abc import Callable
 
 from diffusion_serving.api import Defaults
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.engine import Engine
+from diffusion_serving.engine import Batching, BatchRunner, Engine, start_runner
 from diffusion_serving.generation import Generation, Pipeline
 from diffusion_serving.metrics import Metrics
 
-log = logging.getLogger(__name__)
+Load = Callable[[ServingConfig, int], Pipeline]
+"""Makes the pipeline that a configuration describes, on the device with that index."""
 
 
-def make_engine(config: ServingConfig, metrics: Metrics) -> Engine:
+def load_model(config: ServingConfig, device_index: int) -> Pipeline:
+    """Loads the model's directory with diffusers.
+
+    Raises:
+        StartupError: saying what keeps it from being loaded.
+
+    """
+    # Here and not above, so that HTTP is up before the seconds that importing torch takes.
+    from diffusion_serving.model_files import inspect  # noqa: PLC0415
+
+    files = inspect(config.model.path)
+    from diffusion_serving.pipeline import load_pipeline  # noqa: PLC0415
+
+    return load_pipeline(files, config, device_index)
+
+
+def make_engine(config: ServingConfig, metrics: Metrics, load: Load = load_model) -> Engine:
     """The engine for a configuration, not started yet."""
+    publish = _Publisher(metrics)
 
-    def load() -> Pipeline:
-        # Here and not above, so that HTTP is up before the seconds that importing torch takes.
-        from diffusion_serving.model_files import inspect  # noqa: PLC0415
-
-        files = inspect(config.model.path)
-        from diffusion_serving.pipeline import load_pipeline  # noqa: PLC0415
-
-        pipeline = load_pipeline(
-            files, config.generation.scheduler, config.device, config.precision
-        )
-        if pipeline.device_memory_bytes is not None:
-            metrics.publish_device_memory(lambda: pipeline.device_memory_bytes or 0)
-        return pipeline
+    def load_one(index: int) -> Pipeline:
+        return publish(load(config, index))
 
     return Engine(
-        load,
+        load_one,
         lambda pipeline: warm_up_of(config, pipeline),
         max_queue=config.queue.max_length,
         queue_timeout=config.queue.timeout_seconds,
+        metrics=metrics,
+        batching=Batching(
+            max_images=config.batching.max_size,
+            max_wait=config.batching.max_wait_milliseconds / 1000,
+            one_job=config.batching.mode == "none",
+        ),
+        devices=config.devices,
+    )
+
+
+def load_runner(
+    config: ServingConfig, metrics: Metrics, device_index: int = 0, load: Load = load_model
+) -> BatchRunner:
+    """Loads and warms up one device in the calling thread, for a framework that forms batches.
+
+    Raises:
+        StartupError: saying what keeps it from serving.
+
+    """
+    publish = _Publisher(metrics)
+    return start_runner(
+        lambda: publish(load(config, device_index)),
+        lambda pipeline: warm_up_of(config, pipeline),
+        max_images=config.batching.max_size,
         metrics=metrics,
     )
 
@@ -49,3 +81,24 @@ def warm_up_of(config: ServingConfig, pipeline: Pipeline) -> Generation:
         height=defaults.height,
         seeds=(0,),
     )
+
+
+class _Publisher:
+    """Tells the metrics what is in use: the first device's name, the memory of all."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._pipelines: list[Pipeline] = []
+
+    def __call__(self, pipeline: Pipeline) -> Pipeline:
+        with self._lock:
+            self._pipelines.append(pipeline)
+            if len(self._pipelines) == 1:
+                self._metrics.publish_device(pipeline.device, pipeline.device_name, pipeline.dtype)
+                if pipeline.device_memory_bytes is not None:
+                    self._metrics.publish_device_memory(self._memory_bytes)
+        return pipeline
+
+    def _memory_bytes(self) -> int:
+        return sum(pipeline.device_memory_bytes or 0 for pipeline in self._pipelines)

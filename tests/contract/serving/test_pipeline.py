@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from diffusion_serving.config import Scheduler
+from diffusion_serving.config import Scheduler, ServingConfig
 from diffusion_serving.errors import ModelLoadFailed, WrongDevice
 from diffusion_serving.generation import STAGES, Generation
 from diffusion_serving.model_files import inspect
@@ -18,11 +18,17 @@ from diffusion_serving.pipeline import DiffusersPipeline, NotFiniteError, load_p
 SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
 
 
+def configured(scheduler: Scheduler = "ddim", **document: Any) -> ServingConfig:
+    """A configuration whose model's path does not matter."""
+    return ServingConfig.model_validate(
+        {"model": {"path": "/models/x"}, "generation": {"scheduler": scheduler}, **document}
+    )
+
+
 @pytest.fixture(scope="module")
 def load(tiny_model: Path) -> Callable[..., DiffusersPipeline]:
     def load(scheduler: Scheduler = "ddim", **options: Any) -> DiffusersPipeline:
-        options = {"device": "cpu", "precision": "float32", **options}
-        return load_pipeline(inspect(tiny_model), scheduler, **options)
+        return load_pipeline(inspect(tiny_model), configured(scheduler, **options))
 
     return load
 
@@ -178,7 +184,7 @@ def test_half_precision_weights_load_in_the_precision_asked_for(load: Any, tmp_p
     load()._pipe.to(torch.float16).save_pretrained(tmp_path, variant="fp16")
     files = inspect(tmp_path)
     assert files.variant == "fp16"
-    pipeline = load_pipeline(files, "ddim", "cpu", "float32")
+    pipeline = load_pipeline(files, configured("ddim"))
     assert {p.dtype for p in pipeline._pipe.text_encoder.parameters()} == {torch.float32}
     assert pixels(pipeline, wanted())
 
@@ -211,7 +217,7 @@ def test_weights_of_another_model_are_refused(copy: Path, part: str) -> None:
     (target,) = (copy / part).glob("*.safetensors")
     shutil.copyfile(source, target)
     with pytest.raises(ModelLoadFailed, match="belong together"):
-        load_pipeline(inspect(copy), "ddim", "cpu", "float32")
+        load_pipeline(inspect(copy), configured("ddim"))
 
 
 def test_configuration_of_another_model_is_refused(copy: Path) -> None:
@@ -219,4 +225,4 @@ def test_configuration_of_another_model_is_refused(copy: Path) -> None:
     config = json.loads(file.read_text())
     file.write_text(json.dumps({**config, "block_out_channels": [16, 16]}))
     with pytest.raises(ModelLoadFailed, match="belong together"):
-        load_pipeline(inspect(copy), "ddim", "cpu", "float32")
+        load_pipeline(inspect(copy), configured("ddim"))

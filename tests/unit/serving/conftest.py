@@ -9,7 +9,7 @@ import pytest
 
 from diffusion_serving.config import ServingConfig, Settings
 from diffusion_serving.engine import Engine
-from diffusion_serving.generation import BatchOutput, Generation, Picture
+from diffusion_serving.generation import BatchOutput, Generation, OnStep, OutOfMemory, Picture
 from diffusion_serving.maker import EngineMaker
 from diffusion_serving.metrics import make_metrics
 from diffusion_serving.routes import create_app
@@ -25,12 +25,15 @@ class FakePipeline:
     dtype = "float32"
     native_size = (128, 96)
     device_memory_bytes = None
+    batch_sizes = ()
 
     def __init__(self) -> None:
         self.batches: list[list[Generation]] = []
         self.threads: set[int] = set()
         self.failures: dict[str, Exception] = {}
         self.surplus = False
+        self.memory_images: int | None = None
+        """Images that fit in memory; None for any number."""
         self.entered = threading.Semaphore(0)
         self._free = threading.Event()
         self._free.set()
@@ -46,14 +49,20 @@ class FakePipeline:
         """Prompts in the order they were worked on, the warm-up's left out."""
         return [g.prompt for batch in self.batches for g in batch if g.prompt != "warm-up"]
 
-    def __call__(self, batch: Sequence[Generation]) -> BatchOutput:
+    def __call__(self, batch: Sequence[Generation], on_step: OnStep | None = None) -> BatchOutput:
         self.threads.add(threading.get_ident())
         self.batches.append(list(batch))
         self.entered.release()
         assert self._free.wait(30)
+        images = sum(len(generation.seeds) for generation in batch)
+        if self.memory_images is not None and images > self.memory_images:
+            raise OutOfMemory(f"{images} images")
         for generation in batch:
             if (failure := self.failures.get(generation.prompt)) is not None:
                 raise failure
+        if on_step is not None:
+            for step in range(batch[0].steps):
+                on_step(step + 1, batch[0].steps)
         pictures = [[_painted(g, seed) for seed in g.seeds] for g in batch]
         return BatchOutput(
             pictures=pictures * 2 if self.surplus else pictures,
@@ -69,10 +78,22 @@ def _painted(generation: Generation, seed: int) -> Picture:
 
 
 @pytest.fixture
-def pipeline() -> Iterator[FakePipeline]:
-    fake = FakePipeline()
-    yield fake
-    fake.release()
+def make_fake() -> Iterator[Callable[[], FakePipeline]]:
+    """Makes pipelines, none of which is held at the end."""
+    fakes: list[FakePipeline] = []
+
+    def make() -> FakePipeline:
+        fakes.append(FakePipeline())
+        return fakes[-1]
+
+    yield make
+    for fake in fakes:
+        fake.release()
+
+
+@pytest.fixture
+def pipeline(make_fake: Callable[[], FakePipeline]) -> FakePipeline:
+    return make_fake()
 
 
 @pytest.fixture
@@ -93,7 +114,7 @@ class Stack:
         queue = settings.config.queue
         self.metrics = make_metrics()
         self.engine = Engine(
-            lambda: pipeline,
+            lambda _: pipeline,
             lambda loaded: warm_up_of(settings.config, loaded),
             max_queue=queue.max_length,
             queue_timeout=queue.timeout_seconds,

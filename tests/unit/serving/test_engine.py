@@ -1,13 +1,15 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from diffusion_serving.engine import Engine, Job, State
+from diffusion_serving.engine import Batching, Engine, Job, State
 from diffusion_serving.errors import (
     DeadlineExceeded,
+    DeviceLost,
     EngineFailed,
     ModelLoadFailed,
     NotReady,
@@ -25,24 +27,41 @@ def wanted(prompt: str, *seeds: int) -> Generation:
 
 
 @pytest.fixture
-def make(pipeline: Any, request: pytest.FixtureRequest) -> Callable[..., Engine]:
-    """Starts an engine on the fake pipeline, ready and with nothing to do."""
+def build(pipeline: Any, request: pytest.FixtureRequest) -> Callable[..., Engine]:
+    """Makes an engine on the fake pipeline, which the test starts."""
 
-    def build(max_queue: int = 64, queue_timeout: float = 60.0) -> Engine:
+    def build(
+        load: Callable[[int], Any] = lambda _: pipeline,
+        max_queue: int = 64,
+        queue_timeout: float = 60.0,
+        **options: Any,
+    ) -> Engine:
         engine = Engine(
-            lambda: pipeline,
+            load,
             lambda _: WARM_UP,
             max_queue=max_queue,
             queue_timeout=queue_timeout,
             metrics=make_metrics(),
+            **options,
         )
         request.addfinalizer(lambda: (pipeline.release(), engine.stop(10)))
+        return engine
+
+    return build
+
+
+@pytest.fixture
+def make(build: Any, pipeline: Any) -> Callable[..., Engine]:
+    """Starts an engine on the fake pipeline, ready and with nothing to do."""
+
+    def make(**options: Any) -> Engine:
+        engine: Engine = build(**options)
         engine.start()
         engine.ready.result(10)
         assert pipeline.entered.acquire(timeout=10)
         return engine
 
-    return build
+    return make
 
 
 def occupy(engine: Engine, pipeline: Any) -> Job:
@@ -53,8 +72,10 @@ def occupy(engine: Engine, pipeline: Any) -> Job:
     return job
 
 
-def test_jobs_are_done_in_the_order_they_came_one_at_a_time(make: Any, pipeline: Any) -> None:
-    engine = make()
+def test_without_batching_jobs_are_done_in_the_order_they_came_one_at_a_time(
+    make: Any, pipeline: Any
+) -> None:
+    engine = make(batching=Batching(one_job=True))
     occupy(engine, pipeline)
     jobs = [engine.submit(wanted(f"p{i}")) for i in range(20)]
     pipeline.release()
@@ -168,24 +189,28 @@ def test_failing_job_fails_alone_and_its_prompt_is_not_logged(
     make: Any, pipeline: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = make()
+    occupy(engine, pipeline)
     pipeline.failures["a secret wish"] = ValueError("cannot draw a secret wish")
-    bad, good = engine.submit(wanted("a secret wish")), engine.submit(wanted("good"))
+    good = [engine.submit(wanted("good", seed)) for seed in range(3)]
+    bad = engine.submit(wanted("a secret wish"))
+    pipeline.release()
     with pytest.raises(EngineFailed) as failed:
         bad.future.result(10)
-    assert good.future.result(10).pictures
+    assert [job.future.result(10).pictures[0].rgb[2] for job in good] == [0, 1, 2]
     (record,) = [r for r in caplog.records if r.levelname == "ERROR"]
     assert vars(record)["error_id"] == failed.value.error_id
     assert vars(record)["error"] == "ValueError"
-    assert "secret" not in repr(vars(record)) + caplog.text + str(failed.value)
+    everything = repr([vars(record) for record in caplog.records])
+    assert "secret" not in everything + caplog.text + str(failed.value)
 
 
 def test_tensor_error_is_logged_with_its_message(
     make: Any, pipeline: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pipeline.failures["x"] = RuntimeError("out of memory")
+    pipeline.failures["x"] = RuntimeError("shapes do not match")
     with pytest.raises(EngineFailed):
         make().submit(wanted("x")).future.result(10)
-    assert "out of memory" in [vars(r).get("error_message") for r in caplog.records]
+    assert "shapes do not match" in [vars(r).get("error_message") for r in caplog.records]
 
 
 def test_output_of_the_wrong_length_fails_the_job_not_the_engine(make: Any, pipeline: Any) -> None:
@@ -212,34 +237,33 @@ def test_stop_finishes_what_waits_and_takes_no_more(make: Any, pipeline: Any) ->
 
 
 @pytest.mark.parametrize("error", [ModelLoadFailed("no model"), WrongDevice("no cuda")])
-def test_failed_load_keeps_its_reason(error: Exception) -> None:
-    def load() -> Any:
+def test_failed_load_keeps_its_reason(build: Any, error: Exception) -> None:
+    def load(_: int) -> Any:
         raise error
 
-    engine = Engine(load, lambda _: WARM_UP, max_queue=1, queue_timeout=1, metrics=make_metrics())
+    engine = build(load)
     engine.start()
     assert engine.ready.exception(10) is error
+    assert engine.ended.exception(10) is None
     assert engine.state is State.FAILED
     with pytest.raises(NotReady):
         engine.submit(wanted("x"))
 
 
-def test_unexpected_failure_of_the_load_is_a_model_load_failure() -> None:
-    def load() -> Any:
+def test_unexpected_failure_of_the_load_is_a_model_load_failure(build: Any) -> None:
+    def load(_: int) -> Any:
         raise KeyError("unet")
 
-    engine = Engine(load, lambda _: WARM_UP, max_queue=1, queue_timeout=1, metrics=make_metrics())
+    engine = build(load)
     engine.start()
     error = engine.ready.exception(10)
     assert isinstance(error, ModelLoadFailed)
     assert "KeyError: 'unet'" in str(error)
 
 
-def test_engine_is_not_ready_before_its_warm_up_image_is_out(pipeline: Any) -> None:
+def test_engine_is_not_ready_before_its_warm_up_image_is_out(build: Any, pipeline: Any) -> None:
     pipeline.hold()
-    engine = Engine(
-        lambda: pipeline, lambda _: WARM_UP, max_queue=1, queue_timeout=1, metrics=make_metrics()
-    )
+    engine = build()
     engine.start()
     assert pipeline.entered.acquire(timeout=10)
     assert engine.pipeline is None
@@ -251,11 +275,9 @@ def test_engine_is_not_ready_before_its_warm_up_image_is_out(pipeline: Any) -> N
     assert engine.stop(10)
 
 
-def test_failed_warm_up_is_a_model_load_failure(pipeline: Any) -> None:
+def test_failed_warm_up_is_a_model_load_failure(build: Any, pipeline: Any) -> None:
     pipeline.failures["warm-up"] = RuntimeError("not finite")
-    engine = Engine(
-        lambda: pipeline, lambda _: WARM_UP, max_queue=1, queue_timeout=1, metrics=make_metrics()
-    )
+    engine = build()
     engine.start()
     error = engine.ready.exception(10)
     assert isinstance(error, ModelLoadFailed)
@@ -263,25 +285,164 @@ def test_failed_warm_up_is_a_model_load_failure(pipeline: Any) -> None:
     assert "not finite" in str(error)
 
 
-def test_batch_former_decides_what_is_done_together(pipeline: Any) -> None:
-    def same_key(waiting: Any) -> Any:
-        return [job for job in waiting if job.generation.key == waiting[0].generation.key]
+def test_each_special_batch_size_is_warmed_up_before_ready(make: Any, pipeline: Any) -> None:
+    pipeline.batch_sizes = (1, 2, 4, 8)
+    make()
+    assert [sum(len(g.seeds) for g in batch) for batch in pipeline.batches] == [1, 2, 4, 8]
 
-    engine = Engine(
-        lambda: pipeline,
-        lambda _: WARM_UP,
-        max_queue=64,
-        queue_timeout=60,
-        metrics=make_metrics(),
-        form_batch=same_key,
-    )
+
+def test_batch_size_that_memory_refuses_in_the_warm_up_is_never_tried_again(
+    make: Any, pipeline: Any
+) -> None:
+    pipeline.batch_sizes = (1, 2, 4, 8)
+    pipeline.memory_images = 5
+    engine = make()
+    tried = len(pipeline.batches)
+    job = engine.submit(replace(WARM_UP, prompt="x", seeds=tuple(range(8))))
+    assert len(job.future.result(10).pictures) == 8
+    assert [sum(len(g.seeds) for g in batch) for batch in pipeline.batches[tried:]] == [4, 4]
+
+
+def test_what_waits_is_done_together_up_to_the_cap(make: Any, pipeline: Any) -> None:
+    engine = make(batching=Batching(max_images=4))
+    occupy(engine, pipeline)
+    jobs = [engine.submit(wanted(f"p{i}", i)) for i in range(6)]
+    pipeline.release()
+    assert [job.future.result(10).pictures[0].rgb[2] for job in jobs] == list(range(6))
+    assert [len(batch) for batch in pipeline.batches] == [1, 1, 4, 2]
+
+
+def test_lone_request_is_not_overtaken_by_a_key_that_never_stops_coming(
+    make: Any, pipeline: Any
+) -> None:
+    engine = make(batching=Batching(max_images=2))
+    occupy(engine, pipeline)
+    flood = [engine.submit(wanted(f"before-{i}")) for i in range(4)]
+    lone = engine.submit(replace(wanted("lone"), steps=9))
+    lone.future.add_done_callback(lambda _: pipeline.hold())
+    after = [engine.submit(wanted(f"after-{i}")) for i in range(40)]
+    pipeline.release()
+    lone.future.result(10)
+    done = pipeline.prompts
+    assert done[: done.index("lone")] == ["first", *(f"before-{i}" for i in range(4))]
+    pipeline.release()
+    for job in [*flood, *after]:
+        job.future.result(10)
+
+
+def test_batch_waits_to_be_filled_and_then_goes_at_once(make: Any, pipeline: Any) -> None:
+    engine = make(batching=Batching(max_images=3, max_wait=600.0))
+    jobs = [engine.submit(wanted(f"p{i}")) for i in range(2)]
+    assert not pipeline.entered.acquire(timeout=0.05)
+    jobs.append(engine.submit(wanted("p2")))
+    for job in jobs:
+        job.future.result(10)
+    assert [len(batch) for batch in pipeline.batches] == [1, 3]
+
+
+def test_batch_that_is_not_filled_goes_after_its_wait(make: Any, pipeline: Any) -> None:
+    engine = make(batching=Batching(max_images=3, max_wait=0.02))
+    result = engine.submit(wanted("lonely")).future.result(10)
+    assert result.queue_seconds >= 0.02
+
+
+def test_stop_does_not_wait_for_a_batch_to_be_filled(make: Any) -> None:
+    engine = make(batching=Batching(max_images=3, max_wait=600.0))
+    job = engine.submit(wanted("x"))
+    assert engine.stop(10)
+    assert job.future.result(0).pictures
+    assert engine.ended.exception(0) is None
+
+
+def test_steps_are_told_to_each_member_of_a_batch(make: Any, pipeline: Any) -> None:
+    engine = make()
+    occupy(engine, pipeline)
+    told: dict[str, list[tuple[int, int]]] = {"a": [], "b": []}
+    jobs = [
+        engine.submit(wanted(name), lambda *step, log=log: log.append(step))
+        for name, log in told.items()
+    ]
+    jobs.append(engine.submit(wanted("nobody listens")))
+    pipeline.release()
+    for job in jobs:
+        job.future.result(10)
+    assert len(pipeline.batches[-1]) == 3
+    assert told == {name: [(1, 4), (2, 4), (3, 4), (4, 4)] for name in told}
+
+
+def test_each_device_has_one_thread_and_its_own_pipeline(build: Any, make_fake: Any) -> None:
+    fakes = [make_fake(), make_fake()]
+    for fake in fakes:
+        fake.hold()
+    loaded: dict[int, int] = {}
+
+    def load(index: int) -> Any:
+        loaded[index] = threading.get_ident()
+        fakes[index].release()
+        return fakes[index]
+
+    engine = build(load, devices=2, batching=Batching(one_job=True))
     engine.start()
     engine.ready.result(10)
-    assert pipeline.entered.acquire(timeout=10)
-    occupy(engine, pipeline)
-    other = Generation("other", "", 5, 2.0, 64, 64, (9,))
-    jobs = [engine.submit(g) for g in (wanted("a", 1), other, wanted("b", 2))]
-    pipeline.release()
-    assert [job.future.result(10).pictures[0].rgb[2] for job in jobs] == [1, 9, 2]
-    assert pipeline.prompts == ["first", "a", "b", "other"]
+    for fake in fakes:
+        fake.hold()
+        assert fake.entered.acquire(timeout=10)
+    jobs = [engine.submit(wanted("x", seed)) for seed in range(2)]
+    for fake in fakes:  # while one is busy the other takes what comes
+        assert fake.entered.acquire(timeout=10)
+    for fake in fakes:
+        fake.release()
+    assert {job.future.result(10).pictures[0].rgb[2] for job in jobs} == {0, 1}
+    assert [fake.threads for fake in fakes] == [{loaded[0]}, {loaded[1]}]
+    assert loaded[0] != loaded[1]
+
+
+def test_one_device_that_does_not_start_keeps_the_engine_from_serving(
+    build: Any, make_fake: Any
+) -> None:
+    def load(index: int) -> Any:
+        if index == 1:
+            raise WrongDevice("no second GPU")
+        return make_fake()
+
+    engine = build(load, devices=2)
+    engine.start()
+    assert isinstance(engine.ready.exception(10), WrongDevice)
     assert engine.stop(10)
+    assert engine.state is State.FAILED
+
+
+def test_lost_device_ends_the_engine_with_its_reason_and_leaves_nobody_waiting(
+    make: Any, pipeline: Any
+) -> None:
+    engine = make(batching=Batching(max_images=1))
+    pipeline.failures["fatal"] = DeviceLost("unspecified launch failure")
+    occupy(engine, pipeline)
+    running = engine.submit(wanted("fatal"))
+    waiting = [engine.submit(wanted("x")) for _ in range(3)]
+    pipeline.release()
+    assert isinstance(engine.ended.exception(10), DeviceLost)
+    for job in [running, *waiting]:
+        assert isinstance(job.future.exception(10), NotReady)
+    assert engine.state is State.FAILED
+    with pytest.raises(NotReady, match="about to exit"):
+        engine.submit(wanted("late"))
+    assert engine.stop(10)
+    assert not engine.alive
+
+
+def test_fifty_who_leave_the_queue_cost_nothing_and_the_rest_is_served(
+    make: Any, pipeline: Any
+) -> None:
+    engine = make(max_queue=200)
+    occupy(engine, pipeline)
+    jobs = [engine.submit(wanted(f"p{i}", i)) for i in range(100)]
+    for job in jobs[::2]:
+        assert engine.withdraw(job)
+    pipeline.release()
+    for i, job in enumerate(jobs):
+        if i % 2:
+            assert job.future.result(10).pictures[0].rgb[2] == i
+        else:
+            assert job.future.cancelled()
+    assert sorted(pipeline.prompts) == sorted(["first", *(f"p{i}" for i in range(1, 100, 2))])

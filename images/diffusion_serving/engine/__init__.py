@@ -1,0 +1,23 @@
+"""The engine: threads that own the devices, one each, and the bounded queue in front of them.
+
+A diffusers pipeline must not be shared between threads, so everything that touches a model
+happens on its owner's thread. Others submit jobs and wait for their futures.
+"""
+
+from diffusion_serving.engine.batches import Batching
+from diffusion_serving.engine.core import Engine
+from diffusion_serving.engine.jobs import Job, Result, State
+from diffusion_serving.engine.runner import BatchRunner, Outcome, start_runner
+from diffusion_serving.generation import OnStep
+
+__all__ = [
+    "BatchRunner",
+    "Batching",
+    "Engine",
+    "Job",
+    "OnStep",
+    "Outcome",
+    "Result",
+    "State",
+    "start_runner",
+]
