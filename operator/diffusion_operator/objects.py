@@ -10,6 +10,7 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER}
 SERVICE_LABEL = "diffusion.dev/service"
 TEST_LABEL = "diffusion.dev/loadtest"
 RUN_LABEL = "diffusion.dev/run"
+ROLE_LABEL = "diffusion.dev/role"
 REVISION_LABEL = "diffusion.dev/revision"
 DIGEST_ANNOTATION = "diffusion.dev/applied-digest"
 
@@ -56,3 +57,9 @@ def condition_of(obj: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
     """The condition of that type in the object's status, if it is there."""
     conditions = (obj.get("status") or {}).get("conditions") or ()
     return next((found for found in conditions if found["type"] == kind), None)
+
+
+def target_of(test: Mapping[str, Any]) -> str:
+    """What a LoadTest names as its target: a DiffusionService or a URL."""
+    spec = test["spec"]
+    return str((spec.get("targetRef") or {}).get("name") or spec.get("url") or "")
