@@ -5,6 +5,7 @@ by writing the status or the report that the real one would. The end-to-end tier
 """
 
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ def output(command: list[str]) -> str:
 @pytest.fixture(scope="session")
 def control_plane(worker_id: str) -> Iterator[Kubectl]:
     """A control plane of the worker's own, gone after the session."""
-    name = f"operator-tests-{worker_id}"
+    # Two sessions in one checkout, at the same time, need two names.
+    name = f"operator-tests-{os.environ.get('OPERATOR_TESTS', '')}{worker_id}"
     localcluster = [sys.executable, "-m", "localcluster"]
     subprocess.run(
         [*localcluster, "up", "--control-plane-only", "--name", name], cwd=ROOT, check=True
