@@ -26,10 +26,13 @@ class Image:
 IMAGES = (
     Image("operator", "diffusion-operator", ("operator/diffusion_operator",)),
     Image("loadtest", "diffusion-loadtest", ("loadtest/diffusion_loadtest",)),
-    Image(
-        "fastapi",
-        "diffusion-serving-fastapi",
-        ("images/diffusion_serving", "images/demo_model/weights"),
+    *(
+        Image(
+            backend,
+            f"diffusion-serving-{backend}",
+            ("images/diffusion_serving", "images/demo_model/weights"),
+        )
+        for backend in ("fastapi", "litserve", "rayserve")
     ),
 )
 

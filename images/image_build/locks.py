@@ -18,6 +18,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "operator": ("operator",),
     "loadtest": ("loadtest",),
     "fastapi": ("cuda", "torch", "serving", "fastapi"),
+    "litserve": ("cuda", "torch", "serving", "litserve"),
+    "rayserve": ("cuda", "torch", "serving", "rayserve"),
 }
 """The layers of each image, lowest first. `cuda` is what torch needs from nvidia, 3 GB that several
 releases of torch share; `torch` is torch; the others are extras of pyproject.toml."""

@@ -20,7 +20,7 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copy(ROOT / name, tmp_path / name)
     for image in IMAGES:
         for source in image.sources:
-            (tmp_path / source / "inner").mkdir(parents=True)
+            (tmp_path / source / "inner").mkdir(parents=True, exist_ok=True)
             (tmp_path / source / "__init__.py").write_text("x = 1\n")
             (tmp_path / source / "inner" / "data.bin").write_bytes(b"\0\1")
     return tmp_path
@@ -36,7 +36,8 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-ALL = {"operator", "loadtest", "fastapi"}
+SERVING = {"fastapi", "litserve", "rayserve"}
+ALL = {"operator", "loadtest", *SERVING}
 CODE = "operator/diffusion_operator"
 
 
@@ -49,13 +50,14 @@ CODE = "operator/diffusion_operator"
         (lambda root: (root / CODE / "inner").rename(root / CODE / "other"), {"operator"}),
         (lambda root: (root / CODE / "__init__.py").chmod(0o755), {"operator"}),
         (lambda root: (root / "loadtest/diffusion_loadtest/new").touch(), {"loadtest"}),
-        (lambda root: (root / "images/demo_model/weights/new").touch(), {"fastapi"}),
-        (lambda root: (root / "images/diffusion_serving/new").touch(), {"fastapi"}),
+        (lambda root: (root / "images/demo_model/weights/new").touch(), SERVING),
+        (lambda root: (root / "images/diffusion_serving/new").touch(), SERVING),
         (lambda root: (root / "images/Dockerfile").open("a").write("#\n"), ALL),
         (lambda root: (root / ".dockerignore").open("a").write("#\n"), ALL),
         (lambda root: (root / "images/tools.lock").open("a").write("#\n"), ALL),
         (lambda root: replace(root / "pyproject.toml", 'version = "', 'version = "9.'), ALL),
-        (lambda root: replace(root / "requirements.lock", "\ntorch==", "\ntorch==9."), {"fastapi"}),
+        (lambda root: replace(root / "requirements.lock", "\ntorch==", "\ntorch==9."), SERVING),
+        (lambda root: replace(root / "requirements.lock", "\nray==", "\nray==9."), {"rayserve"}),
         (lambda root: replace(root / "requirements.lock", "\nkopf==", "\nkopf==9."), {"operator"}),
         (lambda root: replace(root / "requirements.lock", "\nruff==", "\nruff==9."), set()),
         (lambda root: replace(root / "pyproject.toml", "line-length", "# line-length"), set()),

@@ -17,6 +17,8 @@ operator = ["kopf>=1; sys_platform != 'win32'"]
 loadtest = ["locust[extra]>=2", "kopf"]
 serving = ["torch>=2", "Diffusers_Lib"]
 fastapi = ["fastapi>=0.1"]
+litserve = ["litserve>=0.2"]
+rayserve = ["ray[serve]>=2"]
 """
 
 
@@ -32,12 +34,14 @@ def pin(package: str, *needed_by: str, version: str = "1.0", marker: str = "") -
 PROJECT = "diffusion-operator (pyproject.toml)"
 PINS = {
     "diffusers-lib": pin("diffusers-lib", PROJECT),
-    "fastapi": pin("fastapi", PROJECT),
+    "fastapi": pin("fastapi", PROJECT, "litserve", "ray"),
     "kopf": pin("kopf", PROJECT),
+    "litserve": pin("litserve", PROJECT),
     "locust": pin("locust", PROJECT),
     "nvidia-cublas": pin("nvidia-cublas", "nvidia-cudnn", "torch"),
     "nvidia-cudnn": pin("nvidia-cudnn", "torch", marker=" ; sys_platform == 'linux'"),
     "pydantic": pin("pydantic", "fastapi", PROJECT),
+    "ray": pin("ray", PROJECT),
     "ruff": pin("ruff", "diffusion-operator (pyproject.toml:lint)"),
     "sympy": pin("sympy", "torch"),
     "torch": pin("torch", PROJECT, "diffusers-lib"),
@@ -62,6 +66,8 @@ def test_each_layer_holds_what_it_needs_and_no_layer_below_brings() -> None:
         "torch": ["sympy", "torch", "typing"],
         "serving": ["diffusers-lib", "pydantic"],
         "fastapi": ["fastapi"],
+        "litserve": ["fastapi", "litserve"],
+        "rayserve": ["fastapi", "ray"],
     }
 
 
@@ -88,7 +94,8 @@ def test_two_pins_of_one_package_go_together() -> None:
     ("bumped", "layers"),
     [
         ("ruff", set()),
-        ("fastapi", {"fastapi"}),
+        ("fastapi", {"fastapi", "litserve", "rayserve"}),
+        ("ray", {"rayserve"}),
         ("sympy", {"torch"}),
         ("nvidia-cudnn", {"cuda"}),
         ("kopf", {"operator", "loadtest"}),
