@@ -22,7 +22,7 @@ _KUBERNETES_VERSIONS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/v
 
 @dataclass(frozen=True)
 class Program:
-    """A Go module below `go/`, the package of it to build and the module it takes its version of.
+    """A Go module below `sources`, the package of it to build and the module that versions it.
 
     `called` are the names the one binary is to be found by, `version_variable` the Go variable that
     is to hold its version, `hint` what the first build costs.
@@ -34,10 +34,11 @@ class Program:
     versioned_by: str | None = None
     version_variable: str | None = None
     hint: str = "a minute"
+    sources: Path = _SOURCES
 
     @property
     def source(self) -> Path:
-        return _SOURCES / self.name
+        return self.sources / self.name
 
     @property
     def version(self) -> str:
