@@ -12,6 +12,7 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 from importlib import import_module  # noqa: E402
 
 from diffusion_serving import logs, termination  # noqa: E402
+from diffusion_serving.auth import Keys  # noqa: E402
 from diffusion_serving.config import read_settings  # noqa: E402
 from diffusion_serving.errors import StartupError  # noqa: E402
 
@@ -28,6 +29,8 @@ def main() -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         settings = read_settings(sys.argv[1:], os.environ)
+        if auth := settings.config.auth:
+            Keys(auth.api_key_file)  # now, and not in one of a framework's own processes
         logging.getLogger("diffusion_serving").info(
             "starting", extra=settings.config.model_dump(mode="json")
         )

@@ -1,22 +1,27 @@
-"""Requests and responses of the HTTP surface, and the limits that a request must keep."""
+"""Requests and responses of `POST /predict`, and the limits that every request must keep."""
 
+import base64
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from diffusion_serving.config import (
+    MAX_LORA_SCALE,
     MAX_SIDE,
     MIN_SIDE,
     SIDE_MULTIPLE,
     GenerationDefaults,
     Limits,
+    Lora,
+    ServingConfig,
 )
-from diffusion_serving.generation import MAX_SEED, Generation, seeds_from
+from diffusion_serving.generation import MAX_SEED, Generation, LoraUse, seeds_from
 from diffusion_serving.images import MEDIA_TYPES, Format
+from diffusion_serving.orders import Order, Reader, Timings
 from diffusion_serving.problems import (
     INVALID,
     MALFORMED,
@@ -24,11 +29,25 @@ from diffusion_serving.problems import (
     FieldError,
     Problem,
 )
+from diffusion_serving.replies import JSON, Reply
 
 MAX_BODY_BYTES = 1024 * 1024
 """Far more than two prompts of the longest length that a configuration can allow."""
 
-JSON = "application/json"
+
+class LoraChoice(BaseModel):
+    """A LoRA of this service and how strongly to apply it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(description="One of this service's LoRAs; /about lists them.")
+    scale: float | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_LORA_SCALE,
+        allow_inf_nan=False,
+        description="0 is without it, 1 is as it was trained; the LoRA's own default if not given.",
+    )
 
 
 class PredictRequest(BaseModel):
@@ -59,22 +78,7 @@ class PredictRequest(BaseModel):
     )
     images: int | None = Field(default=None, ge=1, description="How many images to make.")
     format: Format | None = Field(default=None, description="How to encode the images.")
-
-
-class Timings(BaseModel):
-    """Milliseconds that the request spent in each stage."""
-
-    model_config = ConfigDict(frozen=True)
-
-    queue: float = Field(description="Waiting for the engine.")
-    text_encoder: float = Field(description="Turning the prompts into embeddings.")
-    denoise: float = Field(description="All steps of the U-Net.")
-    vae: float = Field(description="Decoding latents to pixels.")
-    encode: float = Field(description="Writing the image files.")
-
-    def server_timing(self) -> str:
-        """The value of a Server-Timing header."""
-        return ", ".join(f"{name};dur={ms:.1f}" for name, ms in self.model_dump().items())
+    lora: LoraChoice | None = Field(default=None, description="A LoRA to apply; none if not given.")
 
 
 class PredictResponse(BaseModel):
@@ -123,16 +127,57 @@ def parse(body: bytes) -> PredictRequest:
         failures = error.errors(include_url=False, include_input=False)
     if failures[0]["type"] == "json_invalid":
         raise Problem(MALFORMED, f"{failures[0]['msg']}. {MALFORMED.advice}")
-    raise _invalid([_field_error(failure) for failure in failures])
+    raise invalid([field_error(failure, PredictRequest) for failure in failures])
 
 
-def resolve(request: PredictRequest, limits: Limits, defaults: Defaults) -> Generation:
+def predict_reader(config: ServingConfig) -> Reader:
+    """Reads the requests of `POST /predict`."""
+
+    def read(body: bytes, accept: str | None, native_size: tuple[int, int]) -> Order:
+        request = parse(body)
+        answer = negotiate(accept, request)
+        defaults = Defaults.of(config.generation, native_size)
+        generation = resolve(request, config.limits, defaults, config.model.loras)
+
+        def render(files: Sequence[bytes], timings: Timings) -> Reply:
+            return _answered(generation, answer, files, timings)
+
+        return Order(generation, answer.format, render)
+
+    return read
+
+
+def _answered(
+    generation: Generation, answer: "Answer", files: Sequence[bytes], timings: Timings
+) -> Reply:
+    headers = {"Server-Timing": timings.server_timing(), "Cache-Control": "no-store"}
+    if answer.image_bytes:
+        headers["Diffusion-Seed"] = str(generation.seeds[0])
+        return Reply(200, files[0], MEDIA_TYPES[answer.format], headers)
+    response = PredictResponse(
+        images=[base64.b64encode(file).decode() for file in files],
+        format=answer.format,
+        seed=generation.seeds[0],
+        width=generation.width,
+        height=generation.height,
+        steps=generation.steps,
+        timings_ms=timings,
+    )
+    return Reply(200, response.model_dump_json().encode(), headers=headers)
+
+
+def resolve(
+    request: PredictRequest, limits: Limits, defaults: Defaults, loras: Sequence[Lora] = ()
+) -> Generation:
     """The request with every field filled in and within the limits.
+
+    `loras` are those that the service has.
 
     Raises:
         Problem: 422 naming each field that is outside.
 
     """
+    lora = next((one for one in loras if request.lora and one.name == request.lora.name), None)
     generation = Generation(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt or "",
@@ -143,20 +188,28 @@ def resolve(request: PredictRequest, limits: Limits, defaults: Defaults) -> Gene
         width=defaults.width if request.width is None else request.width,
         height=defaults.height if request.height is None else request.height,
         seeds=(),
+        lora=_use(request.lora, lora) if request.lora and lora else None,
     )
     images = 1 if request.images is None else request.images
-    if errors := list(_beyond(generation, images, limits)):
-        raise _invalid(errors)
+    errors = list(_beyond(generation, images, limits))
+    if request.lora and not lora:
+        errors.append(_unknown_lora(loras))
+    if errors:
+        raise invalid(errors)
     seed = secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed
-    return Generation(
-        prompt=generation.prompt,
-        negative_prompt=generation.negative_prompt,
-        steps=generation.steps,
-        guidance_scale=generation.guidance_scale,
-        width=generation.width,
-        height=generation.height,
-        seeds=seeds_from(seed, images),
-    )
+    return replace(generation, seeds=seeds_from(seed, images))
+
+
+def _use(choice: LoraChoice, lora: Lora) -> LoraUse | None:
+    """What is applied; a scale of 0 is the model alone, and shares a batch with it."""
+    scale = lora.scale if choice.scale is None else choice.scale
+    return LoraUse(lora.name, scale) if scale else None
+
+
+def _unknown_lora(loras: Sequence[Lora]) -> FieldError:
+    known = ", ".join(lora.name for lora in loras)
+    instead = f"it has {known}" if known else "it has none, so leave the field out"
+    return FieldError(field="lora.name", detail=f"is no LoRA of this service: {instead}")
 
 
 def _beyond(generation: Generation, images: int, limits: Limits) -> Iterator[FieldError]:
@@ -199,21 +252,25 @@ def _beyond(generation: Generation, images: int, limits: Limits) -> Iterator[Fie
         )
 
 
-def _field_error(failure: ErrorDetails) -> FieldError:
+def field_error(failure: ErrorDetails, model: type[BaseModel]) -> FieldError:
+    """What the client is told of a failed validation of a request of this model."""
     name = ".".join(str(part) for part in failure["loc"])
     if failure["type"] == "extra_forbidden":
-        known = ", ".join(PredictRequest.model_fields)
-        return FieldError(field=name, detail=f"is not known; the fields are {known}")
+        inner = LoraChoice if failure["loc"][:-1] else model
+        known = ", ".join(inner.model_fields)
+        return FieldError(field=name[:100], detail=f"is not known; the fields are {known}")
     if failure["type"] == "missing":
-        return FieldError(field=name, detail="is missing: say what the image should show")
+        hint = ": say what the image should show" if name == "prompt" else ""
+        return FieldError(field=name, detail=f"is missing{hint}")
     if failure["type"] == "string_too_short":
         return FieldError(field=name, detail="is empty: say what the image should show")
     return FieldError(field=name, detail=failure["msg"].replace("Input should", "should"))
 
 
-def _invalid(errors: list[FieldError]) -> Problem:
+def invalid(errors: Sequence[FieldError], code: str | None = None) -> Problem:
+    """The problem that names all fields at fault; `code` is OpenAI's word for the first."""
     detail = "; ".join(f"{error.field or 'the body'} {error.detail}" for error in errors)
-    return Problem(INVALID, f"{detail}.", errors=errors)
+    return Problem(INVALID, f"{detail}.", errors=errors, code=code)
 
 
 @dataclass(frozen=True)
@@ -251,7 +308,7 @@ def negotiate(accept: str | None, request: PredictRequest) -> Answer:
             NOT_ACCEPTABLE, f"None of the accepted types can be made. {NOT_ACCEPTABLE.advice}"
         )
     if answer.image_bytes and (request.images or 1) > 1:
-        raise _invalid(
+        raise invalid(
             [
                 FieldError(
                     field="images",
@@ -261,7 +318,7 @@ def negotiate(accept: str | None, request: PredictRequest) -> Answer:
             ]
         )
     if answer.image_bytes and answer.format != wanted and request.format is not None:
-        raise _invalid(
+        raise invalid(
             [
                 FieldError(
                     field="format",
@@ -290,21 +347,11 @@ def _by_preference(accept: str) -> list[str]:
     return [media for _, media in sorted(weighted, key=lambda pair: -pair[0])]
 
 
-def request_schema(limits: Limits, defaults: GenerationDefaults) -> dict[str, Any]:
-    """JSON schema of the request with this service's limits and defaults in it."""
-    schema = PredictRequest.model_json_schema()
+def request_schema(config: ServingConfig) -> dict[str, Any]:
+    """JSON schema of the request with this service's limits, defaults and LoRAs in it."""
+    limits, defaults = config.limits, config.generation
+    schema = bounded_schema(PredictRequest, config)
     properties: dict[str, dict[str, Any]] = schema["properties"]
-    for name, spec in properties.items():
-        # A null is taken as absent; the schema shows what is useful to send.
-        variants = [v for v in spec.pop("anyOf", []) if v.get("type") != "null"]
-        spec.pop("default", None)
-        spec.pop("title", None)
-        properties[name] = {**spec, **(variants[0] if variants else {})}
-    properties["prompt"]["maxLength"] = limits.max_prompt_length
-    properties["prompt"]["pattern"] = r"\S"
-    properties["negative_prompt"] |= {"maxLength": limits.max_prompt_length, "default": ""}
-    properties["steps"] |= {"maximum": limits.steps, "default": defaults.steps}
-    properties["guidance_scale"] |= {"default": defaults.guidance_scale}
     for name in ("width", "height"):
         properties[name] |= {
             "minimum": MIN_SIDE,
@@ -320,3 +367,41 @@ def request_schema(limits: Limits, defaults: GenerationDefaults) -> dict[str, An
         f"{limits.max_pixels} pixels."
     )
     return schema
+
+
+def bounded_schema(model: type[BaseModel], config: ServingConfig) -> dict[str, Any]:
+    """A request model's JSON schema, with what holds for this service's requests of any route."""
+    limits, defaults = config.limits, config.generation
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    properties: dict[str, dict[str, Any]] = schema["properties"]
+    for name, spec in properties.items():
+        properties[name] = _nullable(spec, definitions)
+    properties["prompt"] |= {"maxLength": limits.max_prompt_length, "pattern": r"\S"}
+    properties["negative_prompt"] |= {"maxLength": limits.max_prompt_length, "default": ""}
+    properties["steps"] |= {"maximum": limits.steps, "default": defaults.steps}
+    properties["guidance_scale"] |= {"default": defaults.guidance_scale}
+    if names := [lora.name for lora in config.model.loras]:
+        properties["lora"]["properties"]["name"]["enum"] = names
+    else:
+        del properties["lora"]
+    return schema
+
+
+def _nullable(spec: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """A property that pydantic describes, flat: its alternatives with null become its type."""
+    flat = {key: value for key, value in spec.items() if key not in ("anyOf", "default", "title")}
+    for variant in spec.get("anyOf", ()):
+        if (name := variant.get("$ref", "").rpartition("/")[2]) in definitions:
+            inner = definitions[name]
+            fields = inner["properties"].items()
+            flat |= {key: value for key, value in inner.items() if key != "title"} | flat
+            flat["properties"] = {key: _nullable(value, definitions) for key, value in fields}
+        else:
+            flat |= {key: value for key, value in variant.items() if key != "type"}
+    types = [variant.get("type", "object") for variant in spec.get("anyOf", ())]
+    if types:
+        flat["type"] = types
+    if "null" in types and ("enum" in flat or "const" in flat):
+        flat["enum"] = [*flat.get("enum", [flat.pop("const", None)]), None]
+    return flat

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from diffusion_serving.auth import OPEN
 from diffusion_serving.problems import KINDS
 
 _STYLE = """
@@ -35,15 +36,26 @@ def render(document: dict[str, Any]) -> str:
             f"<h2>Try it</h2><pre>{escape(_EXAMPLE)}</pre>",
             "<h2>Routes</h2>",
             *_routes(document["paths"]),
-            "<h2>Request</h2>",
+            *_key(document["components"].get("securitySchemes")),
+            "<h2>POST /predict: request</h2>",
             *_fields(schemas["PredictRequest"]),
-            "<h2>Answer</h2>",
+            "<h2>POST /predict: answer</h2>",
             *_fields(schemas["PredictResponse"]),
+            "<h2>POST /v1/images/generations: request</h2>",
+            *_fields(schemas["ImagesRequest"]),
             "<h2>Problems</h2>",
             *_problems(),
             "</html>",
         ]
     )
+
+
+def _key(schemes: dict[str, Any] | None) -> Iterator[str]:
+    if schemes:
+        yield "<h2>Key</h2><p>Send one of the service's keys in the header "
+        yield "<code>Authorization: Bearer KEY</code>. None is needed for "
+        yield ", ".join(f"<code>{path}</code>" for path in sorted(OPEN))
+        yield ".</p>"
 
 
 def _routes(paths: dict[str, Any]) -> Iterator[str]:
@@ -67,8 +79,9 @@ def _fields(schema: dict[str, Any]) -> Iterator[str]:
 
 def _type(spec: dict[str, Any]) -> str:
     if "enum" in spec:
-        return " | ".join(spec["enum"])
-    return str(spec.get("type", "object"))
+        return " | ".join(str(value) for value in spec["enum"] if value is not None)
+    kind = spec.get("type", "object")
+    return " | ".join(one for one in kind if one != "null") if isinstance(kind, list) else str(kind)
 
 
 _BOUNDS = {

@@ -23,9 +23,15 @@ _OPTIONS: dict[Format, dict[str, int]] = {
 }
 
 
-def encode(picture: Picture, image_format: Format) -> bytes:
-    """The picture as a whole file. It carries no metadata, so no prompt either."""
+def encode(picture: Picture, image_format: Format, quality: int | None = None) -> bytes:
+    """The picture as a whole file. It carries no metadata, so no prompt either.
+
+    `quality` is of 100, for JPEG and WebP; None is a high one.
+    """
     image = Image.frombytes("RGB", (picture.width, picture.height), picture.rgb)
     buffer = io.BytesIO()
-    image.save(buffer, image_format, **_OPTIONS[image_format])
+    options = dict(_OPTIONS[image_format])
+    if quality is not None and "quality" in options:
+        options["quality"] = quality
+    image.save(buffer, image_format, **options)
     return buffer.getvalue()

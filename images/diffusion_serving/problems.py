@@ -34,7 +34,19 @@ class Kind:
 MALFORMED = Kind(
     "malformed", 400, "The body is not JSON", "Send one JSON object, encoded as UTF-8."
 )
+UNAUTHORIZED = Kind(
+    "unauthorized",
+    401,
+    "A key is needed",
+    "Send the header Authorization: Bearer KEY with one of the keys of this service.",
+)
 NOT_FOUND = Kind("not-found", 404, "There is no such route", "Use one of the routes on this page.")
+MODEL_NOT_FOUND = Kind(
+    "model-not-found",
+    404,
+    "There is no such model here",
+    "Use one of the models that GET /v1/models lists, or name none.",
+)
 METHOD_NOT_ALLOWED = Kind(
     "method-not-allowed",
     405,
@@ -90,7 +102,9 @@ DEADLINE_EXCEEDED = Kind(
 
 KINDS: tuple[Kind, ...] = (
     MALFORMED,
+    UNAUTHORIZED,
     NOT_FOUND,
+    MODEL_NOT_FOUND,
     METHOD_NOT_ALLOWED,
     NOT_ACCEPTABLE,
     BODY_TIMEOUT,
@@ -135,6 +149,8 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     errors: Sequence[FieldError] = ()
     error_id: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    code: str | None = None
+    """OpenAI's word for it, where the kind's is not precise enough."""
 
     def body(self) -> bytes:
         document = ProblemDocument(

@@ -14,10 +14,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from diffusion_serving.api import JSON, MAX_BODY_BYTES
+from diffusion_serving.api import MAX_BODY_BYTES
+from diffusion_serving.auth import Guard
 from diffusion_serving.logs import failure_fields
 from diffusion_serving.metrics import Metrics
 from diffusion_serving.openapi import ROUTES
+from diffusion_serving.orders import Reader
 from diffusion_serving.problems import (
     BODY_TIMEOUT,
     BODY_TOO_LARGE,
@@ -27,7 +29,8 @@ from diffusion_serving.problems import (
     UNSUPPORTED_MEDIA_TYPE,
     Problem,
 )
-from diffusion_serving.service import HANG_UP_STATUS, Reply, Service, problem_reply
+from diffusion_serving.replies import JSON, Reply, refusal
+from diffusion_serving.service import HANG_UP_STATUS, Service
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,8 @@ def create_app(
         app.router.routes.append(Route(path, its_own, methods=["GET"]))
     for (method, path), endpoint in endpoints(service).items():
         app.add_route(path, endpoint, [method], include_in_schema=False)
-    return Observed(app, service, metrics)
+    guarded = Guard(app, service.keys) if service.keys else app
+    return Observed(guarded, service, metrics)
 
 
 def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
@@ -67,13 +71,17 @@ def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
     async def root(_: Request) -> Response:
         return RedirectResponse("/docs")
 
-    async def predict(request: Request) -> Response:
-        try:
-            body = await read_body(request)
-        except ClientDisconnect:
-            return Response(status_code=HANG_UP_STATUS)
-        accept = ",".join(request.headers.getlist("accept")) or None
-        return respond(await service.predict(body, accept, partial(_hang_up, request)))
+    def make_images(read: Reader) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            try:
+                body = await read_body(request)
+            except ClientDisconnect:
+                return Response(status_code=HANG_UP_STATUS)
+            accept = ",".join(request.headers.getlist("accept")) or None
+            hang_up = partial(_hang_up, request)
+            return respond(await service.make_images(read, body, accept, hang_up))
+
+        return endpoint
 
     async def metrics(_: Request) -> Response:
         return respond(await service.metrics())
@@ -86,7 +94,8 @@ def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
 
     return {
         ("GET", "/"): root,
-        ("POST", "/predict"): predict,
+        **{("POST", path): make_images(read) for path, read in service.readers.items()},
+        ("GET", "/v1/models"): get(service.models),
         ("GET", "/healthz"): get(service.healthz),
         ("GET", "/readyz"): get(service.readyz),
         ("GET", "/metrics"): metrics,
@@ -143,10 +152,14 @@ async def _hang_up(request: Request) -> None:
         pass
 
 
-async def on_problem(_: Request, error: Exception) -> Response:
+def _refused(request: Request, problem: Problem) -> Response:
+    return respond(refusal(request.scope["path"], problem))
+
+
+async def on_problem(request: Request, error: Exception) -> Response:
     if not isinstance(error, Problem):
         raise error
-    return respond(problem_reply(error))
+    return _refused(request, error)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -158,18 +171,18 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if allowed:
         headers["Allow"] = ", ".join(allowed)
         detail = f"{request.method} is not served here; use {headers['Allow']}."
-        return respond(problem_reply(Problem(METHOD_NOT_ALLOWED, detail, headers=headers)))
+        return _refused(request, Problem(METHOD_NOT_ALLOWED, detail, headers=headers))
     known = ", ".join(f"{method} {path}" for method, path in ROUTES)
     detail = f"The routes are {known}."
-    return respond(problem_reply(Problem(NOT_FOUND, detail, headers=headers)))
+    return _refused(request, Problem(NOT_FOUND, detail, headers=headers))
 
 
-async def on_defect(_: Request, error: Exception) -> Response:
+async def on_defect(request: Request, error: Exception) -> Response:
     """A defect of this program: the client gets an id, the log gets the place."""
     error_id = uuid.uuid4().hex[:12]
     log.error("a request failed", extra={"error_id": error_id} | failure_fields(error))
     detail = f"The server failed on this request (error {error_id}). {ENGINE_FAILED.advice}"
-    return respond(problem_reply(Problem(ENGINE_FAILED, detail, error_id=error_id)))
+    return _refused(request, Problem(ENGINE_FAILED, detail, error_id=error_id))
 
 
 class Observed:

@@ -1,40 +1,27 @@
 """The HTTP surface without a web framework: what each route answers, as plain replies."""
 
 import asyncio
-import base64
 import contextlib
 import json
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
-from diffusion_serving import docs, openapi, versions
-from diffusion_serving.api import (
-    JSON,
-    Answer,
-    Defaults,
-    PredictResponse,
-    Timings,
-    negotiate,
-    parse,
-    resolve,
-)
+from diffusion_serving import docs, openai_api, openapi, versions
+from diffusion_serving.api import predict_reader
+from diffusion_serving.auth import Keys
 from diffusion_serving.config import Settings
 from diffusion_serving.cores import available_cores
 from diffusion_serving.engine import Result, State
 from diffusion_serving.errors import DeadlineExceeded, NotReady, QueueFull, RequestError
 from diffusion_serving.generation import Generation
-from diffusion_serving.images import MEDIA_TYPES, encode
+from diffusion_serving.images import encode
 from diffusion_serving.maker import Maker, ModelInfo
 from diffusion_serving.metrics import Metrics
-from diffusion_serving.problems import (
-    MEDIA_TYPE,
-    NOT_READY,
-    Problem,
-    from_request_error,
-)
+from diffusion_serving.orders import Order, Reader, Timings
+from diffusion_serving.problems import NOT_READY, Problem, from_request_error
+from diffusion_serving.replies import Reply, problem_reply
 
 HANG_UP_STATUS = 499
 """Never reaches anyone; access logs and metrics know it as "the client closed the connection"."""
@@ -43,30 +30,31 @@ HANG_UP_STATUS = 499
 HangUp = Callable[[], Coroutine[Any, Any, None]]
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A whole HTTP answer."""
-
-    status: int
-    body: bytes
-    media_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-def problem_reply(problem: Problem) -> Reply:
-    return Reply(problem.kind.status, problem.body(), MEDIA_TYPE, problem.headers)
-
-
 class Service:
     """Answers the routes. Its coroutines run on one event loop; pictures are encoded off it."""
 
     def __init__(self, settings: Settings, maker: Maker, metrics: Metrics) -> None:
+        """Puts the answers together.
+
+        Raises:
+            InvalidConfiguration: the file of the API keys has none.
+
+        """
         self._settings = settings
         self._config = settings.config
         self._maker = maker
         self._metrics = metrics
         self._encoders = ThreadPoolExecutor(available_cores(), thread_name_prefix="encode")
         self._draining = False
+        auth = self._config.auth
+        self.keys = Keys(auth.api_key_file) if auth else None
+        """Who may use the service; None is everybody."""
+        self.readers: Mapping[str, Reader] = {
+            "/predict": predict_reader(self._config),
+            "/v1/images/generations": openai_api.images_reader(self._config, settings.service),
+        }
+        """Of the routes that make images."""
+        self._models = openai_api.models(self._config, settings.service, int(time.time()))
         self._openapi = openapi.describe(self._config)
         self._docs = docs.render(self._openapi).encode()
         metrics.publish_build_info(versions.build_info(settings))
@@ -83,8 +71,10 @@ class Service:
     def close(self) -> None:
         self._encoders.shutdown(wait=False, cancel_futures=True)
 
-    async def predict(self, body: bytes, accept: str | None, hang_up: HangUp) -> Reply:
-        """Answers `POST /predict`. `hang_up()` completes when the client has gone.
+    async def make_images(
+        self, read: Reader, body: bytes, accept: str | None, hang_up: HangUp
+    ) -> Reply:
+        """Answers a request to make images. `hang_up()` completes when the client has gone.
 
         Raises:
             Problem: whatever keeps the images from being made.
@@ -93,17 +83,12 @@ class Service:
         with self.refusals():
             # Before anything else, because the defaults of a size come from the model.
             model = self.model()
-            request = parse(body)
-            answer = negotiate(accept, request)
-            defaults = Defaults.of(self._config.generation, model.native_size)
-            generation = resolve(request, self._config.limits, defaults)
-            result = await self.make(generation, hang_up)
+            order = read(body, accept, model.native_size)
+            result = await self.make(order.generation, hang_up)
         if result is None:
             return Reply(HANG_UP_STATUS, b"")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._encoders, self._rendered, generation, answer, result
-        )
+        return await loop.run_in_executor(self._encoders, self._rendered, order, result)
 
     @contextlib.contextmanager
     def refusals(self) -> Generator[None]:
@@ -145,27 +130,13 @@ class Service:
             if making.cancel():
                 await asyncio.wait({making})
 
-    def _rendered(self, generation: Generation, answer: Answer, result: Result) -> Reply:
+    def _rendered(self, order: Order, result: Result) -> Reply:
         """The reply with its image files. Takes milliseconds, so it runs on an encoder thread."""
         begin = time.monotonic()
-        files = [encode(picture, answer.format) for picture in result.pictures]
+        files = [encode(picture, order.format, order.quality) for picture in result.pictures]
         encode_seconds = time.monotonic() - begin
         self._metrics.stage_seconds.labels("encode").observe(encode_seconds)
-        timings = _timings(result, encode_seconds)
-        headers = {"Server-Timing": timings.server_timing(), "Cache-Control": "no-store"}
-        if answer.image_bytes:
-            headers["Diffusion-Seed"] = str(generation.seeds[0])
-            return Reply(200, files[0], MEDIA_TYPES[answer.format], headers)
-        response = PredictResponse(
-            images=[base64.b64encode(file).decode() for file in files],
-            format=answer.format,
-            seed=generation.seeds[0],
-            width=generation.width,
-            height=generation.height,
-            steps=generation.steps,
-            timings_ms=timings,
-        )
-        return Reply(200, response.model_dump_json().encode(), headers=headers)
+        return order.render(files, _timings(result, encode_seconds))
 
     def healthz(self) -> Reply:
         """200 as long as the engine's thread lives."""
@@ -197,7 +168,10 @@ class Service:
                 "device_name": model.device_name if model else None,
                 "dtype": model.dtype if model else None,
                 "scheduler": generation.scheduler,
-                "batching": {"mode": "none", "max_size": 1},
+                "batching": config.batching.model_dump(),
+                "devices": config.devices,
+                "compile": config.compile,
+                "loras": [{"name": lora.name, "scale": lora.scale} for lora in config.model.loras],
                 "limits": config.limits.model_dump() | {"max_steps": config.limits.steps},
                 "queue": config.queue.model_dump(),
                 "generation": {
@@ -209,6 +183,10 @@ class Service:
                 },
             }
         )
+
+    def models(self) -> Reply:
+        """What OpenAI's clients may name as the model."""
+        return _json(self._models)
 
     async def metrics(self) -> Reply:
         body, media_type = self._metrics.expose()

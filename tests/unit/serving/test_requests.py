@@ -1,7 +1,9 @@
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,16 +16,24 @@ from diffusion_serving.api import (
     request_schema,
     resolve,
 )
-from diffusion_serving.config import GenerationDefaults, Limits
-from diffusion_serving.generation import MAX_SEED, Generation
+from diffusion_serving.config import Limits, Lora, ServingConfig
+from diffusion_serving.generation import MAX_SEED, Generation, LoraUse
 from diffusion_serving.problems import Problem
 
 LIMITS = Limits(max_steps=50, max_pixels=256 * 256, max_images_per_request=3, max_prompt_length=40)
 DEFAULTS = Defaults(steps=4, guidance_scale=2.0, width=128, height=96)
+LORAS = (Lora(name="ink", path=Path("/l/ink"), scale=0.8), Lora(name="oil", path=Path("/l/oil")))
 
 
 def read(**fields: Any) -> Generation:
-    return resolve(parse(json.dumps(fields).encode()), LIMITS, DEFAULTS)
+    return resolve(parse(json.dumps(fields).encode()), LIMITS, DEFAULTS, LORAS)
+
+
+def config_with(**document: Any) -> ServingConfig:
+    limits = LIMITS.model_dump(by_alias=True)
+    loras = [lora.model_dump(by_alias=True) for lora in LORAS]
+    document = {"model": {"path": "/m", "loras": loras}, "limits": limits, **document}
+    return ServingConfig.model_validate(document)
 
 
 def test_prompt_alone_takes_the_defaults() -> None:
@@ -50,6 +60,26 @@ def test_every_field_is_used() -> None:
         images=3,
         format="webp",
     ) == Generation("a", "b", 50, 0.0, 256, 256, (3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("lora", "used"),
+    [
+        ({"name": "ink"}, LoraUse("ink", 0.8)),
+        ({"name": "ink", "scale": None}, LoraUse("ink", 0.8)),
+        ({"name": "oil"}, LoraUse("oil", 1.0)),
+        ({"name": "oil", "scale": 0.25}, LoraUse("oil", 0.25)),
+        ({"name": "oil", "scale": 0}, None),
+        (None, None),
+    ],
+)
+def test_lora_is_applied_as_asked_or_as_configured(lora: Any, used: LoraUse | None) -> None:
+    assert read(prompt="x", lora=lora).lora == used
+
+
+def test_service_without_loras_says_so() -> None:
+    with pytest.raises(Problem, match="it has none, so leave the field out"):
+        resolve(parse(b'{"prompt": "x", "lora": {"name": "ink"}}'), LIMITS, DEFAULTS)
 
 
 def test_seed_is_random_if_not_given() -> None:
@@ -85,7 +115,18 @@ def test_seeds_of_a_request_wrap_around() -> None:
         ({"prompt": "x", "images": 4}, "images", "at most 3"),
         ({"prompt": "x", "images": 0}, "images", "greater than or equal to 1"),
         ({"prompt": "x", "format": "gif"}, "format", "'png', 'jpeg' or 'webp'"),
-        ({"prompt": "x", "lora": {}}, "lora", "is not known; the fields are prompt, negative"),
+        ({"prompt": "x", "loras": {}}, "loras", "is not known; the fields are prompt, negative"),
+        ({"prompt": "x", "lora": {}}, "lora.name", "is missing"),
+        ({"prompt": "x", "lora": "ink"}, "lora", "should be an object"),
+        ({"prompt": "x", "lora": {"name": "tar"}}, "lora.name", "no LoRA of this service: it has"),
+        ({"prompt": "x", "lora": {"name": "tar"}}, "lora.name", "it has ink, oil"),
+        ({"prompt": "x", "lora": {"name": "ink", "scale": 5}}, "lora.scale", "less than or equal"),
+        ({"prompt": "x", "lora": {"name": "ink", "scale": -1}}, "lora.scale", "greater than or"),
+        (
+            {"prompt": "x", "lora": {"name": "ink", "size": 1}},
+            "lora.size",
+            "is not known; the fields are name, scale",
+        ),
     ],
 )
 def test_wrong_field_is_refused_with_what_to_change(
@@ -157,6 +198,7 @@ def problem_of(call: Callable[[], object]) -> Problem | None:
             "seed": st.integers(-1, MAX_SEED + 1) | JSON,
             "images": st.integers(-1, 5) | JSON,
             "format": st.sampled_from(["png", "jpeg", "gif"]) | JSON,
+            "lora": st.fixed_dictionaries({"name": st.sampled_from(["ink", "tar"]) | JSON}) | JSON,
             "surprise": JSON,
         },
     )
@@ -238,7 +280,7 @@ def test_any_accept_header_is_answered_or_refused(accept: str) -> None:
 
 
 def test_schema_shows_the_limits_and_defaults_of_the_service() -> None:
-    schema = request_schema(LIMITS, GenerationDefaults(steps=7, width=256))
+    schema = request_schema(config_with(generation={"steps": 7, "width": 256}))
     fields = schema["properties"]
     assert set(fields) == set(PredictRequest.model_fields)
     assert schema["required"] == ["prompt"]
@@ -248,4 +290,40 @@ def test_schema_shows_the_limits_and_defaults_of_the_service() -> None:
     assert fields["images"]["maximum"] == 3
     assert fields["width"]["default"] == 256
     assert "default" not in fields["height"]
-    assert fields["format"]["enum"] == ["png", "jpeg", "webp"]
+    assert fields["format"]["enum"] == ["png", "jpeg", "webp", None]
+    assert fields["lora"]["properties"]["name"]["enum"] == ["ink", "oil"]
+
+
+def test_schema_of_a_service_without_loras_has_no_field_for_them() -> None:
+    assert "lora" not in request_schema(config_with(model={"path": "/m"}))["properties"]
+
+
+SCHEMA = jsonschema_rs.Draft202012Validator(request_schema(config_with()))
+
+
+@FUZZ
+@given(
+    st.fixed_dictionaries(
+        {"prompt": st.text("ab \u00e9", max_size=45)},
+        optional={
+            "negative_prompt": st.none() | st.text("ab", max_size=45),
+            "steps": st.none() | st.integers(-1, 60) | st.booleans(),
+            "guidance_scale": st.none() | st.integers(-1, 101) | st.floats(-1, 101),
+            "width": st.none() | st.integers(7, 33).map(lambda n: n * 8) | st.integers(64, 256),
+            "height": st.none() | st.integers(7, 33).map(lambda n: n * 8) | st.integers(64, 256),
+            "seed": st.none() | st.integers(-1, MAX_SEED + 1),
+            "images": st.none() | st.integers(0, 4),
+            "format": st.none() | st.sampled_from(["png", "jpeg", "webp", "gif"]),
+            "lora": st.none()
+            | st.fixed_dictionaries(
+                {"name": st.sampled_from(["ink", "oil", "tar"])},
+                optional={"scale": st.none() | st.floats(-1, 5), "more": st.none()},
+            ),
+            "surprise": st.none(),
+        },
+    )
+)
+def test_schema_allows_what_is_served_and_nothing_else(fields: dict[str, Any]) -> None:
+    problem = problem_of(lambda: read(**fields))
+    too_large = problem is not None and "times height" in problem.detail
+    assert SCHEMA.is_valid(fields) == (problem is None or too_large)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffusion_serving import routes
 from diffusion_serving.api import MAX_BODY_BYTES
+from diffusion_serving.openapi import ROUTES
 
 
 def pixel(file: bytes) -> Any:
@@ -350,6 +351,7 @@ async def test_about_tells_who_answers(make_stack: Any) -> None:
         await make_stack(
             model={"path": "/models/demo", "source": "image:///models/demo"},
             limits={"maxSteps": 1000},
+            batching={"maxSize": 4, "maxWaitMilliseconds": 5},
             generation={"steps": 7, "guidanceScale": 2.5, "scheduler": "euler", "height": 64},
         ).client.get("/about")
     ).json()
@@ -365,6 +367,8 @@ async def test_about_tells_who_answers(make_stack: Any) -> None:
         "scheduler": "euler",
     }
     assert about["limits"]["max_steps"] == 500
+    assert about["batching"] == {"mode": "engine", "max_size": 4, "max_wait_milliseconds": 5}
+    assert (about["devices"], about["compile"], about["loras"]) == (1, "none", [])
     assert {"python", "torch", "diffusers", "transformers", "diffusion_serving"} == set(
         about["versions"]
     )
@@ -433,7 +437,12 @@ async def test_problem_types_lead_to_their_explanation(make_stack: Any) -> None:
 async def test_openapi_describes_what_is_served(make_stack: Any) -> None:
     document = (await make_stack().client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {"/predict", "/healthz", "/readyz", "/metrics", "/about"}
+    described = {
+        (method.upper(), path)
+        for path, operations in document["paths"].items()
+        for method in operations
+    }
+    assert described == set(ROUTES) - {("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json")}
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
     assert references <= set(document["components"]["schemas"])
     statuses = set(document["paths"]["/predict"]["post"]["responses"])
