@@ -33,8 +33,26 @@ class DeviceLost(StartupError):
     reason = "DeviceLost"
 
 
+class WorkerLost(StartupError):
+    """A process that makes images has ended. `exit_code` is negative for a signal, None unknown."""
+
+    reason = "WorkerLost"
+
+    def __init__(self, exit_code: int | None) -> None:
+        how = f"exit code {exit_code}"
+        if exit_code is not None and exit_code < 0:
+            how = f"signal {-exit_code}"
+        super().__init__(
+            f"A worker process ended ({how}). If its log says nothing, it was most likely killed "
+            "for lack of memory: give the pod more."
+        )
+
+
 class RequestError(Exception):
-    """A request that the engine did not answer with images."""
+    """A request that the engine did not answer with images.
+
+    One that takes arguments says how to pickle it, since it may be raised in another process.
+    """
 
 
 class QueueFull(RequestError):
@@ -45,6 +63,9 @@ class QueueFull(RequestError):
         self.length = length
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[type["QueueFull"], tuple[int, int]]:
+        return QueueFull, (self.length, self.retry_after)
+
 
 class DeadlineExceeded(RequestError):
     """The request waited in the queue for longer than `timeout` seconds."""
@@ -52,6 +73,9 @@ class DeadlineExceeded(RequestError):
     def __init__(self, timeout: float) -> None:
         super().__init__(f"The request waited {timeout:g} s in the queue without being started.")
         self.timeout = timeout
+
+    def __reduce__(self) -> tuple[type["DeadlineExceeded"], tuple[float]]:
+        return DeadlineExceeded, (self.timeout,)
 
 
 class NotReady(RequestError):
@@ -64,3 +88,6 @@ class EngineFailed(RequestError):
     def __init__(self, error_id: str) -> None:
         super().__init__(f"The engine failed on this request (error {error_id}).")
         self.error_id = error_id
+
+    def __reduce__(self) -> tuple[type["EngineFailed"], tuple[str]]:
+        return EngineFailed, (self.error_id,)

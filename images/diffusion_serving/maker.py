@@ -13,7 +13,7 @@ from typing import Protocol
 from prometheus_client import Metric
 
 from diffusion_serving.engine import Engine, Result, State
-from diffusion_serving.generation import Generation, Pipeline
+from diffusion_serving.generation import Generation, OnStep, Pipeline
 from diffusion_serving.metrics import Metrics
 
 
@@ -54,8 +54,8 @@ class Maker(Protocol):
     def model(self) -> ModelInfo | None:
         """None until the model has loaded."""
 
-    async def run(self, generation: Generation) -> Result:
-        """Makes the images of one request.
+    async def run(self, generation: Generation, on_step: OnStep | None = None) -> Result:
+        """Makes the images of one request, and tells of each step on the event loop's thread.
 
         Cancelling it withdraws what has not started; what has is finished for nobody.
 
@@ -88,8 +88,8 @@ class EngineMaker:
         pipeline = self._engine.pipeline
         return None if pipeline is None else ModelInfo.of(pipeline)
 
-    async def run(self, generation: Generation) -> Result:
-        job = self._engine.submit(generation)
+    async def run(self, generation: Generation, on_step: OnStep | None = None) -> Result:
+        job = self._engine.submit(generation, _handed_over(on_step))
         done = asyncio.wrap_future(job.future)
         try:
             # Waiting for the future, unlike awaiting it, doesn't cancel the job before `withdraw`.
@@ -106,3 +106,15 @@ class EngineMaker:
 
     async def metrics(self) -> Sequence[Metric]:
         return ()
+
+
+def _handed_over(on_step: OnStep | None) -> OnStep | None:
+    """Calls a function of the event loop's thread from the engine's."""
+    if on_step is None:
+        return None
+    loop = asyncio.get_running_loop()
+
+    def hand_over(step: int, steps: int) -> None:
+        loop.call_soon_threadsafe(on_step, step, steps)
+
+    return hand_over

@@ -1,17 +1,18 @@
 """Prometheus metrics. No label ever holds anything that a client wrote."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
+    Metric,
     ProcessCollector,
-    generate_latest,
 )
+
+from diffusion_serving.exposition import expose
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
 """Bucket bounds from a tiny model on a GPU to a full-size one on two CPU cores."""
@@ -32,9 +33,9 @@ class Metrics:
     rejected: Counter
     ready: Gauge
 
-    def expose(self) -> tuple[bytes, str]:
-        """The scrape's body and its media type."""
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+    def expose(self, others: Iterable[Metric] = ()) -> tuple[bytes, str]:
+        """The scrape's body and its media type, with the metrics that other processes keep."""
+        return expose([*self.registry.collect(), *others])
 
     def publish_build_info(self, labels: Mapping[str, str]) -> None:
         """Adds `diffusion_build_info`, always 1, whose labels tell who is answering."""

@@ -1,0 +1,142 @@
+"""The HTTP process's view of its workers: how they are, what they measure, when they end."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from multiprocessing.process import BaseProcess
+
+from prometheus_client import Metric
+
+from diffusion_serving.backends.litserve.link import (
+    End,
+    Failed,
+    Link,
+    Measure,
+    Measured,
+    Message,
+    Ready,
+    Started,
+    Stepped,
+    Up,
+)
+from diffusion_serving.engine import State
+from diffusion_serving.errors import StartupError, WorkerLost
+from diffusion_serving.maker import ModelInfo
+
+log = logging.getLogger(__name__)
+
+MEASURE_SECONDS = 2.0
+"""A worker that doesn't tell its metrics by then is shown as it was at the last scrape."""
+
+EXIT_SECONDS = 5.0
+
+Hear = Callable[[Started | Stepped], None]
+
+
+class Fleet:
+    """All workers together. Everything but `ready` and `ended` belongs to the event loop's thread.
+
+    Args:
+        links: this process's ends, one a worker.
+        hear: takes what workers tell of single tickets.
+
+    """
+
+    def __init__(self, links: Sequence[Link], hear: Hear) -> None:
+        self._links = links
+        self._hear = hear
+        self._models: dict[int, ModelInfo] = {}
+        self._measured: dict[int, Sequence[Metric]] = {}
+        self._answers: dict[int, asyncio.Future[None]] = {}
+        self._questions = itertools.count()
+        self._failed = False
+        self._lost: asyncio.Future[None] | None = None
+        self.ready: Future[None] = Future()
+        """Resolves when every worker has loaded its model; holds a `StartupError` if one can't."""
+        self.ended: Future[None] = Future()
+        """Holds a `StartupError` once a worker that was ready can't go on."""
+
+    def listen(self, processes: Sequence[BaseProcess]) -> None:
+        """Begins to hear the workers, on the running event loop."""
+        loop = asyncio.get_running_loop()
+        self._lost = loop.create_future()
+        for place, process in enumerate(processes):
+            threading.Thread(
+                target=self._receive, args=(loop, place, process), name="link", daemon=True
+            ).start()
+
+    @property
+    def lost(self) -> "asyncio.Future[None]":
+        """Done once a worker has failed or ended: nothing that was asked of it will come."""
+        if self._lost is None:
+            raise RuntimeError("the fleet is not listened to yet")
+        return self._lost
+
+    @property
+    def state(self) -> State:
+        if self._failed:
+            return State.FAILED
+        return State.READY if len(self._models) == len(self._links) else State.LOADING
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """The first worker's, once all are ready: they load the same."""
+        return self._models[0] if self.state is State.READY else None
+
+    async def metrics(self) -> Sequence[Metric]:
+        """The metrics of all workers that have started."""
+        asked = {next(self._questions): place for place in self._measured}
+        for question, place in asked.items():
+            self._answers[question] = asyncio.get_running_loop().create_future()
+            self._links[place].send(Measure(question))
+        if asked:
+            await asyncio.wait(
+                [self._answers[question] for question in asked], timeout=MEASURE_SECONDS
+            )
+        for question in asked:
+            del self._answers[question]
+        return [family for families in self._measured.values() for family in families]
+
+    def end(self) -> None:
+        """Ends the workers, whatever they are doing."""
+        for link in self._links:
+            link.send(End())
+
+    def _receive(self, loop: asyncio.AbstractEventLoop, place: int, process: BaseProcess) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: this process is about to end
+            for message in self._links[place].messages():
+                loop.call_soon_threadsafe(self._take, place, message)
+            process.join(EXIT_SECONDS)
+            loop.call_soon_threadsafe(self._fail, WorkerLost(process.exitcode))
+
+    def _take(self, place: int, message: Message) -> None:
+        match message:
+            case Up():
+                self._measured[place] = ()
+            case Ready(model):
+                self._models[place] = model
+                if self.state is State.READY:
+                    log.info("all workers are ready", extra={"workers": len(self._links)})
+                    self.ready.set_result(None)
+            case Failed(error):
+                self._fail(error)
+            case Measured(question, families):
+                self._measured[place] = families
+                if (answer := self._answers.get(question)) is not None and not answer.done():
+                    answer.set_result(None)
+            case Started() | Stepped():
+                self._hear(message)
+            case other:
+                raise TypeError(f"a worker does not send {type(other).__name__}")
+
+    def _fail(self, error: StartupError) -> None:
+        """Notes the first reason why no more images can be made."""
+        if self._failed:
+            return
+        self._failed = True
+        self.lost.set_result(None)
+        (self.ended if self.ready.done() else self.ready).set_exception(error)

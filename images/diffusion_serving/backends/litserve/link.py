@@ -1,0 +1,113 @@
+"""What the HTTP process and a worker tell each other beside LitServe's own queues."""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from prometheus_client import Metric
+
+from diffusion_serving.errors import StartupError
+from diffusion_serving.generation import Generation
+from diffusion_serving.maker import ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One request on its way through LitServe's queue.
+
+    `number` grows from request to request. `submitted` is of `time.monotonic`, which all processes
+    of a machine share.
+    """
+
+    number: int
+    submitted: float
+    generation: Generation
+    wants_steps: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """From a worker: it listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From a worker: its model has loaded and made a warm-up image."""
+
+    model: ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """From a worker: it can't make images, now or any more."""
+
+    error: StartupError
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """From a worker: these tickets are being made."""
+
+    numbers: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """From a worker: a ticket has come this far."""
+
+    number: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """From a worker, as asked: its metrics."""
+
+    question: int
+    families: Sequence[Metric]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """To a worker: nobody waits for this ticket any more."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """To a worker: what are your metrics?"""
+
+    question: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """To a worker: end now, whatever you are doing."""
+
+
+Message = Up | Ready | Failed | Started | Stepped | Measured | Withdraw | Measure | End
+
+
+class Link:
+    """One end of a pipe. Any thread may send; one thread receives."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Sends, or does nothing where the other end has gone, which `messages` tells of."""
+        with self._sending, contextlib.suppress(OSError):
+            self._connection.send(message)
+
+    def messages(self) -> Iterator[Message]:
+        """What the other end sends, until it has gone."""
+        while True:
+            try:
+                yield self._connection.recv()
+            except (EOFError, OSError):
+                return
