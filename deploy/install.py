@@ -82,7 +82,11 @@ def _helm(installed: Installed, images: dict[str, str]) -> list[str]:
     values = {
         "images.operator": images["operator"],
         "images.loadtest": images["loadtest"],
-        "images.backends.fastapi": images["fastapi"],
+        **{
+            f"images.backends.{backend}": image
+            for backend, image in images.items()
+            if backend not in {"operator", "loadtest"}
+        },
     }
     return [
         installed.helm,

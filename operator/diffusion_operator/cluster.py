@@ -1,5 +1,7 @@
 """Writes to the API server: server-side apply under one field manager, and little else."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from kubernetes.aio import client, config
@@ -14,6 +16,8 @@ _KINDS = {
     "LoadTest": (GROUP, VERSION, "loadtests"),
     "ServiceAccount": ("", "v1", "serviceaccounts"),
     "Service": ("", "v1", "services"),
+    "Event": ("", "v1", "events"),
+    "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
     "ConfigMap": ("", "v1", "configmaps"),
     "Deployment": ("apps", "v1", "deployments"),
     "Job": ("batch", "v1", "jobs"),
@@ -22,6 +26,14 @@ _KINDS = {
 }
 
 ApiError = DynamicApiError
+
+
+def said_by(error: ApiError) -> str:
+    """The message of the API server's answer, or the answer where it has none."""
+    try:
+        return str(json.loads(error.body or "")["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.body)[:500]
 
 
 def _resource(kind: str) -> Resource:
@@ -66,6 +78,19 @@ class Cluster:
             )
         except NotFoundError:
             return None
+
+    async def failed_mounts(self, pod: Mapping[str, Any]) -> list[Object]:
+        """The kubelet's complaints about the pod's volumes. Raises ``ApiError``."""
+        about = f"involvedObject.uid={pod['metadata']['uid']},reason=FailedMount"
+        found = await self._json(
+            self._client.get(
+                _resource("Event"),
+                namespace=pod["metadata"]["namespace"],
+                field_selector=about,
+                serialize=False,
+            )
+        )
+        return list(found["items"])
 
     async def apply(self, obj: Object) -> Object:
         """Server-side apply; what others set beside it stays. Raises ``ApiError``."""

@@ -1,13 +1,12 @@
 """Which event wakes whose reconciler."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from diffusion_operator.cache import Cache
-from diffusion_operator.cluster import ApiError, Cluster
-from diffusion_operator.objects import SERVICE_LABEL, TEST_LABEL, Key, labels_of
+from diffusion_operator.cluster import ApiError, Cluster, said_by
+from diffusion_operator.objects import SERVICE_LABEL, TEST_LABEL, Key, labels_of, target_of
 from diffusion_operator.reconcile.diffusionservice import ServiceReconciler
 from diffusion_operator.reconcile.loadtest import TestReconciler
 from diffusion_operator.reconcile.writes import Writes
@@ -19,14 +18,6 @@ _LABELS = {SERVICE_LABEL: "DiffusionService", TEST_LABEL: "LoadTest"}
 
 class ReconcileError(Exception):
     """The API server refused; the message is its answer."""
-
-
-def said_by(error: ApiError) -> str:
-    """The message of the API server's answer, or the answer where it has none."""
-    try:
-        return str(json.loads(error.body or "")["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.body)[:500]
 
 
 def utc_now() -> str:
@@ -42,7 +33,7 @@ class Controller:
         self._cache = cache
         writes = Writes(cluster, cache)
         self._reconcilers: dict[str, Callable[[Key], Awaitable[float | None]]] = {
-            "DiffusionService": ServiceReconciler(cache, writes, settings, utc_now),
+            "DiffusionService": ServiceReconciler(cluster, cache, writes, settings, utc_now),
             "LoadTest": TestReconciler(cluster, cache, writes, settings, utc_now),
         }
         self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, settings.workers)
@@ -71,7 +62,19 @@ class Controller:
         if kind == "DiffusionService":
             for test in self._cache.tests(key.namespace, key.name):
                 self._queue.add(Key("LoadTest", key.namespace, test["metadata"]["name"]))
+        if kind == "LoadTest" and (deleted or not _has_its_turn(obj)):
+            self._wake_rivals(key, obj)
         for label, owner_kind in _LABELS.items():
             owner = labels_of(obj).get(label)
             if owner:
                 self._queue.add(Key(owner_kind, key.namespace, owner))
+
+    def _wake_rivals(self, key: Key, test: Mapping[str, Any]) -> None:
+        """The tests that may wait for this one to be done with their target."""
+        for rival in self._cache.tests(key.namespace, target_of(test)):
+            if rival["metadata"]["name"] != key.name:
+                self._queue.add(Key("LoadTest", key.namespace, rival["metadata"]["name"]))
+
+
+def _has_its_turn(test: Mapping[str, Any]) -> bool:
+    return (test.get("status") or {}).get("state") in {"Starting", "Running", "Queued"}

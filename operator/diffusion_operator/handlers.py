@@ -13,7 +13,14 @@ from diffusion_operator.api import API_VERSION, GROUP, VERSION
 from diffusion_operator.cache import Cache, trimmed
 from diffusion_operator.cluster import Cluster
 from diffusion_operator.controller import Controller
-from diffusion_operator.objects import MANAGER, SERVICE_LABEL, TEST_LABEL, Object, labels_of
+from diffusion_operator.objects import (
+    MANAGER,
+    SERVICE_LABEL,
+    TEST_LABEL,
+    Object,
+    labels_of,
+    target_of,
+)
 from diffusion_operator.settings import read_settings
 
 RBAC = "rbac.authorization.k8s.io"
@@ -23,6 +30,7 @@ OWNED = {
     "Deployment": ("apps", "v1", "deployments"),
     "Service": ("", "v1", "services"),
     "ServiceAccount": ("", "v1", "serviceaccounts"),
+    "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
     "ConfigMap": ("", "v1", "configmaps"),
     "Role": (RBAC, "v1", "roles"),
     "RoleBinding": (RBAC, "v1", "rolebindings"),
@@ -74,7 +82,7 @@ async def jobs_by_test(body: kopf.Body, **_: Any) -> Indexed | None:
 
 @kopf.index(*PRIMARY["LoadTest"], id="tests_by_target")
 async def tests_by_target(body: kopf.Body, **_: Any) -> Indexed | None:
-    target = (body["spec"].get("targetRef") or {}).get("name")
+    target = target_of(body)
     return {_place(body, target): trimmed(body, "LoadTest", API_VERSION)} if target else None
 
 

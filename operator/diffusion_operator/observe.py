@@ -17,6 +17,12 @@ _PULL_REASONS = {
     "ImageInspectError",
 }
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError"}
+_BEFORE_START = {"ContainerCreating", "PodInitializing"}
+# Of the kubelet: secret "x" not found; couldn't find key k in Secret ns/x; references
+# non-existent secret key: k.
+_NO_SECRET = re.compile(r'secret "[^"]+" not found|key \S+ in Secret|non-existent secret key')
+# How a container ends that the kubelet ended: by itself on SIGTERM, by SIGTERM, by SIGKILL.
+_ENDED_FROM_OUTSIDE = {0, 137, 143}
 # Only an extended resource has a slash in its name: "1 Insufficient nvidia.com/gpu".
 _EXTENDED_RESOURCE_SHORT = re.compile(r"Insufficient [^ ,]+/")
 _MESSAGE_LIMIT = 1024
@@ -24,8 +30,10 @@ _MESSAGE_LIMIT = 1024
 
 @dataclass(frozen=True)
 class Pods:
-    """The pods of one DiffusionService, those being deleted left out of every bucket."""
+    """The pods of one DiffusionService, those being deleted left out of every bucket but one."""
 
+    present: int
+    """Pods of any revision that are there, those that finish what they have included."""
     current: int
     """Pods of the wanted revision."""
     ready: int
@@ -38,20 +46,25 @@ class Pods:
     """Those of the wanted revision that the scheduler has found no node for."""
     failures: tuple[Failure, ...]
     """What keeps pods of the wanted revision from answering, the latest last."""
+    awaiting_volumes: tuple[Mapping[str, Any], ...] = ()
+    """Those of the wanted revision of which no container has begun."""
 
 
 def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
     """Sort the pods by what they do for ``revision``."""
-    alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    every = list(pods)
+    alive = [pod for pod in every if not pod["metadata"].get("deletionTimestamp")]
     current = [pod for pod in alive if _revision(pod) == revision]
     failures = [failure for pod in current if (failure := failure_of(pod)) is not None]
     return Pods(
+        present=len(every),
         current=len(current),
         ready=sum(is_ready(pod) for pod in current),
         ready_revisions=frozenset(_revision(pod) for pod in alive if is_ready(pod)),
         scheduled=sum(bool((pod.get("spec") or {}).get("nodeName")) for pod in current),
         unscheduled=sum(_found_no_node(pod) is not None for pod in current),
         failures=tuple(sorted(failures, key=lambda failure: failure.time or "")),
+        awaiting_volumes=tuple(pod for pod in current if awaits_volumes(pod)),
     )
 
 
@@ -72,10 +85,36 @@ def failure_of(pod: Mapping[str, Any]) -> Failure | None:
     refused = _found_no_node(pod)
     if refused is not None:
         return _unscheduled(pod, refused)
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     return next(
-        (failure for status in statuses if (failure := _container_failure(pod, status))), None
+        (failure for status in _statuses(pod) if (failure := _container_failure(pod, status))),
+        None,
     )
+
+
+def _statuses(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The containers' statuses, those that run first before the others."""
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def awaits_volumes(pod: Mapping[str, Any]) -> bool:
+    """Whether the pod has a node and no container of it has begun: its volumes may be why.
+
+    The kubelet says what is wrong with a volume in an Event alone.
+    """
+    placed = bool((pod.get("spec") or {}).get("nodeName"))
+    waiting = [((found.get("state") or {}).get("waiting") or {}) for found in _statuses(pod)]
+    return placed and all(found.get("reason") in _BEFORE_START for found in waiting)
+
+
+def mount_failure(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> Failure | None:
+    """Why the pod's volumes can't be mounted, by the newest FailedMount event about it."""
+    found = sorted(events, key=lambda event: event.get("lastTimestamp") or "")
+    if not found:
+        return None
+    message = found[-1].get("message") or ""
+    reason = "SecretNotFound" if _NO_SECRET.search(message) else "MountFailed"
+    return _failure(pod, reason, message, found[-1].get("lastTimestamp"))
 
 
 def _found_no_node(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -104,11 +143,35 @@ def _container_failure(pod: Mapping[str, Any], status: Mapping[str, Any]) -> Fai
     if reason in _PULL_REASONS:
         return _failure(pod, "ImagePullFailed", f"{status.get('image', '')}: {message}", created)
     if reason in _CONFIG_REASONS:
-        return _failure(pod, "ConfigError", message, created)
+        missing = bool(_NO_SECRET.search(message))
+        return _failure(pod, "SecretNotFound" if missing else "ConfigError", message, created)
     ended = state.get("terminated") or (status.get("lastState") or {}).get("terminated")
-    if ended and not status.get("ready"):
-        return ended_container(pod, ended)
-    return None
+    if not ended or status.get("ready"):
+        return None
+    if _probes_ended_it(pod, status, ended):
+        message = (
+            "the kubelet ended the container since it did not answer its probes: see kubectl logs "
+            f"{_name(pod)} --previous"
+        )
+        return _failure(pod, "ProbeFailed", message, ended.get("finishedAt"), ended["exitCode"])
+    return ended_container(pod, ended)
+
+
+def _probes_ended_it(
+    pod: Mapping[str, Any], status: Mapping[str, Any], ended: Mapping[str, Any]
+) -> bool:
+    """Whether a probed container was ended from outside, and had to be started again."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    probed = any(
+        found["name"] == status.get("name") and "livenessProbe" in found for found in containers
+    )
+    return (
+        probed
+        and bool(status.get("restartCount"))
+        and ended.get("exitCode") in _ENDED_FROM_OUTSIDE
+        and ended.get("reason") != "OOMKilled"
+        and _own_words(ended.get("message") or "") is None
+    )
 
 
 def ended_container(pod: Mapping[str, Any], ended: Mapping[str, Any]) -> Failure | None:

@@ -47,7 +47,14 @@ class Settings(Model):
     images: Images
     accelerators: dict[str, Accelerator] = Field(default_factory=dict)
     server_resources: Resources = Resources()
+    backend_resources: dict[str, Resources] = Field(
+        default_factory=dict, description="What a backend needs otherwise than the others."
+    )
+    hf_endpoint: str = Field("", description="A mirror of the Hugging Face Hub.")
     runner_resources: Resources = Resources()
+    max_concurrent_load_tests: int = Field(
+        1, ge=1, le=1000, description="Load tests that run against one target at the same time."
+    )
     workers: int = Field(16, ge=1, le=64, description="Objects reconciled at the same time.")
 
 

@@ -190,6 +190,104 @@ def test_a_model_that_fails_to_load_says_so_in_the_servers_own_words(
     assert failure["message"] == "/models/demo has no model_index.json"
 
 
+def test_a_model_that_cannot_be_fetched_says_so_in_the_words_of_what_fetches(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service(model={"source": "hf://owner/model"}))
+    pods = eventually(lambda: kubectl.list("pods", "diffusion.dev/service=demo"), what="a pod")
+    assert pods[0]["spec"]["initContainers"][0]["name"] == "model"
+    words = '{"reason": "DownloadFailed", "message": "hf://owner/model: 401, set tokenSecretRef"}'
+    container = {
+        "name": "model",
+        "image": "x",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 1,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 1, "message": words}},
+    }
+    status = {"status": {"initContainerStatuses": [container]}}
+    kubectl.patch("pod", pods[0]["metadata"]["name"], status, "--subresource=status")
+    eventually(lambda: ready_reason(kubectl) == "DownloadFailed", what="the reason")
+    assert "set tokenSecretRef" in kubectl.get("dsvc", "demo")["status"]["lastFailure"]["message"]
+
+
+def test_a_missing_secret_is_named_as_the_kubelet_tells_it(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service(auth={"apiKeySecretRef": {"name": "keys", "key": "api"}}))
+
+    def placed() -> Object | None:
+        pods = kubectl.list("pods", "diffusion.dev/service=demo")
+        return pods[0] if pods and pods[0]["spec"].get("nodeName") else None
+
+    pod = eventually(placed, what="a pod on a node")
+    meta = pod["metadata"]
+    message = 'MountVolume.SetUp failed for volume "api-key" : secret "keys" not found'
+    about = {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"]}
+    kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": "played"},
+            "involvedObject": {**about, "apiVersion": "v1", "uid": meta["uid"]},
+            "type": "Warning",
+            "reason": "FailedMount",
+            "message": message,
+            "lastTimestamp": "2026-01-02T03:04:05Z",
+        }
+    )
+    eventually(lambda: ready_reason(kubectl) == "SecretNotFound", what="the reason")
+    assert message in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
+    make_pods_ready(kubectl)
+    assert ready_reason(kubectl) == "Serving"
+
+
+def test_a_suspended_service_ends_its_pods_and_comes_back_as_it_was(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service(replicas=2))
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
+    eventually(lambda: ready_reason(kubectl) == "Suspended", what="the suspension")
+    stopped = condition(kubectl.get("dsvc", "demo"), "Stopped")
+    assert (stopped["status"], stopped["reason"]) == ("False", "Stopping")
+    mine = ("pods", "-l", "diffusion.dev/service=demo")
+    kubectl("delete", *mine, "--grace-period=0", "--force")  # as the kubelet does at their end
+    kubectl("wait", "--for=condition=Stopped", "dsvc/demo", "--timeout=30s")
+    assert kubectl.get("dsvc", "demo")["spec"]["replicas"] == 2
+    kubectl.patch("dsvc", "demo", {"spec": {"suspend": False}})
+    make_pods_ready(kubectl)
+    assert kubectl.get("dsvc", "demo")["status"]["readyReplicas"] == 2
+
+
+def test_a_cache_of_the_services_own_is_made_and_goes_when_it_is_not_asked_for(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    model = {"source": "hf://owner/model"}
+    kubectl.apply(diffusion_service(model={**model, "cache": {"size": "1Gi"}}))
+    claim = eventually(lambda: kubectl.find("pvc", "demo-models"), what="the claim")
+    assert claim["spec"]["resources"]["requests"] == {"storage": "1Gi"}
+    kubectl.apply(diffusion_service(model=model))
+    eventually(lambda: not kubectl.find("pvc", "demo-models"), what="the claim to go")
+
+
+def test_what_the_api_server_refuses_to_make_is_said(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl("create", "quota", "none", "--hard=count/deployments.apps=0")
+    eventually(
+        lambda: (kubectl.get("quota", "none").get("status") or {}).get("hard"),
+        what="the quota to hold",
+    )
+    kubectl.apply(diffusion_service())
+    eventually(lambda: ready_reason(kubectl) == "QuotaExceeded", what="the reason")
+    assert "count/deployments.apps" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
+    kubectl("delete", "quota", "none")
+    eventually(lambda: children(kubectl), what="the children once there is room")
+
+
 def test_a_restart_of_the_operator_writes_nothing(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

@@ -8,13 +8,40 @@ from kubectl import Kubectl, KubectlError
 from manifests import diffusion_service, load_test
 
 Object = dict[str, Any]
+DEMO = {"source": "image:///models/demo"}
+HUB = {"source": "hf://a/b"}
+LORA = {"name": "sketch", "source": "image:///loras/sketch"}
+KEY = {"name": "x", "key": "y"}
 STAGE = {"users": 1, "duration": "10s"}
 
 
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ({"backend": "flask"}, 'supported values: "fastapi"'),
+        ({"backend": "flask"}, 'supported values: "fastapi", "litserve", "rayserve"'),
+        ({"batching": {"mode": "framework"}}, "FastAPI has no batching of its own"),
+        ({"batching": {"maxSize": 0}}, "should be greater than or equal to 1"),
+        ({"rayserve": {"topology": "cluster"}}, "rayserve is for backend: rayserve only"),
+        ({"gpu": {"type": "standin", "count": 0}}, "should be greater than or equal to 1"),
+        ({"model": {"source": "hf://a/b@main"}}, "a revision is written in model.revision"),
+        ({"model": {"source": "hf://a/b/c"}}, "model.source must be image:///PATH"),
+        ({"model": {**DEMO, "revision": "main"}}, "model.revision is for hf:// sources only"),
+        ({"model": {**DEMO, "tokenSecretRef": KEY}}, "is for hf:// sources only: leave it out"),
+        (
+            {"model": {"source": "hf://a/b", "credentialsSecretRef": {"name": "x"}}},
+            "is for s3:// and gs:// sources only",
+        ),
+        ({"model": {**DEMO, "cache": {"size": "1Gi"}}}, "nothing here is: leave it out"),
+        ({"model": {**HUB, "cache": {}}}, "set exactly one of model.cache.claimName"),
+        ({"model": {**HUB, "cache": {"size": "much"}}}, "is a quantity such as 20Gi"),
+        (
+            {"model": {**HUB, "cache": {"claimName": "c", "storageClassName": "s"}}},
+            "belongs to model.cache.size",
+        ),
+        ({"model": {**DEMO, "loras": [{**LORA, "source": "/x"}]}}, "a LoRA's source must be"),
+        ({"model": {**DEMO, "loras": [{**LORA, "scale": "5"}]}}, "scale is at most 4"),
+        ({"model": {**DEMO, "loras": [LORA, LORA]}}, "Duplicate value"),
+        ({"auth": {}}, "spec.auth.apiKeySecretRef: Required value"),
         ({"precision": "float16"}, "float16 needs a GPU: set gpu.type, or write"),
         ({"replicas": -1}, "should be greater than or equal to 0"),
         ({"model": {"source": "http://x"}}, "must be image:///PATH"),
@@ -32,6 +59,23 @@ STAGE = {"users": 1, "duration": "10s"}
 def test_a_bad_service_is_refused(kubectl: Kubectl, spec: Object, sentence: str) -> None:
     with pytest.raises(KubectlError) as refused:
         kubectl.apply(diffusion_service(**spec))
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("cache", "sentence"),
+    [
+        ({"size": "1Gi", "storageClassName": "s"}, "can only grow"),
+        ({"size": "3Gi", "storageClassName": "t"}, "storageClassName can't be changed"),
+    ],
+)
+def test_what_a_claim_cannot_do_is_refused_before_it_is_tried(
+    kubectl: Kubectl, cache: Object, sentence: str
+) -> None:
+    made = {"size": "2Gi", "storageClassName": "s"}
+    kubectl.apply(diffusion_service(model={**HUB, "cache": made}))
+    with pytest.raises(KubectlError) as refused:
+        kubectl.apply(diffusion_service(model={**HUB, "cache": cache}))
     assert sentence in str(refused.value)
 
 

@@ -11,7 +11,10 @@ from kubectl import eventually
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
-    "images": {"loadtest": "loadtest:none", "backends": {"fastapi": "fastapi:none"}},
+    "images": {
+        "loadtest": "loadtest:none",
+        "backends": {backend: f"{backend}:none" for backend in ("fastapi", "litserve", "rayserve")},
+    },
     "accelerators": {"standin": {"resourceName": "diffusion.dev/standin-gpu", "device": "cpu"}},
 }
 

@@ -18,15 +18,22 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 
 {{- define "diffusion.settings" -}}
+{{- $backends := dict -}}
+{{- range $backend, $own := .Values.images.backends -}}
+{{- $name := printf "diffusion-serving-%s" $backend -}}
+{{- $_ := set $backends $backend (include "diffusion.image" (dict "root" $ "own" $own "name" $name)) -}}
+{{- end -}}
 {{- $images := dict
   "loadtest" (include "diffusion.image" (dict "root" . "own" .Values.images.loadtest "name" "diffusion-loadtest"))
-  "backends" (dict
-    "fastapi" (include "diffusion.image" (dict "root" . "own" .Values.images.backends.fastapi "name" "diffusion-serving-fastapi")))
+  "backends" $backends
   "pullPolicy" .Values.imagePullPolicy -}}
 {{- dict
   "images" $images
   "accelerators" .Values.accelerators
   "serverResources" .Values.serverResources
+  "backendResources" .Values.backendResources
+  "hfEndpoint" .Values.hfEndpoint
   "runnerResources" .Values.runnerResources
+  "maxConcurrentLoadTests" .Values.maxConcurrentLoadTests
   "workers" .Values.workers | toPrettyJson -}}
 {{- end -}}

@@ -1,6 +1,6 @@
 """DiffusionService: a served Stable Diffusion pipeline."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -8,6 +8,8 @@ from diffusion_operator.api.fields import (
     Decimal,
     Duration,
     Model,
+    ObjectName,
+    SecretKey,
     decimal_rules,
     duration_rules,
     rule,
@@ -15,6 +17,7 @@ from diffusion_operator.api.fields import (
 )
 from diffusion_operator.api.status import Condition
 
+Backend = Literal["fastapi", "litserve", "rayserve"]
 Precision = Literal["float16", "bfloat16", "float32"]
 Scheduler = Literal["ddim", "euler", "dpm++2m", "unipc", "lcm"]
 GuidanceScale = Annotated[
@@ -39,6 +42,129 @@ class Gpu(Model):
         "catalogue stands in the Helm chart's values; an unknown name is answered with the "
         "known ones in the Ready condition.",
     )
+    count: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="GPUs of one pod, each with a copy of the model and a queue of its own. "
+        "Default: 1.",
+    )
+
+
+_PATHS = (
+    r"self.matches('^image:///[^ ]*[^ /]$') "
+    r"|| self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[^ ]+)?$')"
+    r"|| self.matches('^hf://[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9][-A-Za-z0-9._]*)?$')"
+    r"|| self.matches('^(s3|gs)://[a-z0-9][-a-z0-9._]*[a-z0-9](/[^ ]+)?$')"
+)
+_NO_WAY_UP = "must not contain '..': write the path without going up"
+_WHAT_SOURCES = (
+    "image:///PATH is a path inside the serving image, pvc://CLAIM/PATH a path on a "
+    "PersistentVolumeClaim of the same namespace, mounted read-only; hf://OWNER/REPOSITORY is "
+    "fetched from the Hugging Face Hub, s3://BUCKET/PATH and gs://BUCKET/PATH from a bucket."
+)
+# Of a model and its LoRAs: whether any of them is fetched from there.
+_ANY_HUB = (
+    "(self.source.startsWith('hf://')"
+    " || has(self.loras) && self.loras.exists(l, l.source.startsWith('hf://')))"
+)
+_ANY_BUCKET = (
+    "(self.source.startsWith('s3://') || self.source.startsWith('gs://') || has(self.loras)"
+    " && self.loras.exists(l, l.source.startsWith('s3://') || l.source.startsWith('gs://')))"
+)
+
+
+def _source_rules(field: str) -> dict[str, Any]:
+    return rules(
+        rule(
+            _PATHS,
+            f"{field} must be image:///PATH (inside the serving image), pvc://CLAIM/PATH (on a "
+            "PersistentVolumeClaim), hf://OWNER/REPOSITORY (the Hugging Face Hub; a revision is "
+            "written in model.revision), s3://BUCKET/PATH or gs://BUCKET/PATH",
+        ),
+        rule("!self.contains('..')", f"{field} {_NO_WAY_UP}"),
+    )
+
+
+class SecretName(Model):
+    """A whole Secret of the same namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+
+
+class Lora(Model):
+    """A LoRA that a request may name."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=50,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="What a request calls it.",
+    )
+    source: str = Field(
+        max_length=512,
+        description=f"A LoRA in safetensors, as a file or a directory. {_WHAT_SOURCES}",
+        json_schema_extra=_source_rules("a LoRA's source"),
+    )
+    scale: Decimal = Field(
+        "1",
+        description="How strongly it acts where a request doesn't say, a decimal string. "
+        'Default: "1".',
+        json_schema_extra=decimal_rules(
+            "double(self) <= 4.0", 'scale is at most 4: write for example "0.8"'
+        ),
+    )
+
+
+class ModelCache(Model):
+    """A volume that keeps what was fetched, shared by the replicas and filled once."""
+
+    claim_name: ObjectName | None = Field(
+        None,
+        description="A PersistentVolumeClaim of the same namespace. Several services may share it.",
+    )
+    size: str | None = Field(
+        None,
+        max_length=32,
+        description="Or the size of a claim of the service's own, such as 20Gi; it goes when the "
+        "service goes. Its storage class must offer ReadWriteMany.",
+        json_schema_extra=rules(
+            rule(
+                "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
+                "model.cache.size is a quantity such as 20Gi",
+            ),
+            rule(
+                "!isQuantity(self) || !isQuantity(oldSelf)"
+                " || !quantity(self).isLessThan(quantity(oldSelf))",
+                "model.cache.size can only grow: a claim can't be made smaller",
+            ),
+        ),
+    )
+    storage_class_name: ObjectName | None = Field(
+        None,
+        description="Storage class of that claim. Default: the cluster's own default.",
+        json_schema_extra=rules(
+            rule(
+                "self == oldSelf",
+                "model.cache.storageClassName can't be changed: make a claim of the other class "
+                "and name it by model.cache.claimName",
+            )
+        ),
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.claimName) != has(self.size)",
+                "set exactly one of model.cache.claimName (a claim that exists) and "
+                "model.cache.size (one is made)",
+            ),
+            rule(
+                "!has(self.storageClassName) || has(self.size)",
+                "model.cache.storageClassName belongs to model.cache.size: leave one of them out",
+            ),
+        )
+    )
 
 
 class ModelSource(Model):
@@ -47,20 +173,63 @@ class ModelSource(Model):
     source: str = Field(
         max_length=512,
         description="A diffusers Stable Diffusion directory with safetensors weights: "
-        "image:///PATH is a path inside the serving image, pvc://CLAIM/PATH a path on a "
-        "PersistentVolumeClaim of the same namespace, mounted read-only.",
+        f"{_WHAT_SOURCES}",
+        json_schema_extra=_source_rules("model.source"),
+    )
+    revision: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        pattern=r"^[A-Za-z0-9][-A-Za-z0-9._/]*$",
+        description="Branch, tag or commit of an hf:// source. Default: main.",
+    )
+    token_secret_ref: SecretKey | None = Field(
+        None, description="Token of the Hugging Face Hub, for hf:// sources that ask for one."
+    )
+    credentials_secret_ref: SecretName | None = Field(
+        None,
+        description="Credentials of s3:// and gs:// sources: for s3 each key becomes an "
+        "environment variable (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …), for gs the key key.json "
+        "is the service account's file. Only the container that fetches gets them.",
+    )
+    loras: tuple[Lora, ...] = Field(
+        (),
+        max_length=16,
+        description="LoRAs that a request may name.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    )
+    cache: ModelCache | None = Field(
+        None,
+        description="A volume that keeps what was fetched. Default: each pod fetches for itself.",
+    )
+
+    model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                r"self.matches('^image:///[^ ]*[^ /]$') "
-                r"|| self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[^ ]+)?$')",
-                "model.source must be image:///PATH (inside the serving image) "
-                "or pvc://CLAIM/PATH (on a PersistentVolumeClaim)",
+                "!has(self.revision) || self.source.startsWith('hf://')",
+                "model.revision is for hf:// sources only: leave it out",
+                ".revision",
             ),
             rule(
-                "!self.contains('..')",
-                "model.source must not contain '..': write the path without going up",
+                f"!has(self.tokenSecretRef) || {_ANY_HUB}",
+                "model.tokenSecretRef is for hf:// sources only: leave it out",
+                ".tokenSecretRef",
             ),
-        ),
+            rule(
+                f"!has(self.credentialsSecretRef) || {_ANY_BUCKET}",
+                "model.credentialsSecretRef is for s3:// and gs:// sources only: leave it out",
+                ".credentialsSecretRef",
+            ),
+            rule(
+                f"!has(self.cache) || {_ANY_HUB} || {_ANY_BUCKET}",
+                "model.cache keeps what is fetched from hf://, s3:// or gs://, and nothing here "
+                "is: leave it out",
+                ".cache",
+            ),
+        )
     )
 
 
@@ -106,6 +275,57 @@ class Limits(Model):
     )
 
 
+class Batching(Model):
+    """How requests that wait together become one call of the model."""
+
+    mode: Literal["engine", "framework", "none"] = Field(
+        "engine",
+        description="engine: what waits is taken together whenever the device is free. "
+        "framework: LitServe's or Ray Serve's own batching, as their documentation gives it. "
+        "none: one request at a time. Default: engine.",
+    )
+    max_size: int = Field(
+        8, ge=1, le=64, description="Most images of one call of the model. Default: 8."
+    )
+    max_wait_milliseconds: int = Field(
+        0,
+        ge=0,
+        le=10000,
+        description="How long a call waits for more requests to join it. Default: 0.",
+    )
+
+
+class RayServe(Model):
+    """What only the rayserve backend has."""
+
+    topology: Literal["pods", "cluster"] = Field(
+        "pods",
+        description="pods: every pod is a whole Ray node of its own, so that none depends on "
+        "another. cluster: one Ray cluster of a head and worker pods, with Ray Serve routing "
+        "between them; losing the head is downtime. Default: pods.",
+    )
+
+
+class Auth(Model):
+    """Who may send requests."""
+
+    api_key_secret_ref: SecretKey = Field(
+        description="The valid API keys, one a line, so that they can be rotated: a changed "
+        "Secret takes effect without a restart, within a minute or so.",
+    )
+
+
+class ServiceAccountSpec(Model):
+    """The identity that the pods run as."""
+
+    annotations: dict[str, Annotated[str, Field(max_length=4096)]] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="Annotations of the ServiceAccount, by which clouds grant it access: "
+        "iam.gke.io/gcp-service-account, eks.amazonaws.com/role-arn, …",
+    )
+
+
 class Queue(Model):
     """What waits for the device."""
 
@@ -129,7 +349,7 @@ class Queue(Model):
 class DiffusionServiceSpec(Model):
     """What is to be served, and how."""
 
-    backend: Literal["fastapi"] = Field(description="The framework that serves the model.")
+    backend: Backend = Field(description="The framework that serves the model.")
     replicas: int = Field(
         1,
         ge=0,
@@ -150,7 +370,27 @@ class DiffusionServiceSpec(Model):
         Generation(), description="What a request gets that doesn't say otherwise."
     )
     limits: Limits = Field(Limits(), description="The largest request that is accepted.")
+    batching: Batching = Field(
+        Batching(), description="How requests that wait together become one call of the model."
+    )
     queue: Queue = Field(Queue(), description="What waits for the device.")
+    compile: Literal["none", "regional", "full"] = Field(
+        "none",
+        description="torch.compile of the model: regional compiles its repeated blocks, full the "
+        "whole of it. Faster afterwards, and slower to start. Default: none.",
+    )
+    rayserve: RayServe | None = Field(None, description="What only the rayserve backend has.")
+    auth: Auth | None = Field(
+        None, description="Who may send requests. Default: whoever reaches the service."
+    )
+    service_account: ServiceAccountSpec = Field(
+        ServiceAccountSpec(), description="The identity that the pods run as."
+    )
+    suspend: bool = Field(
+        False,
+        description="True ends all pods and frees their GPUs; replicas stays as it is for when "
+        "it is false again. Default: false.",
+    )
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -177,6 +417,18 @@ class DiffusionServiceSpec(Model):
                 "(default 1048576): lower them or raise the limit",
                 ".generation",
             ),
+            rule(
+                "self.backend != 'fastapi' || !has(self.batching) || !has(self.batching.mode)"
+                " || self.batching.mode != 'framework'",
+                "FastAPI has no batching of its own: write batching.mode: engine or none, or "
+                "choose backend litserve or rayserve",
+                ".batching.mode",
+            ),
+            rule(
+                "!has(self.rayserve) || self.backend == 'rayserve'",
+                "rayserve is for backend: rayserve only: leave it out",
+                ".rayserve",
+            ),
         )
     )
 
@@ -200,7 +452,7 @@ class DiffusionServiceStatus(Model):
         0, ge=0, description="The metadata.generation that this status was computed from."
     )
     conditions: tuple[Condition, ...] = Field(
-        (), max_length=16, description="Ready, Progressing, PodsScheduled, ModelLoaded."
+        (), max_length=16, description="Ready, Progressing, PodsScheduled, ModelLoaded, Stopped."
     )
     replicas: int = Field(0, ge=0, description="Pods that exist.")
     ready_replicas: int = Field(0, ge=0, description="Pods that answer requests.")

@@ -69,6 +69,9 @@ ObjectName = Annotated[
 ]
 
 
+DataKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
+
+
 def seconds(duration: Duration) -> float:
     """Length of a duration such as ``1m30s`` or ``500ms``, in seconds.
 
@@ -85,3 +88,10 @@ class Model(BaseModel):
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="forbid"
     )
+
+
+class SecretKey(Model):
+    """One key of a Secret of the same namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: DataKey = Field(description="Key of its data.")

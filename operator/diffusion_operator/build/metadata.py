@@ -51,6 +51,7 @@ def child(
     name: str,
     *,
     more_labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
     **body: Any,
 ) -> Object:
     """A child of ``owner``, with a digest of its content by which a change is recognised."""
@@ -65,5 +66,8 @@ def child(
         },
         **body,
     }
-    metadata = {**content["metadata"], "annotations": {DIGEST_ANNOTATION: digest(content)}}
+    if annotations:
+        content["metadata"]["annotations"] = dict(annotations)
+    own = {**(annotations or {}), DIGEST_ANNOTATION: digest(content)}
+    metadata = {**content["metadata"], "annotations": own}
     return {**content, "metadata": metadata}

@@ -7,5 +7,15 @@ from diffusion_operator.build.metadata import child
 from diffusion_operator.objects import Object
 
 
-def service_account(owner: Mapping[str, Any], name: str) -> Object:
-    return child(owner, "v1", "ServiceAccount", name, automountServiceAccountToken=False)
+def service_account(
+    owner: Mapping[str, Any], name: str, annotations: Mapping[str, str] | None = None
+) -> Object:
+    """The ServiceAccount; annotations are how clouds grant it access."""
+    return child(
+        owner,
+        "v1",
+        "ServiceAccount",
+        name,
+        annotations=annotations,
+        automountServiceAccountToken=False,
+    )

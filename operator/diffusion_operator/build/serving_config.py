@@ -2,34 +2,30 @@
 
 from typing import Literal
 
-from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, Precision
+from diffusion_operator.api.diffusionservice import (
+    Batching,
+    DiffusionServiceSpec,
+    ModelSource,
+    Precision,
+)
 from diffusion_operator.api.fields import seconds
 from diffusion_operator.build import BuildError
+from diffusion_operator.build.sources import path_of
 from diffusion_operator.documents.serving_config import (
     QueueLimits,
     RequestDefaults,
     RequestLimits,
+    ServedAuth,
+    ServedBatching,
+    ServedLora,
     ServedModel,
+    ServedRay,
     ServingConfig,
 )
 from diffusion_operator.settings import Accelerator
 
-CLAIM_MOUNT = "/models/claim"
-
-
-def model_path(source: str) -> str:
-    """Where the model lies inside the pod."""
-    scheme, _, rest = source.partition("://")
-    if scheme == "pvc":
-        _, _, inner = rest.partition("/")
-        return f"{CLAIM_MOUNT}/{inner}".rstrip("/")
-    return rest
-
-
-def model_claim(source: str) -> str | None:
-    """The PersistentVolumeClaim that the model lies on, if it does."""
-    scheme, _, rest = source.partition("://")
-    return rest.partition("/")[0] if scheme == "pvc" else None
+API_KEY_MOUNT = "/etc/diffusion/auth"
+API_KEY_FILE = "key"
 
 
 def device_of(accelerator: Accelerator | None) -> Literal["cuda", "cpu"]:
@@ -50,11 +46,31 @@ def precision_of(spec: DiffusionServiceSpec, accelerator: Accelerator | None) ->
     return precision
 
 
+def devices_of(spec: DiffusionServiceSpec, accelerator: Accelerator | None) -> int:
+    """Engines in one pod: one a GPU; a CPU is one device, whatever stands in for GPUs."""
+    return spec.gpu.count if spec.gpu and device_of(accelerator) == "cuda" else 1
+
+
+def _model(model: ModelSource) -> ServedModel:
+    loras = tuple(
+        ServedLora(name=lora.name, path=path_of(model, lora.source), scale=float(lora.scale))
+        for lora in model.loras
+    )
+    return ServedModel(
+        path=path_of(model, model.source, model.revision),
+        source=model.source,
+        revision=model.revision,
+        loras=loras or None,
+    )
+
+
 def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) -> ServingConfig:
     """The document for the pods. Raises ``BuildError``."""
+    devices = devices_of(spec, accelerator)
+    batching = ServedBatching(**spec.batching.model_dump())
     return ServingConfig(
         backend=spec.backend,
-        model=ServedModel(path=model_path(spec.model.source), source=spec.model.source),
+        model=_model(spec.model),
         device=device_of(accelerator),
         precision=precision_of(spec, accelerator),
         generation=RequestDefaults(
@@ -68,4 +84,9 @@ def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) 
         queue=QueueLimits(
             max_length=spec.queue.max_length, timeout_seconds=seconds(spec.queue.timeout)
         ),
+        devices=devices if devices > 1 else None,
+        batching=batching if spec.batching != Batching() else None,
+        compile=spec.compile if spec.compile != "none" else None,
+        rayserve=ServedRay(topology=spec.rayserve.topology) if spec.rayserve else None,
+        auth=ServedAuth(api_key_file=f"{API_KEY_MOUNT}/{API_KEY_FILE}") if spec.auth else None,
     )

@@ -1,13 +1,29 @@
 """What the operator tells a serving pod, version 1; its reader is ``diffusion_serving.config``."""
 
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field
 
 from diffusion_operator.api.fields import Model
+
+T = TypeVar("T")
+
+Optional = Annotated[T | None, Field(exclude_if=lambda value: value is None)]
+"""Left out where nothing is said: a document that gains a field stays the same text for all who
+don't use it, and so starts no pod anew when the operator is upgraded."""
+
+
+class ServedLora(Model):
+    name: str
+    path: str
+    scale: float
 
 
 class ServedModel(Model):
     path: str
     source: str
+    revision: Optional[str] = None
+    loras: Optional[tuple[ServedLora, ...]] = None
 
 
 class RequestDefaults(Model):
@@ -30,6 +46,20 @@ class QueueLimits(Model):
     timeout_seconds: float
 
 
+class ServedBatching(Model):
+    mode: str
+    max_size: int
+    max_wait_milliseconds: int
+
+
+class ServedRay(Model):
+    topology: str
+
+
+class ServedAuth(Model):
+    api_key_file: str
+
+
 class ServingConfig(Model):
     version: Literal[1] = 1
     backend: str
@@ -39,3 +69,8 @@ class ServingConfig(Model):
     generation: RequestDefaults
     limits: RequestLimits
     queue: QueueLimits
+    devices: Optional[int] = None
+    batching: Optional[ServedBatching] = None
+    compile: Optional[str] = None
+    rayserve: Optional[ServedRay] = None
+    auth: Optional[ServedAuth] = None

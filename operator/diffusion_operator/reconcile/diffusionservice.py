@@ -1,6 +1,7 @@
 """DiffusionService → ServiceAccount, Deployment, Service; and its status."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -8,24 +9,36 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build import BuildError
 from diffusion_operator.build.accelerator import accelerator_of
 from diffusion_operator.build.deployment import deployment, revision_of
+from diffusion_operator.build.fetch import cache_claim, cache_claim_name
+from diffusion_operator.build.pod import has_volumes_of_others
 from diffusion_operator.build.service import service
 from diffusion_operator.build.service_account import service_account
 from diffusion_operator.build.serving_config import precision_of
 from diffusion_operator.cache import Cache
+from diffusion_operator.cluster import ApiError, Cluster
 from diffusion_operator.objects import Key, Object
-from diffusion_operator.observe import observe_pods
-from diffusion_operator.reconcile.problems import invalid_spec
+from diffusion_operator.observe import Pods, mount_failure, observe_pods
+from diffusion_operator.reconcile.problems import invalid_spec, refusal
 from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.diffusionservice import Problem, service_status
+
+# An Event of the kubelet wakes no one here.
+VOLUMES_AGAIN_SECONDS = 5.0
 
 
 class ServiceReconciler:
     """Makes one DiffusionService come true."""
 
     def __init__(
-        self, cache: Cache, writes: Writes, settings: Settings, now: Callable[[], str]
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        writes: Writes,
+        settings: Settings,
+        now: Callable[[], str],
     ) -> None:
+        self._cluster = cluster
         self._cache = cache
         self._writes = writes
         self._settings = settings
@@ -48,8 +61,13 @@ class ServiceReconciler:
             problem = Problem(error.reason, error.message)
         except NameTakenError as error:
             problem, again = Problem("NameTaken", str(error)), LOOK_AGAIN_SECONDS
-        revision = revision_of(live) if live else ""
-        pods = observe_pods(self._cache.pods(key.namespace, key.name), revision)
+        except ApiError as error:
+            problem, again = refusal(error), LOOK_AGAIN_SECONDS
+        pods = observe_pods(
+            self._cache.pods(key.namespace, key.name), revision_of(live) if live else ""
+        )
+        if live is not None and pods.awaiting_volumes and has_volumes_of_others(live):
+            pods, again = await self._with_mount_failures(pods), VOLUMES_AGAIN_SECONDS
         status = service_status(
             owner,
             spec,
@@ -63,9 +81,26 @@ class ServiceReconciler:
 
     async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
         wanted = [
-            service_account(owner, owner["metadata"]["name"]),
             deployment(owner, spec, self._settings),
+            service_account(owner, owner["metadata"]["name"], spec.service_account.annotations),
             service(owner),
         ]
-        _, live, _ = await self._writes.children(owner, wanted)
+        namespace = owner["metadata"]["namespace"]
+        claim = cache_claim(owner, spec)
+        live, *_ = await self._writes.children(
+            owner,
+            [*wanted, *([claim] if claim else [])],
+            unwanted=[]
+            if claim
+            else [Key("PersistentVolumeClaim", namespace, cache_claim_name(owner))],
+        )
         return live
+
+    async def _with_mount_failures(self, pods: Pods) -> Pods:
+        """The pods, with what the kubelet says of volumes that it can't mount."""
+        found = [
+            failure
+            for pod in pods.awaiting_volumes
+            if (failure := mount_failure(pod, await self._cluster.failed_mounts(pod)))
+        ]
+        return replace(pods, failures=(*pods.failures, *found))

@@ -1,6 +1,11 @@
 """What to tell a person whose spec this operator can't read."""
 
+from http import HTTPStatus
+
 from pydantic import ValidationError
+
+from diffusion_operator.cluster import ApiError, said_by
+from diffusion_operator.status.diffusionservice import Problem
 
 
 def invalid_spec(error: ValidationError) -> str:
@@ -10,3 +15,16 @@ def invalid_spec(error: ValidationError) -> str:
         for found in error.errors()[:3]
     ]
     return "; ".join(mistakes) + " (are the CRDs and the operator of the same version?)"
+
+
+def refusal(error: ApiError) -> Problem:
+    """What the API server refuses for good, as the reason to give.
+
+    Raises the error again where trying again is what helps.
+    """
+    message = said_by(error)
+    if error.status == HTTPStatus.FORBIDDEN:
+        return Problem("QuotaExceeded" if "exceeded quota" in message else "Forbidden", message)
+    if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return Problem("Refused", message)
+    raise error

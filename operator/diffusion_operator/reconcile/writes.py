@@ -37,17 +37,36 @@ class Writes:
         self._clock = clock
         self._told: dict[Key, float] = {}
 
-    async def children(self, owner: Mapping[str, Any], wanted: Sequence[Object]) -> list[Object]:
-        """Make the children be as ``wanted``, in that order, and return them as they are.
+    async def children(
+        self, owner: Mapping[str, Any], wanted: Sequence[Object], unwanted: Sequence[Key] = ()
+    ) -> list[Object]:
+        """Make the children be as ``wanted``, side by side, and return them as they are.
 
-        Nothing is written where one of them can't be.
+        Those ``unwanted`` are deleted. Nothing is written where one of the wanted can't be.
         Raises ``NameTakenError``, ``LeftoverError`` or ``ApiError``.
         """
         found = await asyncio.gather(*(self._live(owner, child) for child in wanted))
-        return [
-            live if live is not None and is_as_wanted(child, live) else await self._apply(child)
-            for child, live in zip(wanted, found, strict=True)
-        ]
+        made = await asyncio.gather(
+            *(self._as_wanted(child, live) for child, live in zip(wanted, found, strict=True)),
+            return_exceptions=True,  # one that fails must not leave the others half written
+        )
+        await self._delete(owner, unwanted)
+        return [_made(outcome) for outcome in made]
+
+    async def _as_wanted(self, wanted: Object, live: Object | None) -> Object:
+        return (
+            live if live is not None and is_as_wanted(wanted, live) else await self._apply(wanted)
+        )
+
+    async def _delete(self, owner: Mapping[str, Any], unwanted: Sequence[Key]) -> None:
+        for key in unwanted:
+            live = self._cache.get(key)
+            if (
+                live is not None
+                and is_owned(live, owner)
+                and "deletionTimestamp" not in live["metadata"]
+            ):
+                await self._cluster.delete(key)
 
     async def child_once(self, owner: Mapping[str, Any], wanted: Object) -> Object:
         """Make the child if it isn't there; one that is there is left as it is (a Job, say)."""
@@ -107,6 +126,12 @@ class Writes:
     def forget(self, key: Key) -> None:
         """Drop what is kept for a resource that is gone."""
         self._told.pop(key, None)
+
+
+def _made(outcome: Object | BaseException) -> Object:
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 def sooner(*delays: float | None) -> float | None:

@@ -17,6 +17,8 @@ from diffusion_operator.objects import condition_of
 from diffusion_operator.observe import Pods
 from diffusion_operator.status.conditions import Verdict, conditions
 
+_MODEL_FAILURES = {"DownloadFailed", "ModelLoadFailed", "WrongDevice"}
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -86,12 +88,13 @@ def _verdicts(
             Verdict("Ready", "False", found.reason, found.message),
             Verdict("Progressing", "False", found.reason, "nothing moves until this is mended"),
         ]
-    wanted = spec.replicas
+    wanted = 0 if spec.suspend else spec.replicas
     return [
-        _ready(wanted, deployment, pods),
+        _ready(spec, deployment, pods),
         _progressing(wanted, deployment, pods),
         _scheduled(pods),
         _model_loaded(pods),
+        _stopped(spec, pods),
     ]
 
 
@@ -107,9 +110,29 @@ def _rolled_out(wanted: int, deployment: Mapping[str, Any] | None, pods: Pods) -
     )
 
 
-def _ready(wanted: int, deployment: Mapping[str, Any] | None, pods: Pods) -> Verdict:
-    if wanted == 0:
-        return Verdict("Ready", "False", "ScaledToZero", "spec.replicas is 0: nothing answers")
+def _idle(spec: DiffusionServiceSpec) -> Problem | None:
+    """Why no pod is wanted, if none is."""
+    if spec.suspend:
+        return Problem("Suspended", "spec.suspend is true: nothing answers until it is false")
+    if spec.replicas == 0:
+        return Problem("ScaledToZero", "spec.replicas is 0: nothing answers")
+    return None
+
+
+def _stopped(spec: DiffusionServiceSpec, pods: Pods) -> Verdict:
+    idle = _idle(spec)
+    if idle is None:
+        return Verdict("Stopped", "False", "Wanted", "pods are wanted")
+    if pods.present:
+        return Verdict("Stopped", "False", "Stopping", f"{pods.present} pods finish what they have")
+    return Verdict("Stopped", "True", idle.reason, "no pod is left")
+
+
+def _ready(spec: DiffusionServiceSpec, deployment: Mapping[str, Any] | None, pods: Pods) -> Verdict:
+    idle = _idle(spec)
+    if idle is not None:
+        return Verdict("Ready", "False", idle.reason, idle.message)
+    wanted = spec.replicas
     if _rolled_out(wanted, deployment, pods):
         return Verdict("Ready", "True", "Serving", f"{pods.ready} of {wanted} replicas answer")
     trouble = _trouble(deployment, pods)
@@ -159,9 +182,7 @@ def _scheduled(pods: Pods) -> Verdict:
 
 
 def _model_loaded(pods: Pods) -> Verdict:
-    failed = [
-        found for found in pods.failures if found.reason in {"ModelLoadFailed", "WrongDevice"}
-    ]
+    failed = [found for found in pods.failures if found.reason in _MODEL_FAILURES]
     if pods.ready:
         return Verdict("ModelLoaded", "True", "Loaded", f"{pods.ready} replicas hold the model")
     if failed:

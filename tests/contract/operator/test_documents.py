@@ -30,18 +30,41 @@ def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Object]:
     return st.fixed_dictionaries({}, optional=fields)
 
 
-SERVICES = st.fixed_dictionaries(
+SOURCES = [
+    "image:///models/demo",
+    "pvc://weights/sd",
+    "pvc://weights",
+    "hf://owner/model",
+    "s3://bucket/model",
+    "gs://bucket/model",
+]
+LORAS: st.SearchStrategy[Object] = st.fixed_dictionaries(
+    {"name": st.sampled_from("abcd"), "source": st.sampled_from([*SOURCES, "pvc://others/x"])},
+    optional={"scale": st.decimals(0, 4, places=2).map(str)},
+)
+MODELS: st.SearchStrategy[Object] = st.fixed_dictionaries(
+    {"source": st.sampled_from(SOURCES)},
+    optional={
+        "revision": st.sampled_from(["main", "refs/pr/1"]),
+        "loras": st.lists(LORAS, max_size=3, unique_by=lambda lora: str(lora["name"])),
+    },
+)
+
+SERVICES: st.SearchStrategy[Object] = st.fixed_dictionaries(
     {
-        "backend": st.just("fastapi"),
-        "model": st.fixed_dictionaries(
-            {
-                "source": st.sampled_from(
-                    ["image:///models/demo", "pvc://weights/sd", "pvc://weights"]
-                )
-            }
-        ),
+        "backend": st.sampled_from(["fastapi", "litserve", "rayserve"]),
+        "model": MODELS,
     },
     optional={
+        "batching": some(
+            mode=st.sampled_from(["engine", "none"]),
+            maxSize=st.integers(1, 64),
+            maxWaitMilliseconds=st.integers(0, 10000),
+        ),
+        "compile": st.sampled_from(["none", "regional", "full"]),
+        "rayserve": some(topology=st.sampled_from(["pods", "cluster"])),
+        "auth": st.just({"apiKeySecretRef": {"name": "keys", "key": "api"}}),
+        "gpu": st.builds(dict, type=st.just("nvidia-l4"), count=st.integers(1, 16)),
         "precision": st.sampled_from(["float32", "bfloat16"]),
         "generation": some(
             steps=st.integers(1, 100),
@@ -99,6 +122,8 @@ def test_the_server_reads_every_configuration_that_the_operator_writes(
     spec: Object, device: Any
 ) -> None:
     accelerator = Accelerator(resource_name="nvidia.com/gpu", device=device) if device else None
+    if accelerator is None:
+        spec = {name: value for name, value in spec.items() if name != "gpu"}
     written = serving_config(DiffusionServiceSpec.model_validate(spec), accelerator)
     text = written.model_dump_json(by_alias=True)
     read = ServersConfig.model_validate_json(text)

@@ -13,7 +13,14 @@ Object = dict[str, Any]
 def settings() -> Settings:
     return Settings.model_validate(
         {
-            "images": {"loadtest": "reg/loadtest:1", "backends": {"fastapi": "reg/fastapi:1"}},
+            "images": {
+                "loadtest": "reg/loadtest:1",
+                "backends": {
+                    "fastapi": "reg/fastapi:1",
+                    "litserve": "reg/litserve:1",
+                    "rayserve": "reg/rayserve:1",
+                },
+            },
             "accelerators": {
                 "nvidia-l4": {
                     "resourceName": "nvidia.com/gpu",
@@ -23,6 +30,8 @@ def settings() -> Settings:
                 "standin": {"resourceName": "diffusion.dev/standin-gpu", "device": "cpu"},
             },
             "serverResources": {"requests": {"cpu": "500m"}, "limits": {"memory": "4Gi"}},
+            "backendResources": {"rayserve": {"requests": {"memory": "2Gi"}}},
+            "hfEndpoint": "https://hub.test",
         }
     )
 

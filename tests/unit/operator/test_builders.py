@@ -1,6 +1,7 @@
 """What the builders make of a spec."""
 
 import copy
+import hashlib
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.build import BuildError
 from diffusion_operator.build.deployment import deployment, revision_of
+from diffusion_operator.build.fetch import cache_claim
 from diffusion_operator.build.job import job
 from diffusion_operator.build.runner_access import report_config_map, role, role_binding
 from diffusion_operator.build.service import service as build_service
@@ -212,3 +214,174 @@ def test_prompts_of_a_config_map_are_mounted_and_named_in_the_plan(
 
 def test_manifests_are_plain_data(service: Object, settings: Settings) -> None:
     assert yaml.safe_load(yaml.safe_dump(built(service, settings))) == built(service, settings)
+
+
+def test_gpus_are_counted_and_each_gets_an_engine(service: Object, settings: Settings) -> None:
+    manifest = built(service, settings, gpu={"type": "nvidia-l4", "count": 4})
+    limits = pod_of(manifest)["containers"][0]["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == "4"
+    assert config_of(manifest)["devices"] == 4
+    stand_in = built(service, settings, gpu={"type": "standin", "count": 4})
+    assert "devices" not in config_of(stand_in)  # a CPU is one device, whatever stands in
+
+
+def test_each_backend_has_its_image_and_ray_its_shared_memory(
+    service: Object, settings: Settings
+) -> None:
+    for backend in ("fastapi", "litserve", "rayserve"):
+        pod = pod_of(built(service, settings, backend=backend))
+        (server,) = pod["containers"]
+        assert server["image"] == f"reg/{backend}:1"
+        mounts = {mount["mountPath"] for mount in server["volumeMounts"]}
+        assert ("/dev/shm" in mounts) == (backend == "rayserve")  # noqa: S108 - not ours to use
+    assert server["resources"]["requests"] == {"cpu": "500m", "memory": "2Gi"}
+
+
+def test_a_backend_without_an_image_says_which_value_to_set(
+    service: Object, settings: Settings
+) -> None:
+    images = settings.images.model_copy(update={"backends": {"fastapi": "x:1"}})
+    without = settings.model_copy(update={"images": images})
+    with pytest.raises(BuildError, match=r"set the chart's value images\.backends\.litserve"):
+        built(service, without, backend="litserve")
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({"batching": {"mode": "none"}}, {"mode": "none", "maxSize": 8, "maxWaitMilliseconds": 0}),
+        ({"compile": "full"}, "full"),
+        ({"auth": {"apiKeySecretRef": {"name": "k", "key": "a"}}},
+         {"apiKeyFile": "/etc/diffusion/auth/key"}),
+    ],
+)  # fmt: skip
+def test_only_what_is_asked_for_adds_to_the_configuration(
+    service: Object, settings: Settings, change: Object, shown: object
+) -> None:
+    (field,) = change
+    assert config_of(built(service, settings, **change))[field] == shown
+    assert field not in config_of(built(service, settings))
+    assert revision_of(built(service, settings, batching={"maxSize": 8})) == revision_of(
+        built(service, settings)
+    )
+
+
+def test_keys_come_as_a_file_that_the_kubelet_keeps_up_to_date(
+    service: Object, settings: Settings
+) -> None:
+    auth = {"apiKeySecretRef": {"name": "keys", "key": "api"}}
+    pod = pod_of(built(service, settings, auth=auth))
+    items = [{"key": "api", "path": "key"}]
+    assert {"name": "api-key", "secret": {"secretName": "keys", "items": items}} in pod["volumes"]
+    mount = next(
+        found for found in pod["containers"][0]["volumeMounts"] if found["name"] == "api-key"
+    )
+    assert mount["mountPath"] == "/etc/diffusion/auth"
+    assert "subPath" not in mount  # which the kubelet would never update
+
+
+HUB: Object = {"source": "hf://owner/model", "revision": "v1"}
+
+
+def test_a_remote_model_is_fetched_before_the_server_starts(
+    service: Object, settings: Settings
+) -> None:
+    model = {**HUB, "tokenSecretRef": {"name": "hub", "key": "token"}}
+    manifest = built(service, settings, model=model)
+    pod = pod_of(manifest)
+    (fetch,) = pod["initContainers"]
+    key = hashlib.sha256(b"hf://owner/model@v1").hexdigest()[:16]
+    assert fetch["name"] == "model"
+    assert fetch["image"] == pod["containers"][0]["image"]
+    assert fetch["command"] == ["python", "-m", "diffusion_serving.fetch"]
+    assert fetch["args"] == [
+        *("--source", "hf://owner/model", "--revision", "v1", "--to", f"/models/store/{key}")
+    ]
+    assert fetch["env"] == [
+        {"name": "HF_ENDPOINT", "value": "https://hub.test"},
+        {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}},
+    ]
+    assert config_of(manifest)["model"]["path"] == f"/models/store/{key}"
+    assert {"name": "store", "emptyDir": {}} in pod["volumes"]
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_only_what_fetches_gets_the_credentials(
+    service: Object, settings: Settings, scheme: str
+) -> None:
+    model = {"source": f"{scheme}://b/m", "credentialsSecretRef": {"name": "keys"}}
+    pod = pod_of(built(service, settings, model=model))
+    (fetch,) = pod["initContainers"]
+    assert "keys" in json.dumps(fetch) or "keys" in json.dumps(pod["volumes"])
+    if scheme == "s3":
+        assert fetch["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    else:
+        file = {"name": "GOOGLE_APPLICATION_CREDENTIALS",
+                "value": "/etc/diffusion/credentials/key.json"}  # fmt: skip
+        assert file in fetch["env"]
+    (server,) = pod["containers"]
+    assert "envFrom" not in server
+    assert all(mount["name"] != "credentials" for mount in server["volumeMounts"])
+
+
+def test_loras_are_fetched_or_mounted_each_from_where_it_lies(
+    service: Object, settings: Settings
+) -> None:
+    loras = [
+        {"name": "a", "source": "hf://owner/lora", "scale": "0.8"},
+        {"name": "b", "source": "pvc://others/b.safetensors"},
+        {"name": "c", "source": "pvc://weights/c"},
+        {"name": "d", "source": "hf://owner/lora"},
+    ]
+    manifest = built(service, settings, model={"source": "pvc://weights/sd", "loras": loras})
+    pod = pod_of(manifest)
+    assert [found["name"] for found in pod["initContainers"]] == ["lora-a"]
+    served = {found["name"]: found for found in config_of(manifest)["model"]["loras"]}
+    assert served["a"]["path"] == served["d"]["path"]
+    assert (served["a"]["scale"], served["b"]["scale"]) == (0.8, 1.0)
+    assert served["b"]["path"] == "/models/claim-1/b.safetensors"
+    assert served["c"]["path"] == "/models/claim/c"
+    claims = {
+        found["name"]: found["persistentVolumeClaim"]["claimName"]
+        for found in pod["volumes"]
+        if "persistentVolumeClaim" in found
+    }
+    assert claims == {"model": "weights", "model-1": "others"}
+
+
+@pytest.mark.parametrize(
+    ("cache", "claim"),
+    [({"claimName": "shared"}, "shared"), ({"size": "20Gi"}, "demo-models")],
+)
+def test_a_cache_keeps_what_is_fetched_and_the_server_only_reads_it(
+    service: Object, settings: Settings, cache: Object, claim: str
+) -> None:
+    model = {**HUB, "cache": cache}
+    pod = pod_of(built(service, settings, model=model))
+    volume = {"name": "store", "persistentVolumeClaim": {"claimName": claim}}
+    assert volume in pod["volumes"]
+    mount = {"name": "store", "mountPath": "/models/store", "readOnly": True}
+    assert mount in pod["containers"][0]["volumeMounts"]
+    made = cache_claim(
+        service, DiffusionServiceSpec.model_validate({**service["spec"], "model": model})
+    )
+    assert (made is not None) == ("size" in cache)
+    if made:
+        assert made["metadata"]["name"] == claim
+        assert made["spec"]["resources"]["requests"] == {"storage": "20Gi"}
+
+
+def test_a_suspended_service_keeps_its_revision_and_has_no_pod(
+    service: Object, settings: Settings
+) -> None:
+    suspended = built(service, settings, suspend=True)
+    assert suspended["spec"]["replicas"] == 0
+    assert revision_of(suspended) == revision_of(built(service, settings))
+
+
+def test_annotations_of_the_service_account_can_be_given(service: Object) -> None:
+    account = service_account(service, "demo", {"iam.gke.io/gcp-service-account": "x@y"})
+    assert account["metadata"]["annotations"]["iam.gke.io/gcp-service-account"] == "x@y"
+    plain = service_account(service, "demo")
+    digest = "diffusion.dev/applied-digest"
+    assert account["metadata"]["annotations"][digest] != plain["metadata"]["annotations"][digest]

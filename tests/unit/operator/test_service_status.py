@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
 from diffusion_operator.build.deployment import deployment, revision_of
-from diffusion_operator.observe import observe_pods
+from diffusion_operator.observe import mount_failure, observe_pods
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.diffusionservice import Problem, service_status
 
@@ -152,6 +152,73 @@ def test_a_crash_without_usable_last_words_points_at_the_logs(scene: Scene, word
     assert scene.said("Ready") == ("False", "CrashLooping")
 
 
+def test_a_model_that_cannot_be_fetched_is_said_in_the_words_of_what_fetches(scene: Scene) -> None:
+    words = json.dumps({"reason": "DownloadFailed", "message": "403 for hf://owner/model"})
+    ended = {"exitCode": 1, "message": words, "finishedAt": BEFORE}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    init = {"name": "model", "state": waiting, "lastState": {"terminated": ended}, "ready": False}
+    server = {"name": "server", "state": {"waiting": {"reason": "PodInitializing"}}}
+    scene.pod(initContainerStatuses=[init], containerStatuses=[server])
+    assert scene.said("Ready") == ("False", "DownloadFailed")
+    assert scene.said("ModelLoaded") == ("False", "DownloadFailed")
+
+
+def test_a_model_that_was_fetched_is_no_failure(scene: Scene) -> None:
+    done = {"name": "model", "state": {"terminated": {"exitCode": 0}}, "ready": True}
+    scene.pod(initContainerStatuses=[done])
+    assert scene.said("Ready") == ("Unknown", "RollingOut")
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('secret "hub" not found', "SecretNotFound"),
+        ("couldn't find key token in Secret shop/hub", "SecretNotFound"),
+        ('configmap "x" not found', "ConfigError"),
+    ],
+)
+def test_a_secret_that_is_not_there_is_named(scene: Scene, message: str, reason: str) -> None:
+    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": message}}
+    scene.pod(initContainerStatuses=[{"name": "model", "state": waiting, "ready": False}])
+    assert scene.said("Ready") == ("False", reason)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('MountVolume.SetUp failed for volume "k" : secret "keys" not found', "SecretNotFound"),
+        ("references non-existent secret key: api", "SecretNotFound"),
+        ("timed out waiting for the condition", "MountFailed"),
+    ],
+)
+def test_a_volume_that_cannot_be_mounted_is_told_by_the_kubelets_newest_event(
+    scene: Scene, message: str, reason: str
+) -> None:
+    pod = scene.pod()
+    older = {"message": "something else", "lastTimestamp": BEFORE}
+    failure = mount_failure(pod, [{"message": message, "lastTimestamp": NOW}, older])
+    assert failure is not None
+    assert (failure.reason, failure.message) == (reason, message)
+    assert mount_failure(pod, []) is None
+
+
+def test_only_a_pod_of_which_no_container_has_begun_may_await_its_volumes(scene: Scene) -> None:
+    creating = {"state": {"waiting": {"reason": "ContainerCreating"}}}
+    waits = scene.pod(containerStatuses=[creating])
+    scene.pod(containerStatuses=[{"state": {"running": {}}}])
+    scene.pod(containerStatuses=[creating])["spec"] = {}
+    assert observe_pods(scene.pods, scene.revision).awaiting_volumes == (waits,)
+
+
+@pytest.mark.parametrize("code", [0, 137, 143])
+def test_a_server_that_the_kubelet_ended_failed_its_probes(scene: Scene, code: int) -> None:
+    scene.ended(exitCode=code, finishedAt=BEFORE)
+    (pod,) = scene.pods
+    pod["spec"]["containers"] = [{"name": "server", "livenessProbe": {}}]
+    pod["status"]["containerStatuses"][0] |= {"name": "server", "restartCount": 1}
+    assert scene.said("Ready") == ("False", "ProbeFailed")
+
+
 def test_running_out_of_memory_is_told_from_a_crash(scene: Scene) -> None:
     scene.ended(exitCode=137, reason="OOMKilled", finishedAt=BEFORE)
     assert scene.said("Ready") == ("False", "OutOfMemory")
@@ -212,6 +279,17 @@ def test_the_last_failure_is_remembered_after_its_pod_is_gone(scene: Scene) -> N
     failure = scene.status().last_failure
     assert failure is not None
     assert failure.reason == "OutOfMemory"
+
+
+def test_a_suspended_service_is_stopped_once_its_pods_are_gone(scene: Scene) -> None:
+    scene.spec = scene.spec.model_copy(update={"suspend": True})
+    scene.pod(ready=True)["metadata"]["deletionTimestamp"] = NOW
+    assert scene.said("Ready") == ("False", "Suspended")
+    assert scene.said("Stopped") == ("False", "Stopping")
+    scene.pods.clear()
+    assert scene.said("Stopped") == ("True", "Suspended")
+    scene.spec = scene.spec.model_copy(update={"suspend": False})
+    assert scene.said("Stopped") == ("False", "Wanted")
 
 
 def test_every_condition_is_of_the_generation_it_was_computed_from(scene: Scene) -> None:

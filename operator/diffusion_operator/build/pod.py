@@ -1,0 +1,81 @@
+"""The pod that serves the model, whatever owns it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.api.fields import seconds
+from diffusion_operator.build.fetch import fetch_containers, fetch_volumes
+from diffusion_operator.build.pods import POD_SECURITY, SCRATCH_VOLUME
+from diffusion_operator.build.server import (
+    API_KEY_VOLUME,
+    DRAIN_SECONDS,
+    SHARED_MEMORY,
+    claim_volume_name,
+    server,
+)
+from diffusion_operator.build.serving_config import API_KEY_FILE
+from diffusion_operator.build.sources import claims_of
+from diffusion_operator.objects import Object
+from diffusion_operator.settings import Accelerator, Settings
+
+# A request that has begun ends within this time even at many steps on a CPU.
+LONGEST_REQUEST_SECONDS = 60
+
+
+def serving_pod(
+    owner: Mapping[str, Any],
+    spec: DiffusionServiceSpec,
+    settings: Settings,
+    accelerator: Accelerator | None,
+) -> Object:
+    """The pod's spec. Raises ``BuildError``."""
+    grace = DRAIN_SECONDS + seconds(spec.queue.timeout) + LONGEST_REQUEST_SECONDS
+    pod: Object = {
+        "serviceAccountName": owner["metadata"]["name"],
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": math.ceil(grace),
+        "securityContext": POD_SECURITY,
+        "containers": [server(owner, spec, settings, accelerator)],
+        "volumes": [SCRATCH_VOLUME, *_volumes(owner, spec)],
+    }
+    first = fetch_containers(spec, settings)
+    if first:
+        pod["initContainers"] = first
+    if accelerator and accelerator.node_selector:
+        pod["nodeSelector"] = dict(accelerator.node_selector)
+    if accelerator and accelerator.tolerations:
+        pod["tolerations"] = [dict(toleration) for toleration in accelerator.tolerations]
+    return pod
+
+
+def _volumes(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> list[Object]:
+    claims = claims_of(spec.model)
+    volumes: list[Object] = [
+        {
+            "name": claim_volume_name(claims, claim),
+            "persistentVolumeClaim": {"claimName": claim, "readOnly": True},
+        }
+        for claim in claims
+    ]
+    volumes += fetch_volumes(owner, spec)
+    if spec.auth:
+        ref = spec.auth.api_key_secret_ref
+        items = [{"key": ref.key, "path": API_KEY_FILE}]
+        # A volume, not a variable: the kubelet carries a changed Secret into the running pod.
+        volumes.append({"name": API_KEY_VOLUME, "secret": {"secretName": ref.name, "items": items}})
+    if spec.backend == "rayserve":
+        volumes.append(SHARED_MEMORY)
+    return volumes
+
+
+def has_volumes_of_others(deployment: Mapping[str, Any]) -> bool:
+    """Whether the pods can't begin without something that someone else has to make."""
+    volumes = deployment["spec"]["template"]["spec"].get("volumes") or ()
+    return any(
+        kind in volume
+        for volume in volumes
+        for kind in ("secret", "configMap", "projected", "persistentVolumeClaim")
+    )

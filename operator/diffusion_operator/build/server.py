@@ -1,0 +1,111 @@
+"""The container that serves the model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.build.fetch import STORE_READ_ONLY
+from diffusion_operator.build.images import serving_image
+from diffusion_operator.build.pods import CONTAINER_SECURITY, SCRATCH_MOUNT, resources
+from diffusion_operator.build.serving_config import API_KEY_MOUNT, serving_config
+from diffusion_operator.build.sources import claim_mount, claims_of, fetches
+from diffusion_operator.objects import REVISION_LABEL, Object
+from diffusion_operator.settings import Accelerator, Resources, Settings
+
+PORT = 8000
+CONTAINER = "server"
+API_KEY_VOLUME = "api-key"
+SHARED_MEMORY: Object = {"name": "shm", "emptyDir": {"medium": "Memory"}}
+
+# The endpoints of a pod that ends are gone from every node well within this time.
+DRAIN_SECONDS = 5
+# Twenty minutes cover a large model from a slow volume, and torch.compile may take as long again.
+STARTUP_SECONDS = {"none": 1200, "regional": 2400, "full": 3600}
+
+
+def startup_seconds(spec: DiffusionServiceSpec) -> int:
+    """The longest that the server may take until it is ready."""
+    return STARTUP_SECONDS[spec.compile]
+
+
+def claim_volume_name(claims: list[str], claim: str) -> str:
+    """Name of the volume of a model's claim."""
+    place = claims.index(claim)
+    return "model" if place == 0 else f"model-{place}"
+
+
+def server(
+    owner: Mapping[str, Any],
+    spec: DiffusionServiceSpec,
+    settings: Settings,
+    accelerator: Accelerator | None,
+) -> Object:
+    """The container. Raises ``BuildError``."""
+    config = serving_config(spec, accelerator).model_dump_json(by_alias=True)
+    revision = {
+        "fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.labels['{REVISION_LABEL}']"}
+    }
+    return {
+        "name": CONTAINER,
+        "image": serving_image(spec, settings),
+        "imagePullPolicy": settings.images.pull_policy,
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "env": [
+            {"name": "DIFFUSION_SERVING_CONFIG", "value": config},
+            {"name": "DIFFUSION_SERVICE", "value": owner["metadata"]["name"]},
+            {"name": "DIFFUSION_REVISION", "valueFrom": revision},
+        ],
+        "resources": _resources(spec, settings, accelerator),
+        "securityContext": CONTAINER_SECURITY,
+        "volumeMounts": [SCRATCH_MOUNT, *_mounts(spec)],
+        "startupProbe": {
+            "httpGet": {"path": "/readyz", "port": "http"},
+            "periodSeconds": 1,
+            "failureThreshold": startup_seconds(spec),
+            "timeoutSeconds": 5,
+        },
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": "http"},
+            "periodSeconds": 2,
+            "timeoutSeconds": 5,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": "http"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 10,
+            "failureThreshold": 6,
+        },
+        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+    }
+
+
+def _resources(
+    spec: DiffusionServiceSpec, settings: Settings, accelerator: Accelerator | None
+) -> Object:
+    own = settings.backend_resources.get(spec.backend, Resources())
+    base = settings.server_resources
+    merged = Resources(
+        requests={**base.requests, **own.requests}, limits={**base.limits, **own.limits}
+    )
+    gpus = {accelerator.resource_name: str(spec.gpu.count)} if accelerator and spec.gpu else None
+    return resources(merged, gpus)
+
+
+def _mounts(spec: DiffusionServiceSpec) -> list[Object]:
+    claims = claims_of(spec.model)
+    mounts: list[Object] = [
+        {
+            "name": claim_volume_name(claims, claim),
+            "mountPath": claim_mount(claims, claim),
+            "readOnly": True,
+        }
+        for claim in claims
+    ]
+    if fetches(spec.model):
+        mounts.append(STORE_READ_ONLY)
+    if spec.auth:
+        mounts.append({"name": API_KEY_VOLUME, "mountPath": API_KEY_MOUNT, "readOnly": True})
+    if spec.backend == "rayserve":
+        mounts.append({"name": SHARED_MEMORY["name"], "mountPath": "/dev/shm"})  # noqa: S108 - a volume of its own
+    return mounts
