@@ -189,7 +189,7 @@ class Service:
         return _json(self._models)
 
     async def metrics(self) -> Reply:
-        body, media_type = self._metrics.expose()
+        body, media_type = self._metrics.expose(await self._maker.metrics())
         return Reply(200, body, media_type)
 
     def openapi(self) -> Reply:
