@@ -1,0 +1,301 @@
+"""Comparison: the same load on variants of a service, in turns, and what can be concluded."""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from diffusion_operator.api.diffusionservice import Backend, DiffusionServiceSpec
+from diffusion_operator.api.fields import Duration, Model, duration_rules, rule, rules
+from diffusion_operator.api.loadtest import LOAD_RULES, LoadSpec, ReportRef
+from diffusion_operator.api.status import Condition
+
+MAX_NAME = 30
+"""Of a Comparison: its children's names add a variant's name and a repetition's number to it."""
+
+Overrides = Annotated[
+    dict[str, Any],
+    Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+]
+
+
+class ServiceTemplate(DiffusionServiceSpec):
+    """A DiffusionService's spec whose backend the variants may choose."""
+
+    backend: Backend | None = Field(  # type: ignore[assignment] # a template leaves it open
+        None, description="The framework that serves the model; the variants say so as a rule."
+    )
+    replicas: int = Field(
+        1,
+        ge=0,
+        le=1000,
+        description="Number of pods, each with a copy of the model. Default: 1.",
+        json_schema_extra={"format": "int32"},
+    )
+
+    # Rules across fields hold for a variant's whole spec, which is checked when it is made.
+    model_config = ConfigDict(json_schema_extra={})
+
+
+class LoadTemplate(LoadSpec):
+    """A LoadTest's spec without its target."""
+
+    model_config = ConfigDict(json_schema_extra=rules(*LOAD_RULES))
+
+
+class Variant(Model):
+    """One way to serve, compared with the others."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=18,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="Its name in the result.",
+    )
+    service: Overrides = Field(
+        default_factory=dict,
+        description="What differs from spec.service, as a JSON merge patch: any field of a "
+        "DiffusionService's spec (kubectl explain diffusionservice.spec); null takes one away.",
+    )
+    load_test: Overrides = Field(
+        default_factory=dict,
+        description="What differs from spec.loadTest, as a JSON merge patch. Variants under "
+        "unlike loads are shown side by side and not ranked.",
+    )
+
+
+def default_variants() -> tuple[Variant, ...]:
+    """Each framework as its own documentation has it, and in front of this project's engine."""
+    modes = (
+        ("fastapi", "none"),
+        ("fastapi", "engine"),
+        ("litserve", "framework"),
+        ("litserve", "engine"),
+        ("rayserve", "framework"),
+        ("rayserve", "engine"),
+    )
+    return tuple(
+        Variant(name=f"{backend}-{mode}", service={"backend": backend, "batching": {"mode": mode}})
+        for backend, mode in modes
+    )
+
+
+class ComparisonSpec(Model):
+    """What is compared, and how often."""
+
+    service: ServiceTemplate = Field(description="What all variants have in common.")
+    variants: tuple[Variant, ...] | None = Field(
+        None,
+        min_length=2,
+        max_length=12,
+        description="What is compared. Default: each backend with the batching of its own "
+        "documentation, and with the engine's.",
+        json_schema_extra={
+            **rules(
+                rule(
+                    "self.all(one, self.exists_one(other, other.name == one.name))",
+                    "two variants have the same name: give each its own",
+                )
+            ),
+        },
+    )
+    load_test: LoadTemplate = Field(description="The load on each variant.")
+    repetitions: int = Field(
+        3,
+        ge=1,
+        le=20,
+        description="Rounds; in each, every variant runs once. Below 3 little can be concluded. "
+        "Default: 3.",
+    )
+    cooldown: Duration = Field(
+        "30s",
+        description="Pause between one variant's end and the next one's start. Default: 30s.",
+        json_schema_extra=duration_rules(
+            "duration(self) <= duration('1h')", "cooldown is at most 1h"
+        ),
+    )
+    ready_timeout: Duration = Field(
+        "20m",
+        description="How long a variant may take to become Ready; then it counts as failed. "
+        "Default: 20m.",
+        json_schema_extra=duration_rules(
+            "duration(self) >= duration('10s') && duration(self) <= duration('24h')",
+            "readyTimeout is between 10s and 24h",
+        ),
+    )
+    suspend: bool = Field(
+        False,
+        description="Ends what runs and begins nothing; finished repetitions are kept, and one "
+        "that was stopped is run anew after.",
+    )
+
+
+class ColdStart(Model):
+    """Seconds from the creation of a variant's service, of the pod that took longest."""
+
+    scheduled: int | None = Field(None, ge=0, description="Until its pods had a node.")
+    started: int | None = Field(
+        None, ge=0, description="Until images were pulled and containers ran."
+    )
+    ready: int | None = Field(
+        None, ge=0, description="Until the model was loaded and its first images were out."
+    )
+    model_load: str | None = Field(
+        None, max_length=32, description="Of these, seconds to load the model."
+    )
+    first_images: str | None = Field(
+        None, max_length=32, description="Of these, seconds for the warm-up images."
+    )
+
+
+class Run(Model):
+    """One repetition of one variant."""
+
+    variant: str = Field(max_length=63, description="The variant.")
+    repetition: int = Field(ge=1, description="Number of the repetition, from 1.")
+    state: str = Field(max_length=32, description="Starting, Testing, Complete or Failed.")
+    reason: str = Field("", max_length=1024, description="Why it failed, in one word.")
+    message: str = Field("", max_length=4096, description="Why it failed, in a sentence.")
+    load_test: str = Field("", max_length=253, description="Its LoadTest.")
+    start_time: str | None = Field(
+        None, json_schema_extra={"format": "date-time"}, description="When its service was made."
+    )
+    completion_time: str | None = Field(
+        None, json_schema_extra={"format": "date-time"}, description="When it ended."
+    )
+    valid: bool | None = Field(None, description="Whether its figures can be believed.")
+    slo_met: bool | None = Field(None, alias="sloMet", description="Whether they are good enough.")
+    requests: int | None = Field(None, ge=0, description="Requests answered or failed.")
+    failures: int | None = Field(None, ge=0, description="Those that failed.")
+    requests_per_second: str | None = Field(
+        None, max_length=32, description="Successful requests per second."
+    )
+    p50: int | None = Field(None, ge=0, description="Median latency in milliseconds.")
+    p95: int | None = Field(None, ge=0, description="95th percentile latency in milliseconds.")
+    p99: int | None = Field(None, ge=0, description="99th percentile latency in milliseconds.")
+    max_load_within_slo: str | None = Field(
+        None,
+        alias="maxLoadWithinSLO",
+        max_length=32,
+        description="Highest load (users, or requests per second) that kept the SLO.",
+    )
+    efficiency: str | None = Field(
+        None, max_length=32, description="Images per second over the bare pipeline's best."
+    )
+    tax: dict[str, int] | None = Field(
+        None, max_length=16, description="Mean milliseconds of a request by stage."
+    )
+    cold_start: ColdStart | None = Field(None, description="How long its service took to start.")
+    memory_bytes: int | None = Field(None, ge=0, description="Most memory of a pod's processes.")
+    device_memory_bytes: int | None = Field(None, ge=0, description="Most memory of a pod's GPU.")
+    gpu_utilisation: str | None = Field(
+        None, max_length=32, description="Share of the time that the GPU was busy."
+    )
+    joules_per_image: str | None = Field(
+        None, max_length=32, description="GPU energy per image; absent where it is unknown."
+    )
+    nodes: tuple[str, ...] | None = Field(
+        None, max_length=64, description="The nodes that its pods ran on."
+    )
+    fingerprint: dict[str, str] | None = Field(
+        None, max_length=80, description="What answered, as far as it decides how fast."
+    )
+
+
+class Estimate(Model):
+    """A figure over the repetitions: the geometric mean and its 95% interval."""
+
+    mean: str = Field(max_length=32, description="Geometric mean.")
+    low: str | None = Field(None, max_length=32, description="Lower end; absent for one run.")
+    high: str | None = Field(None, max_length=32, description="Upper end; absent for one run.")
+
+
+class Result(Model):
+    """What was found of one variant."""
+
+    variant: str = Field(max_length=63, description="The variant.")
+    rank: int | None = Field(None, ge=1, description="1 is the best; absent where not ranked.")
+    reason: str = Field("", max_length=1024, description="Why it is not ranked, in one word.")
+    message: str = Field("", max_length=4096, description="Why it is not ranked, in a sentence.")
+    runs: int = Field(ge=0, description="Repetitions whose figures are in these.")
+    requests: int = Field(0, ge=0, description="Requests of all repetitions.")
+    failures: int = Field(0, ge=0, description="Those that failed.")
+    slo_met: bool | None = Field(
+        None, alias="sloMet", description="Whether the SLO was met in each repetition."
+    )
+    requests_per_second: Estimate | None = Field(None, description="Successful ones.")
+    p50: Estimate | None = Field(None, description="Median latency, milliseconds.")
+    p95: Estimate | None = Field(None, description="95th percentile, milliseconds.")
+    p99: Estimate | None = Field(None, description="99th percentile, milliseconds.")
+    max_load_within_slo: Estimate | None = Field(
+        None, alias="maxLoadWithinSLO", description="Highest load that kept the SLO."
+    )
+    efficiency: Estimate | None = Field(
+        None, description="Images per second over the bare pipeline's best, on the same pod."
+    )
+    tax: dict[str, int] | None = Field(
+        None, max_length=16, description="Mean milliseconds of a request by stage."
+    )
+    cold_start_seconds: Estimate | None = Field(
+        None, description="From nothing to the first images."
+    )
+    memory_bytes: int | None = Field(None, ge=0, description="Most memory of a pod's processes.")
+    device_memory_bytes: int | None = Field(None, ge=0, description="Most memory of a pod's GPU.")
+    gpu_utilisation: str | None = Field(
+        None, max_length=32, description="Share of the time that the GPU was busy; or absent."
+    )
+    joules_per_image: str | None = Field(
+        None, max_length=32, description="GPU energy per image; absent where it is unknown."
+    )
+    cost_per_thousand_images: str | None = Field(
+        None, max_length=32, description="At the catalogue's price; absent where that has none."
+    )
+    images_per_dollar: str | None = Field(
+        None, max_length=32, description="At the catalogue's price; absent where that has none."
+    )
+    p_value: str | None = Field(
+        None, max_length=32, description="That it is as good as the best; Holm-corrected."
+    )
+
+
+class ComparisonStatus(Model):
+    """What was found."""
+
+    observed_generation: int = Field(
+        0, ge=0, description="The metadata.generation that this status was computed from."
+    )
+    conditions: tuple[Condition, ...] = Field(
+        (), max_length=16, description="Complete, Failed, Comparable."
+    )
+    state: str = Field(
+        "", max_length=32, description="Running, Cooling, Suspended, Complete or Failed."
+    )
+    run: str = Field("", max_length=16, description="Identifies what is compared.")
+    variant: str = Field("", max_length=63, description="The variant on the hardware now.")
+    progress: str = Field("", max_length=32, description="Runs that have ended, of all.")
+    start_time: str | None = Field(
+        None, json_schema_extra={"format": "date-time"}, description="When the first run began."
+    )
+    completion_time: str | None = Field(
+        None, json_schema_extra={"format": "date-time"}, description="When the last run ended."
+    )
+    recommended: str = Field(
+        "", max_length=63, description="The variant to run, if the figures tell."
+    )
+    conclusion: str = Field("", max_length=4096, description="What the figures tell, and how.")
+    differences: tuple[str, ...] | None = Field(
+        None, max_length=80, description="What differs between variants beyond what was meant to."
+    )
+    results: tuple[Result, ...] | None = Field(
+        None, max_length=12, description="The variants, the best first."
+    )
+    runs: tuple[Run, ...] | None = Field(
+        None, max_length=240, description="Each repetition of each variant, in the order run."
+    )
+    report_ref: ReportRef | None = Field(None, description="The whole report.")
+
+
+class ComparisonObject(Model):
+    """A comparison: each variant is served and load-tested alone, in turns, and ranked."""
+
+    spec: ComparisonSpec = Field(description="What is compared, and how often.")
+    status: ComparisonStatus | None = Field(None, description="What was found.")

@@ -1,0 +1,65 @@
+"""The children of a Comparison: a variant's DiffusionService and its load test."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusion_operator.api import API_VERSION
+from diffusion_operator.build.metadata import child
+from diffusion_operator.compare.plan import Step
+from diffusion_operator.objects import RUN_LABEL, Object
+
+VARIANT_LABEL = "diffusion.dev/variant"
+REPETITION_LABEL = "diffusion.dev/repetition"
+
+
+def service_name(comparison: Mapping[str, Any], variant: str) -> str:
+    """Name of a variant's service: the same in each repetition, so that all are served alike."""
+    return f"{comparison['metadata']['name']}-{variant}"
+
+
+def test_name(comparison: Mapping[str, Any], step: Step) -> str:
+    """Name of a repetition's LoadTest."""
+    return f"{service_name(comparison, step.variant)}-{step.repetition}"
+
+
+test_name.__test__ = False  # type: ignore[attr-defined] # not for pytest to collect
+
+
+def variant_service(
+    comparison: Mapping[str, Any], step: Step, spec: Mapping[str, Any], run: str
+) -> Object:
+    """The service of the variant on the hardware now."""
+    return child(
+        comparison,
+        API_VERSION,
+        "DiffusionService",
+        service_name(comparison, step.variant),
+        more_labels={
+            RUN_LABEL: run,
+            VARIANT_LABEL: step.variant,
+            REPETITION_LABEL: str(step.repetition),
+        },
+        spec=dict(spec),
+    )
+
+
+def variant_test(
+    comparison: Mapping[str, Any], step: Step, load: Mapping[str, Any], run: str
+) -> Object:
+    """One repetition's load on it; it is kept, since its report is part of the result."""
+    return child(
+        comparison,
+        API_VERSION,
+        "LoadTest",
+        test_name(comparison, step),
+        more_labels={
+            RUN_LABEL: run,
+            VARIANT_LABEL: step.variant,
+            REPETITION_LABEL: str(step.repetition),
+        },
+        spec={
+            **load,
+            "targetRef": {"name": service_name(comparison, step.variant)},
+            "rerun": "Never",
+        },
+    )

@@ -1,0 +1,167 @@
+"""From what the cluster shows of a repetition to the figures that are kept of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from diffusion_operator.api.comparison import ColdStart, Run
+from diffusion_operator.compare.results import shown
+from diffusion_operator.objects import Object, condition_of
+
+Report = Mapping[str, Any]
+
+
+def moment(text: str) -> datetime:
+    """A time as Kubernetes writes it."""
+    return datetime.fromisoformat(text)
+
+
+def cold_start(service: Mapping[str, Any], pods: Sequence[Object]) -> ColdStart:
+    """How long after the service's creation the slowest of its pods was where."""
+    made = moment(service["metadata"]["creationTimestamp"])
+
+    def latest(times: Sequence[str | None]) -> int | None:
+        known = [moment(time) for time in times if time]
+        return max(0, round((max(known) - made).total_seconds())) if known else None
+
+    return ColdStart(
+        scheduled=latest([_since(pod, "PodScheduled") for pod in pods]),
+        started=latest([_started(pod) for pod in pods]),
+        ready=latest([_since(pod, "Ready") for pod in pods]),
+    )
+
+
+def _since(pod: Object, kind: str) -> str | None:
+    found = condition_of(pod, kind)
+    return found["lastTransitionTime"] if found and found["status"] == "True" else None
+
+
+def _started(pod: Object) -> str | None:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    times = [
+        ((status.get("state") or {}).get("running") or {}).get("startedAt") for status in statuses
+    ]
+    return max((time for time in times if time), default=None)
+
+
+def nodes_of(pods: Sequence[Object]) -> tuple[str, ...]:
+    """The nodes that the pods run on."""
+    return tuple(sorted({pod["spec"]["nodeName"] for pod in pods if "nodeName" in pod["spec"]}))
+
+
+def failed(run: Run, reason: str, message: str, *, now: str) -> Run:
+    """The run, ended without figures."""
+    return run.model_copy(
+        update={"state": "Failed", "reason": reason, "message": message, "completion_time": now}
+    )
+
+
+def ended(run: Run, test: Mapping[str, Any], report: Report, *, images: int, now: str) -> Run:
+    """The run with what its LoadTest found.
+
+    `report` is the runner's whole report, empty where it is gone; `images` are those of a request.
+    """
+    status = test["status"]
+    summary = status.get("summary") or {}
+    valid, slo = condition_of(test, "Valid"), condition_of(test, "SLOMet")
+    bad = condition_of(test, "Failed") if status["state"] == "Failed" else _if_false(valid)
+    about = (report.get("target") or {}).get("about") or {}
+    after = (report.get("target") or {}).get("aboutAfter") or about
+    made = (summary.get("requests", 0) - summary.get("failures", 0)) * images
+    return run.model_copy(
+        update={
+            "state": status["state"],
+            "reason": bad["reason"] if bad else "",
+            "message": bad["message"] if bad else "",
+            "completion_time": status.get("completionTime") or now,
+            "valid": None if valid is None else valid["status"] == "True",
+            "slo_met": None if slo is None else slo["status"] == "True",
+            "requests": summary.get("requests"),
+            "failures": summary.get("failures"),
+            "requests_per_second": summary.get("requestsPerSecond"),
+            "p50": summary.get("p50"),
+            "p95": summary.get("p95"),
+            "p99": summary.get("p99"),
+            "max_load_within_slo": _capacity(status),
+            "efficiency": _efficiency(summary, about, images, _replicas(status)),
+            "tax": _tax(report),
+            "cold_start": _with_startup(run.cold_start, about),
+            "fingerprint": _fingerprint(run, status),
+            **_usage(about, after, made),
+        }
+    )
+
+
+def _if_false(condition: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return condition if condition is not None and condition["status"] == "False" else None
+
+
+def _capacity(status: Mapping[str, Any]) -> str | None:
+    found = status.get("maxUsersWithinSLO") or status.get("maxRateWithinSLO")
+    return None if found is None else str(found)
+
+
+def _replicas(status: Mapping[str, Any]) -> int:
+    fingerprint = (status.get("target") or {}).get("fingerprint") or {}
+    return int(fingerprint.get("replicas") or 1)
+
+
+def _efficiency(
+    summary: Mapping[str, Any], about: Mapping[str, Any], images: int, pods: int
+) -> str | None:
+    """Images per second over the best of the bare pipeline on the same pods, if it was timed."""
+    timed = about.get("bare_pipeline") or ()
+    best = max((call["images"] / call["seconds"] for call in timed if call["seconds"]), default=0.0)
+    if not best or "requestsPerSecond" not in summary:
+        return None
+    return shown(float(summary["requestsPerSecond"]) * images / (best * pods))
+
+
+def _tax(report: Report) -> dict[str, int] | None:
+    timings = (report.get("summary") or {}).get("timings") or {}
+    return {stage: round(found["mean"]) for stage, found in timings.items()} or None
+
+
+def _with_startup(start: ColdStart | None, about: Mapping[str, Any]) -> ColdStart | None:
+    startup = about.get("startup") or {}
+    if start is None or not startup:
+        return start
+    return start.model_copy(
+        update={
+            "model_load": shown(startup["load_seconds"]),
+            "first_images": shown(startup["warm_up_seconds"]),
+        }
+    )
+
+
+def _usage(about: Mapping[str, Any], after: Mapping[str, Any], images: int) -> dict[str, Any]:
+    """Memory, GPU and energy of the pod that was asked; what it doesn't know stays unknown."""
+    before, usage = about.get("usage") or {}, after.get("usage") or {}
+    joules = usage.get("energy_joules")
+    utilisation = usage.get("gpu_utilisation")
+    spent = None if joules is None else joules - (before.get("energy_joules") or 0.0)
+    return {
+        "memory_bytes": usage.get("memory_peak_bytes"),
+        "device_memory_bytes": usage.get("device_memory_peak_bytes"),
+        "gpu_utilisation": None if utilisation is None else shown(utilisation),
+        "joules_per_image": shown(spent / images) if spent is not None and images else None,
+    }
+
+
+def _fingerprint(run: Run, status: Mapping[str, Any]) -> dict[str, str] | None:
+    found = (status.get("target") or {}).get("fingerprint")
+    if found is None:
+        return None
+    facts = {key: str(value)[:256] for key, value in (found.get("facts") or {}).items()}
+    facts["image"] = found.get("image", "")
+    facts["replicas"] = str(found.get("replicas", ""))
+    facts["nodes"] = ", ".join(run.nodes or ())[:256]
+    return facts
+
+
+def report_in(config_map: Mapping[str, Any] | None, key: str) -> Report:
+    """The runner's report in its ConfigMap; empty where there is none."""
+    text = ((config_map or {}).get("data") or {}).get(key)
+    found: Report = json.loads(text) if text else {}
+    return found

@@ -1,0 +1,216 @@
+"""From the runs of a Comparison to its table: estimates, ranks and a recommendation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from diffusion_operator.api.comparison import Estimate, Result, Run
+from diffusion_operator.compare.differences import differences
+from diffusion_operator.compare.ranking import Candidate, Ranking, rank
+from diffusion_operator.compare.statistics import interval
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The figure of a run by which variants are ranked."""
+
+    words: str
+    higher_is_better: bool
+    of: Callable[[Run], float | None]
+
+
+THROUGHPUT = Criterion(
+    "requests per second", higher_is_better=True, of=lambda run: number(run.requests_per_second)
+)
+LATENCY = Criterion(
+    "95th percentile latency", higher_is_better=False, of=lambda run: number(run.p95)
+)
+CAPACITY = Criterion(
+    "highest load within the SLO",
+    higher_is_better=True,
+    of=lambda run: number(run.max_load_within_slo),
+)
+
+
+def criterion(load: Mapping[str, object]) -> Criterion:
+    """By capacity for a search, by latency where the load sets the rate, else by throughput."""
+    if "search" in load:
+        return CAPACITY
+    return LATENCY if "arrivals" in load else THROUGHPUT
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What all variants were compared by.
+
+    `loads` holds each variant's load, `dollars_per_hour` what all its replicas cost together (None
+    where no price is known), `images` how many a request asks for, `may_differ` the facts of a
+    fingerprint that the variants set themselves.
+    """
+
+    criterion: Criterion
+    loads: Mapping[str, object]
+    dollars_per_hour: Mapping[str, float | None]
+    images: Mapping[str, int]
+    may_differ: set[str]
+
+    @property
+    def alike_loads(self) -> bool:
+        every = list(self.loads.values())
+        return all(load == every[0] for load in every)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The ranked rows and what they tell."""
+
+    results: tuple[Result, ...]
+    recommended: str
+    conclusion: str
+    differences: tuple[str, ...]
+
+
+def table(variants: Sequence[str], runs: Sequence[Run], compared: Compared) -> Table:
+    """The table of all variants, whichever of them have figures."""
+    by_variant = {name: [run for run in runs if run.variant == name] for name in variants}
+    rows = {name: _row(name, by_variant[name], compared) for name in variants}
+    fit = [name for name in variants if not rows[name].reason]
+    unlike = differences(
+        {name: [run.fingerprint or {} for run in by_variant[name]] for name in fit},
+        compared.may_differ,
+    )
+    if not compared.alike_loads:
+        said = "the variants had unlike loads, so they are shown side by side and not ranked"
+        return Table(tuple(rows.values()), "", said, ("load", *unlike))
+    ranking = rank(
+        [_candidate(name, by_variant[name], compared.criterion) for name in fit],
+        higher_is_better=compared.criterion.higher_is_better,
+        figure=compared.criterion.words,
+    )
+    recommended, conclusion = ranking.recommended or "", ranking.reason
+    if unlike and recommended:
+        recommended = ""
+        conclusion += f"; not recommended, because the variants also differ in {unlike[0]}"
+    return Table(tuple(_in_order(rows, ranking)), recommended, conclusion, unlike)
+
+
+def _in_order(rows: Mapping[str, Result], ranking: Ranking) -> list[Result]:
+    ranked = [
+        rows[name].model_copy(
+            update={
+                "rank": place,
+                "p_value": f"{ranking.p_values[name]:.2g}" if name in ranking.p_values else None,
+            }
+        )
+        for place, name in enumerate(ranking.order, 1)
+    ]
+    return ranked + [row for name, row in rows.items() if name not in ranking.order]
+
+
+def _candidate(name: str, runs: Sequence[Run], by: Criterion) -> Candidate:
+    return Candidate(
+        name, [value for run in runs if (value := by.of(run))], [run.slo_met for run in runs]
+    )
+
+
+def _row(name: str, runs: Sequence[Run], compared: Compared) -> Result:
+    good = [run for run in runs if run.state == "Complete" and run.valid is not False]
+    reason, message = _unfit(runs, compared.criterion)
+    speed = estimate([run.requests_per_second for run in good])
+    row = Result(
+        variant=name,
+        reason=reason,
+        message=message,
+        runs=len(good),
+        requests=sum(run.requests or 0 for run in runs),
+        failures=sum(run.failures or 0 for run in runs),
+        slo_met=_agreed([run.slo_met for run in good]),
+        requests_per_second=speed,
+        p50=estimate([run.p50 for run in good]),
+        p95=estimate([run.p95 for run in good]),
+        p99=estimate([run.p99 for run in good]),
+        max_load_within_slo=estimate([run.max_load_within_slo for run in good]),
+        efficiency=estimate([run.efficiency for run in good]),
+        tax=_means([run.tax for run in good]),
+        cold_start_seconds=estimate(
+            [run.cold_start.ready if run.cold_start else None for run in runs]
+        ),
+        memory_bytes=max((run.memory_bytes for run in good if run.memory_bytes), default=None),
+        device_memory_bytes=max(
+            (run.device_memory_bytes for run in good if run.device_memory_bytes), default=None
+        ),
+        gpu_utilisation=_mean([run.gpu_utilisation for run in good]),
+        joules_per_image=_mean([run.joules_per_image for run in good]),
+    )
+    return row.model_copy(update=_cost(speed, name, compared))
+
+
+def _unfit(runs: Sequence[Run], by: Criterion) -> tuple[str, str]:
+    """Why a variant can't be ranked; empty if it can."""
+    if not runs:
+        return "NotRun", "it has not run yet"
+    for run in runs:
+        if run.state == "Failed":
+            return run.reason or "Failed", f"repetition {run.repetition}: {run.message}"
+    for run in runs:
+        if run.state != "Complete":
+            return "NotRun", f"repetition {run.repetition} has not ended"
+        if run.valid is False:
+            said = f"repetition {run.repetition}: its figures can't be believed: {run.message}"
+            return run.reason or "Invalid", said
+        if not by.of(run):
+            return "NoFigure", f"repetition {run.repetition} found no {by.words}"
+    return "", ""
+
+
+def _cost(speed: Estimate | None, name: str, compared: Compared) -> dict[str, str]:
+    price = compared.dollars_per_hour[name]
+    if price is None or speed is None or not float(speed.mean):
+        return {}
+    images_per_hour = float(speed.mean) * compared.images[name] * 3600
+    found = {"cost_per_thousand_images": shown(price / images_per_hour * 1000)}
+    if price:
+        found["images_per_dollar"] = shown(images_per_hour / price)
+    return found
+
+
+def number(text: str | float | None) -> float | None:
+    """The figure, or None for none and for zero, which has no logarithm."""
+    value = None if text is None else float(text)
+    return value or None
+
+
+def estimate(figures: Sequence[str | float | None]) -> Estimate | None:
+    """Over those that are there; None where none is."""
+    values = [value for figure in figures if (value := number(figure)) is not None]
+    if not values:
+        return None
+    found = interval(values)
+    return Estimate(
+        mean=shown(found.mean),
+        low=None if found.low is None else shown(found.low),
+        high=None if found.high is None else shown(found.high),
+    )
+
+
+def shown(value: float) -> str:
+    """Four significant digits, without an exponent for anything a person meets."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - four digits
+
+
+def _mean(figures: Sequence[str | None]) -> str | None:
+    values = [float(figure) for figure in figures if figure is not None]
+    return shown(fmean(values)) if values else None
+
+
+def _means(taxes: Sequence[Mapping[str, int] | None]) -> dict[str, int] | None:
+    known = [tax for tax in taxes if tax]
+    stages = {stage for tax in known for stage in tax}
+    return {
+        stage: round(fmean(tax.get(stage, 0) for tax in known)) for stage in sorted(stages)
+    } or None
+
+
+def _agreed(verdicts: Sequence[bool | None]) -> bool | None:
+    found = set(verdicts)
+    return found.pop() if len(found) == 1 else None
