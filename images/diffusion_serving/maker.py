@@ -89,7 +89,7 @@ class EngineMaker:
         return None if pipeline is None else ModelInfo.of(pipeline)
 
     async def run(self, generation: Generation, on_step: OnStep | None = None) -> Result:
-        job = self._engine.submit(generation, _handed_over(on_step))
+        job = self._engine.submit(generation, handed_over(on_step))
         done = asyncio.wrap_future(job.future)
         try:
             # Waiting for the future, unlike awaiting it, doesn't cancel the job before `withdraw`.
@@ -108,7 +108,7 @@ class EngineMaker:
         return ()
 
 
-def _handed_over(on_step: OnStep | None) -> OnStep | None:
+def handed_over(on_step: OnStep | None) -> OnStep | None:
     """Calls a function of the event loop's thread from the engine's."""
     if on_step is None:
         return None
