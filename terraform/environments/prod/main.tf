@@ -1,0 +1,124 @@
+# What serves: a control plane and nodes in several zones, and nothing that a slip of the hand destroys.
+provider "google" {
+  project = var.project_id
+  region  = var.region
+}
+
+# The token comes from gcloud when it is needed and never lies in the state.
+provider "helm" {
+  kubernetes = {
+    host = "https://${module.cluster.endpoint}"
+    exec = {
+      api_version = "client.authentication.k8s.io/v1"
+      command     = "gke-gcloud-auth-plugin"
+    }
+  }
+}
+
+locals {
+  name   = "prod"
+  labels = { environment = "prod" }
+}
+
+module "network" {
+  source = "../../modules/network"
+
+  project_id = var.project_id
+  name       = local.name
+  region     = var.region
+  ranges     = var.ranges
+}
+
+module "node_identity" {
+  source = "../../modules/identity"
+
+  project_id = var.project_id
+  name       = local.name
+
+  service_accounts = {
+    nodes = {
+      description = "Runs the nodes of the ${local.name} cluster"
+      roles       = ["roles/container.defaultNodeServiceAccount"]
+    }
+  }
+}
+
+module "cluster" {
+  source = "../../modules/cluster"
+
+  project_id           = var.project_id
+  name                 = local.name
+  location             = var.region
+  zones                = var.zones
+  network              = module.network.network
+  subnetwork           = module.network.subnetwork
+  pods_range           = module.network.pods_range
+  services_range       = module.network.services_range
+  node_service_account = module.node_identity.emails["nodes"]
+  release_channel      = "STABLE"
+  deletion_protection  = true
+  labels               = local.labels
+}
+
+module "gpu_pool" {
+  source = "../../modules/gpu_pool"
+
+  project_id           = var.project_id
+  name                 = "gpu"
+  cluster              = module.cluster.name
+  location             = module.cluster.location
+  zones                = var.zones
+  accelerator          = var.accelerator
+  max_nodes            = var.max_gpu_nodes
+  spot                 = var.spot
+  node_service_account = module.node_identity.emails["nodes"]
+  labels               = local.labels
+}
+
+# The identities that pods are known by exist once the project has a cluster.
+module "model_identity" {
+  source = "../../modules/identity"
+
+  project_id = var.project_id
+  name       = local.name
+
+  service_accounts = {
+    models = {
+      description = "Reads models for the pods of DiffusionServices"
+      kubernetes  = var.model_readers
+    }
+  }
+
+  depends_on = [module.cluster]
+}
+
+module "registry" {
+  source = "../../modules/registry"
+
+  project_id = var.project_id
+  name       = local.name
+  region     = var.region
+  readers    = { nodes = module.node_identity.members["nodes"] }
+  labels     = local.labels
+}
+
+module "storage" {
+  source = "../../modules/storage"
+
+  project_id    = var.project_id
+  name          = local.name
+  region        = var.region
+  force_destroy = false
+  readers       = { models = module.model_identity.members["models"] }
+  labels        = local.labels
+}
+
+module "operator" {
+  source = "../../modules/operator"
+
+  registry = module.registry.url
+  tag      = var.tag
+  images   = var.images
+
+  depends_on = [module.gpu_pool]
+}

@@ -1,0 +1,39 @@
+output "cluster" {
+  description = "Name of the cluster: gcloud container clusters get-credentials --dns-endpoint."
+  value       = module.cluster.name
+}
+
+output "location" {
+  description = "Region or zone of the cluster."
+  value       = module.cluster.location
+}
+
+output "registry" {
+  description = "What stands before an image's name in the environment's registry."
+  value       = module.registry.url
+}
+
+output "models_bucket" {
+  description = "Bucket for models: gs://BUCKET/PATH is a model's source."
+  value       = module.storage.bucket
+}
+
+output "models_service_account" {
+  description = "Value of the annotation iam.gke.io/gcp-service-account in spec.serviceAccount.annotations of a DiffusionService that reads the bucket."
+  value       = module.model_identity.emails["models"]
+}
+
+output "gpu_node_labels" {
+  description = "What the operator's catalogue must select for the accelerator."
+  value       = module.gpu_pool.node_labels
+}
+
+output "gpu_node_taints" {
+  description = "What the operator's catalogue must tolerate for the accelerator."
+  value       = module.gpu_pool.node_taints
+}
+
+output "operator_values" {
+  description = "Values that the operator's chart was given."
+  value       = module.operator.values
+}

@@ -1,0 +1,37 @@
+mock_provider "google" {}
+mock_provider "helm" {}
+
+variables {
+  project_id = "team-diffusion-prod"
+  region     = "europe-west4"
+  zones      = ["europe-west4-a", "europe-west4-b"]
+}
+
+run "composes_the_modules" {
+  assert {
+    condition     = output.cluster == "prod" && output.location == "europe-west4" && output.registry == "europe-west4-docker.pkg.dev/team-diffusion-prod/prod"
+    error_message = "Prod must be one regional cluster with its own registry."
+  }
+
+  assert {
+    condition     = output.operator_values.registry == output.registry
+    error_message = "The operator must take its images from the environment's own registry."
+  }
+
+  assert {
+    condition     = output.gpu_node_labels == yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-l4"].nodeSelector
+    error_message = "The GPU nodes must be what the operator's catalogue selects."
+  }
+}
+
+run "refuses_an_empty_project" {
+  command = plan
+  variables { project_id = "" }
+  expect_failures = [var.project_id]
+}
+
+run "refuses_zones_of_another_region" {
+  command = plan
+  variables { zones = ["us-central1-a"] }
+  expect_failures = [var.zones]
+}

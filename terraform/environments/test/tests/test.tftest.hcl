@@ -1,0 +1,56 @@
+mock_provider "google" {}
+mock_provider "helm" {}
+
+variables {
+  project_id      = "team-diffusion-test"
+  prod_project_id = "team-diffusion-prod"
+  branch          = "Feature/faster_VAE"
+  region          = "europe-west4"
+  zone            = "europe-west4-a"
+}
+
+run "composes_the_modules_for_the_branch" {
+  assert {
+    condition     = can(regex("^t-feature-[0-9a-f]{4}$", output.cluster)) && output.location == "europe-west4-a"
+    error_message = "The cluster must be zonal and named after the branch."
+  }
+
+  assert {
+    condition     = strcontains(output.models_bucket, "team-diffusion-test-${output.cluster}") && endswith(output.registry, "/team-diffusion-test/${output.cluster}")
+    error_message = "The branch's bucket and registry must be its own."
+  }
+}
+
+run "tells_branches_apart_that_begin_alike" {
+  command = plan
+  variables { branch = "feature/faster_vae-2" }
+
+  assert {
+    condition     = output.cluster != run.composes_the_modules_for_the_branch.cluster
+    error_message = "Two branches must not share an environment."
+  }
+}
+
+run "refuses_prods_project" {
+  command = plan
+  variables { project_id = "team-diffusion-prod" }
+  expect_failures = [var.prod_project_id]
+}
+
+run "refuses_an_empty_project" {
+  command = plan
+  variables { project_id = "" }
+  expect_failures = [var.project_id]
+}
+
+run "refuses_an_empty_branch" {
+  command = plan
+  variables { branch = "" }
+  expect_failures = [var.branch]
+}
+
+run "refuses_a_zone_of_another_region" {
+  command = plan
+  variables { zone = "us-central1-a" }
+  expect_failures = [var.zone]
+}

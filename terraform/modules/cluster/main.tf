@@ -1,0 +1,165 @@
+# A private GKE cluster with a small pool for everything that needs no GPU.
+resource "google_container_cluster" "this" {
+  project  = var.project_id
+  name     = var.name
+  location = var.location
+
+  network         = var.network
+  subnetwork      = var.subnetwork
+  networking_mode = "VPC_NATIVE"
+
+  # The pool below replaces the default one, which can't be changed without replacing the cluster.
+  remove_default_node_pool = true
+  initial_node_count       = 1
+  deletion_protection      = var.deletion_protection
+  resource_labels          = var.labels
+
+  # Dataplane V2: NetworkPolicy is enforced without a further agent.
+  datapath_provider           = "ADVANCED_DATAPATH"
+  enable_shielded_nodes       = true
+  enable_intranode_visibility = true
+
+  release_channel {
+    channel = var.release_channel
+  }
+
+  ip_allocation_policy {
+    cluster_secondary_range_name  = var.pods_range
+    services_secondary_range_name = var.services_range
+  }
+
+  private_cluster_config {
+    enable_private_nodes = true
+  }
+
+  # The API server has a name that Google's front end guards with IAM, and no address of its own, so
+  # that CI reaches it without a bastion and a port scan never does.
+  control_plane_endpoints_config {
+    dns_endpoint_config {
+      allow_external_traffic = true
+    }
+    ip_endpoints_config {
+      enabled = false
+    }
+  }
+
+  workload_identity_config {
+    workload_pool = "${var.project_id}.svc.id.goog"
+  }
+
+  master_auth {
+    client_certificate_config {
+      issue_client_certificate = false
+    }
+  }
+
+  addons_config {
+    gcs_fuse_csi_driver_config {
+      enabled = true
+    }
+    gce_persistent_disk_csi_driver_config {
+      enabled = true
+    }
+  }
+
+  gateway_api_config {
+    channel = "CHANNEL_STANDARD"
+  }
+
+  logging_config {
+    enable_components = ["SYSTEM_COMPONENTS", "WORKLOADS"]
+  }
+
+  monitoring_config {
+    enable_components = ["SYSTEM_COMPONENTS", "DEPLOYMENT", "POD"]
+    managed_prometheus {
+      enabled = true
+    }
+  }
+
+  binary_authorization {
+    evaluation_mode = "PROJECT_SINGLETON_POLICY_ENFORCE"
+  }
+
+  security_posture_config {
+    mode               = "BASIC"
+    vulnerability_mode = "VULNERABILITY_BASIC"
+  }
+
+  cost_management_config {
+    enabled = true
+  }
+
+  maintenance_policy {
+    recurring_window {
+      start_time = "2026-01-03T02:00:00Z"
+      end_time   = "2026-01-03T08:00:00Z"
+      recurrence = "FREQ=WEEKLY;BYDAY=SA,SU"
+    }
+  }
+
+  # Only the default pool, which is gone at once, would be made of this; without it that pool would
+  # start with the project's all-mighty default account.
+  node_config {
+    service_account = var.node_service_account
+    oauth_scopes    = ["https://www.googleapis.com/auth/cloud-platform"]
+    shielded_instance_config {
+      enable_secure_boot          = true
+      enable_integrity_monitoring = true
+    }
+    workload_metadata_config {
+      mode = "GKE_METADATA"
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [node_config, initial_node_count]
+  }
+}
+
+# The operator, the load tests' runners, Argo CD and what else wants no GPU.
+resource "google_container_node_pool" "system" {
+  project        = var.project_id
+  name           = "system"
+  cluster        = google_container_cluster.this.name
+  location       = var.location
+  node_locations = var.zones
+
+  autoscaling {
+    total_min_node_count = var.system_pool.min_nodes
+    total_max_node_count = var.system_pool.max_nodes
+    location_policy      = "BALANCED"
+  }
+
+  management {
+    auto_repair  = true
+    auto_upgrade = true
+  }
+
+  network_config {
+    enable_private_nodes = true
+  }
+
+  node_config {
+    machine_type    = var.system_pool.machine_type
+    disk_type       = "pd-balanced"
+    disk_size_gb    = var.system_pool.disk_gb
+    image_type      = "COS_CONTAINERD"
+    service_account = var.node_service_account
+    oauth_scopes    = ["https://www.googleapis.com/auth/cloud-platform"]
+    resource_labels = var.labels
+
+    metadata = {
+      disable-legacy-endpoints = "true"
+    }
+
+    shielded_instance_config {
+      enable_secure_boot          = true
+      enable_integrity_monitoring = true
+    }
+
+    workload_metadata_config {
+      mode = "GKE_METADATA"
+    }
+  }
+}

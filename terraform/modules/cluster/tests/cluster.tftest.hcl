@@ -1,0 +1,131 @@
+mock_provider "google" {}
+
+variables {
+  project_id           = "team-diffusion"
+  name                 = "prod"
+  location             = "europe-west4"
+  zones                = ["europe-west4-a", "europe-west4-b"]
+  network              = "projects/team-diffusion/global/networks/prod"
+  subnetwork           = "projects/team-diffusion/regions/europe-west4/subnetworks/prod-nodes"
+  pods_range           = "pods"
+  services_range       = "services"
+  node_service_account = "prod-nodes@team-diffusion.iam.gserviceaccount.com"
+}
+
+run "has_no_public_node_and_no_public_control_plane" {
+  command = plan
+
+  assert {
+    condition     = one(google_container_cluster.this.private_cluster_config).enable_private_nodes
+    error_message = "The cluster's nodes must be private."
+  }
+
+  assert {
+    condition     = one(google_container_node_pool.system.network_config).enable_private_nodes
+    error_message = "The system pool's nodes must be private."
+  }
+
+  assert {
+    condition     = one(one(google_container_cluster.this.control_plane_endpoints_config).ip_endpoints_config).enabled == false
+    error_message = "The control plane must have no address of its own."
+  }
+}
+
+run "knows_pods_by_workload_identity" {
+  command = plan
+
+  assert {
+    condition     = one(google_container_cluster.this.workload_identity_config).workload_pool == "team-diffusion.svc.id.goog"
+    error_message = "Pods must be known to IAM through the project's pool."
+  }
+
+  assert {
+    condition     = one(one(google_container_node_pool.system.node_config).workload_metadata_config).mode == "GKE_METADATA"
+    error_message = "Pods must not reach the node's own token."
+  }
+
+  assert {
+    condition     = one(google_container_node_pool.system.node_config).service_account == var.node_service_account
+    error_message = "Nodes must run as the given account."
+  }
+
+  assert {
+    condition     = one(one(google_container_cluster.this.master_auth).client_certificate_config).issue_client_certificate == false
+    error_message = "No client certificate may be issued."
+  }
+}
+
+run "is_observed_shielded_and_upgraded" {
+  command = plan
+
+  assert {
+    condition     = google_container_cluster.this.datapath_provider == "ADVANCED_DATAPATH"
+    error_message = "Dataplane V2 must enforce NetworkPolicy."
+  }
+
+  assert {
+    condition     = one(one(google_container_cluster.this.monitoring_config).managed_prometheus).enabled
+    error_message = "Managed Prometheus must collect metrics."
+  }
+
+  assert {
+    condition     = contains(one(google_container_cluster.this.logging_config).enable_components, "WORKLOADS")
+    error_message = "Pods' logs must be collected."
+  }
+
+  assert {
+    condition     = google_container_cluster.this.enable_shielded_nodes && one(one(google_container_node_pool.system.node_config).shielded_instance_config).enable_secure_boot
+    error_message = "Nodes must be shielded."
+  }
+
+  assert {
+    condition     = one(google_container_cluster.this.release_channel).channel == "REGULAR" && one(google_container_node_pool.system.management).auto_upgrade
+    error_message = "The cluster must follow a release channel."
+  }
+
+  assert {
+    condition     = one(one(google_container_cluster.this.addons_config).gcs_fuse_csi_driver_config).enabled
+    error_message = "Pods must be able to mount the models' bucket."
+  }
+
+  assert {
+    condition     = google_container_cluster.this.deletion_protection
+    error_message = "A cluster must be protected unless told otherwise."
+  }
+}
+
+run "refuses_zones_elsewhere" {
+  command = plan
+  variables { zones = ["us-central1-a"] }
+  expect_failures = [var.zones]
+}
+
+run "refuses_no_zone" {
+  command = plan
+  variables { zones = [] }
+  expect_failures = [var.zones]
+}
+
+run "refuses_the_default_account" {
+  command = plan
+  variables { node_service_account = "123456789012-compute@developer.gserviceaccount.com" }
+  expect_failures = [var.node_service_account]
+}
+
+run "refuses_an_unknown_channel" {
+  command = plan
+  variables { release_channel = "NIGHTLY" }
+  expect_failures = [var.release_channel]
+}
+
+run "refuses_a_system_pool_that_shrinks_away" {
+  command = plan
+  variables { system_pool = { min_nodes = 0 } }
+  expect_failures = [var.system_pool]
+}
+
+run "refuses_an_empty_project" {
+  command = plan
+  variables { project_id = "" }
+  expect_failures = [var.project_id]
+}

@@ -1,0 +1,126 @@
+variable "project_id" {
+  description = "Id of the Google Cloud project."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][-a-z0-9]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id must be the id of a Google Cloud project: 6 to 30 lower-case letters, digits and dashes that start with a letter, such as team-diffusion-prod (gcloud projects list shows yours)."
+  }
+}
+
+variable "name" {
+  description = "Begins the name of everything made here, so that several can share a project."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]([-a-z0-9]{0,18}[a-z0-9])?$", var.name))
+    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits what is built from it to 30 characters."
+  }
+}
+
+variable "location" {
+  description = "A region for a control plane in three zones, a zone for a cheaper one in one."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+(-[a-z])?$", var.location))
+    error_message = "location must be a region such as europe-west4 or a zone such as europe-west4-a."
+  }
+}
+
+variable "zones" {
+  description = "Zones of the system pool's nodes, within location."
+  type        = set(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.zones) > 0 && alltrue([for zone in var.zones : can(regex("^[a-z]+-[a-z]+[0-9]+-[a-z]$", zone))])
+    error_message = "zones must name at least one zone such as europe-west4-a."
+  }
+
+  validation {
+    condition     = alltrue([for zone in var.zones : startswith(zone, var.location)])
+    error_message = "Every one of zones must lie in location: a node elsewhere can't join the cluster."
+  }
+}
+
+variable "network" {
+  description = "Id of the network, from the network module."
+  type        = string
+  nullable    = false
+}
+
+variable "subnetwork" {
+  description = "Id of the nodes' subnetwork, from the network module."
+  type        = string
+  nullable    = false
+}
+
+variable "pods_range" {
+  description = "Name of the subnetwork's secondary range for pods."
+  type        = string
+  nullable    = false
+}
+
+variable "services_range" {
+  description = "Name of the subnetwork's secondary range for Kubernetes Services."
+  type        = string
+  nullable    = false
+}
+
+variable "node_service_account" {
+  description = "Email of the account that nodes run as, from the identity module."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = !endswith(var.node_service_account, "-compute@developer.gserviceaccount.com")
+    error_message = "node_service_account must not be the project's default compute account, which may do almost anything: take one from the identity module."
+  }
+}
+
+variable "release_channel" {
+  description = "How soon GKE upgrades the cluster: RAPID, REGULAR or STABLE."
+  type        = string
+  default     = "REGULAR"
+  nullable    = false
+
+  validation {
+    condition     = contains(["RAPID", "REGULAR", "STABLE"], var.release_channel)
+    error_message = "release_channel must be RAPID, REGULAR or STABLE."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether Terraform refuses to destroy the cluster."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "system_pool" {
+  description = "Nodes without a GPU: machine type, size of the boot disk in GB, and how few and how many nodes in all zones together."
+  type = object({
+    machine_type = optional(string, "e2-standard-4")
+    disk_gb      = optional(number, 50)
+    min_nodes    = optional(number, 1)
+    max_nodes    = optional(number, 3)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.system_pool.min_nodes >= 1 && var.system_pool.max_nodes >= var.system_pool.min_nodes
+    error_message = "system_pool must have at least one node, and max_nodes no lower than min_nodes: the operator runs there."
+  }
+}
+
+variable "labels" {
+  description = "Labels on everything that carries labels, for bills and searches."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}

@@ -1,0 +1,161 @@
+mock_provider "google" {}
+
+variables {
+  project_id           = "team-diffusion"
+  name                 = "gpu"
+  cluster              = "prod"
+  location             = "europe-west4"
+  zones                = ["europe-west4-a", "europe-west4-b"]
+  node_service_account = "prod-nodes@team-diffusion.iam.gserviceaccount.com"
+}
+
+run "is_the_studys_three_l4_from_none" {
+  command = plan
+
+  assert {
+    condition     = one(google_container_node_pool.this.node_config).machine_type == "g2-standard-4"
+    error_message = "One L4 comes with a g2-standard-4."
+  }
+
+  assert {
+    condition     = one(google_container_node_pool.this.autoscaling).total_min_node_count == 0 && one(google_container_node_pool.this.autoscaling).total_max_node_count == 3
+    error_message = "The pool must scale from none to three nodes in all zones together."
+  }
+
+  assert {
+    condition     = one(one(one(google_container_node_pool.this.node_config).guest_accelerator).gpu_driver_installation_config).gpu_driver_version == "LATEST"
+    error_message = "GKE must install the driver."
+  }
+}
+
+run "is_what_the_operators_catalogue_selects" {
+  command = plan
+
+  assert {
+    condition     = output.node_labels == yamldecode(file("../../../deploy/chart/values.yaml")).accelerators[var.accelerator].nodeSelector
+    error_message = "The nodes' labels are not those that the chart's accelerator selects."
+  }
+
+  assert {
+    condition = alltrue([
+      for taint in output.node_taints : anytrue([
+        for toleration in yamldecode(file("../../../deploy/chart/values.yaml")).accelerators[var.accelerator].tolerations :
+        toleration.key == taint.key && toleration.effect == taint.effect && (toleration.operator == "Exists" || try(toleration.value, "") == taint.value)
+      ])
+    ]) && length(output.node_taints) == 1
+    error_message = "The chart's accelerator does not tolerate the nodes' taint."
+  }
+}
+
+run "so_are_a100_nodes" {
+  command = plan
+  variables {
+    accelerator = "nvidia-a100-80gb"
+    zones       = ["europe-west4-a"]
+  }
+
+  assert {
+    condition     = output.node_labels == yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-a100-80gb"].nodeSelector && one(google_container_node_pool.this.node_config).machine_type == "a2-ultragpu-1g"
+    error_message = "A100 nodes are not what the chart's accelerator selects."
+  }
+}
+
+run "so_are_h100_nodes" {
+  command = plan
+  variables {
+    accelerator   = "nvidia-h100-80gb"
+    gpus_per_node = 2
+    zones         = ["europe-west4-b"]
+  }
+
+  assert {
+    condition     = output.node_labels == yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-h100-80gb"].nodeSelector && one(google_container_node_pool.this.node_config).machine_type == "a3-highgpu-2g"
+    error_message = "H100 nodes are not what the chart's accelerator selects."
+  }
+}
+
+run "keeps_the_nodes_private_and_shielded" {
+  command = plan
+
+  assert {
+    condition     = one(google_container_node_pool.this.network_config).enable_private_nodes
+    error_message = "GPU nodes must be private."
+  }
+
+  assert {
+    condition     = one(one(google_container_node_pool.this.node_config).shielded_instance_config).enable_secure_boot && one(one(google_container_node_pool.this.node_config).workload_metadata_config).mode == "GKE_METADATA"
+    error_message = "GPU nodes must be shielded and keep their own token to themselves."
+  }
+
+  assert {
+    condition     = one(google_container_node_pool.this.upgrade_settings).max_surge == 0 && one(google_container_node_pool.this.upgrade_settings).max_unavailable == 1
+    error_message = "An upgrade must not need a spare GPU."
+  }
+}
+
+run "takes_a_larger_machine_of_the_family" {
+  command = plan
+  variables { machine_type = "g2-standard-8" }
+
+  assert {
+    condition     = one(google_container_node_pool.this.node_config).machine_type == "g2-standard-8"
+    error_message = "The given machine type must go before the usual one."
+  }
+}
+
+run "refuses_a_zone_that_does_not_list_the_accelerator" {
+  command = plan
+  variables {
+    location = "europe-north1"
+    zones    = ["europe-north1-a"]
+  }
+  expect_failures = [var.zones]
+}
+
+run "refuses_one_such_zone_among_others" {
+  command = plan
+  variables {
+    accelerator = "nvidia-a100-80gb"
+    zones       = ["europe-west4-a", "europe-west4-b"]
+  }
+  expect_failures = [var.zones]
+}
+
+run "refuses_an_unknown_accelerator" {
+  command = plan
+  variables { accelerator = "nvidia-l5" }
+  expect_failures = [var.accelerator]
+}
+
+run "refuses_a_machine_of_another_family" {
+  command = plan
+  variables { machine_type = "n1-standard-8" }
+  expect_failures = [var.machine_type]
+}
+
+run "refuses_a_number_of_gpus_that_no_machine_has" {
+  command = plan
+  variables { gpus_per_node = 3 }
+  expect_failures = [var.gpus_per_node]
+}
+
+run "refuses_fewer_at_most_than_at_least" {
+  command = plan
+  variables {
+    min_nodes = 4
+    max_nodes = 3
+  }
+  expect_failures = [var.max_nodes]
+}
+
+run "refuses_a_disk_too_small_for_the_image" {
+  command = plan
+  variables { disk_gb = 20 }
+  expect_failures = [var.disk_gb]
+}
+
+run "refuses_an_empty_project" {
+  command = plan
+  variables { project_id = "" }
+  expect_failures = [var.project_id]
+}

@@ -1,0 +1,157 @@
+variable "project_id" {
+  description = "Id of the Google Cloud project."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][-a-z0-9]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id must be the id of a Google Cloud project: 6 to 30 lower-case letters, digits and dashes that start with a letter, such as team-diffusion-prod (gcloud projects list shows yours)."
+  }
+}
+
+variable "name" {
+  description = "Name of the pool, such as l4."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$", var.name))
+    error_message = "name must be 1 to 40 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit."
+  }
+}
+
+variable "cluster" {
+  description = "Name of the cluster, from the cluster module."
+  type        = string
+  nullable    = false
+}
+
+variable "location" {
+  description = "Region or zone of the cluster."
+  type        = string
+  nullable    = false
+}
+
+variable "zones" {
+  description = "Zones that the nodes may be in; each must list the accelerator."
+  type        = set(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.zones) > 0 && alltrue([for zone in var.zones : startswith(zone, var.location)])
+    error_message = "zones must name at least one zone, and each must lie in location."
+  }
+
+  validation {
+    condition     = alltrue([for zone in var.zones : contains(try(local.accelerators[var.accelerator].zones, []), zone)])
+    error_message = "A zone does not list this accelerator. For ${var.accelerator} choose among: ${join(", ", try(local.accelerators[var.accelerator].zones, ["(unknown accelerator)"]))}."
+  }
+}
+
+variable "accelerator" {
+  description = "GPU by its name in the operator's accelerator catalogue (spec.gpu.type of a DiffusionService)."
+  type        = string
+  default     = "nvidia-l4"
+  nullable    = false
+
+  validation {
+    condition     = contains(keys(local.accelerators), var.accelerator)
+    error_message = "accelerator must be one of: ${join(", ", sort(keys(local.accelerators)))}."
+  }
+}
+
+variable "gpus_per_node" {
+  description = "GPUs of each node."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = contains([for count in keys(try(local.accelerators[var.accelerator].machine_types, { 1 = "" })) : tonumber(count)], var.gpus_per_node)
+    error_message = "gpus_per_node must be a number of GPUs that ${var.accelerator} machines come with: ${join(", ", keys(try(local.accelerators[var.accelerator].machine_types, { 1 = "" })))}."
+  }
+}
+
+variable "machine_type" {
+  description = "Machine type, when the usual one for accelerator and gpus_per_node has too few processors or too little memory, such as g2-standard-8."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.machine_type == null || startswith(coalesce(var.machine_type, "-"), try(regex("^[a-z0-9]+-[a-z]+", local.accelerators[var.accelerator].machine_types[1]), "-"))
+    error_message = "machine_type must be of the family that carries ${var.accelerator}: ${try(join(", ", values(local.accelerators[var.accelerator].machine_types)), "")} or a sibling."
+  }
+}
+
+variable "min_nodes" {
+  description = "Nodes kept even when idle; 0 costs nothing while nothing is served."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.min_nodes >= 0 && floor(var.min_nodes) == var.min_nodes
+    error_message = "min_nodes must be a whole number from 0."
+  }
+}
+
+variable "max_nodes" {
+  description = "Most nodes in all zones together; the project's GPU quota must allow max_nodes times gpus_per_node."
+  type        = number
+  default     = 3
+  nullable    = false
+
+  validation {
+    condition     = var.max_nodes >= 1 && var.max_nodes >= var.min_nodes
+    error_message = "max_nodes must be at least 1 and no lower than min_nodes."
+  }
+}
+
+variable "spot" {
+  description = "Take spare capacity at less than half the price, which Google may take back at any time."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "driver" {
+  description = "NVIDIA driver that GKE installs: DEFAULT of the GKE version, or LATEST."
+  type        = string
+  default     = "LATEST"
+  nullable    = false
+
+  validation {
+    condition     = contains(["DEFAULT", "LATEST"], var.driver)
+    error_message = "driver must be DEFAULT or LATEST."
+  }
+}
+
+variable "disk_gb" {
+  description = "Size of each node's boot disk in GB; it holds the serving image (6 GB) and cached models."
+  type        = number
+  default     = 100
+  nullable    = false
+
+  validation {
+    condition     = var.disk_gb >= 50
+    error_message = "disk_gb must be at least 50: the serving image and a model have to fit."
+  }
+}
+
+variable "node_service_account" {
+  description = "Email of the account that nodes run as, from the identity module."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = !endswith(var.node_service_account, "-compute@developer.gserviceaccount.com")
+    error_message = "node_service_account must not be the project's default compute account, which may do almost anything: take one from the identity module."
+  }
+}
+
+variable "labels" {
+  description = "Labels on everything that carries labels, for bills and searches."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}

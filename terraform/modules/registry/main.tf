@@ -1,0 +1,50 @@
+# Where the environment's images are; the nodes pull, CI pushes, nobody else does either.
+resource "google_artifact_registry_repository" "this" {
+  project       = var.project_id
+  location      = var.region
+  repository_id = var.name
+  description   = "Images of the diffusion operator"
+  format        = "DOCKER"
+  labels        = var.labels
+
+  docker_config {
+    # A tag is a hash of what the image was built from: it never means anything else.
+    immutable_tags = true
+  }
+
+  vulnerability_scanning_config {
+    enablement_config = "INHERITED"
+  }
+
+  cleanup_policy_dry_run = false
+
+  cleanup_policies {
+    id     = "keep-recent"
+    action = "KEEP"
+    most_recent_versions {
+      keep_count = var.keep_versions
+    }
+  }
+
+  cleanup_policies {
+    id     = "delete-old"
+    action = "DELETE"
+    condition {
+      tag_state  = "ANY"
+      older_than = "${var.delete_after_days * 86400}s"
+    }
+  }
+}
+
+resource "google_artifact_registry_repository_iam_member" "this" {
+  for_each = merge(
+    { for name, member in var.readers : "reader-${name}" => { role = "roles/artifactregistry.reader", member = member } },
+    { for name, member in var.writers : "writer-${name}" => { role = "roles/artifactregistry.writer", member = member } },
+  )
+
+  project    = var.project_id
+  location   = google_artifact_registry_repository.this.location
+  repository = google_artifact_registry_repository.this.name
+  role       = each.value.role
+  member     = each.value.member
+}

@@ -1,0 +1,87 @@
+variable "project_id" {
+  description = "Id of the Google Cloud project."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][-a-z0-9]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id must be the id of a Google Cloud project: 6 to 30 lower-case letters, digits and dashes that start with a letter, such as team-diffusion-prod (gcloud projects list shows yours)."
+  }
+}
+
+variable "name" {
+  description = "Begins the name of everything made here, so that several can share a project."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]([-a-z0-9]{0,18}[a-z0-9])?$", var.name))
+    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits what is built from it to 30 characters."
+  }
+}
+
+variable "region" {
+  description = "Region of everything regional, such as europe-west4."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region must be a Google Cloud region such as europe-west4, not a zone such as europe-west4-a."
+  }
+}
+
+variable "readers" {
+  description = "Accounts that may pull, by a name of your choice: { nodes = \"serviceAccount:…\" }."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = !anytrue([for member in values(var.readers) : contains(["allUsers", "allAuthenticatedUsers"], member)])
+    error_message = "readers must be named accounts, never allUsers or allAuthenticatedUsers: that would open it to the world."
+  }
+}
+
+variable "writers" {
+  description = "Accounts that may push, by a name of your choice."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = !anytrue([for member in values(var.writers) : contains(["allUsers", "allAuthenticatedUsers"], member)])
+    error_message = "writers must be named accounts, never allUsers or allAuthenticatedUsers: that would open it to the world."
+  }
+}
+
+variable "keep_versions" {
+  description = "Newest versions of each image that stay whatever their age."
+  type        = number
+  default     = 10
+  nullable    = false
+
+  validation {
+    condition     = var.keep_versions >= 2
+    error_message = "keep_versions must be at least 2: a rollback needs the version before."
+  }
+}
+
+variable "delete_after_days" {
+  description = "Age in days at which other versions go."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.delete_after_days >= 1
+    error_message = "delete_after_days must be at least 1."
+  }
+}
+
+variable "labels" {
+  description = "Labels on everything that carries labels, for bills and searches."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}

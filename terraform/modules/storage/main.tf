@@ -1,0 +1,50 @@
+# A bucket for models, which pods read as gs://… or mount with the Cloud Storage FUSE CSI driver.
+resource "google_storage_bucket" "models" {
+  project  = var.project_id
+  name     = "${var.project_id}-${var.name}-models"
+  location = var.region
+  labels   = var.labels
+
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = var.force_destroy
+
+  versioning {
+    enabled = true
+  }
+
+  soft_delete_policy {
+    retention_duration_seconds = 604800
+  }
+
+  # An overwritten model stays for a rollback, then stops costing.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+    condition {
+      days_since_noncurrent_time = 30
+      num_newer_versions         = 2
+    }
+  }
+
+  lifecycle_rule {
+    action {
+      type = "AbortIncompleteMultipartUpload"
+    }
+    condition {
+      age = 7
+    }
+  }
+}
+
+resource "google_storage_bucket_iam_member" "this" {
+  for_each = merge(
+    { for name, member in var.readers : "reader-${name}" => { role = "roles/storage.objectViewer", member = member } },
+    { for name, member in var.writers : "writer-${name}" => { role = "roles/storage.objectUser", member = member } },
+  )
+
+  bucket = google_storage_bucket.models.name
+  role   = each.value.role
+  member = each.value.member
+}

@@ -1,0 +1,43 @@
+mock_provider "google" {}
+
+variables {
+  project_id = "team-diffusion"
+  name       = "prod"
+  region     = "europe-west4"
+  readers    = { models = "serviceAccount:prod-models@team-diffusion.iam.gserviceaccount.com" }
+}
+
+run "is_closed_to_the_world" {
+  command = plan
+
+  assert {
+    condition     = google_storage_bucket.models.public_access_prevention == "enforced" && google_storage_bucket.models.uniform_bucket_level_access
+    error_message = "The bucket must not be openable to the world."
+  }
+
+  assert {
+    condition     = { for key, binding in google_storage_bucket_iam_member.this : key => binding.role } == { "reader-models" = "roles/storage.objectViewer" }
+    error_message = "Readers must only read."
+  }
+}
+
+run "keeps_models_from_accidents" {
+  command = plan
+
+  assert {
+    condition     = one(google_storage_bucket.models.versioning).enabled && google_storage_bucket.models.force_destroy == false
+    error_message = "An overwritten model must be recoverable, and a full bucket must not be destroyed."
+  }
+}
+
+run "refuses_the_whole_world" {
+  command = plan
+  variables { writers = { everyone = "allAuthenticatedUsers" } }
+  expect_failures = [var.writers]
+}
+
+run "refuses_an_empty_project" {
+  command = plan
+  variables { project_id = "" }
+  expect_failures = [var.project_id]
+}

@@ -1,0 +1,149 @@
+"""What is wrong fails: each mistake is made in a copy of each module and environment."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from terraform_offline.paths import ROOT
+from terraform_offline.workspace import DIRECTORIES, Outcome, Workspace
+
+_CALL = re.compile(r'^(?:resource|module) ".*?" \{\n.*?^\}', re.MULTILINE | re.DOTALL)
+_ARGUMENT = re.compile(r"^  (\w+)( +)= .*$", re.MULTILINE)
+
+
+def _in_first_call(text: str, change: Callable[[str], str]) -> str:
+    """The configuration with its first resource or module call changed."""
+    changed = _CALL.sub(lambda found: change(found[0]), text, count=1)
+    assert changed != text
+    return changed
+
+
+def _with_first_value(value: str, call: str) -> str:
+    """The call with another value of its first argument that isn't a meta-argument."""
+    arguments = (each for each in _ARGUMENT.finditer(call) if each[1] not in {"source", "for_each"})
+    first = next(arguments)
+    return f"{call[: first.start()]}  {first[1]}{first[2]}= {value}{call[first.end() :]}"
+
+
+def _with_unknown_argument(call: str) -> str:
+    return call.replace("\n}", "\n  no_such_argument = true\n}")
+
+
+def _without_argument(name: str, call: str) -> str:
+    return re.sub(rf"^  {name} +=.*\n", "", call, count=1, flags=re.MULTILINE)
+
+
+MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
+    "wrong argument": (_with_unknown_argument, "Unsupported argument"),
+    "wrong type": (partial(_with_first_value, '["a", {}]'), "string required"),
+    "dangling reference": (
+        partial(_with_first_value, "module.no_such_module.id"),
+        "Reference to undeclared module",
+    ),
+}
+
+REQUIRED = {
+    "bootstrap": "project_id",
+    "environments/prod": "project_id",
+    "environments/test": "project_id",
+    "modules/cluster": "name",
+    "modules/gpu_pool": "cluster",
+    "modules/identity": "account_id",
+    "modules/network": "name",
+    "modules/operator": "chart",
+    "modules/registry": "repository_id",
+    "modules/services": "service",
+    "modules/storage": "location",
+}
+"""A required argument of each directory's first resource or module call."""
+
+
+def _refused(workspace: Workspace, directory: str, change: Callable[[str], str]) -> str:
+    """What Terraform says to the directory with its first call changed; it must refuse it."""
+    main = workspace.directory(directory) / "main.tf"
+    main.write_text(_in_first_call(main.read_text(), change))
+    outcome = workspace.terraform(directory, "validate")
+    assert not outcome.ok, outcome.output
+    return outcome.output
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_refused(broken: Workspace, directory: str, mistake: str) -> None:
+    change, complaint = MISTAKES[mistake]
+    assert complaint in _refused(broken, directory, change)
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES)
+def test_a_missing_argument_is_refused(broken: Workspace, directory: str) -> None:
+    refusal = _refused(broken, directory, partial(_without_argument, REQUIRED[directory]))
+    assert f'The argument "{REQUIRED[directory]}" is required' in refusal
+
+
+@pytest.mark.parametrize(
+    ("directory", "right", "wrong", "complaint"),
+    [
+        ("modules/network", '= "AUTO_ONLY"', '= "SOMETIMES"', "AUTO_ONLY"),
+        ("modules/network", '= "REGIONAL"', '= "LOCAL"', "REGIONAL"),
+        ("modules/registry", 'action = "KEEP"', 'action = "HOLD"', "KEEP"),
+    ],
+)
+def test_a_value_that_the_documentation_does_not_list_is_refused(
+    broken: Workspace, directory: str, right: str, wrong: str, complaint: str
+) -> None:
+    outcome = _changed(broken, directory, right, wrong, "validate")
+    assert not outcome.ok
+    assert complaint in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("directory", "right", "wrong", "complaint"),
+    [
+        (
+            "modules/cluster",
+            "enable_private_nodes = true",
+            "enable_private_nodes = false",
+            "nodes must be private",
+        ),
+        ("modules/gpu_pool", '"nvidia.com/gpu"', '"gpu"', "does not tolerate the nodes' taint"),
+        (
+            "modules/registry",
+            "roles/artifactregistry.reader",
+            "roles/artifactregistry.writer",
+            "pull",
+        ),
+        ("environments/test", "name       = local.name", 'name       = "prod"', "branch"),
+    ],
+)
+def test_a_wrong_decision_fails_the_directorys_own_tests(
+    broken: Workspace, directory: str, right: str, wrong: str, complaint: str
+) -> None:
+    outcome = _changed(broken, directory, right, wrong, "test")
+    assert not outcome.ok
+    assert complaint in " ".join(outcome.output.split())
+
+
+def test_a_catalogue_that_selects_other_nodes_fails_the_pools_tests(broken: Workspace) -> None:
+    chart = broken.folder / "deploy" / "chart"
+    broken.folder.joinpath("deploy").unlink()
+    chart.mkdir(parents=True)
+    values = (ROOT / "deploy" / "chart" / "values.yaml").read_text()
+    renamed = values.replace("gke-accelerator: nvidia-l4", "gke-accelerator: nvidia-l5")
+    assert renamed != values
+    (chart / "values.yaml").write_text(renamed)
+
+    outcome = broken.terraform("modules/gpu_pool", "test")
+
+    assert not outcome.ok
+    assert "not those that the chart's accelerator selects" in " ".join(outcome.output.split())
+
+
+def _changed(workspace: Workspace, directory: str, right: str, wrong: str, command: str) -> Outcome:
+    """The outcome of a command once every `right` in main.tf is `wrong`."""
+    path = workspace.directory(directory) / "main.tf"
+    text = path.read_text()
+    assert right in text
+    path.write_text(text.replace(right, wrong))
+    return workspace.terraform(directory, command)

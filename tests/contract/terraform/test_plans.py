@@ -1,0 +1,103 @@
+"""What making the environments from nothing comes to."""
+
+import ipaddress
+
+import pytest
+
+from terraform_offline.plans import Plan
+
+PRIMITIVE_ROLES = {"roles/owner", "roles/editor", "roles/viewer"}
+NAMES = ("name", "account_id", "repository_id")
+"""What resources are told apart by; a pool's name is its own within its cluster."""
+
+
+def names(plan: Plan) -> set[tuple[str, str, str]]:
+    """Type, project and name of everything planned that has a name of its own."""
+    found = set()
+    for resource in plan.resources:
+        if resource["type"] in {"google_container_node_pool", "helm_release"}:
+            continue
+        values = resource["values"]
+        name = next((values[key] for key in NAMES if values.get(key)), None)
+        if name:
+            found.add((resource["type"], values.get("project", ""), name))
+    return found
+
+
+@pytest.fixture(params=["prod", "test"])
+def plan(request: pytest.FixtureRequest) -> Plan:
+    prod: Plan = request.getfixturevalue("prod")
+    branches: tuple[Plan, Plan] = request.getfixturevalue("branches")
+    return prod if request.param == "prod" else branches[0]
+
+
+def test_no_node_has_a_public_address(plan: Plan) -> None:
+    pools = plan.of("google_container_node_pool")
+    assert len(pools) == 2
+    assert all(each["network_config"][0]["enable_private_nodes"] for each in pools)
+    (cluster,) = plan.of("google_container_cluster")
+    assert cluster["private_cluster_config"][0]["enable_private_nodes"]
+
+
+def test_no_key_is_made(plan: Plan) -> None:
+    assert "google_service_account" in plan.types
+    assert not {kind for kind in plan.types if "key" in kind}
+
+
+def test_no_primitive_role_is_given(plan: Plan) -> None:
+    roles = {each["values"]["role"] for each in plan.resources if "role" in each["values"]}
+    assert roles
+    assert not roles & PRIMITIVE_ROLES
+
+
+def test_nobody_but_named_accounts_gets_a_role(plan: Plan) -> None:
+    members = [each["values"].get("member") for each in plan.resources if "_iam_" in each["type"]]
+    assert members
+    assert not {"allUsers", "allAuthenticatedUsers"} & set(members)
+
+
+def test_nodes_run_as_an_account_of_their_own(plan: Plan) -> None:
+    accounts = {each["account_id"] for each in plan.of("google_service_account")}
+    assert any(each.endswith("-nodes") for each in accounts)
+    roles = plan.of("google_project_iam_member")
+    assert [each["role"] for each in roles] == ["roles/container.defaultNodeServiceAccount"]
+
+
+def test_the_test_environment_shares_nothing_with_prod(
+    prod: Plan, branches: tuple[Plan, Plan]
+) -> None:
+    for branch in branches:
+        assert not names(prod) & names(branch)
+        projects = {project for _, project, _ in names(branch)} - {""}
+        assert projects == {"team-diffusion-test"}
+        assert "team-diffusion-prod" not in str(branch.resources)
+
+
+def test_two_branches_share_nothing_but_the_project(branches: tuple[Plan, Plan]) -> None:
+    one, other = (names(each) for each in branches)
+    assert one
+    assert not one & other
+
+
+def test_the_networks_could_be_told_apart(prod: Plan, branches: tuple[Plan, Plan]) -> None:
+    def ranges(plan: Plan) -> list[ipaddress.IPv4Network]:
+        (subnetwork,) = plan.of("google_compute_subnetwork")
+        secondary = [each["ip_cidr_range"] for each in subnetwork["secondary_ip_range"]]
+        return [ipaddress.IPv4Network(each) for each in (subnetwork["ip_cidr_range"], *secondary)]
+
+    assert not any(a.overlaps(b) for a in ranges(prod) for b in ranges(branches[0]))
+
+
+def test_nothing_joins_the_networks(prod: Plan, branches: tuple[Plan, Plan]) -> None:
+    for plan in (prod, *branches):
+        assert not {kind for kind in plan.types if "peering" in kind or "shared_vpc" in kind}
+
+
+def test_a_branchs_environment_can_be_destroyed_and_prod_not(
+    prod: Plan, branches: tuple[Plan, Plan]
+) -> None:
+    for plan, protected in ((prod, True), (branches[0], False)):
+        (cluster,) = plan.of("google_container_cluster")
+        (bucket,) = plan.of("google_storage_bucket")
+        assert cluster["deletion_protection"] is protected
+        assert bucket["force_destroy"] is not protected

@@ -1,0 +1,108 @@
+"""A copy of the Terraform directory to run Terraform in, or to break."""
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from terraform_offline.mirror import mirror, used_resources
+from terraform_offline.paths import ROOT, TERRAFORM
+from terraform_offline.programs import terraform
+
+MODULES = tuple(sorted(f"modules/{each.name}" for each in (TERRAFORM / "modules").iterdir()))
+ROOTS = ("bootstrap", "environments/prod", "environments/test")
+DIRECTORIES = (*MODULES, *ROOTS)
+
+REAL = os.environ.get("TERRAFORM_PROVIDERS") == "registry"
+"""Whether the real providers are used, from the registry."""
+
+CHECK = "the providers" if REAL else "the providers' schemas (schema check)"
+"""What the configuration is checked against, for people."""
+
+_IGNORED = shutil.ignore_patterns(".terraform", "*.tfstate*")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a Terraform command came to: its exit code and all that it printed."""
+
+    code: int
+    output: str
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A copy at `folder`/terraform, with the chart where it looks for it."""
+
+    folder: Path
+
+    @classmethod
+    def of_checkout(cls, folder: Path) -> "Workspace":
+        """A fresh copy of the checkout's Terraform in an empty folder."""
+        shutil.copytree(TERRAFORM, folder / "terraform", ignore=_IGNORED)
+        (folder / "deploy").symlink_to(ROOT / "deploy")
+        workspace = cls(folder)
+        if not REAL:
+            path = mirror(used_resources())
+            config = (
+                f'provider_installation {{\n  filesystem_mirror {{\n    path = "{path}"\n  }}\n}}'
+            )
+            workspace.config.write_text(config)
+        return workspace
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "terraform.rc"
+
+    def directory(self, name: str) -> Path:
+        return self.folder / "terraform" / name
+
+    def copy(self, folder: Path) -> "Workspace":
+        """Another copy, with what `init` set up."""
+        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
+        return Workspace(folder)
+
+    def terraform(self, directory: str, *arguments: str) -> Outcome:
+        """Run Terraform in a directory of the copy."""
+        settings = {
+            "TF_IN_AUTOMATION": "1",
+            "CHECKPOINT_DISABLE": "1",
+            "TF_INPUT": "0",
+            "TF_CLI_CONFIG_FILE": str(self.config),
+        }
+        if REAL:
+            del settings["TF_CLI_CONFIG_FILE"]
+        done = subprocess.run(
+            [terraform(), f"-chdir={self.directory(directory)}", *arguments, "-no-color"],
+            env=os.environ | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout)
+
+    def init(self, directory: str) -> Outcome:
+        """Set the directory up with its providers and modules, without its remote state."""
+        return self.terraform(directory, "init", "-backend=false")
+
+    def plan(self, directory: str, **variables: Any) -> dict[str, Any]:
+        """The plan of making it all anew, as `terraform show -json` tells it."""
+        folder = self.directory(directory)
+        (folder / "override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+        (folder / "test.auto.tfvars.json").write_text(json.dumps(variables))
+        for arguments in (("init", "-reconfigure"), ("plan", "-out=plan")):
+            outcome = self.terraform(directory, *arguments)
+            if not outcome.ok:
+                raise AssertionError(outcome.output)
+        shown = self.terraform(directory, "show", "-json", "plan")
+        plan: dict[str, Any] = json.loads(shown.output)
+        return plan
