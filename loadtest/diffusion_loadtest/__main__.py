@@ -1,7 +1,8 @@
 """`python -m diffusion_loadtest`: run the load plan, publish progress and report.
 
 Exits with 0 once the report is published, whatever it says of the target; with 2 if the plan
-cannot be carried out, and with 1 if the report could not be published.
+cannot be carried out, and with 1 if the report could not be published. A worker exits with 0 once
+its master says that the run is over, and with 1 if it was left alone.
 """
 
 import argparse
@@ -13,9 +14,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from .plan import PLAN_VARIABLE, PlanError, load_plan
+from .plan import PLAN_VARIABLE, LoadPlan, PlanError, api_key, load_plan
 from .prompts import prompts_of
 
+ROLE_VARIABLE = "DIFFUSION_LOAD_ROLE"
+MASTER_VARIABLE = "DIFFUSION_LOAD_MASTER"
+MASTER_PORT = 5557
+"""Locust's own."""
 TERMINATION_LOG = Path("/dev/termination-log")
 
 
@@ -29,26 +34,74 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         plan = load_plan(options.plan)
-        prompts = prompts_of(plan.prompts)
+        _check_role(options.role, plan)
+        # a master sends no request
+        prompts = () if options.role == "master" else prompts_of(plan.prompts)
+        key = api_key(plan.auth)
+        master = _address(options.master) if options.role == "worker" else None
     except PlanError as error:
         _say_why("InvalidPlan", str(error))
         return 2
     _raise_file_limit()
     # one that comes while Locust is still being loaded waits until the run can answer it
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
-    # imported only now, since importing Locust replaces the sockets of the whole process
-    from .run import run  # noqa: PLC0415
+    if master is not None:
+        return _work(plan, prompts, key, master)
+    return _run(plan, prompts, key, options)
 
-    if run(plan, prompts, options.out, options.wait):
+
+def _work(
+    plan: LoadPlan, prompts: tuple[str, ...], key: str | None, master: tuple[str, int]
+) -> int:
+    # imported only now, since importing Locust replaces the sockets of the whole process
+    from .worker import Worker  # noqa: PLC0415
+
+    if Worker(plan, prompts, key, master).serve():
         return 0
-    _say_why("ReportNotPublished", "The report could not be published; its summary is in the log.")
+    _say_why("MasterLost", f"The master {master[0]}:{master[1]} is not there, or told to stop.")
     return 1
+
+
+def _run(
+    plan: LoadPlan, prompts: tuple[str, ...], key: str | None, options: argparse.Namespace
+) -> int:
+    from .crew import Alone, Crew, Workers  # noqa: PLC0415  as above
+    from .run import NotPublishedError, Run, sinks_of  # noqa: PLC0415
+
+    master = options.role == "master"
+    crew: Crew = Workers(plan, options.port) if master else Alone(plan, prompts, key)
+    try:
+        Run(plan, crew, sinks_of(plan, options.out), key).execute(options.wait)
+    except NotPublishedError as error:
+        shown = {"requests", "failures", "requests_per_second", "p50", "p95", "p99"}
+        _say_why(
+            "ReportNotPublished",
+            f"The report could not be published: {error}",
+            summary=error.summary.model_dump(by_alias=True, include=shown),
+        )
+        return 1
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m diffusion_loadtest", description=__doc__)
     parser.add_argument(
         "--plan", type=Path, metavar="FILE", help=f"the load plan; else that in ${PLAN_VARIABLE}"
+    )
+    parser.add_argument(
+        "--role",
+        choices=("alone", "master", "worker"),
+        default=os.environ.get(ROLE_VARIABLE, "alone"),
+        help=f"the only process of the load, or one of several; else that in ${ROLE_VARIABLE}",
+    )
+    parser.add_argument(
+        "--master",
+        metavar="HOST[:PORT]",
+        default=os.environ.get(MASTER_VARIABLE),
+        help=f"a worker's master; else that in ${MASTER_VARIABLE}",
+    )
+    parser.add_argument(
+        "--port", type=int, default=MASTER_PORT, help="where a master listens (%(default)s)"
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where to write progress.json and report.json"
@@ -64,9 +117,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _say_why(reason: str, message: str) -> None:
+def _check_role(role: str, plan: LoadPlan) -> None:
+    """Raises PlanError where plan and role do not fit together."""
+    if role == "alone" and plan.workers > 1:
+        raise PlanError(
+            f"workers is {plan.workers}: start one process with --role master, "
+            "and as many with --role worker --master HOST."
+        )
+    if role != "alone" and plan.workers == 1:
+        raise PlanError(f"workers is 1, which needs no {role}: leave the role out.")
+
+
+def _address(master: str | None) -> tuple[str, int]:
+    host, _, port = (master or "").partition(":")
+    if not host or (port and not port.isdigit()):
+        raise PlanError(
+            f"A worker needs its master: write --master HOST:PORT or set {MASTER_VARIABLE}."
+        )
+    return host, int(port or MASTER_PORT)
+
+
+def _say_why(reason: str, message: str, **more: object) -> None:
     """To stderr and, in a pod, to the file whose content Kubernetes shows in the pod's status."""
-    text = json.dumps({"reason": reason, "message": message}, ensure_ascii=False)
+    text = json.dumps({"reason": reason, "message": message, **more}, ensure_ascii=False)
     print(text, file=sys.stderr)
     path = Path(os.environ.get("TERMINATION_LOG", TERMINATION_LOG))
     with suppress(OSError):

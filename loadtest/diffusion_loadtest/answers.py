@@ -11,6 +11,7 @@ from .images import BadImageError, check_image, decode_image
 
 INVALID_RESPONSE = "InvalidResponse"
 INVALID_IMAGE = "InvalidImage"
+WRONG_IMAGE = "WrongImage"
 
 
 class BadAnswerError(Exception):
@@ -73,11 +74,11 @@ def check_answer(
         for side in (expected, reported):
             if side.width not in {None, header.width} or side.height not in {None, header.height}:
                 raise BadAnswerError(
-                    INVALID_IMAGE,
+                    WRONG_IMAGE,
                     f"{header.width}x{header.height} pixels instead of {side.width}x{side.height}",
                 )
             if side.format not in {None, header.format}:
-                raise BadAnswerError(INVALID_IMAGE, f"{header.format} instead of {side.format}")
+                raise BadAnswerError(WRONG_IMAGE, f"{header.format} instead of {side.format}")
 
 
 def _decode_base64(image: object) -> bytes:

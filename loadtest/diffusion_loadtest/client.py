@@ -37,11 +37,14 @@ class NoAnswerError(Exception):
 
 
 class Answer(NamedTuple):
-    """A whole answer, and the seconds from the start of the request to its last byte."""
+    """A whole answer, the seconds from the start of the request to its last byte, and what the
+    target said in Server-Timing.
+    """
 
     status: int
     body: bytes
     seconds: float
+    server_timing: str | None
 
 
 class Connection:
@@ -52,8 +55,9 @@ class Connection:
     IDLE_SECONDS is not used again, as servers close theirs after about 5 s without a word.
     """
 
-    def __init__(self, url: str, timeout_seconds: float) -> None:
+    def __init__(self, url: str, timeout_seconds: float, api_key: str | None = None) -> None:
         parts = urlsplit(url)
+        self._headers = _HEADERS | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         self._prefix = parts.path.rstrip("/")
         self._origin = f"{parts.scheme}://{parts.netloc}/"
         self._timeout = timeout_seconds
@@ -84,10 +88,11 @@ class Connection:
         answered = False
         timer = gevent.Timeout.start_new(self._timeout)
         try:
-            response = client.request(method, self._prefix + path, body, _HEADERS)
+            response = client.request(method, self._prefix + path, body, self._headers)
             answered = True
             content = response.read()
             status = response.get_code()
+            timing = response.get("server-timing")
         except BaseException as error:
             # whatever state the connection is in, also when the user is killed in mid-request
             self.close()
@@ -98,7 +103,12 @@ class Connection:
         finally:
             timer.close()
         self._used = time.perf_counter()
-        return Answer(status, content, self._used - started)
+        said = ",".join(timing) if isinstance(timing, list) else timing
+        return Answer(status, content, self._used - started, said)
+
+    def is_idle(self) -> bool:
+        """Whether it is not worth keeping, and its next request would open another one."""
+        return time.perf_counter() - self._used > IDLE_SECONDS
 
     def _open(self, now: float) -> HTTPClient:
         if self._client is not None and (

@@ -41,10 +41,10 @@ def wait_until_ready(url: str, seconds: float) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def about(url: str) -> dict[str, JsonValue] | None:
+def about(url: str, api_key: str | None = None) -> dict[str, JsonValue] | None:
     """The target's /about document; None if it has none that is a JSON object of ABOUT_BYTES."""
     try:
-        with Connection(url, _PROBE_SECONDS) as connection:
+        with Connection(url, _PROBE_SECONDS, api_key) as connection:
             answer = connection.get("/about")
         document = json.loads(answer.body)
     except (NoAnswerError, ValueError):

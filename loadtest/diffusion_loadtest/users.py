@@ -1,10 +1,14 @@
 """The Locust user: a closed loop of request and pause."""
 
+from collections.abc import Callable
+
 from locust import User, task
+from locust.env import Environment
 from locust.exception import StopUser
 
 from .load import Load
-from .samples import SUCCESS
+from .orders import Order
+from .samples import SUCCESS, Sample
 
 
 class RequestFailedError(Exception):
@@ -16,6 +20,7 @@ class DiffusionUser(User):
 
     abstract = True
     load: Load
+    current_order: Callable[[], Order]
     retired = False
 
     def on_start(self) -> None:
@@ -37,21 +42,26 @@ class DiffusionUser(User):
     def predict(self) -> None:
         if self.retired:
             raise StopUser
-        sample, length = self.load.request(self._connection, self._random)
-        failed = sample.failure is not SUCCESS
-        # for Locust's own page and its listeners; none of the report's figures comes from there
-        self.environment.events.request.fire(
-            request_type="POST",
-            name="/predict",
-            response_time=sample.latency * 1000,
-            response_length=length,
-            exception=RequestFailedError(sample.failure) if failed else None,
-            context={},
-        )
+        sample, length = self.load.request(self._connection, self._random, self.current_order())
+        tell_locust(self.environment, sample, length)
         if self.retired:
             raise StopUser
 
 
-def user_class(load: Load) -> type[DiffusionUser]:
+def tell_locust(environment: Environment, sample: Sample, length: int) -> None:
+    """For Locust's own page and its listeners; none of the report's figures comes from there."""
+    failed = sample.failure is not SUCCESS
+    environment.events.request.fire(
+        request_type="POST",
+        name="/predict",
+        response_time=sample.latency * 1000,
+        response_length=length,
+        exception=RequestFailedError(sample.failure) if failed else None,
+        context={},
+    )
+
+
+def user_class(load: Load, current_order: Callable[[], Order]) -> type[DiffusionUser]:
     """A user class for one run: Locust makes its users itself and passes them nothing."""
-    return type("BoundDiffusionUser", (DiffusionUser,), {"load": load})
+    members = {"load": load, "current_order": staticmethod(current_order)}
+    return type("BoundDiffusionUser", (DiffusionUser,), members)

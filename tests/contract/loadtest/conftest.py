@@ -62,7 +62,7 @@ KINDS = {
     "busy": "HTTP429",
     "down": "HTTP503",
     "truncated": "InvalidImage",
-    "small": "InvalidImage",
+    "small": "WrongImage",
     "text": "InvalidResponse",
     "empty": "InvalidResponse",
     "cut": "BrokenResponse",

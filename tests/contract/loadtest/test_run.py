@@ -26,7 +26,11 @@ def test_requests_and_failures_are_those_that_the_target_counted(mixed_run: Any)
     assert summary["requests"] == len(mixed_run.server.served)
     assert summary["maxUsers"] == mixed_run.server.busiest == 12
     about = {"backend": "fastapi", "revision": "r1"}
-    assert mixed_run.report["target"] == {"url": mixed_run.server.url, "about": about}
+    target = mixed_run.report["target"]
+    assert (target["url"], target["about"]) == (mixed_run.server.url, about)
+    # what every request asks for is part of what the figures depend on
+    asked = {"steps": "4", "width": "128", "height": "128"}
+    assert target["fingerprint"] == about | asked
     assert mixed_run.report["error"] is None
 
 

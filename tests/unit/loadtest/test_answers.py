@@ -60,10 +60,10 @@ def test_body_without_the_one_image_is_an_invalid_response(content: bytes) -> No
 
 
 def test_wrong_image_is_a_failure() -> None:
-    assert judge(body(), width=32) == "InvalidImage"
-    assert judge(body(height=9)) == "InvalidImage"
-    assert judge(body(), format="webp") == "InvalidImage"
-    assert judge(body(format="jpeg")) == "InvalidImage"
+    assert judge(body(), width=32) == "WrongImage"
+    assert judge(body(height=9)) == "WrongImage"
+    assert judge(body(), format="webp") == "WrongImage"
+    assert judge(body(format="jpeg")) == "WrongImage"
     assert judge(body(images=[base64.b64encode(b"no image").decode()])) == "InvalidImage"
 
 

@@ -1,3 +1,4 @@
+import math
 import random
 from itertools import pairwise
 
@@ -5,15 +6,20 @@ import pytest
 
 from diffusion_loadtest.figures import (
     TIMELINE_POINTS,
+    Window,
+    highest_within,
+    in_flight,
+    most_users,
     peak_rate,
     run_seconds,
     stage_figures,
     summary_of,
     timeline,
+    timing_figures,
 )
-from diffusion_loadtest.plan import Stage
-from diffusion_loadtest.report import Progress, Report, TargetFound
+from diffusion_loadtest.report import Progress, StageFigures
 from diffusion_loadtest.samples import SUCCESS, Sample, Samples
+from diffusion_loadtest.timing import UNKNOWN
 
 
 def samples_of(*recorded: tuple[float, float, int, str | None]) -> Samples:
@@ -23,25 +29,42 @@ def samples_of(*recorded: tuple[float, float, int, str | None]) -> Samples:
     return samples
 
 
-def stage(users: int, seconds: float) -> Stage:
-    return Stage(users=users, duration_seconds=seconds)
+def whole(seconds: float, users: int = 1) -> Window:
+    return Window(0, 0.0, seconds, users)
 
 
 def test_failures_are_counted_by_kind_and_kept_out_of_the_latencies() -> None:
     samples = samples_of(
         (1.0, 0.1, 0, SUCCESS), (2.0, 9.0, 0, "Timeout"), (3.0, 0.3, 0, SUCCESS), (4.0, 0, 0, "X")
     )
-    summary = summary_of(samples, 4.0, 2)
-    assert (summary.requests, summary.failures) == (4, 2)
+    summary = summary_of(samples, whole(4.0, 2), discarded=0)
+    assert (summary.requests, summary.failures, summary.failure_ratio) == (4, 2, 0.5)
     assert summary.failures_by_kind == {"Timeout": 1, "X": 1}
     assert (summary.p50, summary.p95, summary.p99) == (100.0, 300.0, 300.0)
+    assert (summary.mean, summary.max) == (200.0, 300.0)
     assert (summary.requests_per_second, summary.failures_per_second) == (0.5, 0.5)
+    assert (summary.seconds, summary.max_users) == (4.0, 2)
 
 
 def test_run_without_a_success_has_no_latency() -> None:
-    summary = summary_of(samples_of((1.0, 0.5, 0, "HTTP503")), 2.0, 1)
-    assert (summary.p50, summary.p95, summary.p99) == (None, None, None)
+    summary = summary_of(samples_of((1.0, 0.5, 0, "HTTP503")), whole(2.0), discarded=0)
+    assert (summary.p50, summary.p95, summary.p99, summary.mean, summary.max) == (None,) * 5
     assert (summary.requests_per_second, summary.peak_requests_per_second) == (0.0, 0.0)
+    assert summary.timings == {}
+
+
+def test_what_is_left_out_counts_as_discarded_and_for_nothing_else() -> None:
+    samples = Samples()
+    for ended, failure in ((1.0, SUCCESS), (1.5, "HTTP500")):
+        samples.record(Sample(ended, 5.0, 0, failure, measured=False))
+    for sample in samples_of((3.0, 0.2, 0, SUCCESS), (3.5, 0.4, 0, "Timeout")):
+        samples.record(sample)
+    summary = summary_of(samples, whole(4.0), discarded=7)
+    assert (summary.requests, summary.failures, summary.discarded) == (2, 1, 9)
+    assert (summary.max, summary.failures_by_kind) == (200.0, {"Timeout": 1})
+    stage = stage_figures(samples, Window(0, 2.0, 4.0, 1))
+    assert (stage.requests, stage.failures, stage.discarded) == (2, 1, 2)
+    assert stage.requests_per_second == 0.5
 
 
 def test_run_lasts_until_its_last_success_but_not_until_a_late_failure() -> None:
@@ -60,20 +83,55 @@ def test_request_belongs_to_the_stage_it_was_begun_in_and_its_arrival_to_the_one
         (13.0, 0.5, 1, "HTTP429"),
         (25.0, 6.0, 1, SUCCESS),  # answered after the load
     )
-    first, second = stage_figures(samples, [stage(5, 10), stage(9, 10)], 25.0)
+    first = stage_figures(samples, Window(0, 0.0, 10.0, 5))
+    second = stage_figures(samples, Window(1, 10.0, 20.0, 9), until=25.0)
     assert (first.users, first.requests, first.failures) == (5, 2, 0)
     assert (first.p50, first.p99) == (1000.0, 9000.0)
     assert (second.users, second.requests, second.failures) == (9, 3, 1)
     assert (second.p50, second.p99) == (500.0, 6000.0)
+    assert (second.start_seconds, second.duration_seconds) == (10.0, 10.0)
     assert first.requests_per_second == 0.1
     assert second.requests_per_second == round(3 / 15, 6)
 
 
-def test_stages_that_an_interrupted_run_never_reached_are_left_out() -> None:
-    stages = [stage(1, 10), stage(2, 10), stage(3, 10)]
-    found = stage_figures(samples_of((11.0, 1.0, 1, SUCCESS)), stages, 12.0)
-    assert [f.users for f in found] == [1, 2]
-    assert found[1].requests_per_second == 0.5
+def test_time_goes_where_the_target_says_and_the_rest_is_other() -> None:
+    samples = Samples()
+    samples.record(Sample(1.0, 0.120, 0, SUCCESS, True, (10.0, 5.0, 60.0, 20.0, 5.0)))
+    samples.record(Sample(2.0, 0.300, 0, SUCCESS, True, (200.0, 5.0, 60.0, 20.0, math.nan)))
+    samples.record(Sample(3.0, 9.0, 0, "HTTP500", True, (9000.0, 9.0, 9.0, 9.0, 9.0)))
+    samples.record(Sample(4.0, 0.1, 0, SUCCESS, True, UNKNOWN))
+    found = timing_figures(samples)
+    assert set(found) == {"queue", "textEncoder", "denoise", "vae", "encode", "other"}
+    assert (found["queue"].mean, found["queue"].p50, found["queue"].p95) == (105.0, 10.0, 200.0)
+    assert (found["encode"].mean, found["other"].mean) == (5.0, 20.0)
+    assert timing_figures(samples_of((1.0, 0.1, 0, SUCCESS))) == {}
+
+
+def test_requests_in_flight_are_those_begun_and_not_yet_answered() -> None:
+    samples = samples_of((2.0, 2.0, 0, SUCCESS), (3.0, 2.0, 0, "Timeout"), (5.0, 1.0, 0, SUCCESS))
+    assert in_flight(samples) == [(0.0, 1), (1.0, 2), (2.0, 1), (3.0, 0), (4.0, 1), (5.0, 0)]
+    assert most_users(in_flight(samples), Window(0, 0.0, 10.0, 0)) == 2
+    assert most_users(in_flight(samples), Window(0, 2.5, 3.5, 0)) == 1
+    assert most_users(in_flight(samples), Window(0, 3.0, 3.5, 0)) == 0
+
+
+def test_highest_load_within_the_slo_is_that_of_the_largest_stage_that_is() -> None:
+    def stage(users: int, rate: float | None, *, within: bool | None) -> StageFigures:
+        figures = stage_figures(Samples(), Window(0, 0.0, 1.0, users, rate))
+        return figures.model_copy(update={"within_slo": within})
+
+    staged = [
+        stage(5, None, within=True),
+        stage(9, None, within=True),
+        stage(20, None, within=False),
+    ]
+    assert highest_within(staged) == {"max_users_within_slo": 9, "max_rate_within_slo": None}
+    rates = [stage(30, 2.5, within=True), stage(40, 5.0, within=False)]
+    assert highest_within(rates) == {"max_users_within_slo": None, "max_rate_within_slo": 2.5}
+    assert highest_within([stage(5, None, within=None)]) == {
+        "max_users_within_slo": None,
+        "max_rate_within_slo": None,
+    }
 
 
 def test_peak_is_the_best_ten_seconds() -> None:
@@ -116,47 +174,21 @@ def test_timeline_stays_short_and_loses_no_response(seconds: float) -> None:
     assert {p.users for p in points} == {4}
 
 
-def test_largest_report_fits_its_config_map() -> None:
-    chance = random.Random(5)
-    stages = [stage(100_000, 6048.0)] * 100
-    seconds = 6048.0 * 100
-    samples = samples_of(
-        *(
-            (
-                n * seconds / 60_000,
-                chance.random() * 1000,
-                n // 600,
-                SUCCESS if n % 2 else f"HTTP{n % 1000}",
-            )
-            for n in range(60_000)
-        )
-    )
-    report = Report(
-        run="r" * 253,
-        start_time="2026-01-01T00:00:00Z",
-        completion_time="2026-01-08T00:00:00Z",
-        target=TargetFound(url="u" * 2048, about={"x": "y" * 65_000}),
-        summary=summary_of(samples, seconds, 100_000),
-        stages=stage_figures(samples, stages, seconds),
-        timeline=timeline(samples, [(0.0, 100_000)], seconds),
-    )
-    text = report.model_dump_json(by_alias=True)
-    assert len(text.encode()) < 250 * 1024
-    assert Report.model_validate_json(text) == report
-
-
-def test_report_is_spelled_as_its_readers_expect() -> None:
-    summary = summary_of(samples_of((1.0, 0.1, 0, SUCCESS)), 2.0, 1).model_dump(by_alias=True)
+def test_summary_and_progress_are_spelled_as_their_readers_expect() -> None:
+    samples = samples_of((1.0, 0.1, 0, SUCCESS))
+    summary = summary_of(samples, whole(2.0), discarded=0).model_dump(by_alias=True)
     assert set(summary) == {
         *("requests", "failures", "failuresByKind", "requestsPerSecond", "peakRequestsPerSecond"),
-        *("failuresPerSecond", "p50", "p95", "p99", "maxUsers"),
+        *("failuresPerSecond", "p50", "p95", "p99", "mean", "max", "maxUsers", "discarded"),
+        *("failureRatio", "seconds", "timings", "maxUsersWithinSlo", "maxRateWithinSlo"),
     }
     progress = Progress(
-        run="r", state="Running", stage=1, stages=3, users=10, requests=123, failures=0,
-        requests_per_second=2.1, elapsed_seconds=12.0,
+        run="r", state="Running", phase="Load", stage=1, stages=3, users=10, requests=123,
+        failures=0, requests_per_second=2.1, elapsed_seconds=12.0, p50=81.5, p95=90.25,
     )  # fmt: skip
     assert progress.model_dump(by_alias=True) == {
-        "version": 1, "run": "r", "state": "Running", "stage": 1, "stages": 3, "users": 10,
-        "requests": 123, "failures": 0, "requestsPerSecond": 2.1, "elapsedSeconds": 12.0,
-        "message": None,
+        "version": 1, "run": "r", "state": "Running", "phase": "Load", "stage": 1, "stages": 3,
+        "users": 10, "ratePerSecond": None, "requests": 123, "failures": 0,
+        "requestsPerSecond": 2.1, "p50": 81.5, "p95": 90.25, "elapsedSeconds": 12.0,
+        "workers": 1, "workersConnected": 1, "message": None,
     }  # fmt: skip

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from diffusion_loadtest.plan import PlanError, Prompts, load_plan, parse_plan, request_bodies
+from diffusion_loadtest.plan import (
+    Auth,
+    PlanError,
+    Prompts,
+    api_key,
+    load_plan,
+    parse_plan,
+    request_bodies,
+)
 from diffusion_loadtest.prompts import BUILT_IN, prompts_of
 
 DOCUMENT: dict[str, Any] = {
@@ -15,11 +23,30 @@ DOCUMENT: dict[str, Any] = {
     "think": {"minSeconds": 0.0, "maxSeconds": 0.0},
     "request": {
         "body": {"steps": 4, "guidance_scale": 2.0, "width": 128, "height": 128},
+        "seed": {"policy": "fixed", "value": 7},
         "timeoutSeconds": 60.0,
+        "decodeShare": 0.5,
     },
     "prompts": {"inline": ["a red circle"], "file": None},
+    "auth": {"apiKeyFile": "/etc/key", "apiKeyVariable": None},
+    "minRequests": 3000,
+    "warmup": {"requests": 20, "durationSeconds": None},
+    "workers": 3,
+    "slo": {
+        "p50Seconds": 3.0,
+        "p95Seconds": 8.0,
+        "p99Seconds": None,
+        "maxFailureRatio": 0.01,
+        "minRequestsPerSecond": 2.0,
+    },
+    "webUi": True,
     "report": {"configMap": "demo-load-loadtest"},
 }
+ARRIVALS: dict[str, Any] = {
+    "stages": [{"ratePerSecond": 2.5, "durationSeconds": 60.0}],
+    "distribution": "poisson",
+}
+SEARCH: dict[str, Any] = {"over": "users", "min": 1.0, "max": 100.0, "probeSeconds": 60.0}
 
 
 def changed(path: str, value: Any) -> str:
@@ -34,8 +61,49 @@ def changed(path: str, value: Any) -> str:
 
 def test_full_plan_is_read_and_written_alike() -> None:
     plan = parse_plan(json.dumps(DOCUMENT))
-    assert plan.model_dump(by_alias=True, mode="json") == DOCUMENT
-    assert plan.duration_seconds == 30
+    assert plan.model_dump(by_alias=True, mode="json") == DOCUMENT | {
+        "arrivals": None,
+        "search": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        {"users": None, "arrivals": ARRIVALS},
+        {"users": None, "arrivals": ARRIVALS | {"distribution": "constant"}},
+        {"users": None, "minRequests": None, "search": SEARCH},
+        {"users": None, "minRequests": None, "search": SEARCH | {"over": "rate", "min": 0.5}},
+    ],
+)
+def test_other_loads_are_read_and_written_alike(load: dict[str, Any]) -> None:
+    document = {"arrivals": None, "search": None} | DOCUMENT | load
+    plan = parse_plan(json.dumps(document))
+    assert plan.model_dump(by_alias=True, mode="json") == document
+
+
+@pytest.mark.parametrize(
+    ("load", "sentence"),
+    [
+        ({"arrivals": ARRIVALS}, "set exactly one of users, arrivals and search"),
+        ({"users": None}, "set exactly one of users, arrivals and search"),
+        ({"users": None, "search": SEARCH}, "minRequests has no last stage to prolong"),
+        (
+            {"users": None, "search": SEARCH, "minRequests": None, "slo": None},
+            "a search needs an slo to search for",
+        ),
+        ({"users": None, "search": SEARCH | {"max": 1}}, "search: min (1) is not below max (1)"),
+        ({"users": None, "search": SEARCH | {"min": 1.5}}, "search: min and max count users"),
+        (
+            {"users": None, "arrivals": ARRIVALS | {"distribution": "normal"}},
+            "arrivals.distribution: input should be 'poisson' or 'constant'",
+        ),
+    ],
+)
+def test_load_that_cannot_be_made_is_refused(load: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        parse_plan(json.dumps(DOCUMENT | load))
+    assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +123,16 @@ def test_full_plan_is_read_and_written_alike() -> None:
         ("prompts.file", "/x", "prompts: inline and file are both set: keep one"),
         ("prompts.inline", [], "prompts.inline: tuple should have at least 1 item"),
         ("prompts.inline", [""], "prompts.inline.0: string should have at least 1 character"),
-        ("arrivals", {}, "arrivals: extra inputs are not permitted"),
+        ("requests", {}, "requests: extra inputs are not permitted"),
+        ("request.body.seed", 1, "request.body: it carries a seed: write it as seed"),
+        ("request.seed.value", None, "request.seed: give a value with the policy fixed"),
+        ("request.seed.policy", "random", "request.seed: give a value with the policy fixed"),
+        ("request.decodeShare", 2, "request.decodeShare: input should be less than or equal to 1"),
+        ("auth.apiKeyVariable", "KEY", "auth: set one of apiKeyFile and apiKeyVariable"),
+        ("warmup.durationSeconds", 5, "warmup: set one of requests and durationSeconds"),
+        ("workers", 0, "workers: input should be greater than or equal to 1"),
+        ("slo", {}, "slo: it asks for nothing"),
+        ("slo.maxFailureRatio", 1.5, "slo.maxFailureRatio: input should be less than or equal"),
     ],
 )
 def test_bad_field_is_named_with_what_to_write(path: str, value: Any, sentence: str) -> None:
@@ -88,7 +165,29 @@ def test_each_body_is_the_fixed_fields_and_its_own_prompt() -> None:
     plan = parse_plan(json.dumps(DOCUMENT))
     bodies = [json.loads(body) for body in request_bodies(plan, ("a red circle", "ein Kürbis"))]
     assert [body.pop("prompt") for body in bodies] == ["a red circle", "ein Kürbis"]
-    assert bodies[0] == bodies[1] == DOCUMENT["request"]["body"]
+    assert bodies[0] == bodies[1] == DOCUMENT["request"]["body"] | {"seed": 7}
+
+
+def test_key_is_the_files_first_line_or_the_variables_value(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("a-key \nan-older-key\n")
+    assert api_key(Auth(api_key_file=str(path))) == "a-key"
+    assert api_key(Auth(api_key_variable="KEY"), {"KEY": "b-key"}) == "b-key"
+    assert api_key(None) is None
+
+
+@pytest.mark.parametrize("content", ["", "\n", "schlüssel"])
+def test_missing_key_is_said_and_not_quoted(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(content)
+    for auth in (
+        Auth(api_key_file=str(path)),
+        Auth(api_key_file=str(tmp_path / "none")),
+        Auth(api_key_variable="KEY"),
+    ):
+        with pytest.raises(PlanError, match="API key") as caught:
+            api_key(auth, {})
+        assert "schl" not in str(caught.value)
 
 
 def test_built_in_prompts_are_many_and_distinct() -> None:

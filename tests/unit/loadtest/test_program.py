@@ -18,7 +18,7 @@ def test_published_schema_is_that_of_the_report() -> None:
 def test_plan_and_report_are_read_without_locust_or_a_cluster() -> None:
     code = (
         "import sys; import diffusion_loadtest.plan, diffusion_loadtest.report, "
-        "diffusion_loadtest.figures, diffusion_loadtest.publish, diffusion_loadtest.stages; "
+        "diffusion_loadtest.outcome, diffusion_loadtest.publish, diffusion_loadtest.stages; "
         "print(sorted({'locust', 'gevent', 'kubernetes', 'ssl'} & set(sys.modules)))"
     )
     found = subprocess.run(

@@ -1,5 +1,7 @@
+import math
 import random
 import statistics
+from collections import Counter
 
 import pytest
 
@@ -48,21 +50,60 @@ def test_samples_come_back_as_they_were_recorded() -> None:
     recorded = [
         Sample(0.123456789, 0.1, 0, SUCCESS),
         Sample(0.2, 0.05, 1, "Timeout"),
-        Sample(0.3, 0.25, 99, SUCCESS),
+        Sample(0.3, 0.25, 99, SUCCESS, False, (1.5, 0.25, 80.0, 20.0, math.nan)),
         Sample(0.4, 0.05, 1, "Timeout"),
         Sample(0.5, 0.05, 1, "HTTP503"),
     ]
     for sample in recorded:
         samples.record(sample)
-    assert list(samples) == recorded
+    assert list(map(known, samples)) == list(map(known, recorded))
     assert (len(samples), samples.failures) == (5, 3)
     assert samples.failures_by_kind() == {"Timeout": 2, "HTTP503": 1}
 
 
-def test_successes_of_the_last_seconds_leave_out_failures_and_what_is_older() -> None:
+def test_latencies_of_the_last_seconds_leave_out_failures_and_what_is_older() -> None:
     samples = Samples()
     for n in range(10):
-        samples.record(Sample(float(n), 0.1, 0, "Timeout" if n == 8 else SUCCESS))
-    assert samples.successes_since(5.0) == 3  # 6, 7 and 9
-    assert samples.successes_since(-1.0) == 9
-    assert samples.successes_since(9.0) == 0
+        samples.record(Sample(float(n), 1.0 / (n + 1), 0, "Timeout" if n == 8 else SUCCESS))
+    assert samples.since(5.0) == [1 / 10, 1 / 8, 1 / 7]  # 9, 7 and 6
+    assert len(samples.since(-1.0)) == 9
+    assert samples.since(9.0) == []
+
+
+def test_samples_of_several_processes_become_one_in_order_of_time() -> None:
+    chance = random.Random(2)
+    kinds = [SUCCESS, SUCCESS, "Timeout", "HTTP500", "InvalidImage"]
+    everything = []
+    parts = [Samples() for _ in range(3)]
+    for part in parts:
+        for _ in range(2):  # each sends what it has twice
+            sent = Samples()
+            chance.shuffle(kinds)
+            for _ in range(50):
+                sample = Sample(chance.random() * 60, 0.5, 1, chance.choice(kinds))
+                everything.append(sample)
+                sent.record(sample)
+            part.add(sent.take())
+            assert (len(sent), sent.failures) == (0, 0)
+    merged = Samples.merged(parts)
+    assert list(map(known, merged)) == sorted(map(known, everything))
+    assert merged.failures == sum(sample.failure is not None for sample in everything)
+    counted = Counter(sample.failure for sample in everything if sample.failure)
+    assert merged.failures_by_kind() == counted
+
+
+def test_stages_and_what_is_left_out_can_be_told_apart() -> None:
+    samples = Samples()
+    for n in range(6):
+        samples.record(Sample(float(n), n / 10, n % 2, SUCCESS if n else "Timeout", n > 3))
+    assert [sample.ended for sample in samples.of_stage(1)] == [1.0, 3.0, 5.0]
+    assert samples.only_measured().latencies() == [0.4, 0.5]
+    assert samples.of_stage(0).failures_by_kind() == {"Timeout": 1}
+    assert list(samples.success_ends()) == [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def known(sample: Sample) -> tuple[object, ...]:
+    """A sample that can be compared: what is unknown equals itself, numbers are 32 bits wide."""
+    timing = tuple(None if math.isnan(value) else round(value, 3) for value in sample.timing)
+    failure = sample.failure or ""
+    return (sample.ended, sample.latency, sample.stage, failure, sample.measured, timing)

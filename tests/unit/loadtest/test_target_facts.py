@@ -1,0 +1,89 @@
+from typing import Any
+
+import pytest
+
+from diffusion_loadtest.fingerprint import fingerprint, fingerprint_id
+from diffusion_loadtest.watch import TargetWatch, changed, restarted
+
+ABOUT: dict[str, Any] = {
+    "backend": "fastapi",
+    "revision": "r1",
+    "source": "hf://CompVis/stable-diffusion-v1-4",
+    "device": "cuda",
+    "device_name": "NVIDIA L4",
+    "dtype": "float16",
+    "scheduler": "euler",
+    "batching": {"mode": "engine", "max_size": 8},
+    "generation": {"steps": 4, "guidance_scale": 7.5, "width": 512, "height": 512},
+    "versions": {"torch": "2.10.0", "diffusers": "0.42.0"},
+    "limits": {"max_steps": 50},
+    "uptime_seconds": 12.5,
+    "ready": True,
+}
+
+
+def test_fingerprint_is_what_figures_depend_on_and_requests_go_before_defaults() -> None:
+    assert fingerprint(ABOUT, {"steps": 8, "width": 256, "negative_prompt": "secret"}) == {
+        "backend": "fastapi",
+        "revision": "r1",
+        "model": "hf://CompVis/stable-diffusion-v1-4",
+        "device": "cuda",
+        "deviceName": "NVIDIA L4",
+        "precision": "float16",
+        "scheduler": "euler",
+        "batching": "engine, at most 8",
+        "steps": "8",
+        "guidanceScale": "7.5",
+        "width": "256",
+        "height": "512",
+        "torch": "2.10.0",
+        "diffusers": "0.42.0",
+    }
+
+
+@pytest.mark.parametrize("about", [None, {}, {"batching": 3, "generation": [], "versions": "x"}])
+def test_target_that_tells_nothing_has_no_fingerprint_of_its_own(about: Any) -> None:
+    assert fingerprint(about, {}) == {}
+    assert fingerprint_id({}) is None
+    assert fingerprint(about, {"steps": 4}) == {"steps": "4"}
+
+
+def test_fingerprint_tells_settings_apart_and_not_revisions_or_uptimes() -> None:
+    first = fingerprint_id(fingerprint(ABOUT, {}))
+    again = ABOUT | {"revision": "r2", "uptime_seconds": 99.0}
+    assert fingerprint_id(fingerprint(again, {})) == first
+    assert fingerprint_id(fingerprint(ABOUT | {"dtype": "float32"}, {})) != first
+
+
+def test_process_younger_than_the_load_has_been_restarted() -> None:
+    assert restarted({"uptime_seconds": 300.0}, 60.0) is None
+    assert restarted({"uptime_seconds": 59.0}, 60.0) is None, "it began about when the load did"
+    assert restarted({}, 60.0) is None
+    assert restarted({"uptime_seconds": 20.0}, 60.0) == (
+        "a process of the target began only 40 s after the load"
+    )
+
+
+def test_change_of_the_target_is_named() -> None:
+    assert changed(ABOUT, ABOUT | {"uptime_seconds": 99.0, "ready": False}) is None
+    assert changed(ABOUT, ABOUT | {"revision": "r2"}) == "revision r2 answers instead of r1"
+    assert changed(ABOUT, ABOUT | {"dtype": "float32", "device": "cpu"}) == (
+        "the target changed its device, precision"
+    )
+
+
+def test_first_change_is_kept_and_silence_is_none() -> None:
+    said = iter([None, ABOUT | {"revision": "r2"}, ABOUT | {"revision": "r3"}])
+    watch = TargetWatch(ABOUT, lambda: next(said))
+    watch.look(lambda: 1.0)
+    assert watch.changed is None
+    watch.look(lambda: 2.0)
+    watch.look(lambda: 3.0)
+    assert watch.changed == "revision r2 answers instead of r1"
+
+
+def test_target_that_never_told_anything_is_not_asked_again() -> None:
+    def never() -> None:
+        raise AssertionError("it was asked")
+
+    TargetWatch(None, never).look(lambda: 1.0)

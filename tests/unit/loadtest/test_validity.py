@@ -1,0 +1,77 @@
+from typing import Any
+
+import pytest
+
+from diffusion_loadtest.busyness import Second
+from diffusion_loadtest.plan import Slo
+from diffusion_loadtest.report import RunError
+from diffusion_loadtest.validity import Witnessed, needed_samples, validity
+
+CALM = [Second(float(at), 0.3, 0.001) for at in range(60)]
+GOOD: dict[str, Any] = {"busyness": [CALM], "successes": 500, "median": 0.4}
+
+
+def verdict(slo: Slo | None = None, error: RunError | None = None, **changes: Any) -> Any:
+    return validity(Witnessed(**(GOOD | changes)), slo, error)
+
+
+def busy(seconds: int, cpu: float = 0.3, lag: float = 0.001) -> list[Second]:
+    return [Second(float(at), cpu, lag) for at in range(seconds)] + CALM[seconds:]
+
+
+def test_undisturbed_run_is_valid() -> None:
+    assert (verdict().status, verdict().reason, verdict().also) == (True, "Measured", ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "word"),
+    [
+        ({"workers_lost": 1}, "WorkerLost", "1 worker"),
+        ({"restarted": "a process began"}, "TargetRestarted", "a process began"),
+        ({"changed": "revision b"}, "TargetChanged", "revision b"),
+        ({"warmup_requests": 5, "warmup_failures": 5}, "WarmupFailed", "all 5 requests"),
+        ({"busyness": [CALM, busy(6, cpu=0.95)]}, "ClientSaturated", "90% of its core"),
+        ({"busyness": [busy(6, lag=0.03)]}, "ClientSaturated", "20 ms late"),
+        ({"unsent": 3}, "ClientSaturated", "3 requests were not sent"),
+        ({"successes": 58}, "TooFewSamples", "need 59"),
+    ],
+)
+def test_reason_against_the_figures_is_given(
+    changes: dict[str, Any], reason: str, word: str
+) -> None:
+    found = verdict(**changes)
+    assert (found.status, found.reason) == (False, reason)
+    assert word in found.message
+
+
+def test_weightiest_reason_comes_first_and_the_others_are_named() -> None:
+    found = verdict(successes=3, unsent=1, workers_lost=1)
+    assert (found.reason, found.also) == ("WorkerLost", ("ClientSaturated", "TooFewSamples"))
+
+
+def test_run_that_went_wrong_is_not_valid_for_that_very_reason() -> None:
+    found = verdict(error=RunError(reason="Interrupted", message="it was stopped"))
+    assert (found.status, found.reason, found.message) == (False, "Interrupted", "it was stopped")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"warmup_requests": 5, "warmup_failures": 4},
+        {"busyness": [busy(5, cpu=1.0)]},  # one in twelve seconds
+        {"busyness": [busy(60, lag=0.019)]},  # not a twentieth of the median
+        {"busyness": [busy(60, lag=0.009)], "median": 0.001},  # less than 10 ms
+        {"busyness": [[Second(1.0, 1.0, 1.0)]]},  # a single second of a short run
+        {"busyness": []},
+    ],
+)
+def test_small_disturbance_leaves_the_figures_valid(changes: dict[str, Any]) -> None:
+    assert verdict(**changes).status
+
+
+def test_percentile_needs_as_many_samples_as_bound_it_with_confidence() -> None:
+    assert needed_samples(None) == needed_samples(Slo(p95_seconds=1.0)) == 59
+    assert needed_samples(Slo(p99_seconds=1.0)) == 299
+    # with so many the largest one exceeds the quantile with 95% probability, with one less not
+    assert 1 - 0.95**59 >= 0.95 > 1 - 0.95**58
+    assert 1 - 0.99**299 >= 0.95 > 1 - 0.99**298
