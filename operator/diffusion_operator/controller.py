@@ -59,8 +59,10 @@ class Controller:
         self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
         if kind in self._reconcilers:
             self._queue.add(key)
-        if kind == "DiffusionService":
-            for test in self._cache.tests(key.namespace, key.name):
+        # A pod of a service may restart without its service's status moving.
+        target = key.name if kind == "DiffusionService" else labels_of(obj).get(SERVICE_LABEL)
+        if target and kind in {"DiffusionService", "Pod"}:
+            for test in self._cache.tests(key.namespace, target):
                 self._queue.add(Key("LoadTest", key.namespace, test["metadata"]["name"]))
         if kind == "LoadTest" and (deleted or not _has_its_turn(obj)):
             self._wake_rivals(key, obj)

@@ -1,75 +1,12 @@
 """LoadTests against a real API server; the runner is played by the test, as is the kubelet."""
 
 import json
-from typing import Any
 
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
 from operator_process import OperatorProcess
 from played import children, make_pods_ready
-
-Object = dict[str, Any]
-ANYWHERE: Object = {"targetRef": None, "url": "http://127.0.0.1:1"}
-
-
-def state(kubectl: Kubectl, name: str = "ramp") -> str:
-    return str(kubectl.status("lt", name).get("state", ""))
-
-
-def the_job(kubectl: Kubectl, name: str = "ramp") -> Object | None:
-    """The test's Job, if there is exactly one."""
-    jobs = kubectl.list("jobs", f"diffusion.dev/loadtest={name}")
-    return jobs[0] if len(jobs) == 1 else None
-
-
-def begin(kubectl: Kubectl, **spec: Any) -> str:
-    """A running LoadTest of a URL; returns the run that its Job is for."""
-    kubectl.apply(load_test(**{**ANYWHERE, **spec}))
-    job = eventually(lambda: the_job(kubectl), what="the Job")
-    return str(job["metadata"]["labels"]["diffusion.dev/run"])
-
-
-def publish(kubectl: Kubectl, key: str, document: Object) -> None:
-    """Play the runner."""
-    kubectl.patch("configmap", "ramp-loadtest", {"data": {key: json.dumps(document)}})
-
-
-def progress(run: str, requests: int) -> Object:
-    return {
-        "version": 1,
-        "run": run,
-        "state": "Running",
-        "stage": 1,
-        "stages": 1,
-        "users": 2,
-        "requests": requests,
-        "failures": 0,
-        "requestsPerSecond": 1.0,
-        "elapsedSeconds": 1.0,
-        "message": None,
-    }
-
-
-def report(run: str) -> Object:
-    figures = {"requests": 200, "failures": 3, "requestsPerSecond": 8.04, "p50": 120.4}
-    figures |= {"p95": 300.0, "p99": 410.6}
-    return {
-        "version": 1,
-        "run": run,
-        "startTime": "2026-01-02T03:04:05Z",
-        "completionTime": "2026-01-02T03:05:05Z",
-        "target": {"url": "http://x", "about": {"backend": "fastapi", "revision": "r1"}},
-        "summary": {
-            **figures,
-            "failuresByKind": {"HTTP429": 3},
-            "peakRequestsPerSecond": 11.0,
-            "failuresPerSecond": 0.1,
-            "maxUsers": 2,
-        },
-        "stages": [{**figures, "users": 2, "durationSeconds": 5.0}],
-        "timeline": [],
-        "error": None,
-    }
+from played_runner import ANYWHERE, begin, begun, finish, progress, publish, report, state, the_job
 
 
 def test_a_test_waits_for_its_target_and_says_so(
@@ -90,18 +27,21 @@ def test_a_test_waits_for_its_target_and_says_so(
     eventually(lambda: children(kubectl), what="the service's children")
     make_pods_ready(kubectl)
     eventually(lambda: the_job(kubectl), what="the Job once the target is Ready")
-    eventually(lambda: state(kubectl) == "Running", what="the state")
+    eventually(lambda: state(kubectl) == "Starting", what="the state")
 
 
 def test_figures_stand_in_the_columns(kubectl: Kubectl, operator: OperatorProcess) -> None:
-    run = begin(kubectl)
+    run = begin(kubectl, slo={"p95": "8s"})
     publish(kubectl, "progress.json", progress(run, 7))
     eventually(
         lambda: (kubectl.status("lt", "ramp").get("progress") or {}).get("requests") == 7,
         what="the progress",
     )
-    publish(kubectl, "report.json", report(run))
-    eventually(lambda: state(kubectl) == "Complete", what="the end")
+    row = kubectl("get", "lt").splitlines()[1]
+    assert row.split()[:9] == (
+        ["ramp", "127.0.0.1", "Running", "2", "1.00", "812", "1102", "0", "Unknown"]
+    )
+    finish(kubectl, run, slo={"met": True, "checks": [], "message": "p95 300 ms of 8000"})
     header, row = kubectl("get", "loadtests").splitlines()
     assert header.split() == [
         "NAME",
@@ -113,10 +53,11 @@ def test_figures_stand_in_the_columns(kubectl: Kubectl, operator: OperatorProces
         "P50",
         "P95",
         "FAILURES",
+        "SLO",
         "AGE",
     ]
-    assert row.split()[:9] == (
-        ["ramp", "127.0.0.1", "fastapi", "Complete", "2", "8.04", "120", "300", "3"]
+    assert row.split()[:10] == (
+        ["ramp", "127.0.0.1", "fastapi", "Complete", "2", "8.04", "120", "300", "3", "True"]
     )
     status = kubectl.get("lt", "ramp")["status"]
     assert "progress" not in status
@@ -171,16 +112,9 @@ def test_a_changed_spec_is_a_new_run_and_the_old_report_does_not_count_for_it(
     publish(kubectl, "report.json", report(first))
     eventually(lambda: state(kubectl) == "Complete", what="the end")
     kubectl.patch("lt", "ramp", {"spec": {"users": {"spawnRate": "1"}}})
-
-    def second_run() -> str:
-        job = the_job(kubectl)
-        run = str(job["metadata"]["labels"]["diffusion.dev/run"]) if job else first
-        return "" if run == first else run
-
-    second = eventually(second_run, what="another Job, and the first one gone")
-    eventually(lambda: state(kubectl) == "Running", what="the new run's state")
-    publish(kubectl, "report.json", report(second))
-    eventually(lambda: state(kubectl) == "Complete", what="the new run's end")
+    second = begun(kubectl, after=first)
+    eventually(lambda: state(kubectl) == "Starting", what="the new run's state")
+    finish(kubectl, second)
 
 
 def test_a_runner_that_ends_without_a_report_is_a_failed_test(

@@ -43,11 +43,12 @@ LOAD_TEST_COLUMNS = [
     _column("Target", ".status.target.name"),
     _column("Backend", ".status.target.backend"),
     _column("State", ".status.state"),
-    _column("Users", ".status.summary.maxUsers", "integer"),
-    _column("RPS", ".status.summary.requestsPerSecond"),
-    _column("P50", ".status.summary.p50", "integer", description="Milliseconds."),
-    _column("P95", ".status.summary.p95", "integer", description="Milliseconds."),
-    _column("Failures", ".status.summary.failures", "integer"),
+    _column("Users", ".status.shown.users", "integer"),
+    _column("RPS", ".status.shown.requestsPerSecond"),
+    _column("P50", ".status.shown.p50", "integer", description="Milliseconds."),
+    _column("P95", ".status.shown.p95", "integer", description="Milliseconds."),
+    _column("Failures", ".status.shown.failures", "integer"),
+    _column("SLO", '.status.conditions[?(@.type=="SLOMet")].status'),
     AGE,
 ]
 

@@ -1,12 +1,16 @@
-"""Job: one run of a load test."""
+"""Jobs: one run of a load test, and the workers that share its load."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from diffusion_operator.api.fields import seconds
 from diffusion_operator.api.loadtest import ConfigMapKey, LoadTestSpec
-from diffusion_operator.build.load_plan import PROMPTS_MOUNT, load_plan
-from diffusion_operator.build.metadata import child, labels
+from diffusion_operator.build.load_plan import (
+    API_KEY_VARIABLE,
+    PROMPTS_MOUNT,
+    load_plan,
+    longest_seconds,
+)
+from diffusion_operator.build.metadata import child, labels, selector
 from diffusion_operator.build.pods import (
     CONTAINER_SECURITY,
     POD_SECURITY,
@@ -14,18 +18,48 @@ from diffusion_operator.build.pods import (
     SCRATCH_VOLUME,
     resources,
 )
-from diffusion_operator.objects import RUN_LABEL, Object
+from diffusion_operator.objects import ROLE_LABEL, RUN_LABEL, Object
 from diffusion_operator.settings import Settings
 
 CONTAINER = "locust"
-# Waiting for the target, stopping, and writing the report to an API server that is away a while.
-OVERHEAD_SECONDS = 600
+RUNNER, WORKER = "runner", "worker"
+# Waiting for the target and the workers, stopping, and writing the report to an API server that is
+# away a while.
+OVERHEAD_SECONDS = 900
+WEB_UI_SECONDS = 600
 STOP_SECONDS = 30
+MASTER_PORT = 5557
 
 
 def job_name(owner: Mapping[str, Any], run: str) -> str:
     """Name of a run's Job; with a test's longest name it is 62 characters, a label's most is 63."""
     return f"{owner['metadata']['name']}-lt-{run}"
+
+
+def workers_name(owner: Mapping[str, Any], run: str) -> str:
+    """Name of the workers' Job: at most 60, since the index of each pod adds up to three."""
+    return f"{owner['metadata']['name']}-w{run}"
+
+
+def master_name(owner: Mapping[str, Any]) -> str:
+    """Name of the Service by which workers find the runner; a Service's must begin in a letter."""
+    return f"lt-{owner['metadata']['name']}-master"
+
+
+def master_service(owner: Mapping[str, Any], run: str) -> Object:
+    """Leads the workers of a run to its runner, before that is ready, too."""
+    return child(
+        owner,
+        "v1",
+        "Service",
+        master_name(owner),
+        spec={
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {**selector(owner), RUN_LABEL: run, ROLE_LABEL: RUNNER},
+            "ports": [{"name": "locust", "port": MASTER_PORT, "targetPort": MASTER_PORT}],
+        },
+    )
 
 
 def job(
@@ -36,40 +70,100 @@ def job(
     run: str,
     target_url: str,
     access: str,
+    annotations: Mapping[str, str] | None = None,
 ) -> Object:
     """The Job of one run; ``access`` names its ServiceAccount and its report's ConfigMap."""
     plan = load_plan(owner, spec, run=run, target_url=target_url, report=access)
-    stages = spec.users.stages if spec.users else ()
-    longest = sum(seconds(stage.duration) for stage in stages) + spec.request.timeout_seconds
-    prompts = spec.request.prompts.config_map_ref if spec.request.prompts else None
-    run_label = {RUN_LABEL: run}
+    arguments = ["--role", "master"] if spec.workers > 1 else []
+    return _job(
+        owner,
+        spec,
+        job_name(owner, run),
+        run=run,
+        role=RUNNER,
+        pods=1,
+        pod={
+            "serviceAccountName": access,
+            "automountServiceAccountToken": True,
+            "containers": [_container(plan.text(), spec, settings, arguments)],
+        },
+        annotations=annotations,
+    )
+
+
+def workers_job(
+    owner: Mapping[str, Any],
+    spec: LoadTestSpec,
+    settings: Settings,
+    *,
+    run: str,
+    target_url: str,
+    access: str,
+) -> Object:
+    """The Job of a run's workers, which make the load and talk to the runner alone."""
+    plan = load_plan(owner, spec, run=run, target_url=target_url, report=access)
+    namespace = owner["metadata"]["namespace"]
+    master = f"{master_name(owner)}.{namespace}.svc:{MASTER_PORT}"
+    arguments = ["--role", "worker", "--master", master]
+    return _job(
+        owner,
+        spec,
+        workers_name(owner, run),
+        run=run,
+        role=WORKER,
+        pods=spec.workers,
+        pod={
+            "automountServiceAccountToken": False,
+            "containers": [_container(plan.text(), spec, settings, arguments)],
+        },
+    )
+
+
+def _job(
+    owner: Mapping[str, Any],
+    spec: LoadTestSpec,
+    name: str,
+    *,
+    run: str,
+    role: str,
+    pods: int,
+    pod: Mapping[str, Any],
+    annotations: Mapping[str, str] | None = None,
+) -> Object:
+    marks = {RUN_LABEL: run, ROLE_LABEL: role}
+    longest = longest_seconds(spec) + OVERHEAD_SECONDS + (WEB_UI_SECONDS if spec.web_ui else 0)
     return child(
         owner,
         "batch/v1",
         "Job",
-        job_name(owner, run),
-        more_labels=run_label,
+        name,
+        more_labels=marks,
+        annotations=annotations,
         spec={
             # A second try would mix two loads in one report; a lost run is reported as lost.
             "backoffLimit": 0,
-            "completions": 1,
-            "parallelism": 1,
-            "activeDeadlineSeconds": int(longest) + OVERHEAD_SECONDS,
+            "completions": pods,
+            "parallelism": pods,
+            **({"completionMode": "Indexed"} if role == WORKER else {}),
+            "activeDeadlineSeconds": int(longest),
             "template": {
-                "metadata": {"labels": {**labels(owner), **run_label}},
+                "metadata": {"labels": {**labels(owner), **marks}},
                 "spec": {
-                    "serviceAccountName": access,
-                    "automountServiceAccountToken": True,
                     "enableServiceLinks": False,
                     "restartPolicy": "Never",
                     "terminationGracePeriodSeconds": STOP_SECONDS,
                     "securityContext": POD_SECURITY,
-                    "containers": [_runner(plan.model_dump_json(by_alias=True), settings, prompts)],
-                    "volumes": [SCRATCH_VOLUME, *_prompt_volumes(prompts)],
+                    "volumes": [SCRATCH_VOLUME, *_prompt_volumes(prompts_of(spec))],
+                    **pod,
                 },
             },
         },
     )
+
+
+def prompts_of(spec: LoadTestSpec) -> ConfigMapKey | None:
+    """The ConfigMap that the prompts are read from, if it is one."""
+    return spec.request.prompts.config_map_ref if spec.request.prompts else None
 
 
 def _prompt_volumes(prompts: ConfigMapKey | None) -> list[Object]:
@@ -79,16 +173,26 @@ def _prompt_volumes(prompts: ConfigMapKey | None) -> list[Object]:
     return [{"name": "prompts", "configMap": {"name": prompts.name, "items": items}}]
 
 
-def _runner(plan: str, settings: Settings, prompts: ConfigMapKey | None) -> Object:
+def _container(plan: str, spec: LoadTestSpec, settings: Settings, arguments: list[str]) -> Object:
     mounts = [SCRATCH_MOUNT]
-    if prompts is not None:
+    if prompts_of(spec) is not None:
         mounts = [*mounts, {"name": "prompts", "mountPath": PROMPTS_MOUNT, "readOnly": True}]
-    return {
+    variables: list[Object] = [{"name": "DIFFUSION_LOAD_PLAN", "value": plan}]
+    if spec.auth is not None:
+        # A variable and not a file: a pod whose Secret is missing says so, and starts once it's
+        # there; a volume would keep it waiting in silence.
+        key = spec.auth.api_key_secret_ref
+        reference = {"secretKeyRef": {"name": key.name, "key": key.key}}
+        variables = [*variables, {"name": API_KEY_VARIABLE, "valueFrom": reference}]
+    found = {
         "name": CONTAINER,
         "image": settings.images.loadtest,
         "imagePullPolicy": settings.images.pull_policy,
-        "env": [{"name": "DIFFUSION_LOAD_PLAN", "value": plan}],
+        "env": variables,
         "resources": resources(settings.runner_resources),
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": mounts,
     }
+    if arguments:
+        found["args"] = arguments
+    return found

@@ -1,6 +1,6 @@
 """What the operator tells the load runner, version 1; its reader is ``diffusion_loadtest.plan``."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -27,14 +27,38 @@ class LoadUsers(Model):
     spawn_rate: float
 
 
+class RateStage(Model):
+    rate_per_second: float
+    duration_seconds: float
+
+
+class LoadArrivals(Model):
+    stages: tuple[RateStage, ...]
+    distribution: str
+
+
+class LoadSearch(Model):
+    over: str
+    min: float
+    max: float
+    probe_seconds: float
+
+
 class ThinkTime(Model):
     min_seconds: float
     max_seconds: float
 
 
+class LoadSeed(Model):
+    policy: str
+    value: int | None
+
+
 class LoadRequest(Model):
-    body: dict[str, int | float] = Field(description="Fields of /predict, but for the prompt.")
+    body: dict[str, Any] = Field(description="Fields of /predict, but for the prompt.")
+    seed: LoadSeed
     timeout_seconds: float
+    decode_share: float
 
 
 class PromptSource(Model):
@@ -42,16 +66,47 @@ class PromptSource(Model):
     file: str | None = None
 
 
+class Credentials(Model):
+    api_key_variable: str
+
+
+class WarmupLoad(Model):
+    requests: int | None = None
+    duration_seconds: float | None = None
+
+
+class SloLimits(Model):
+    p50_seconds: float | None
+    p95_seconds: float | None
+    p99_seconds: float | None
+    max_failure_ratio: float | None
+    min_requests_per_second: float | None
+
+
 class ReportSink(Model):
     config_map: str
 
 
 class LoadPlan(Model):
+    """Exactly one of users, arrivals and search is set."""
+
     version: Literal[1] = 1
     test: TestIdentity
     target: LoadTarget
-    users: LoadUsers
+    users: LoadUsers | None
+    arrivals: LoadArrivals | None
+    search: LoadSearch | None
     think: ThinkTime
     request: LoadRequest
     prompts: PromptSource
+    auth: Credentials | None
+    min_requests: int | None
+    warmup: WarmupLoad | None
+    workers: int
+    slo: SloLimits | None
+    web_ui: bool
     report: ReportSink
+
+    def text(self) -> str:
+        """The document; what isn't set is left out of it."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)

@@ -1,11 +1,12 @@
 """What the load runner reports, version 1; its writer is ``diffusion_loadtest.report``.
 
-Only what the operator shows is declared here: a report may say more.
+Only what the operator shows is declared here: a report may say more. What has a default may be
+missing, since the runner's image may be older than the operator.
 """
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from diffusion_operator.api.fields import Model
@@ -26,11 +27,18 @@ class LoadProgress(_Read):
     users: int
     requests: int
     failures: int
+    requests_per_second: float
+    elapsed_seconds: float
+    message: str | None = None
+    phase: str | None = None
+    p50: float | None = None
+    p95: float | None = None
 
 
 class ReportedTarget(_Read):
     url: str
     about: dict[str, Any] | None = None
+    fingerprint: dict[str, str] = Field(default_factory=dict)
 
 
 class ReportedFigures(_Read):
@@ -47,11 +55,27 @@ class ReportedSummary(ReportedFigures):
     peak_requests_per_second: float
     failures_per_second: float
     max_users: int
+    discarded: int = 0
+    max_users_within_slo: int | None = None
+    max_rate_within_slo: float | None = None
 
 
 class ReportedStage(ReportedFigures):
     users: int
     duration_seconds: float
+    rate_per_second: float | None = None
+    within_slo: bool | None = None
+
+
+class ReportedValidity(_Read):
+    status: bool
+    reason: str
+    message: str
+
+
+class ReportedSlo(_Read):
+    met: bool
+    message: str
 
 
 class ReportedError(_Read):
@@ -67,4 +91,6 @@ class LoadReport(_Read):
     target: ReportedTarget
     summary: ReportedSummary
     stages: tuple[ReportedStage, ...]
+    valid: ReportedValidity | None = None
+    slo: ReportedSlo | None = None
     error: ReportedError | None = None

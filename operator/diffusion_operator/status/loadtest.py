@@ -1,102 +1,216 @@
 """The status of a LoadTest."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from diffusion_operator.api.loadtest import (
     Figures,
+    Fingerprint,
     LoadTestStatus,
     Progress,
     ReportRef,
+    Shown,
     StageFigures,
     Summary,
     Target,
 )
+from diffusion_operator.build.metadata import digest
 from diffusion_operator.documents.load_report import (
     LoadProgress,
     LoadReport,
     ReportedFigures,
     ReportedStage,
 )
+from diffusion_operator.runs.basis import Basis, Run
+from diffusion_operator.runs.history import history
+from diffusion_operator.runs.target import Disturbance, Snapshot
 from diffusion_operator.status.conditions import Verdict, conditions
 
 REPORT_KEY = "report.json"
 PROGRESS_KEY = "progress.json"
+NO_RUN = Run("", Basis(""))
+_MOST_FACTS, _LONGEST_FACT = 64, 256
+
+Phase = Literal["Waiting", "Queued", "Suspended", "Starting", "Running"]
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that ended without a report, and why."""
+    """A run that ended without figures to go by, and why."""
 
     reason: str
     message: str
 
 
 @dataclass(frozen=True)
-class Observed:
-    """What is known of the current run; at most one of the last four is set."""
+class Unfinished:
+    """Where a run stands that hasn't ended, and why."""
 
-    run: str
-    target_name: str
-    target_url: str
-    target_backend: str
+    phase: Phase
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class KnownTarget:
+    """What is known of the target without asking it."""
+
+    name: str = ""
+    url: str = ""
+    backend: str = ""
+    snapshot: Snapshot | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known of the current run; one of ``unfinished``, ``failed`` and ``report`` is set.
+
+    A report may stand beside ``failed``: its figures are of a run that was ended.
+    """
+
+    run: Run
     report_name: str
-    waiting: Ended | None = None
+    tested: KnownTarget = field(default_factory=KnownTarget)
+    has_slo: bool = False
+    history_limit: int = 5
+    unfinished: Unfinished | None = None
     progress: LoadProgress | None = None
     report: LoadReport | None = None
     failed: Ended | None = None
-
-
-def is_over(test: Mapping[str, Any], run: str) -> bool:
-    """Whether the status already holds the end of that run, which nothing changes any more."""
-    status = test.get("status") or {}
-    return status.get("run") == run and status.get("state") in {"Complete", "Failed"}
+    disturbance: Disturbance | None = None
 
 
 def test_status(test: Mapping[str, Any], observed: Observed, *, now: str) -> LoadTestStatus:
     """The whole status."""
     generation = test["metadata"]["generation"]
     previous = test.get("status") or {}
-    state, verdicts = _verdicts(observed)
-    report = observed.report
+    report, run = observed.report, observed.run
+    failed = observed.failed or (_failure(report) if report else None)
+    running = observed.unfinished is not None and observed.unfinished.phase == "Running"
+    progress = observed.progress if running else None
     return LoadTestStatus(
         observed_generation=generation,
         conditions=conditions(
-            verdicts, previous=previous.get("conditions") or (), generation=generation, now=now
+            _verdicts(observed, failed),
+            previous=previous.get("conditions") or (),
+            generation=generation,
+            now=now,
         ),
-        state=state,
-        run=observed.run,
+        state=_state(observed, failed),
+        run=run.name,
+        spec_digest=run.of.spec,
+        run_at=run.of.run_at,
         start_time=report.start_time if report else None,
         completion_time=report.completion_time if report else None,
-        target=_target(observed),
-        progress=_progress(observed.progress) if state == "Running" else None,
+        target=_target(observed, previous),
+        progress=_progress(progress) if progress else None,
+        shown=_shown_after(report) if report else _shown_meanwhile(progress) if progress else None,
         summary=_summary(report) if report else None,
         stages=tuple(_stage(stage) for stage in report.stages) if report else None,
+        max_users_within_slo=report.summary.max_users_within_slo if report else None,
+        max_rate_within_slo=_found_rate(report) if report else None,
         report_ref=ReportRef(name=observed.report_name, key=REPORT_KEY) if report else None,
+        history=history(previous, run.name, observed.history_limit) or None,
     )
 
 
 test_status.__test__ = False  # type: ignore[attr-defined] # not for pytest to collect
 
 
-def _verdicts(observed: Observed) -> tuple[str, list[Verdict]]:
-    failed = observed.failed or (_failure(observed.report) if observed.report else None)
+def settled_status(
+    test: Mapping[str, Any], *, report_there: bool, history_limit: int, now: str
+) -> LoadTestStatus:
+    """The status of an ended run as time goes by: all stays, but for a report that is gone.
+
+    Raises ``pydantic.ValidationError`` for a status that another version of this operator wrote.
+    """
+    generation = test["metadata"]["generation"]
+    previous = test["status"]
+    kept = LoadTestStatus.model_validate(previous)
+    verdicts = [
+        Verdict(said.type, said.status, said.reason, said.message)
+        for said in kept.conditions
+        if said.type != "ReportAvailable"
+    ]
+    if kept.report_ref is not None:
+        verdicts = [*verdicts, _availability(kept.report_ref.name, there=report_there)]
+    return kept.model_copy(
+        update={
+            "observed_generation": generation,
+            "conditions": conditions(
+                verdicts, previous=previous.get("conditions") or (), generation=generation, now=now
+            ),
+            "history": history(previous, kept.run, history_limit) or None,
+        }
+    )
+
+
+def _availability(name: str, *, there: bool) -> Verdict:
+    if there:
+        return Verdict("ReportAvailable", "True", "Available", f"it is in ConfigMap {name}")
+    message = f"ConfigMap {name} has no report of this run any more; the summary is kept here"
+    return Verdict("ReportAvailable", "False", "ReportMissing", message)
+
+
+def _state(observed: Observed, failed: Ended | None) -> str:
     if failed is not None:
-        return "Failed", [
+        return "Failed"
+    return observed.unfinished.phase if observed.unfinished else "Complete"
+
+
+def _verdicts(observed: Observed, failed: Ended | None) -> list[Verdict]:
+    verdicts = [*_ends(observed, failed), _valid(observed, failed)]
+    if observed.has_slo:
+        verdicts.append(_slo_met(observed, failed))
+    if observed.report is not None:
+        verdicts.append(_availability(observed.report_name, there=True))
+    return verdicts
+
+
+def _ends(observed: Observed, failed: Ended | None) -> tuple[Verdict, Verdict]:
+    """Complete and Failed."""
+    if failed is not None:
+        return (
             Verdict("Complete", "False", failed.reason, "the run gave no figures to go by"),
             Verdict("Failed", "True", failed.reason, failed.message),
-        ]
+        )
     not_failed = Verdict("Failed", "False", "NothingFailed", "nothing went wrong with the run")
     if observed.report is not None:
         summary = observed.report.summary
         message = f"{summary.requests} requests, {summary.failures} of them failed"
-        return "Complete", [Verdict("Complete", "True", "Finished", message), not_failed]
-    if observed.waiting is not None:
-        reason, message = observed.waiting.reason, observed.waiting.message
-        return "Waiting", [Verdict("Complete", "False", reason, message), not_failed]
-    return "Running", [Verdict("Complete", "False", "Running", "the load is on"), not_failed]
+        return Verdict("Complete", "True", "Finished", message), not_failed
+    at = observed.unfinished or Unfinished("Waiting", "Waiting", "the run has not begun")
+    return Verdict("Complete", "False", at.reason, at.message), not_failed
+
+
+def _valid(observed: Observed, failed: Ended | None) -> Verdict:
+    """Whether the figures may be believed: what the operator saw goes before the runner's word."""
+    report, seen = observed.report, observed.disturbance
+    if seen is not None:
+        return Verdict("Valid", "False", seen.reason, seen.message)
+    if failed is not None:
+        return Verdict("Valid", "False", failed.reason, failed.message)
+    if report is None:
+        return Verdict("Valid", "Unknown", "NotFinished", "there are no figures yet")
+    if report.valid is None:
+        message = "the runner is of a version that doesn't judge its own figures"
+        return Verdict("Valid", "Unknown", "NotJudged", message)
+    status: Literal["True", "False"] = "True" if report.valid.status else "False"
+    return Verdict("Valid", status, report.valid.reason, report.valid.message)
+
+
+def _slo_met(observed: Observed, failed: Ended | None) -> Verdict:
+    """Whether the figures are good enough, apart from whether they may be believed."""
+    report = observed.report
+    if report is None or report.slo is None:
+        if failed is not None:
+            return Verdict("SLOMet", "False", failed.reason, "the run gave no figures to go by")
+        return Verdict("SLOMet", "Unknown", "NotFinished", "there are no figures yet")
+    if report.slo.met and failed is None:
+        return Verdict("SLOMet", "True", "WithinSLO", report.slo.message)
+    return Verdict("SLOMet", "False", "BeyondSLO", report.slo.message)
 
 
 def _failure(report: LoadReport) -> Ended | None:
@@ -112,32 +226,72 @@ def _failure(report: LoadReport) -> Ended | None:
     return None
 
 
-def _target(observed: Observed) -> Target:
+def _target(observed: Observed, previous: Mapping[str, Any]) -> Target:
+    tested, snapshot = observed.tested, observed.tested.snapshot
+    facts = observed.report.target.fingerprint if observed.report else {}
     about = (observed.report.target.about if observed.report else None) or {}
 
-    def said(field: str) -> str:
-        return str(about.get(field) or "")
+    # Where the run's Job is gone, only the status still knows at which revision it began.
+    same = previous.get("run") == observed.run.name
+    told = (previous.get("target") or {}).get("revision", "") if same else ""
+
+    def said(fact: str) -> str:
+        return str(facts.get(fact) or about.get(fact) or "")
 
     return Target(
-        name=observed.target_name or (urlsplit(observed.target_url).hostname or ""),
-        url=observed.target_url,
-        backend=said("backend") or observed.target_backend,
-        revision=said("revision"),
-        model=said("source"),
-        device=said("device"),
-        precision=said("dtype"),
+        name=tested.name or (urlsplit(tested.url).hostname or ""),
+        url=tested.url,
+        backend=said("backend") or tested.backend,
+        revision=(snapshot.revision if snapshot else "") or told or said("revision"),
+        fingerprint=_fingerprint(facts, snapshot) if observed.report else None,
     )
 
 
-def _progress(progress: LoadProgress | None) -> Progress | None:
-    if progress is None:
-        return None
+def _fingerprint(facts: Mapping[str, str], snapshot: Snapshot | None) -> Fingerprint:
+    kept = {
+        name: text[:_LONGEST_FACT]
+        for name, text in sorted(facts.items())[:_MOST_FACTS]
+        if name not in {"backend", "revision"}
+    }
+    image = snapshot.image if snapshot else ""
+    replicas = snapshot.replicas if snapshot else None
+    return Fingerprint(
+        digest=digest([facts.get("backend", ""), kept, image, replicas]),
+        image=image,
+        replicas=replicas,
+        facts=kept,
+    )
+
+
+def _progress(progress: LoadProgress) -> Progress:
     return Progress(
         stage=progress.stage,
         stages=progress.stages,
         users=progress.users,
         requests=progress.requests,
         failures=progress.failures,
+        elapsed_seconds=round(progress.elapsed_seconds),
+    )
+
+
+def _shown_meanwhile(progress: LoadProgress) -> Shown:
+    return Shown(
+        users=progress.users,
+        requests_per_second=_rate(progress.requests_per_second),
+        p50=_milliseconds(progress.p50),
+        p95=_milliseconds(progress.p95),
+        failures=progress.failures,
+    )
+
+
+def _shown_after(report: LoadReport) -> Shown:
+    summary = report.summary
+    return Shown(
+        users=summary.max_users,
+        requests_per_second=_rate(summary.requests_per_second),
+        p50=_milliseconds(summary.p50),
+        p95=_milliseconds(summary.p95),
+        failures=summary.failures,
     )
 
 
@@ -148,6 +302,11 @@ def _milliseconds(value: float | None) -> int | None:
 def _rate(value: float) -> str:
     """Three significant digits below ten, one decimal above: as precise as people read it."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"  # noqa: PLR2004 - as it says
+
+
+def _found_rate(report: LoadReport) -> str | None:
+    found = report.summary.max_rate_within_slo
+    return None if found is None else _rate(found)
 
 
 def _figures(reported: ReportedFigures) -> Figures:
@@ -162,10 +321,13 @@ def _figures(reported: ReportedFigures) -> Figures:
 
 
 def _stage(stage: ReportedStage) -> StageFigures:
+    offered = stage.rate_per_second
     return StageFigures(
         **_figures(stage).model_dump(),
         users=stage.users,
-        duration=f"{stage.duration_seconds:g}s",
+        rate_per_second=None if offered is None else _rate(offered),
+        duration=f"{round(stage.duration_seconds, 1):g}s",
+        within_slo=stage.within_slo,
     )
 
 
@@ -173,6 +335,7 @@ def _summary(report: LoadReport) -> Summary:
     summary = report.summary
     return Summary(
         **_figures(summary).model_dump(),
+        discarded=summary.discarded,
         peak_requests_per_second=_rate(summary.peak_requests_per_second),
         failures_per_second=_rate(summary.failures_per_second),
         max_users=summary.max_users,

@@ -184,7 +184,9 @@ def test_the_load_plan_says_what_the_spec_says(loadtest: Object, settings: Setti
     assert plan["think"] == {"minSeconds": 0.5, "maxSeconds": 2.0}
     assert plan["request"] == {
         "body": {"steps": 4, "guidance_scale": 2.5},
+        "seed": {"policy": "target"},
         "timeoutSeconds": 60.0,
+        "decodeShare": 0.05,
     }
     assert plan["report"] == {"configMap": "acc"}
 

@@ -6,10 +6,21 @@ import pytest
 
 from diffusion_operator.api.loadtest import LoadTestStatus
 from diffusion_operator.documents.load_report import LoadProgress, LoadReport
-from diffusion_operator.status.loadtest import Ended, Observed, is_over, test_status
+from diffusion_operator.runs.basis import Basis, Run
+from diffusion_operator.runs.target import Disturbance, Snapshot
+from diffusion_operator.status.loadtest import (
+    Ended,
+    Observed,
+    KnownTarget,
+    Unfinished,
+    settled_status,
+    test_status,
+)
 
 Object = dict[str, Any]
 NOW = "2026-01-02T03:04:05Z"
+RUN = Run("abc", Basis("digest", "now", "r1"))
+MEASURED = {"status": True, "reason": "Measured", "message": "nothing was in the way"}
 FIGURES = {"requests": 10, "failures": 1, "requestsPerSecond": 2.345, "p50": 100.4, "p95": 200.6}
 
 
@@ -29,18 +40,24 @@ def report(**changes: Any) -> LoadReport:
             "run": "abc",
             "startTime": NOW,
             "completionTime": NOW,
-            "target": {"url": "http://x", "about": {"backend": "fastapi", "device": "cpu"}},
+            "target": {
+                "url": "http://x",
+                "about": {"backend": "fastapi"},
+                "fingerprint": {"backend": "fastapi", "revision": "r1", "device": "cpu"},
+            },
             "summary": summary,
             "stages": [{**FIGURES, "p99": None, "users": 8, "durationSeconds": 90.0}],
             "error": None,
             "timeline": [],
+            "valid": MEASURED,
             **changes,
         }
     )
 
 
 def status(loadtest: Object, **observed: Any) -> LoadTestStatus:
-    seen = Observed("abc", "demo", "http://demo.shop.svc", "fastapi", "ramp-loadtest", **observed)
+    tested = KnownTarget("demo", "http://demo.shop.svc", "fastapi", observed.pop("snapshot", None))
+    seen = Observed(RUN, "ramp-loadtest", tested=tested, **observed)
     return test_status(loadtest, seen, now=NOW)
 
 
@@ -54,7 +71,10 @@ def test_figures_are_rounded_for_people_latencies_to_milliseconds(loadtest: Obje
     assert said(found) == {
         "Complete": ("True", "Finished"),
         "Failed": ("False", "NothingFailed"),
+        "Valid": ("True", "Measured"),
+        "ReportAvailable": ("True", "Available"),
     }
+    assert (found.run, found.spec_digest, found.run_at) == ("abc", "digest", "now")
     assert found.summary is not None
     assert (found.summary.p50, found.summary.p95, found.summary.p99) == (100, 201, None)
     assert found.summary.requests_per_second == "2.35"
@@ -73,6 +93,8 @@ def test_a_run_whose_every_request_failed_is_never_green(loadtest: Object) -> No
     assert said(found) == {
         "Complete": ("False", "AllRequestsFailed"),
         "Failed": ("True", "AllRequestsFailed"),
+        "Valid": ("False", "AllRequestsFailed"),
+        "ReportAvailable": ("True", "Available"),
     }
     assert "4 HTTP503, 3 Timeout" in found.conditions[1].message
     assert found.summary is not None  # the figures stay to be looked at
@@ -89,15 +111,20 @@ def test_an_error_that_the_runner_reports_is_passed_on(loadtest: Object) -> None
     assert said(found)["Failed"] == ("True", "TargetUnreachable")
 
 
-def test_waiting_says_what_for(loadtest: Object) -> None:
-    found = status(loadtest, waiting=Ended("TargetNotFound", "there is no DiffusionService"))
+def test_what_has_not_ended_says_where_it_stands(loadtest: Object) -> None:
+    at = Unfinished("Waiting", "TargetNotFound", "there is no DiffusionService")
+    found = status(loadtest, unfinished=at, has_slo=True)
     assert found.state == "Waiting"
-    assert said(found)["Complete"] == ("False", "TargetNotFound")
-    assert said(found)["Failed"][0] == "False"
+    assert said(found) == {
+        "Complete": ("False", "TargetNotFound"),
+        "Failed": ("False", "NothingFailed"),
+        "Valid": ("Unknown", "NotFinished"),
+        "SLOMet": ("Unknown", "NotFinished"),
+    }
 
 
-def test_progress_is_shown_while_it_runs_and_gone_after(loadtest: Object) -> None:
-    progress = LoadProgress.model_validate(
+def running(**changes: Any) -> LoadProgress:
+    return LoadProgress.model_validate(
         {
             "version": 1,
             "run": "abc",
@@ -106,34 +133,116 @@ def test_progress_is_shown_while_it_runs_and_gone_after(loadtest: Object) -> Non
             "stages": 2,
             "users": 4,
             "requests": 9,
-            "failures": 0,
+            "failures": 1,
+            "requestsPerSecond": 2.345,
+            "elapsedSeconds": 61.7,
+            **changes,
         }
     )
-    running = status(loadtest, progress=progress)
-    assert running.state == "Running"
-    assert running.progress is not None
-    assert running.progress.requests == 9
-    assert status(loadtest, report=report()).progress is None
 
 
-def test_the_target_calls_itself_what_its_about_page_says(loadtest: Object) -> None:
-    target = status(loadtest, report=report()).target
+def test_progress_moves_the_columns_while_it_runs_and_is_gone_after(loadtest: Object) -> None:
+    at = Unfinished("Running", "Load", "the load is on")
+    found = status(loadtest, unfinished=at, progress=running(p50=812.4))
+    assert found.state == "Running"
+    assert found.progress is not None
+    assert (found.progress.requests, found.progress.elapsed_seconds) == (9, 62)
+    assert found.shown is not None
+    assert (found.shown.users, found.shown.requests_per_second) == (4, "2.35")
+    assert (found.shown.p50, found.shown.p95, found.shown.failures) == (812, None, 1)
+    ended = status(loadtest, report=report())
+    assert ended.progress is None
+    assert ended.shown is not None
+    assert (ended.shown.users, ended.shown.p50) == (8, 100)
+
+
+def test_the_target_calls_itself_what_it_said_and_its_image_is_the_one_that_ran(
+    loadtest: Object,
+) -> None:
+    snapshot = Snapshot(uid="u", revision="r7", replicas=3, restarts={}, image="x@sha256:1")
+    target = status(loadtest, report=report(), snapshot=snapshot).target
     assert target is not None
-    assert (target.name, target.backend, target.device) == ("demo", "fastapi", "cpu")
+    assert (target.name, target.backend, target.revision) == ("demo", "fastapi", "r7")
+    fingerprint = target.fingerprint
+    assert fingerprint is not None
+    assert (fingerprint.image, fingerprint.replicas) == ("x@sha256:1", 3)
+    assert fingerprint.facts == {"device": "cpu"}
+    more = status(loadtest, report=report(), snapshot=snapshot.model_copy(update={"replicas": 4}))
+    assert more.target is not None
+    assert more.target.fingerprint is not None
+    assert more.target.fingerprint.digest != fingerprint.digest
+
+
+SLO_MET = {"met": True, "checks": [], "message": "p95 is 201 ms of 8000"}
+SLO_MISSED = {"met": False, "checks": [], "message": "p95 is 9000 ms of 8000"}
 
 
 @pytest.mark.parametrize(
-    ("shown", "over"),
-    [
-        ({"run": "abc", "state": "Complete"}, True),
-        ({"run": "abc", "state": "Failed"}, True),
-        ({"run": "abc", "state": "Running"}, False),
-        ({"run": "old", "state": "Complete"}, False),
-        ({}, False),
-    ],
+    ("slo", "expected"),
+    [(SLO_MET, ("True", "WithinSLO")), (SLO_MISSED, ("False", "BeyondSLO"))],
 )
-def test_only_the_end_of_this_very_run_is_final(
-    loadtest: Object, shown: Object, *, over: bool
+def test_whether_figures_are_good_is_apart_from_whether_they_are_valid(
+    loadtest: Object, slo: Object, expected: tuple[str, str]
 ) -> None:
-    loadtest["status"] = shown
-    assert is_over(loadtest, "abc") is over
+    saturated = {"status": False, "reason": "ClientSaturated", "message": "one core at 98%"}
+    found = status(loadtest, report=report(slo=slo, valid=saturated), has_slo=True)
+    assert said(found)["SLOMet"] == expected
+    assert said(found)["Valid"] == ("False", "ClientSaturated")
+    assert found.state == "Complete"
+
+
+def test_a_failed_run_met_no_slo_whatever_its_figures(loadtest: Object) -> None:
+    error = {"reason": "Interrupted", "message": "stopped after 3 s"}
+    found = status(loadtest, report=report(slo=SLO_MET, error=error), has_slo=True)
+    assert said(found)["SLOMet"][0] == "False"
+    assert said(found)["Failed"] == ("True", "Interrupted")
+
+
+def test_what_the_operator_saw_of_the_target_goes_before_the_runners_word(
+    loadtest: Object,
+) -> None:
+    scaled = Disturbance(reason="TargetScaled", message="from 1 replicas to 2")
+    found = status(loadtest, report=report(), disturbance=scaled)
+    assert said(found)["Valid"] == ("False", "TargetScaled")
+    assert found.state == "Complete"
+
+
+def test_a_runner_of_an_older_version_leaves_validity_open(loadtest: Object) -> None:
+    assert said(status(loadtest, report=report(valid=None)))["Valid"] == ("Unknown", "NotJudged")
+
+
+def test_a_run_ended_for_a_reason_keeps_its_figures_and_says_the_reason(loadtest: Object) -> None:
+    gone = Ended("TargetDeleted", "the target was deleted during the run")
+    found = status(loadtest, report=report(), failed=gone)
+    assert said(found)["Failed"] == ("True", "TargetDeleted")
+    assert found.summary is not None
+
+
+def test_a_search_says_what_it_found(loadtest: Object) -> None:
+    probe = {**FIGURES, "p99": None, "users": 0, "durationSeconds": 60, "ratePerSecond": 2.5}
+    found = status(
+        loadtest,
+        report=report(
+            summary={"maxUsersWithinSlo": 24, "maxRateWithinSlo": 2.5},
+            stages=[{**probe, "withinSlo": True}],
+        ),
+    )
+    assert (found.max_users_within_slo, found.max_rate_within_slo) == (24, "2.50")
+    text = found.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert text["maxUsersWithinSLO"] == 24
+    assert text["stages"][0]["withinSLO"] is True
+    assert text["stages"][0]["ratePerSecond"] == "2.50"
+
+
+def settled(loadtest: Object, *, there: bool, limit: int = 5) -> LoadTestStatus:
+    return settled_status(loadtest, report_there=there, history_limit=limit, now="later")
+
+
+def test_an_ended_run_changes_no_more_but_for_a_report_that_is_gone(loadtest: Object) -> None:
+    before = status(loadtest, report=report())
+    loadtest["status"] = before.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert settled(loadtest, there=True) == before
+    after = settled(loadtest, there=False)
+    assert said(after)["ReportAvailable"] == ("False", "ReportMissing")
+    assert after.summary == before.summary
+    assert said(after)["Complete"] == ("True", "Finished")

@@ -1,0 +1,1 @@
+"""What is to be decided about the runs of a load test, as pure functions, an idea a module."""

@@ -1,0 +1,363 @@
+"""When a LoadTest runs, runs again, waits its turn and stops; and what stays of each run."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kubectl import Kubectl, condition, eventually
+from manifests import diffusion_service, load_test
+from operator_process import OperatorProcess
+from played import make_pods_ready
+from played_runner import (
+    ANYWHERE,
+    begin,
+    begun,
+    finish,
+    progress,
+    publish,
+    report,
+    run_name,
+    runner_jobs,
+    said,
+    state,
+    stopped,
+    the_job,
+)
+
+Object = dict[str, Any]
+RUN_AT = "diffusion.dev/run-at"
+
+
+def against_demo(kubectl: Kubectl, replicas: int = 1, **spec: Any) -> str:
+    """A running LoadTest of a Ready DiffusionService; returns its run."""
+    kubectl.apply(diffusion_service(replicas=replicas))
+    make_pods_ready(kubectl)
+    kubectl.apply(load_test(**spec))
+    run = begun(kubectl)
+    publish(kubectl, "progress.json", progress(run, 1))
+    eventually(lambda: state(kubectl) == "Running", what="the load")
+    return run
+
+
+def just_now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_the_annotation_runs_it_again_and_the_earlier_summary_stays(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    first = begin(kubectl)
+    finish(kubectl, first)
+    kubectl("annotate", "lt", "ramp", f"{RUN_AT}=now")
+    second = begun(kubectl, after=first)
+    history = eventually(lambda: kubectl.status("lt", "ramp").get("history"), what="the history")
+    assert [(each["run"], each["state"], each["valid"]) for each in history] == [
+        (first, "Complete", "True")
+    ]
+    assert history[0]["summary"]["requestsPerSecond"] == "8.04"
+    finish(kubectl, second)
+    kubectl("annotate", "lt", "ramp", f"{RUN_AT}=again", "--overwrite")
+    third = begun(kubectl, after=second)
+    status = finish(kubectl, third)
+    assert [each["run"] for each in status["history"]] == [second, first]
+    kubectl.patch("lt", "ramp", {"spec": {"historyLimit": 1}})
+    eventually(
+        lambda: [each["run"] for each in kubectl.status("lt", "ramp")["history"]] == [second],
+        what="a shorter history",
+    )
+    assert state(kubectl) == "Complete"
+
+
+def test_a_test_that_never_reruns_keeps_its_figures_whatever_changes(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    run = begin(kubectl, rerun="Never")
+    finish(kubectl, run)
+    kubectl.patch("lt", "ramp", {"spec": {"users": {"spawnRate": "1"}}})
+    eventually(lambda: kubectl.status("lt", "ramp")["observedGeneration"] == 2, what="a look at it")
+    assert (state(kubectl), kubectl.status("lt", "ramp")["run"]) == ("Complete", run)
+    kubectl("annotate", "lt", "ramp", f"{RUN_AT}=now")
+    begun(kubectl, after=run)
+
+
+def test_a_new_revision_of_the_target_is_tested_where_that_is_wanted(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    first = against_demo(kubectl, rerun="OnTargetChange")
+    finish(kubectl, first)
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+    make_pods_ready(kubectl)
+    second = begun(kubectl, after=first)
+    revisions = [finish(kubectl, second)["target"]["revision"]]
+    revisions.append(kubectl.status("lt", "ramp")["history"][0]["revision"])
+    assert len(set(revisions)) == 2
+
+
+def test_a_finish_that_came_with_the_operator_away_is_not_lost_to_a_changed_spec(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    first = begin(kubectl)
+    operator.kill()
+    publish(kubectl, "report.json", report(first))
+    kubectl.patch("lt", "ramp", {"spec": {"users": {"spawnRate": "1"}}})
+    operator.start()
+    begun(kubectl, after=first)
+    history = eventually(lambda: kubectl.status("lt", "ramp").get("history"), what="the history")
+    assert [each["run"] for each in history] == [first]
+
+
+def test_suspending_stops_the_load_and_resuming_begins_anew(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    first = begin(kubectl)
+    kubectl.patch("lt", "ramp", {"spec": {"suspend": True}})
+    eventually(lambda: not runner_jobs(kubectl), within=10, what="the Job to go")
+    eventually(lambda: state(kubectl) == "Suspended", what="the state")
+    publish(kubectl, "report.json", stopped(first))
+    assert said(kubectl, "Complete") == ("False", "Suspended")
+    kubectl.patch("lt", "ramp", {"spec": {"suspend": False}})
+    second = begun(kubectl, after=first)
+    finish(kubectl, second)
+    kubectl.patch("lt", "ramp", {"spec": {"suspend": True}})
+    eventually(lambda: kubectl.status("lt", "ramp")["observedGeneration"] == 4, what="a look at it")
+    assert state(kubectl) == "Complete"
+
+
+def test_tests_of_one_target_take_turns_by_age(kubectl: Kubectl, operator: OperatorProcess) -> None:
+    first = begin(kubectl, "a")
+    for name in ("b", "c"):
+        kubectl.apply(load_test(name, **ANYWHERE))
+        eventually(lambda name=name: state(kubectl, name) == "Queued", what=f"{name} to queue")
+    assert said(kubectl, "Complete", "b") == ("False", "OthersFirst")
+    begin(kubectl, "elsewhere", url="http://127.0.0.1:2")
+    finish(kubectl, first, "a")
+    second = begun(kubectl, "b")
+    assert the_job(kubectl, "c") is None
+    operator.kill()
+    operator.start()
+    kubectl("delete", "lt", "b")
+    begun(kubectl, "c")
+    assert second
+
+
+def test_workers_get_a_job_of_their_own_and_no_rights(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    standard = "pod-security.kubernetes.io/enforce=restricted"
+    kubectl("label", "namespace", kubectl.namespace, standard)
+    run = begin(kubectl, workers=3)
+    pods = eventually(
+        lambda: (
+            found if len(found := kubectl.list("pods", f"diffusion.dev/run={run}")) == 4 else []
+        ),
+        what="a runner and three workers",
+    )
+    (runner,) = [pod for pod in pods if pod["metadata"]["labels"]["diffusion.dev/role"] == "runner"]
+    workers = [pod for pod in pods if pod is not runner]
+    assert all(pod["spec"]["automountServiceAccountToken"] is False for pod in workers)
+    service = kubectl.get("service", "lt-ramp-master")
+    labels = runner["metadata"]["labels"]
+    assert {k: labels[k] for k in service["spec"]["selector"]} == service["spec"]["selector"]
+    host = f"lt-ramp-master.{kubectl.namespace}.svc:5557"
+    assert workers[0]["spec"]["containers"][0]["args"] == ["--role", "worker", "--master", host]
+    finish(kubectl, run)
+
+
+def test_a_worker_without_a_node_is_said_with_the_schedulers_words(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(load_test(**{**ANYWHERE, "workers": 64}))
+    run = begun(kubectl)
+    publish(kubectl, "progress.json", progress(run, 0, state="Waiting", message="1 of 64 are here"))
+    pods = eventually(
+        lambda: kubectl.list("pods", "diffusion.dev/role=worker"), what="a worker's pod"
+    )
+    no_node = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 Insufficient cpu.",
+    }
+    eventually(lambda: said(kubectl, "Complete")[1] == "RunnerWaiting", what="the wait")
+    status = {"status": {"conditions": [no_node]}}
+    kubectl.patch("pod", pods[0]["metadata"]["name"], status, "--subresource=status")
+    eventually(
+        lambda: said(kubectl, "Complete")[1] == "Unschedulable", within=15, what="the reason"
+    )
+    assert "Insufficient cpu" in condition(kubectl.get("lt", "ramp"), "Complete")["message"]
+
+
+def test_a_job_that_gets_no_pod_is_said(kubectl: Kubectl, operator: OperatorProcess) -> None:
+    kubectl("create", "quota", "none", "--hard=pods=0")
+    eventually(
+        lambda: "pods" in (kubectl.get("quota", "none").get("status") or {}).get("hard", {}),
+        what="the quota to hold",
+    )
+    begin(kubectl)
+    eventually(lambda: said(kubectl, "Complete")[1] == "NoPods", within=15, what="the reason")
+
+
+def test_a_job_that_someone_deletes_is_a_lost_run_and_no_new_one(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    begin(kubectl)
+    eventually(lambda: state(kubectl) == "Starting", what="the state")
+    kubectl("delete", "jobs", "--all", "--cascade=foreground", "--wait=false")
+    for pod in kubectl.list("pods", "diffusion.dev/loadtest=ramp"):
+        kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+    eventually(lambda: state(kubectl) == "Failed", what="the end")
+    assert said(kubectl, "Failed") == ("True", "RunnerLost")
+    assert "run-at" in condition(kubectl.get("lt", "ramp"), "Failed")["message"]
+
+
+def test_a_lost_report_is_said_and_the_summary_stays(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    run = begin(kubectl)
+    finish(kubectl, run)
+    assert said(kubectl, "ReportAvailable") == ("True", "Available")
+    kubectl("delete", "configmap", "ramp-loadtest")
+    eventually(
+        lambda: said(kubectl, "ReportAvailable") == ("False", "ReportMissing"), what="the loss"
+    )
+    status = kubectl.status("lt", "ramp")
+    assert (status["state"], status["summary"]["requests"]) == ("Complete", 200)
+
+
+def test_a_report_deleted_in_mid_run_has_somewhere_to_go_again(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    run = begin(kubectl)
+    kubectl("delete", "configmap", "ramp-loadtest")
+    eventually(lambda: kubectl.find("configmap", "ramp-loadtest"), what="the ConfigMap again")
+    finish(kubectl, run)
+
+
+def test_prompts_that_are_missing_are_said_and_waited_for(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    prompts = {"prompts": {"configMapRef": {"name": "words"}}}
+    kubectl("create", "configmap", "words", "--from-literal=prompts.txt= ")
+    kubectl.apply(load_test(**ANYWHERE, request=prompts))
+    eventually(lambda: said(kubectl, "Complete")[1] == "PromptsMissing", what="the reason")
+    message = condition(kubectl.get("lt", "ramp"), "Complete")["message"]
+    assert message == "ConfigMap 'words' has no prompt under 'prompts.txt'"
+    kubectl.patch("configmap", "words", {"data": {"prompts.txt": "a red circle"}})
+    begun(kubectl)
+
+
+def test_a_missing_key_is_said_in_the_kubelets_words(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    begin(kubectl, auth={"apiKeySecretRef": {"name": "keys", "key": "api"}})
+    pods = eventually(lambda: kubectl.list("pods", "diffusion.dev/loadtest=ramp"), what="its pod")
+    (variable,) = [each for each in pods[0]["spec"]["containers"][0]["env"] if "valueFrom" in each]
+    assert variable["valueFrom"]["secretKeyRef"] == {"name": "keys", "key": "api"}
+    waiting = {"reason": "CreateContainerConfigError", "message": 'secret "keys" not found'}
+    container = {
+        "name": "locust",
+        "image": "loadtest:none",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"waiting": waiting},
+    }
+    status = {"status": {"containerStatuses": [container]}}
+    kubectl.patch("pod", pods[0]["metadata"]["name"], status, "--subresource=status")
+    eventually(lambda: said(kubectl, "Complete")[1] == "SecretNotFound", what="the reason")
+    assert 'secret "keys" not found' in condition(kubectl.get("lt", "ramp"), "Complete")["message"]
+
+
+def restart_a_container(kubectl: Kubectl) -> None:
+    """Play the kubelet, which restarts the container of a serving pod."""
+    pod = kubectl.list("pods", "diffusion.dev/service=demo")[0]
+    container = {
+        "name": "server",
+        "image": "fastapi:none",
+        "imageID": "",
+        "ready": True,
+        "restartCount": 1,
+        "lastState": {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": just_now()}},
+    }
+    ready = [{"type": kind, "status": "True"} for kind in ("Ready", "PodScheduled")]
+    status = {"status": {"conditions": ready, "containerStatuses": [container]}}
+    kubectl.patch("pod", pod["metadata"]["name"], status, "--subresource=status")
+
+
+def scale(kubectl: Kubectl) -> None:
+    kubectl("scale", "dsvc/demo", "--replicas=2")
+
+
+def change(kubectl: Kubectl) -> None:
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+
+
+@pytest.mark.parametrize(
+    ("disturb", "reason"),
+    [
+        (restart_a_container, "TargetRestarted"),
+        (scale, "TargetScaled"),
+        (change, "TargetChanged"),
+    ],
+)
+def test_figures_of_a_disturbed_target_are_not_valid(
+    kubectl: Kubectl, operator: OperatorProcess, disturb: Any, reason: str
+) -> None:
+    run = against_demo(kubectl)
+    disturb(kubectl)
+    eventually(lambda: said(kubectl, "Valid") == ("False", reason), what="the verdict in mid-run")
+    status = finish(kubectl, run, completionTime=just_now())
+    assert status["state"] == "Complete"
+    assert said(kubectl, "Valid") == ("False", reason)
+
+
+def test_an_undisturbed_target_is_valid_and_has_a_fingerprint(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    run = against_demo(kubectl, replicas=2)
+    status = finish(kubectl, run, completionTime=just_now())
+    assert said(kubectl, "Valid") == ("True", "Measured")
+    target = status["target"]
+    assert target["revision"] == kubectl.status("dsvc", "demo")["revision"]
+    assert target["fingerprint"]["replicas"] == 2
+    assert target["fingerprint"]["facts"] == {"device": "cpu", "torch": "2.12.0"}
+
+
+def test_what_happens_to_the_target_after_the_run_is_none_of_its_business(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    run = against_demo(kubectl)
+    operator.kill()
+    ended = (datetime.now(UTC) - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    publish(kubectl, "report.json", report(run, completionTime=ended))
+    restart_a_container(kubectl)
+    operator.start()
+    eventually(lambda: state(kubectl) == "Complete", what="the end")
+    assert said(kubectl, "Valid") == ("True", "Measured")
+
+
+def test_a_target_deleted_in_mid_run_ends_the_run_and_its_figures_stay(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    run = against_demo(kubectl)
+    kubectl("delete", "dsvc", "demo")
+    eventually(lambda: said(kubectl, "Valid") == ("False", "TargetDeleted"), what="the verdict")
+    eventually(lambda: not runner_jobs(kubectl), what="the load to be stopped")
+    publish(kubectl, "report.json", stopped(run))
+    eventually(lambda: state(kubectl) == "Failed", what="the end")
+    assert said(kubectl, "Failed") == ("True", "TargetDeleted")
+    assert kubectl.status("lt", "ramp")["summary"]["requests"] == 200
+
+
+def test_a_rerun_of_an_operator_that_knows_only_the_jobs_makes_no_second_one(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    run = begin(kubectl)
+    operator.kill()
+    kubectl.patch("lt", "ramp", {"status": None}, "--subresource=status")
+    operator.start()
+    eventually(lambda: state(kubectl) == "Starting", what="the run to be found again")
+    assert [run_name(job) for job in runner_jobs(kubectl)] == [run]
+    assert json.loads(runner_jobs(kubectl)[0]["metadata"]["annotations"]["diffusion.dev/run-of"])

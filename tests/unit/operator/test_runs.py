@@ -1,0 +1,269 @@
+"""When a run is due, whose turn it is, what disturbs it, and what stays of it."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from diffusion_operator.api.loadtest import LoadTestSpec
+from diffusion_operator.build.job import job
+from diffusion_operator.objects import Key
+from diffusion_operator.runs.basis import (
+    BASIS,
+    RUN_AT,
+    Basis,
+    Run,
+    current_run,
+    is_due,
+    run_of,
+    wanted_basis,
+)
+from diffusion_operator.runs.history import history
+from diffusion_operator.runs.target import Snapshot, disturbance, snapshot
+from diffusion_operator.runs.turns import may_begin, occupies
+
+Object = dict[str, Any]
+NOW = "2026-01-02T03:10:00Z"
+
+
+def status_of(run: Run, state: str, **more: Any) -> Object:
+    return {
+        "run": run.name,
+        "specDigest": run.of.spec,
+        "runAt": run.of.run_at,
+        "state": state,
+        "target": {"revision": run.of.revision},
+        **more,
+    }
+
+
+def job_of(run: Run, *, role: str = "runner", conditions: Any = ()) -> Object:
+    return {
+        "metadata": {
+            "labels": {"diffusion.dev/run": run.name, "diffusion.dev/role": role},
+            "annotations": {BASIS: run.of.text()},
+        },
+        "status": {"conditions": list(conditions)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "rerun", "due"),
+    [
+        (Basis("a"), Basis("a"), "OnSpecChange", False),
+        (Basis("a"), Basis("b"), "OnSpecChange", True),
+        (Basis("a"), Basis("b"), "OnTargetChange", True),
+        (Basis("a"), Basis("b"), "Never", False),
+        (Basis("a"), Basis("a", "now"), "Never", True),
+        (Basis("a", "now"), Basis("a", "now"), "OnSpecChange", False),
+        (Basis("a", "now"), Basis("a"), "OnSpecChange", False),  # the annotation was removed
+        (Basis("a", "", "r1"), Basis("a", "", "r2"), "OnTargetChange", True),
+        (Basis("a", "", "r1"), Basis("a", "", "r2"), "OnSpecChange", False),
+        (Basis("a", "", "r1"), Basis("a"), "OnTargetChange", False),  # not known at the moment
+    ],
+)
+def test_a_run_is_due_when_what_it_was_of_has_changed(
+    before: Basis, now: Basis, rerun: str, *, due: bool
+) -> None:
+    assert is_due(before, now, rerun) is due
+
+
+def test_what_is_no_load_changes_no_basis(loadtest: Object) -> None:
+    before = wanted_basis(loadtest, "r1")
+    loadtest["spec"] |= {"suspend": True, "rerun": "Never", "historyLimit": 1}
+    assert wanted_basis(loadtest, "r1") == before
+    loadtest["spec"]["users"]["spawnRate"] = "3"
+    assert wanted_basis(loadtest, "r1").spec != before.spec
+    loadtest["metadata"]["annotations"] = {RUN_AT: "now"}
+    assert wanted_basis(loadtest, "r1").run_at == "now"
+
+
+def look(loadtest: Object, *jobs: Object, reported: str | None = None) -> Run:
+    basis = wanted_basis(loadtest, "")
+    return current_run(loadtest, jobs, basis, rerun="OnSpecChange", reported=reported)
+
+
+def test_a_new_test_gets_one_name_however_often_it_is_asked_for(loadtest: Object) -> None:
+    assert look(loadtest) == look(loadtest)
+    other = copy.deepcopy(loadtest)
+    other["metadata"]["uid"] = "u-3"
+    assert look(other).name != look(loadtest).name
+
+
+def test_a_run_that_only_its_job_tells_of_goes_on(loadtest: Object) -> None:
+    run = Run("abc", wanted_basis(loadtest, ""))
+    loadtest["metadata"]["generation"] = 2  # suspended and resumed while no one looked, say
+    assert look(loadtest, job_of(run)) == run
+
+
+def test_a_workers_job_is_no_run(loadtest: Object) -> None:
+    run = Run("abc", wanted_basis(loadtest, ""))
+    assert look(loadtest, job_of(run, role="worker")).name != "abc"
+
+
+def test_a_finished_run_is_the_one_to_look_at_until_another_is_due(loadtest: Object) -> None:
+    run = Run("abc", wanted_basis(loadtest, ""))
+    loadtest["status"] = status_of(run, "Complete")
+    assert look(loadtest, job_of(run), reported="abc") == run
+    loadtest["spec"]["users"]["spawnRate"] = "3"
+    second = look(loadtest, job_of(run), reported="abc")
+    assert second.name != "abc"
+    loadtest["status"] = status_of(second, "Complete")
+    loadtest["metadata"]["annotations"] = {RUN_AT: "now"}
+    assert look(loadtest).name not in {"abc", second.name}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_report_that_no_status_tells_of_goes_before_a_new_run(
+    loadtest: Object, *, told: bool
+) -> None:
+    run = Run("abc", wanted_basis(loadtest, ""))
+    if told:
+        loadtest["status"] = status_of(run, "Running")
+    loadtest["spec"]["users"]["spawnRate"] = "3"
+    assert look(loadtest, job_of(run), reported="abc") == run
+    assert look(loadtest, job_of(run)).name != "abc"
+
+
+def key(name: str) -> Key:
+    return Key("LoadTest", "shop", name)
+
+
+def aged(name: str, age: int) -> Object:
+    made = f"2026-01-02T03:04:{age:02}Z"
+    return {"metadata": {"name": name, "creationTimestamp": made}}
+
+
+@pytest.mark.parametrize(
+    ("mine", "begun", "waiting", "limit", "may"),
+    [
+        ("b", [], [], 1, True),
+        ("b", ["a"], [], 1, False),
+        ("b", ["a"], [], 2, True),
+        ("b", ["a", "c"], [], 2, False),
+        ("b", [], ["a"], 1, False),  # a is older
+        ("b", [], ["c"], 1, True),  # c is younger
+        ("b", [], ["a"], 2, True),
+        ("b", ["b"], [], 1, True),  # its own load doesn't stand in its way
+    ],
+)
+def test_the_oldest_that_waits_begins_where_there_is_room(
+    mine: str, begun: list[str], waiting: list[str], limit: int, *, may: bool
+) -> None:
+    tests = {key(name): aged(name, age) for age, name in enumerate("abc")}
+    found = may_begin(
+        key(mine),
+        tests,
+        begun={key(name) for name in begun},
+        waiting={key(name) for name in waiting},
+        limit=limit,
+    )
+    assert found is may
+
+
+def test_a_test_occupies_its_target_until_it_has_ended() -> None:
+    run = Run("abc", Basis("a"))
+    ended = [{"type": "Complete", "status": "True"}]
+    assert occupies({}, [job_of(run)])
+    assert not occupies({}, [job_of(run, role="worker")])
+    assert not occupies({}, [job_of(run, conditions=ended)])
+    # its runner may stay up for its page, and makes no load then
+    assert not occupies({"status": status_of(run, "Complete")}, [job_of(run)])
+    assert occupies({"status": status_of(Run("old", Basis("a")), "Complete")}, [job_of(run)])
+
+
+def serving_pod(uid: str, *, revision: str = "r1", restarts: int = 0, **more: Any) -> Object:
+    container = {"restartCount": restarts, "imageID": "fastapi@sha256:1", **more}
+    return {
+        "metadata": {
+            "uid": uid,
+            "name": uid,
+            "labels": {"diffusion.dev/service": "demo", "diffusion.dev/revision": revision},
+            "creationTimestamp": "2026-01-02T03:00:00Z",
+        },
+        "status": {"containerStatuses": [container]},
+    }
+
+
+@pytest.fixture
+def target(service: Object) -> Object:
+    return {**service, "status": {"revision": "r1"}}
+
+
+@pytest.fixture
+def before(target: Object) -> Snapshot:
+    return snapshot(target, [serving_pod("p1"), serving_pod("p2")], 2)
+
+
+def seen(before: Snapshot, target: Object | None, *pods: Object, **more: Any) -> str:
+    replicas = more.pop("replicas", 2)
+    found = disturbance(before, target, pods, replicas, until=more.pop("until", None), now=NOW)
+    return found.reason if found else ""
+
+
+def test_a_target_that_stays_as_it_is_disturbs_nothing(before: Snapshot, target: Object) -> None:
+    runner = {"metadata": {"uid": "x", "name": "x", "labels": {"diffusion.dev/loadtest": "demo"}}}
+    assert seen(before, target, serving_pod("p1"), serving_pod("p2"), runner) == ""
+    assert Snapshot.model_validate_json(before.text()) == before
+    assert before.image == "fastapi@sha256:1"
+
+
+def test_each_thing_that_happens_to_a_target_has_its_word(before: Snapshot, target: Object) -> None:
+    one, two = serving_pod("p1"), serving_pod("p2")
+    remade = {**target, "metadata": {**target["metadata"], "uid": "u-9"}}
+    rolled = {**target, "status": {"revision": "r2"}}
+    ended = {"lastState": {"terminated": {"finishedAt": "2026-01-02T03:05:00Z"}}}
+    assert seen(before, None) == "TargetDeleted"
+    assert seen(before, remade, one, two) == "TargetDeleted"
+    assert seen(before, rolled, one, two) == "TargetChanged"
+    assert seen(before, target, one, two, serving_pod("p3", revision="r2")) == "TargetChanged"
+    assert seen(before, target, one, two, replicas=3) == "TargetScaled"
+    assert seen(before, target, one, serving_pod("p2", restarts=1, **ended)) == "TargetRestarted"
+    assert seen(before, target, one, serving_pod("p3")) == "TargetRestarted"
+    assert seen(before, target, one) == "TargetRestarted"
+
+
+def test_what_came_after_the_run_disturbed_nothing(before: Snapshot, target: Object) -> None:
+    long_ago = "2026-01-02T03:04:00Z"
+    restarted = serving_pod(
+        "p2", restarts=1, lastState={"terminated": {"finishedAt": "2026-01-02T03:05:00Z"}}
+    )
+    assert seen(before, target, serving_pod("p1"), restarted, until=long_ago) == ""
+    assert seen(before, target, serving_pod("p1"), replicas=1, until=long_ago) == ""
+    assert seen(before, None, until=long_ago) == ""
+    in_time = "2026-01-02T03:06:00Z"
+    assert seen(before, target, serving_pod("p1"), restarted, until=in_time) == "TargetRestarted"
+
+
+def test_history_takes_in_an_ended_run_once_and_keeps_to_its_limit() -> None:
+    conditions = [
+        {"type": "Complete", "status": "True", "reason": "Finished"},
+        {"type": "Valid", "status": "False", "reason": "ClientSaturated"},
+        {"type": "SLOMet", "status": "True", "reason": "WithinSLO"},
+    ]
+    ended = status_of(Run("r1", Basis("a")), "Complete", conditions=conditions)
+    (entry,) = history(ended, "r2", 5)
+    assert (entry.run, entry.state, entry.reason) == ("r1", "Complete", "Finished")
+    assert (entry.valid, entry.slo_met) == ("False", "True")
+    assert history(ended, "r1", 5) == ()
+    assert history(ended, "r2", 0) == ()
+    under_way = status_of(
+        Run("r2", Basis("a")), "Running", history=[entry.model_dump(by_alias=True)]
+    )
+    assert history(under_way, "r2", 5) == (entry,)
+    assert history(under_way, "r3", 5) == (entry,)
+
+
+def test_a_job_tells_what_its_run_is_of(loadtest: Object, settings: Any) -> None:
+    run = Run("abc", Basis("a", "now", "r1"))
+    spec = LoadTestSpec.model_validate(loadtest["spec"])
+    manifest = job(
+        loadtest,
+        spec,
+        settings,
+        run="abc",
+        target_url="http://x",
+        access="a",
+        annotations={BASIS: run.of.text()},
+    )
+    assert run_of(manifest) == run
