@@ -1,5 +1,8 @@
 # A private GKE cluster with a small pool for everything that needs no GPU.
 resource "google_container_cluster" "this" {
+  #checkov:skip=CKV_GCP_12:Dataplane V2 enforces NetworkPolicy by itself; the block that this check wants is for the agent it replaced.
+  #checkov:skip=CKV_GCP_20:The control plane has no address that networks could be authorised for; its name lets in whom IAM does.
+  #checkov:skip=CKV_GCP_65:Groups in RBAC need a Google Workspace domain, which a project may not have; access here is by IAM alone.
   project  = var.project_id
   name     = var.name
   location = var.location

@@ -45,9 +45,16 @@ resource "google_service_account_iam_member" "kubernetes" {
   member             = "serviceAccount:${var.project_id}.svc.id.goog[${each.value.subject}]"
 }
 
-# GitHub's tokens are exchanged for Google's, from the one repository alone.
+locals {
+  # Which of GitHub's tokens are anyone's here, as GitHub writes it into them.
+  github_subjects = sort(distinct(flatten([
+    for account in var.service_accounts : [for subject in account.github : "repo:${coalesce(var.github_repository, "-")}:${subject}"]
+  ])))
+}
+
+# GitHub's tokens are exchanged for Google's: those of the listed workflows of the one repository.
 resource "google_iam_workload_identity_pool" "github" {
-  count = var.github_repository == null ? 0 : 1
+  count = length(local.github_subjects) > 0 ? 1 : 0
 
   project                   = var.project_id
   workload_identity_pool_id = "${var.name}-github"
@@ -56,13 +63,14 @@ resource "google_iam_workload_identity_pool" "github" {
 }
 
 resource "google_iam_workload_identity_pool_provider" "github" {
-  count = var.github_repository == null ? 0 : 1
+  #checkov:skip=CKV_GCP_125:The condition is a list of whole subjects, made of the input, which checkov doesn't follow; tests/identity.tftest.hcl holds it to that.
+  count = length(local.github_subjects) > 0 ? 1 : 0
 
   project                            = var.project_id
   workload_identity_pool_id          = google_iam_workload_identity_pool.github[0].workload_identity_pool_id
   workload_identity_pool_provider_id = "github"
   display_name                       = "GitHub Actions"
-  attribute_condition                = "assertion.repository == '${var.github_repository}'"
+  attribute_condition                = "assertion.sub in [${join(", ", [for subject in local.github_subjects : "'${subject}'"])}]"
 
   attribute_mapping = {
     "google.subject"       = "assertion.sub"

@@ -55,8 +55,8 @@ run "exchanges_tokens_instead_of_keys" {
   }
 
   assert {
-    condition     = one(google_iam_workload_identity_pool_provider.github).attribute_condition == "assertion.repository == 'team/diffusion'"
-    error_message = "Another repository's tokens must be refused."
+    condition     = one(google_iam_workload_identity_pool_provider.github).attribute_condition == "assertion.sub in ['repo:team/diffusion:environment:prod']"
+    error_message = "Every other token of GitHub's must be refused."
   }
 }
 

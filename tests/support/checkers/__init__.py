@@ -1,0 +1,59 @@
+"""Other people's checkers, each locked and made once: for workflows, for Terraform, for Lua."""
+
+import fcntl
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from localcluster.console import Progress
+from localcluster.programs import Program, built
+from terraform_offline.paths import DERIVED, TOOLS, UV, content_hash
+
+_HERE = Path(__file__).resolve().parent
+
+_ACTIONLINT = Program(
+    "actionlint",
+    ("actionlint",),
+    package="github.com/rhysd/actionlint/cmd/actionlint",
+    versioned_by="github.com/rhysd/actionlint",
+    sources=_HERE / "go",
+)
+_GLUA = Program(
+    "glua",
+    ("glua",),
+    package="github.com/yuin/gopher-lua/cmd/glua",
+    versioned_by="github.com/yuin/gopher-lua",
+    sources=_HERE / "go",
+)
+
+
+@cache
+def actionlint() -> Path:
+    """The linter of GitHub workflows."""
+    return built(_ACTIONLINT, TOOLS, Progress()) / "actionlint"
+
+
+@cache
+def glua() -> Path:
+    """The Lua that Argo CD runs health checks with."""
+    return built(_GLUA, TOOLS, Progress()) / "glua"
+
+
+@cache
+def checkov() -> Path:
+    """The finder of insecure settings, in an environment of its own: its dependencies are old."""
+    lock = _HERE / "checkov.lock"
+    folder = DERIVED / f"checkov-{content_hash(lock.read_bytes(), sys.version.encode())}"
+    DERIVED.mkdir(parents=True, exist_ok=True)
+    with (DERIVED / "checkov.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            pip = [str(UV), "--quiet"]
+            subprocess.run([*pip, "venv", "--python", sys.executable, str(folder)], check=True)
+            install = ["pip", "install", "--python", str(folder), "--require-hashes"]
+            subprocess.run([*pip, *install, "--requirement", str(lock)], check=True)
+            (folder / "done").touch()
+    return folder / "bin" / "checkov"
