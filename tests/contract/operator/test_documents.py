@@ -1,6 +1,7 @@
 """Documents of the operator, fed to the programs that read them, and the other way round."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from diffusion_operator.build.serving_config import serving_config
 from diffusion_operator.documents.load_report import LoadProgress, LoadReport
 from diffusion_operator.settings import Accelerator
 from diffusion_serving.config import ServingConfig as ServersConfig
+from load_reports import nothing_answered, ramp, search
 
 Object = dict[str, Any]
 
@@ -83,36 +85,89 @@ SERVICES: st.SearchStrategy[Object] = st.fixed_dictionaries(
     },
 )
 
-LOAD_TESTS = st.fixed_dictionaries(
-    {
-        "url": st.just("http://10.0.0.1:8000"),
-        "users": st.fixed_dictionaries(
-            {
-                "stages": st.lists(
-                    st.fixed_dictionaries({"users": st.integers(1, 10000), "duration": DURATIONS}),
-                    min_size=1,
-                    max_size=5,
-                )
-            },
-            optional={"spawnRate": st.decimals("0.01", 100, places=2).map(str)},
-        ),
-    },
-    optional={
-        "think": some(min=DURATIONS, max=st.just("1h")),
-        "request": some(
-            steps=st.integers(1, 500),
-            guidanceScale=DECIMALS,
-            width=SIDES,
-            height=SIDES,
-            timeoutSeconds=st.integers(1, 3600),
-            prompts=st.one_of(
-                st.just({"configMapRef": {"name": "words"}}),
-                st.lists(st.text("abc ", min_size=1).map(lambda t: t + "x"), min_size=1).map(
-                    lambda prompts: {"inline": prompts}
+RATES = st.decimals("0.01", 100, places=2).map(str)
+LOADS = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "users": st.fixed_dictionaries(
+                {
+                    "stages": st.lists(
+                        st.fixed_dictionaries(
+                            {"users": st.integers(1, 10000), "duration": DURATIONS}
+                        ),
+                        min_size=1,
+                        max_size=5,
+                    )
+                },
+                optional={"spawnRate": RATES},
+            )
+        },
+        optional={
+            "think": some(min=DURATIONS, max=st.just("1h")),
+            "minRequests": st.integers(1, 10000),
+        },
+    ),
+    st.fixed_dictionaries(
+        {
+            "arrivals": st.fixed_dictionaries(
+                {
+                    "stages": st.lists(
+                        st.fixed_dictionaries({"ratePerSecond": RATES, "duration": DURATIONS}),
+                        min_size=1,
+                        max_size=5,
+                    )
+                },
+                optional={"distribution": st.sampled_from(["poisson", "constant"])},
+            )
+        },
+        optional={"minRequests": st.integers(1, 10000)},
+    ),
+    st.fixed_dictionaries(
+        {
+            "search": st.one_of(
+                st.just({"over": "users", "max": 64}),
+                st.just({"over": "rate", "min": "0.5", "max": "20", "probe": "90s"}),
+            ),
+            "slo": some(p99=DURATIONS, maxFailureRatio=st.just("0.01")).map(
+                lambda slo: {"p95": "8s", **slo}
+            ),
+        }
+    ),
+)
+LOAD_TESTS = st.builds(
+    lambda load, rest: {**rest, **load},
+    LOADS,
+    st.fixed_dictionaries(
+        {"url": st.just("http://10.0.0.1:8000")},
+        optional={
+            "auth": st.just({"apiKeySecretRef": {"name": "keys", "key": "api"}}),
+            "warmup": st.one_of(st.just({"requests": 20}), st.just({"duration": "30s"})),
+            "workers": st.integers(1, 64),
+            "webUI": st.booleans(),
+            "slo": st.just({"p50": "3s", "minRequestsPerSecond": "2.5"}),
+            "request": some(
+                steps=st.integers(1, 500),
+                guidanceScale=DECIMALS,
+                width=SIDES,
+                height=SIDES,
+                images=st.integers(1, 64),
+                format=st.sampled_from(["png", "jpeg", "webp"]),
+                negativePrompt=st.just("text"),
+                lora=st.just({"name": "sketch", "scale": "0.8"}),
+                seed=st.one_of(
+                    st.just({"policy": "random"}), st.just({"policy": "fixed", "value": 7})
+                ),
+                decodeShare=st.sampled_from(["0", "0.25", "1"]),
+                timeoutSeconds=st.integers(1, 3600),
+                prompts=st.one_of(
+                    st.just({"configMapRef": {"name": "words"}}),
+                    st.lists(st.text("abc ", min_size=1).map(lambda t: t + "x"), min_size=1).map(
+                        lambda prompts: {"inline": prompts}
+                    ),
                 ),
             ),
-        ),
-    },
+        },
+    ),
 )
 
 
@@ -136,48 +191,26 @@ def test_the_runner_reads_every_plan_that_the_operator_writes(spec: Object) -> N
     owner = {"metadata": {"name": "ramp", "namespace": "shop"}}
     parsed = LoadTestSpec.model_validate(spec)
     written = load_plan(owner, parsed, run="abc", target_url=parsed.url or "", report="ramp-lt")
-    text = written.model_dump_json(by_alias=True)
+    text = written.text()
     read = RunnersPlan.model_validate_json(text)
-    assert json.loads(read.model_dump_json(by_alias=True)) == json.loads(text)
+    assert json.loads(read.model_dump_json(by_alias=True, exclude_none=True)) == json.loads(text)
 
 
-FIGURES: Object = {
-    "requests": 3,
-    "failures": 1,
-    "requests_per_second": 1.5,
-    "p50": 10.25,
-    "p95": None,
-    "p99": None,
-}
-
-
-@pytest.mark.parametrize("error", [None, {"reason": "TargetUnreachable", "message": "no answer"}])
-def test_the_operator_reads_what_the_runner_reports(error: Object | None) -> None:
-    report = RunnersReport.model_validate(
-        {
-            "version": 1,
-            "run": "abc",
-            "start_time": "2026-01-02T03:04:05Z",
-            "completion_time": "2026-01-02T03:05:05Z",
-            "target": {"url": "http://demo", "about": {"backend": "fastapi"}},
-            "summary": {
-                **FIGURES,
-                "failures_by_kind": {"Timeout": 1},
-                "peak_requests_per_second": 2.0,
-                "failures_per_second": 0.5,
-                "max_users": 4,
-            },
-            "stages": [{**FIGURES, "users": 4, "duration_seconds": 60.0}],
-            "timeline": [],
-            "error": error,
-        },
-        by_name=True,
-    )
-    read = LoadReport.model_validate_json(report.model_dump_json(by_alias=True))
-    assert read.run == "abc"
-    assert read.summary.failures_by_kind == {"Timeout": 1}
-    assert read.stages[0].p50 == 10.25
-    assert (read.error is None) == (error is None)
+@pytest.mark.parametrize("made", [ramp, search, nothing_answered])
+def test_the_operator_reads_what_the_runner_reports(made: Callable[[], Object]) -> None:
+    written = RunnersReport.model_validate_json(json.dumps(made()))
+    read = LoadReport.model_validate_json(written.model_dump_json(by_alias=True))
+    assert read.summary.failures_by_kind == written.summary.failures_by_kind
+    assert read.summary.max_users_within_slo == written.summary.max_users_within_slo
+    assert [stage.p50 for stage in read.stages] == [stage.p50 for stage in written.stages]
+    assert [stage.within_slo for stage in read.stages] == [
+        stage.within_slo for stage in written.stages
+    ]
+    assert read.target.fingerprint == written.target.fingerprint
+    assert read.valid is not None
+    assert read.valid.reason == written.valid.reason
+    assert (read.slo is None) == (written.slo is None)
+    assert (read.error is None) == (written.error is None)
 
 
 def test_the_operator_reads_the_runners_progress() -> None:
