@@ -9,21 +9,30 @@ from safetensors import SafetensorError, safe_open
 
 from diffusion_serving.errors import ModelLoadFailed
 
-PIPELINE_CLASSES = ("StableDiffusionPipeline",)
-
 WEIGHTS = {
     "text_encoder": "model",
     "unet": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
 }
-"""The parts that have weights, and the names of their files without the ending."""
+"""The parts of SD 1.x that have weights, and the names of their files without the ending."""
+
+WEIGHTS_XL = {**WEIGHTS, "text_encoder_2": "model"}
+
+_XL = "StableDiffusionXLPipeline"
+_PARTS = {
+    "StableDiffusionPipeline": (WEIGHTS, ("tokenizer", "scheduler")),
+    _XL: (WEIGHTS_XL, ("tokenizer", "tokenizer_2", "scheduler")),
+}
+"""By pipeline class, the parts that have weights and those that have none."""
+
+PIPELINE_CLASSES = tuple(_PARTS)
 
 _CLASSES = {
     "text_encoder": ("transformers", {"CLIPTextModel"}),
+    "text_encoder_2": ("transformers", {"CLIPTextModelWithProjection"}),
     "unet": ("diffusers", {"UNet2DConditionModel"}),
     "vae": ("diffusers", {"AutoencoderKL", "AutoencoderTiny", "AsymmetricAutoencoderKL"}),
 }
-_PARTS = (*WEIGHTS, "tokenizer", "scheduler")
 _LIBRARIES = ("diffusers", "transformers")
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _LFS_POINTER = b"version https://git-lfs"
@@ -41,12 +50,19 @@ class ModelFiles:
     """
 
     path: Path
+    pipeline: str
+    """The diffusers class, one of `PIPELINE_CLASSES`."""
     variant: str | None
     classes: Mapping[str, tuple[str, str]]
 
+    @property
+    def xl(self) -> bool:
+        """Whether it is SDXL, with two text encoders."""
+        return self.pipeline == _XL
+
 
 def inspect(path: Path) -> ModelFiles:
-    """Looks whether the directory holds a whole Stable Diffusion 1.x pipeline in safetensors.
+    """Looks whether the directory holds a whole Stable Diffusion pipeline, 1.x or XL.
 
     Reads the headers of the weights, not the weights.
 
@@ -60,13 +76,39 @@ def inspect(path: Path) -> ModelFiles:
             "is mounted there."
         )
     index = _index(path)
-    parts = {part: _class_of(path, part, index) for part in _PARTS}
-    classes = {part: parts[part] for part in WEIGHTS}
-    variant = _variant(path)
-    for part, stem in WEIGHTS.items():
+    pipeline = str(index["_class_name"])
+    weights, others = _PARTS[pipeline]
+    parts = {part: _class_of(path, part, index) for part in (*weights, *others)}
+    classes = {part: parts[part] for part in weights}
+    variant = _variant(path, weights)
+    for part, stem in weights.items():
         for file in _weights(path / part, stem, variant):
             _check_safetensors(file)
-    return ModelFiles(path, variant, classes)
+    return ModelFiles(path, pipeline, variant, classes)
+
+
+def find_lora(name: str, path: Path) -> Path:
+    """The LoRA's file, which `path` is or which alone lies in it.
+
+    Raises:
+        ModelLoadFailed: there is none, or it is no whole safetensors file.
+
+    """
+    found = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    match [file for file in found if file.is_file()]:
+        case [file] if file.suffix == ".safetensors":
+            _check_safetensors(file)
+            return file
+        case [_, _, *_]:
+            names = ", ".join(file.name for file in found)
+            raise ModelLoadFailed(
+                f"The LoRA {name}'s directory {path} holds several files ({names}): name one."
+            )
+        case _:
+            raise ModelLoadFailed(
+                f"The LoRA {name} has no safetensors file at {path}. Check its path; weights as a "
+                "pickle are refused."
+            )
 
 
 def _index(path: Path) -> dict[str, object]:
@@ -101,21 +143,21 @@ def _class_of(path: Path, part: str, index: dict[str, object]) -> tuple[str, str
         its_library, names = _CLASSES[part]
         if library != its_library or name not in names:
             raise ModelLoadFailed(
-                f"{path / 'model_index.json'} names the class {name} as the {part}; a Stable "
-                f"Diffusion 1.x pipeline has {' or '.join(sorted(names))} there."
+                f"{path / 'model_index.json'} names the class {name} as the {part}; a "
+                f"{index['_class_name']} has {' or '.join(sorted(names))} there."
             )
     if not (path / part).is_dir():
         raise ModelLoadFailed(f"{path} has no directory {part}. Copy the whole pipeline.")
     return library, name
 
 
-def _variant(path: Path) -> str | None:
+def _variant(path: Path, weights: Mapping[str, str]) -> str | None:
     """None for weights of the usual names, else the variant that all parts have."""
     for variant in (None, "fp16"):
-        if all(_weights(path / part, stem, variant) for part, stem in WEIGHTS.items()):
+        if all(_weights(path / part, stem, variant) for part, stem in weights.items()):
             return variant
     part, stem = next(
-        (part, stem) for part, stem in WEIGHTS.items() if not _weights(path / part, stem, None)
+        (part, stem) for part, stem in weights.items() if not _weights(path / part, stem, None)
     )
     if any(file.suffix in _PICKLES for file in (path / part).iterdir()):
         raise ModelLoadFailed(

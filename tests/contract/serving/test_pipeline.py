@@ -3,34 +3,26 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
 
-from diffusion_serving.config import Scheduler, ServingConfig
+from diffusion_serving.config import Scheduler
 from diffusion_serving.errors import ModelLoadFailed, WrongDevice
-from diffusion_serving.generation import STAGES, Generation
+from diffusion_serving.generation import STAGES
 from diffusion_serving.model_files import inspect
 from diffusion_serving.pipeline import DiffusersPipeline, NotFiniteError, load_pipeline
+from pipelines import configured, count_unet_calls, furthest, loaded, pixels, wanted
 
 SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
 
 
-def configured(scheduler: Scheduler = "ddim", **document: Any) -> ServingConfig:
-    """A configuration whose model's path does not matter."""
-    return ServingConfig.model_validate(
-        {"model": {"path": "/models/x"}, "generation": {"scheduler": scheduler}, **document}
-    )
-
-
 @pytest.fixture(scope="module")
 def load(tiny_model: Path) -> Callable[..., DiffusersPipeline]:
-    def load(scheduler: Scheduler = "ddim", **options: Any) -> DiffusersPipeline:
-        return load_pipeline(inspect(tiny_model), configured(scheduler, **options))
-
-    return load
+    return partial(loaded, tiny_model)
 
 
 @pytest.fixture(scope="module")
@@ -42,42 +34,6 @@ def pipeline(load: Any) -> DiffusersPipeline:
 def copy(tiny_model: Path, tmp_path: Path) -> Path:
     """The model's directory, free to be damaged."""
     return Path(shutil.copytree(tiny_model, tmp_path / "copy"))
-
-
-def wanted(prompt: str = "a red circle", **changes: Any) -> Generation:
-    fields: dict[str, Any] = {
-        "negative_prompt": "",
-        "steps": 2,
-        "guidance_scale": 2.0,
-        "width": 64,
-        "height": 64,
-        "seeds": (1,),
-    }
-    return Generation(prompt, **{**fields, **changes})
-
-
-def pixels(pipeline: DiffusersPipeline, *batch: Generation) -> list[bytes]:
-    return [picture.rgb for pictures in pipeline(batch).pictures for picture in pictures]
-
-
-def furthest(one: bytes, other: bytes) -> int:
-    """The largest difference of a channel, of 255."""
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))
-
-
-def count_unet_calls(pipeline: DiffusersPipeline, generation: Generation) -> int:
-    calls = 0
-
-    def count(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
-
-    hook = pipeline._pipe.unet.register_forward_hook(count)
-    try:
-        pipeline([generation])
-    finally:
-        hook.remove()
-    return calls
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -184,7 +140,7 @@ def test_half_precision_weights_load_in_the_precision_asked_for(load: Any, tmp_p
     load()._pipe.to(torch.float16).save_pretrained(tmp_path, variant="fp16")
     files = inspect(tmp_path)
     assert files.variant == "fp16"
-    pipeline = load_pipeline(files, configured("ddim"))
+    pipeline = load_pipeline(files, configured(tmp_path))
     assert {p.dtype for p in pipeline._pipe.text_encoder.parameters()} == {torch.float32}
     assert pixels(pipeline, wanted())
 
@@ -217,7 +173,7 @@ def test_weights_of_another_model_are_refused(copy: Path, part: str) -> None:
     (target,) = (copy / part).glob("*.safetensors")
     shutil.copyfile(source, target)
     with pytest.raises(ModelLoadFailed, match="belong together"):
-        load_pipeline(inspect(copy), configured("ddim"))
+        loaded(copy)
 
 
 def test_configuration_of_another_model_is_refused(copy: Path) -> None:
@@ -225,4 +181,4 @@ def test_configuration_of_another_model_is_refused(copy: Path) -> None:
     config = json.loads(file.read_text())
     file.write_text(json.dumps({**config, "block_out_channels": [16, 16]}))
     with pytest.raises(ModelLoadFailed, match="belong together"):
-        load_pipeline(inspect(copy), configured("ddim"))
+        loaded(copy)

@@ -1,0 +1,285 @@
+"""SDXL, LoRAs, the prompt cache, and the options that only make a model faster."""
+
+import json
+import shutil
+import weakref
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch._dynamo.utils import counters
+
+from diffusion_serving.config import Scheduler
+from diffusion_serving.errors import DeviceLost, ModelLoadFailed
+from diffusion_serving.generation import LoraUse, OutOfMemory
+from diffusion_serving.pipeline import DiffusersPipeline
+from diffusion_serving.pipeline.failures import guarded
+from pipelines import count_unet_calls, furthest, loaded, pixels, wanted, watched
+
+SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
+
+
+@pytest.fixture(scope="module")
+def load(tiny_model: Path) -> Callable[..., DiffusersPipeline]:
+    return partial(loaded, tiny_model)
+
+
+@pytest.fixture(scope="module")
+def plain(load: Any) -> DiffusersPipeline:
+    return load()  # type: ignore[no-any-return]
+
+
+# SDXL
+
+
+@pytest.fixture(scope="module")
+def load_xl(tiny_xl_model: Path) -> Callable[..., DiffusersPipeline]:
+    return partial(loaded, tiny_xl_model)
+
+
+@pytest.fixture(scope="module")
+def xl(load_xl: Any) -> DiffusersPipeline:
+    return load_xl()  # type: ignore[no-any-return]
+
+
+def test_xl_image_does_not_depend_on_what_shares_its_batch(xl: DiffusersPipeline) -> None:
+    batch = [
+        wanted("a red circle", seeds=(1, 2)),
+        wanted("two green squares", negative_prompt="blue", seeds=(3,)),
+    ]
+    together = pixels(xl, *batch)
+    alone = [rgb for generation in batch for rgb in pixels(xl, generation)]
+    assert [furthest(a, b) <= 1 for a, b in zip(together, alone, strict=True)] == [True] * 3
+    assert furthest(together[0], together[1]) > 1
+
+
+def test_xl_draws_what_diffusers_draws(xl: DiffusersPipeline, tiny_xl_model: Path) -> None:
+    for negative_prompt in ("", "blue"):
+        reference = xl._pipe(
+            "a red circle",
+            negative_prompt=negative_prompt or None,
+            num_inference_steps=2,
+            guidance_scale=2.0,
+            width=64,
+            height=64,
+            generator=torch.Generator().manual_seed(1),
+        ).images[0]
+        ours = pixels(xl, wanted(negative_prompt=negative_prompt))[0]
+        assert furthest(ours, reference.tobytes()) <= 1
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_each_step_of_xl_is_one_call_of_the_unet(load_xl: Any, scheduler: Scheduler) -> None:
+    pipeline = load_xl(scheduler)
+    for steps in (1, 4, 7):
+        assert count_unet_calls(pipeline, wanted(steps=steps)) == steps
+
+
+def test_xl_without_its_second_text_encoder_is_refused(tiny_xl_model: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny_xl_model, tmp_path / "copy"))
+    index = json.loads((copy / "model_index.json").read_text())
+    del index["text_encoder_2"]
+    (copy / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelLoadFailed, match="text_encoder_2"):
+        loaded(copy)
+
+
+# LoRAs
+
+
+@pytest.fixture(scope="module")
+def adapted(load: Any, tiny_loras: dict[str, Path]) -> DiffusersPipeline:
+    loras = [{"name": name, "path": path} for name, path in tiny_loras.items()]
+    return load(loras=loras)  # type: ignore[no-any-return]
+
+
+def test_lora_changes_the_image_and_more_so_with_a_higher_scale(adapted: Any, plain: Any) -> None:
+    base = pixels(adapted, wanted())[0]
+    weak, strong = (pixels(adapted, wanted(lora=LoraUse("unet", scale)))[0] for scale in (0.2, 2.0))
+    assert 0 < furthest(weak, base) < furthest(strong, base)
+    assert base == pixels(plain, wanted())[0], "a LoRA that nobody asks for changes nothing"
+
+
+def test_lora_leaves_no_trace_in_the_next_batch(adapted: Any, plain: Any) -> None:
+    without = pixels(plain, wanted())[0]
+    with_each: dict[LoraUse | None, bytes] = {}
+    for _ in range(2):
+        for lora in (LoraUse("text", 1.0), LoraUse("unet", 1.0), None):
+            image = pixels(adapted, wanted(lora=lora))[0]
+            assert with_each.setdefault(lora, image) == image
+    assert with_each[None] == without
+    assert len(set(with_each.values())) == 3
+
+
+def test_lora_in_the_text_encoder_does_not_use_or_fill_the_prompt_cache(
+    adapted: Any, plain: Any
+) -> None:
+    prompt = "a prompt that was never seen"
+    first = pixels(adapted, wanted(prompt, lora=LoraUse("text", 1.0)))[0]
+    assert pixels(adapted, wanted(prompt))[0] == pixels(plain, wanted(prompt))[0]
+    assert pixels(adapted, wanted(prompt, lora=LoraUse("text", 1.0)))[0] == first
+
+
+def test_lora_of_a_larger_model_is_refused(load: Any, tiny_loras: Any, tmp_path: Path) -> None:
+    (source,) = tiny_loras["unet"].iterdir()
+    file = tmp_path / "larger.safetensors"
+    save_file({key: weights.repeat(2, 2) for key, weights in load_file(source).items()}, file)
+    with pytest.raises(ModelLoadFailed, match="LoRA larger"):
+        load(loras=[{"name": "larger", "path": file}])
+
+
+def test_lora_of_another_kind_of_model_is_refused(load: Any, tmp_path: Path) -> None:
+    file = tmp_path / "other.safetensors"
+    save_file({"transformer.blocks.0.lora_A.weight": torch.zeros(2, 8)}, file)
+    with pytest.raises(ModelLoadFailed, match="LoRA other"):
+        load(loras=[{"name": "other", "path": file}])
+
+
+def test_lora_as_a_pickle_is_refused(load: Any, tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "pytorch_lora_weights.bin")
+    with pytest.raises(ModelLoadFailed, match="no safetensors file"):
+        load(loras=[{"name": "bad", "path": tmp_path}])
+
+
+# The prompt cache
+
+
+def test_prompt_is_encoded_once(load: Any) -> None:
+    pipeline = load()
+    encoded: list[int] = []
+
+    def look(_: Any, result: Any) -> None:
+        encoded.append(len(result[0]))
+
+    encoder = pipeline._pipe.text_encoder
+    batch = [wanted("a"), wanted("b"), wanted("a", seeds=(1, 2, 3)), wanted("b")]
+    watched(encoder, look, lambda: pipeline(batch))
+    watched(encoder, look, lambda: pipeline([wanted("b", negative_prompt="c"), wanted("a")]))
+    watched(encoder, look, lambda: pipeline([wanted("a", negative_prompt="c")]))
+    assert encoded == [3, 1], "first a, b and the empty negative prompt; then c; then nothing"
+
+
+def test_cached_prompt_gives_the_same_image(load: Any) -> None:
+    pipeline = load()
+    first = pixels(pipeline, wanted(negative_prompt="blue"))
+    assert pixels(pipeline, wanted(negative_prompt="blue")) == first
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"channelsLast": True}, {"attention": "native_math"}, {"attention": "_native_flash"}],
+    ids=str,
+)
+def test_option_leaves_the_image_as_it_is(load: Any, plain: Any, options: dict[str, Any]) -> None:
+    image = pixels(load(**options), wanted(steps=4))[0]
+    assert furthest(image, pixels(plain, wanted(steps=4))[0]) <= 1
+
+
+def test_channels_last_is_what_runs(load: Any) -> None:
+    weight = load(channelsLast=True)._pipe.unet.conv_in.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_attention_that_the_device_does_not_have_is_an_error_not_another_one(load: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"backend|kernel"):
+        load(attention="native_cudnn")([wanted()])
+
+
+@pytest.mark.parametrize("name", ["sage", "flex"])
+def test_attention_that_a_unet_cannot_use_is_refused(load: Any, name: str) -> None:
+    with pytest.raises(ModelLoadFailed, match="native_flash"):
+        load(attention=name)
+
+
+@pytest.fixture
+def quick_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiles as far as deciding what to compile anew, and leaves out the minutes of g++."""
+    real = torch.nn.Module.compile
+
+    def compile_quickly(module: Any, **options: Any) -> None:
+        real(module, **options, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_quickly)
+
+
+@pytest.mark.parametrize("how", ["regional", "full"])
+def test_each_batch_size_is_compiled_for_in_the_warm_up_and_none_later(
+    load: Any, plain: Any, how: str, quick_compilation: None
+) -> None:
+    assert_compiled_once(load(compile=how, batching={"maxSize": 4}), plain)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("how", ["regional", "full"])
+def test_compiled_model_draws_the_same(load: Any, plain: Any, how: str) -> None:
+    assert_compiled_once(load(compile=how, batching={"maxSize": 4}), plain)
+
+
+def assert_compiled_once(pipeline: DiffusersPipeline, plain: DiffusersPipeline) -> None:
+    assert pipeline.batch_sizes == [1, 2, 4]
+    for size in pipeline.batch_sizes:  # as the warm-up does
+        pipeline([wanted(seeds=tuple(range(size)))])
+    compiled = _compiled_frames()
+    assert compiled > 0
+    images = {size: pixels(pipeline, wanted(seeds=tuple(range(size)))) for size in (1, 2, 3, 4)}
+    assert _compiled_frames() == compiled
+    reference = pixels(plain, wanted(seeds=(0, 1, 2, 3)))
+    for size, made in images.items():
+        assert len(made) == size
+        assert [furthest(a, b) <= 1 for a, b in zip(made, reference, strict=False)] == [True] * size
+
+
+def _compiled_frames() -> int:
+    return int(counters["stats"]["unique_graphs"])
+
+
+def test_steps_are_told_after_each_call_of_the_unet(plain: Any) -> None:
+    happened: list[Any] = []
+    unet = plain._pipe.unet
+    watched(
+        unet,
+        lambda *_: happened.append("unet"),
+        lambda: plain([wanted(steps=3)], lambda *step: happened.append(step)),
+    )
+    assert happened == ["unet", (1, 3), "unet", (2, 3), "unet", (3, 3)]
+
+
+# Failures of the device
+
+
+def test_allocation_that_fails_is_out_of_memory() -> None:
+    with pytest.raises(OutOfMemory):
+        guarded(lambda: torch.empty(2**60, dtype=torch.uint8), probe=lambda: None)
+
+
+def test_failed_call_holds_no_memory_when_out_of_memory_is_told() -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def fill_memory() -> None:
+        tensor = torch.zeros(8)
+        held.append(weakref.ref(tensor))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(OutOfMemory):
+        guarded(fill_memory, probe=lambda: None)
+    assert held[0]() is None
+
+
+def test_failure_after_which_the_device_is_dead_is_a_lost_device() -> None:
+    def fail() -> None:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+
+    def probe() -> None:
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    with pytest.raises(DeviceLost, match="unspecified launch failure"):
+        guarded(fail, probe)
+    with pytest.raises(RuntimeError, match="EXECUTION_FAILED"):
+        guarded(fail, probe=lambda: None)

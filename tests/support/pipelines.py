@@ -1,0 +1,64 @@
+"""Loading real pipelines and looking at what comes out of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diffusion_serving.config import ServingConfig
+from diffusion_serving.generation import Generation
+from diffusion_serving.model_files import inspect
+from diffusion_serving.pipeline import DiffusersPipeline, load_pipeline
+
+
+def configured(model: Path, scheduler: str = "ddim", **document: Any) -> ServingConfig:
+    """A configuration for that directory."""
+    loras = document.pop("loras", [])
+    return ServingConfig.model_validate(
+        {
+            "model": {"path": model, "loras": loras},
+            "generation": {"scheduler": scheduler},
+            **document,
+        }
+    )
+
+
+def loaded(model: Path, scheduler: str = "ddim", **document: Any) -> DiffusersPipeline:
+    return load_pipeline(inspect(model), configured(model, scheduler, **document))
+
+
+def wanted(prompt: str = "a red circle", **changes: Any) -> Generation:
+    """A generation of the tiny models' own size."""
+    fields: dict[str, Any] = {
+        "negative_prompt": "",
+        "steps": 2,
+        "guidance_scale": 2.0,
+        "width": 64,
+        "height": 64,
+        "seeds": (1,),
+    }
+    return Generation(prompt, **{**fields, **changes})
+
+
+def pixels(pipeline: DiffusersPipeline, *batch: Generation) -> list[bytes]:
+    return [picture.rgb for pictures in pipeline(batch).pictures for picture in pictures]
+
+
+def furthest(one: bytes, other: bytes) -> int:
+    """The largest difference of a channel, of 255."""
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+def watched(part: Any, look: Callable[[Any, Any], None], call: Callable[[], Any]) -> None:
+    """Calls `look(arguments, result)` for each run of a part of the model during the call."""
+    hook = part.register_forward_hook(lambda _, arguments, result: look(arguments, result))
+    try:
+        call()
+    finally:
+        hook.remove()
+
+
+def count_unet_calls(pipeline: DiffusersPipeline, generation: Generation) -> int:
+    calls: list[None] = []
+    unet = pipeline._pipe.unet
+    watched(unet, lambda *_: calls.append(None), lambda: pipeline([generation]))
+    return len(calls)
