@@ -1,0 +1,417 @@
+"""What stands around LitServe's queues and workers, without its processes."""
+
+import asyncio
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import Pipe
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from diffusion_serving.backends.litserve import make_apis, share
+from diffusion_serving.backends.litserve.fleet import Fleet
+from diffusion_serving.backends.litserve.link import (
+    Failed,
+    Link,
+    Measure,
+    Measured,
+    Message,
+    Ready,
+    Started,
+    Stepped,
+    Ticket,
+    Up,
+    Withdraw,
+)
+from diffusion_serving.backends.litserve.maker import (
+    Lane,
+    LitServeMaker,
+    QueueingMaker,
+    retry_after,
+)
+from diffusion_serving.backends.litserve.withdrawals import Withdrawals
+from diffusion_serving.backends.litserve.worker import EngineAPI, FrameworkAPI, visible_device
+from diffusion_serving.config import Batching, Queue
+from diffusion_serving.engine import Result, State, start_runner
+from diffusion_serving.errors import (
+    DeadlineExceeded,
+    EngineFailed,
+    ModelLoadFailed,
+    NotReady,
+    QueueFull,
+    RequestError,
+    WorkerLost,
+)
+from diffusion_serving.exposition import expose, merged
+from diffusion_serving.generation import Generation
+from diffusion_serving.maker import ModelInfo
+from diffusion_serving.metrics import make_metrics
+
+MODEL = ModelInfo("cpu", "fake", "float32", (128, 96))
+
+
+def generation(prompt: str = "x", seed: int = 1) -> Generation:
+    return Generation(prompt, "", 2, 1.0, 64, 64, (seed,))
+
+
+def result(seconds: float = 0.1) -> Result:
+    return Result((), 0.0, 0.0, seconds, 0.0)
+
+
+async def settled(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what it waits for happens in another thread
+            await asyncio.sleep(0.002)
+
+
+class Worker:
+    """The other end of a link, and what a process looks like from outside."""
+
+    def __init__(self) -> None:
+        ours, theirs = Pipe()
+        self.near, self.far = Link(ours), Link(theirs)
+        self._theirs = theirs
+        self.exitcode: int | None = None
+        self.heard: Iterator[Message] = self.far.messages()
+        self.received: list[Message] = []
+
+    def next(self) -> Message:
+        return next(self.heard)
+
+    def die(self, code: int) -> None:
+        self.exitcode = code
+        self._theirs.close()
+
+    def join(self, timeout: float) -> None:
+        """It ends at once."""
+
+
+class Carrier:
+    """LitServe's queue: holds each ticket until the test answers it."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, asyncio.Future[Any]] = {}
+        self.tickets: list[Ticket] = []
+
+    async def __call__(self, ticket: Ticket) -> Any:
+        self.tickets.append(ticket)
+        self.waiting[ticket.number] = asyncio.get_running_loop().create_future()
+        return await self.waiting[ticket.number]
+
+    def answer(self, number: int, outcome: Any) -> None:
+        self.waiting[number].set_result(outcome)
+
+
+async def ready(maker: LitServeMaker, *workers: Worker) -> None:
+    maker.fleet.listen(list(workers))  # type: ignore[arg-type] # they look like processes
+    for worker in workers:
+        worker.far.send(Up())
+        worker.far.send(Ready(MODEL))
+    await settled(lambda: maker.state is State.READY)
+
+
+def test_metrics_of_processes_are_added_up() -> None:
+    def process(images: int, start: float) -> CollectorRegistry:
+        registry = CollectorRegistry()
+        Counter("images", "Made.", registry=registry).inc(images)
+        Counter("asked", "By route.", ("route",), registry=registry).labels(f"/{images}").inc()
+        Histogram("seconds", "Time.", buckets=(1.0, 2.0), registry=registry).observe(images)
+        Gauge("build_info", "Always 1.", ("x",), registry=registry).labels("y").set(1)
+        Gauge("process_start_time_seconds", "Begin.", registry=registry).set(start)
+        Gauge("process_resident_memory_bytes", "Memory.", registry=registry).set(100)
+        return registry
+
+    families = [*process(1, 50.0).collect(), *process(2, 40.0).collect()]
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in merged(families)
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+    assert samples == {
+        ("images_total",): 3,
+        ("asked_total", "/1"): 1,
+        ("asked_total", "/2"): 1,
+        ("seconds_bucket", "1.0"): 1,
+        ("seconds_bucket", "2.0"): 2,
+        ("seconds_bucket", "+Inf"): 2,
+        ("seconds_count",): 2,
+        ("seconds_sum",): 3,
+        ("build_info", "y"): 1,
+        ("process_start_time_seconds",): 40,
+        ("process_resident_memory_bytes",): 200,
+    }
+    text, media = expose(families)
+    assert media.startswith("text/plain; version=")
+    assert text.count(b"# TYPE images_total counter") == 1
+    assert b"\nimages_total 3.0\n" in text
+
+
+def test_withdrawal_is_known_whether_it_comes_before_its_ticket_or_after() -> None:
+    withdrawals = Withdrawals()
+    assert withdrawals.add(3)
+    assert [withdrawals.take(number) for number in (1, 2, 3)] == [False, False, True]
+    assert not withdrawals.add(2)
+    assert not withdrawals.take(4)
+
+
+def test_withdrawals_that_another_worker_took_are_forgotten() -> None:
+    withdrawals = Withdrawals()
+    for number in range(100):
+        withdrawals.add(number)
+    assert not withdrawals.take(100)
+    assert not withdrawals._early
+
+
+@pytest.mark.parametrize(
+    ("visible", "index", "device"),
+    [(None, 0, "0"), (None, 3, "3"), ("", 1, "1"), ("4,7", 1, "7"), ("GPU-a,GPU-b", 0, "GPU-a")],
+)
+def test_each_worker_sees_one_of_the_visible_devices(
+    visible: str | None, index: int, device: str
+) -> None:
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert visible_device(environ, index) == device
+
+
+def test_retry_after_is_when_half_of_what_waits_is_done() -> None:
+    assert retry_after(64, 8, 2.0) == 8
+    assert retry_after(1, 8, 0.1) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [QueueFull(64, 3), DeadlineExceeded(1.5), EngineFailed("abc"), NotReady("why")]
+)
+def test_refusals_survive_the_way_to_another_process(error: RequestError) -> None:
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - its own
+    assert type(copy) is type(error)
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
+
+
+def test_engines_share_the_queue_between_devices(configured: Any) -> None:
+    config = configured(
+        device="cuda", devices=3, queue={"maxLength": 64, "timeoutSeconds": 5}
+    ).config
+    assert share(config).queue.max_length == 22
+    apis = make_apis(config, [Pipe()[0] for _ in range(3)])
+    assert [type(api) for api in apis] == [EngineAPI] * 3
+    assert {(api.enable_async, api.max_batch_size) for api in apis} == {(True, 1)}
+    assert len({api.api_path for api in apis}) == 3
+
+
+@pytest.mark.parametrize(("milliseconds", "timeout"), [(0, 0.001), (50, 0.05)])
+def test_frameworks_own_batching_is_set_as_its_documentation_tells(
+    configured: Any, milliseconds: int, timeout: float
+) -> None:
+    batching = {"mode": "framework", "maxSize": 5, "maxWaitMilliseconds": milliseconds}
+    config = configured(backend="litserve", batching=batching).config
+    (api,) = make_apis(config, [Pipe()[0]])
+    assert isinstance(api, FrameworkAPI)
+    assert (api.max_batch_size, api.batch_timeout, api.enable_async) == (5, timeout, False)
+
+
+async def test_fleet_is_ready_when_every_worker_is() -> None:
+    workers = [Worker(), Worker()]
+    fleet = Fleet([worker.near for worker in workers], lambda _: None)
+    fleet.listen(workers)  # type: ignore[arg-type] # they look like processes
+    assert (fleet.state, fleet.model) == (State.LOADING, None)
+    workers[0].far.send(Ready(MODEL))
+    workers[1].far.send(Ready(MODEL))
+    await settled(lambda: fleet.state is State.READY)
+    assert fleet.model == MODEL
+    assert fleet.ready.result(0) is None
+
+
+async def test_worker_that_cannot_load_fails_the_fleet_with_its_reason() -> None:
+    worker = Worker()
+    fleet = Fleet([worker.near], lambda _: None)
+    fleet.listen([worker])  # type: ignore[list-item] # it looks like a process
+    worker.far.send(Failed(ModelLoadFailed("no such directory")))
+    worker.die(1)
+    await settled(fleet.ready.done)
+    assert isinstance(fleet.ready.exception(), ModelLoadFailed)
+    assert fleet.state is State.FAILED
+    assert not fleet.ended.done()
+
+
+async def test_worker_that_dies_later_ends_the_fleet_and_its_requests() -> None:
+    worker, carrier = Worker(), Carrier()
+    maker = LitServeMaker([Lane(carrier, [worker.near])])
+    await ready(maker, worker)
+    running = asyncio.ensure_future(maker.run(generation()))
+    await settled(lambda: carrier.tickets)
+    worker.die(-9)
+    with pytest.raises(NotReady, match="worker"):
+        await running
+    assert isinstance(maker.fleet.ended.exception(10), WorkerLost)
+    assert (maker.state, maker.alive) == (State.FAILED, False)
+    with pytest.raises(NotReady):
+        await maker.run(generation())
+    carrier.answer(0, NotReady("too late"))
+
+
+async def test_fleet_asks_its_workers_for_their_metrics() -> None:
+    workers = [Worker(), Worker()]
+    fleet = Fleet([worker.near for worker in workers], lambda _: None)
+    fleet.listen(workers)  # type: ignore[arg-type] # they look like processes
+    assert await fleet.metrics() == []
+    for worker in workers:
+        worker.far.send(Up())
+    await settled(lambda: len(fleet._measured) == 2)
+    asked = asyncio.ensure_future(fleet.metrics())
+    for images, worker in enumerate(workers):
+        question = await asyncio.to_thread(worker.next)
+        assert isinstance(question, Measure)
+        registry = CollectorRegistry()
+        Counter("images", "Made.", registry=registry).inc(images)
+        worker.far.send(Measured(question.question, tuple(registry.collect())))
+    assert [family.samples[0].value for family in await asked] == [0, 1]
+
+
+async def test_request_goes_to_the_device_with_the_least_to_do() -> None:
+    workers, carriers = [Worker(), Worker()], [Carrier(), Carrier()]
+    lanes = [
+        Lane(carrier, [worker.near]) for carrier, worker in zip(carriers, workers, strict=True)
+    ]
+    maker = LitServeMaker(lanes)
+    await ready(maker, *workers)
+    calls = [asyncio.ensure_future(maker.run(generation())) for _ in range(3)]
+    await settled(lambda: sum(len(carrier.tickets) for carrier in carriers) == 3)
+    assert [[t.number for t in carrier.tickets] for carrier in carriers] == [[0, 2], [1]]
+    for number in (0, 2):
+        carriers[0].answer(number, result())
+    carriers[1].answer(1, EngineFailed("abc"))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert outcomes[0] == outcomes[2] == result()
+    assert isinstance(outcomes[1], EngineFailed)
+
+
+async def test_steps_are_told_to_who_wants_them() -> None:
+    worker, carrier = Worker(), Carrier()
+    maker = LitServeMaker([Lane(carrier, [worker.near])])
+    await ready(maker, worker)
+    steps: list[tuple[int, int]] = []
+    calls = [
+        asyncio.ensure_future(maker.run(generation(), lambda *step: steps.append(step))),
+        asyncio.ensure_future(maker.run(generation())),
+    ]
+    await settled(lambda: len(carrier.tickets) == 2)
+    assert [ticket.wants_steps for ticket in carrier.tickets] == [True, False]
+    for step in (1, 2):
+        worker.far.send(Stepped(0, step, 2))
+    await settled(lambda: steps == [(1, 2), (2, 2)])
+    for number in (0, 1):
+        carrier.answer(number, result())
+    await asyncio.gather(*calls)
+
+
+async def test_client_that_leaves_is_withdrawn_from_the_worker_and_its_place_is_freed() -> None:
+    worker, carrier = Worker(), Carrier()
+    maker = LitServeMaker([Lane(carrier, [worker.near])])
+    await ready(maker, worker)
+    call = asyncio.ensure_future(maker.run(generation()))
+    await settled(lambda: carrier.tickets)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await asyncio.to_thread(worker.next) == Withdraw(0)
+    assert maker._calls
+    carrier.answer(0, NotReady("nobody waits"))
+    await settled(lambda: not maker._calls)
+
+
+def queueing(worker: Worker, carrier: Carrier, **queue: Any) -> Any:
+    metrics = make_metrics()
+    lanes = [Lane(carrier, [worker.near])]
+    maker = QueueingMaker(lanes, Queue(**queue), Batching(mode="framework"), metrics)
+
+    def sample(name: str, **labels: str) -> float:
+        return metrics.registry.get_sample_value(name, labels) or 0.0
+
+    return maker, sample
+
+
+async def test_frameworks_queue_is_bounded_by_what_has_not_started() -> None:
+    worker, carrier = Worker(), Carrier()
+    maker, sample = queueing(worker, carrier, max_length=2)
+    await ready(maker, worker)
+    calls = [asyncio.ensure_future(maker.run(generation())) for _ in range(2)]
+    await settled(lambda: len(carrier.tickets) == 2)
+    with pytest.raises(QueueFull, match="2 places") as refused:
+        await maker.run(generation())
+    assert refused.value.retry_after == 1
+    assert sample("diffusion_queue_length") == 2
+    worker.far.send(Started([0, 1]))
+    await settled(lambda: maker.queue_length == 0)
+    calls.append(asyncio.ensure_future(maker.run(generation())))
+    await settled(lambda: len(carrier.tickets) == 3)
+    for number in range(3):
+        carrier.answer(number, result())
+    assert await asyncio.gather(*calls) == [result()] * 3
+
+
+async def test_frameworks_queue_has_a_deadline_until_the_batch_starts() -> None:
+    worker, carrier = Worker(), Carrier()
+    maker, sample = queueing(worker, carrier, timeout_seconds=0.05)
+    await ready(maker, worker)
+    with pytest.raises(DeadlineExceeded):
+        await maker.run(generation())
+    assert await asyncio.to_thread(worker.next) == Withdraw(0)
+    assert maker.queue_length == 0
+    call = asyncio.ensure_future(maker.run(generation()))
+    worker.far.send(Started([1]))
+    begin = time.monotonic()
+    await settled(lambda: time.monotonic() - begin > 0.1)
+    carrier.answer(0, NotReady("nobody waits"))
+    carrier.answer(1, result())
+    assert await call == result()
+    assert sample("diffusion_rejected_total", reason="hang_up") == 0
+
+
+async def test_hang_up_in_the_frameworks_queue_counts_only_before_the_batch_starts() -> None:
+    worker, carrier = Worker(), Carrier()
+    maker, sample = queueing(worker, carrier)
+    await ready(maker, worker)
+    calls = [asyncio.ensure_future(maker.run(generation())) for _ in range(2)]
+    await settled(lambda: len(carrier.tickets) == 2)
+    worker.far.send(Started([0]))
+    await settled(lambda: maker.queue_length == 1)
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    assert sample("diffusion_rejected_total", reason="hang_up") == 1
+    for number in (0, 1):
+        carrier.answer(number, NotReady("nobody waits"))
+
+
+def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configured: Any) -> None:
+    config = configured(backend="litserve", batching={"mode": "framework"}).config
+    api = FrameworkAPI(config, [], max_batch_size=8, batch_timeout=0.001)
+    worker = Worker()
+    metrics = make_metrics()
+    api._worker = SimpleNamespace(  # type: ignore[assignment] # a worker without its process
+        link=worker.far,
+        metrics=metrics,
+        withdrawals=Withdrawals(),
+        tells_steps=lambda _: None,
+    )
+    api._runner = start_runner(
+        lambda: pipeline, lambda _: generation("warm-up"), max_images=8, metrics=metrics
+    )
+    pipeline.failures["bad"] = ValueError("a secret wish")
+    asked = [generation("a"), generation("left"), generation("bad"), generation("b")]
+    batch = [
+        Ticket(n, time.monotonic() - 1.0, one, wants_steps=False) for n, one in enumerate(asked)
+    ]
+    api._worker.withdrawals.add(1)
+    outcomes = api.predict(batch)
+    assert isinstance(outcomes, list)
+    assert [type(outcome) for outcome in outcomes] == [Result, NotReady, EngineFailed, Result]
+    assert outcomes[0].queue_seconds >= 1.0
+    assert "left" not in pipeline.prompts
+    assert next(worker.near.messages()) == Started([0, 2, 3])
+    assert metrics.registry.get_sample_value("diffusion_queue_seconds_count") == 3
+    assert isinstance(api.predict(Ticket(9, 0.0, generation(), wants_steps=False)), Result)
