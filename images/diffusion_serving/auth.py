@@ -8,14 +8,15 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from diffusion_serving.errors import InvalidConfiguration
+from diffusion_serving.page import FILES
 from diffusion_serving.problems import UNAUTHORIZED, Problem
 from diffusion_serving.replies import refusal
 
 log = logging.getLogger(__name__)
 
-OPEN = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics"})
-"""Paths for which no key is asked: a kubelet's probe and Prometheus's scrape bring none, and the
-description tells how to bring one. None of them shows a prompt or an image."""
+OPEN = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", *FILES})
+"""Paths for which no key is asked: a kubelet's probe and Prometheus's scrape bring none, the
+description tells how to bring one, and the page asks its user. None shows a prompt or an image."""
 
 _MAX_BYTES = 64 * 1024
 

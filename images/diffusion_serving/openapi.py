@@ -7,8 +7,10 @@ from diffusion_serving import openai_errors
 from diffusion_serving.api import PredictResponse, request_schema
 from diffusion_serving.auth import OPEN
 from diffusion_serving.config import ServingConfig
+from diffusion_serving.events import MEDIA_TYPE as EVENTS
 from diffusion_serving.images import MEDIA_TYPES
 from diffusion_serving.openai_api import images_schema
+from diffusion_serving.page import FILES as PAGE_FILES
 from diffusion_serving.problems import (
     KINDS,
     MEDIA_TYPE,
@@ -32,6 +34,7 @@ ROUTES: tuple[tuple[str, str], ...] = (
     ("GET", "/metrics"),
     ("GET", "/about"),
     ("GET", "/docs"),
+    *(("GET", path) for path in PAGE_FILES),
     ("GET", "/openapi.json"),
 )
 
@@ -160,7 +163,8 @@ def _predict() -> dict[str, Any]:
         "operationId": "predict",
         "summary": "Makes images from a prompt.",
         "description": "Answers JSON, or the bytes of a single image if the Accept header asks "
-        "for `image/png`, `image/jpeg` or `image/webp`.",
+        "for `image/png`, `image/jpeg` or `image/webp`. With `text/event-stream` it sends an event "
+        "`step` as each is done, then `images` with the JSON answer or `problem` with the problem.",
         "requestBody": _body("PredictRequest"),
         "responses": {
             "200": {
@@ -175,6 +179,7 @@ def _predict() -> dict[str, Any]:
                 "content": {
                     JSON: {"schema": _ref("PredictResponse")},
                     **dict.fromkeys(MEDIA_TYPES.values(), image),
+                    EVENTS: {"schema": {"type": "string"}},
                 },
             },
             **{str(kind.status): _problem(kind) for kind in KINDS if _can_fail_making(kind)},

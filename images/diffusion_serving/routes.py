@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffusion_serving.api import MAX_BODY_BYTES
 from diffusion_serving.auth import Guard
+from diffusion_serving.events import EventStream, asked_for
 from diffusion_serving.logs import failure_fields
 from diffusion_serving.metrics import Metrics
 from diffusion_serving.openapi import ROUTES
@@ -69,7 +70,7 @@ def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
     """The endpoint of each (method, path)."""
 
     async def root(_: Request) -> Response:
-        return RedirectResponse("/docs")
+        return RedirectResponse("ui")
 
     def make_images(read: Reader) -> Endpoint:
         async def endpoint(request: Request) -> Response:
@@ -79,6 +80,8 @@ def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
                 return Response(status_code=HANG_UP_STATUS)
             accept = ",".join(request.headers.getlist("accept")) or None
             hang_up = partial(_hang_up, request)
+            if request.url.path == "/predict" and asked_for(accept):
+                return EventStream(service.told(service.order(read, body, None), hang_up))
             return respond(await service.make_images(read, body, accept, hang_up))
 
         return endpoint
@@ -101,8 +104,13 @@ def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
         ("GET", "/metrics"): metrics,
         ("GET", "/about"): get(service.about),
         ("GET", "/docs"): get(service.docs),
+        **{("GET", path): get(partial(_same, reply)) for path, reply in service.page.items()},
         ("GET", "/openapi.json"): get(service.openapi),
     }
+
+
+def _same(reply: Reply) -> Reply:
+    return reply
 
 
 def respond(reply: Reply) -> Response:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,11 +15,13 @@ from diffusion_serving.config import Settings
 from diffusion_serving.cores import available_cores
 from diffusion_serving.engine import Result, State
 from diffusion_serving.errors import DeadlineExceeded, NotReady, QueueFull, RequestError
-from diffusion_serving.generation import Generation
+from diffusion_serving.events import event, step_event
+from diffusion_serving.generation import Generation, OnStep
 from diffusion_serving.images import encode
 from diffusion_serving.maker import Maker, ModelInfo
 from diffusion_serving.metrics import Metrics
 from diffusion_serving.orders import Order, Reader, Timings
+from diffusion_serving.page import page_files
 from diffusion_serving.problems import NOT_READY, Problem, from_request_error
 from diffusion_serving.replies import Reply, problem_reply
 
@@ -57,6 +59,8 @@ class Service:
         self._models = openai_api.models(self._config, settings.service, int(time.time()))
         self._openapi = openapi.describe(self._config)
         self._docs = docs.render(self._openapi).encode()
+        self.page = page_files()
+        """The page at /ui and what it loads, by path."""
         metrics.publish_build_info(versions.build_info(settings))
         metrics.ready.set_function(lambda: float(self._not_ready() is None))
 
@@ -80,13 +84,50 @@ class Service:
             Problem: whatever keeps the images from being made.
 
         """
+        order = self.order(read, body, accept)
+        with self.refusals():
+            result = await self.make(order.generation, hang_up)
+        return Reply(HANG_UP_STATUS, b"") if result is None else await self._answer(order, result)
+
+    def order(self, read: Reader, body: bytes, accept: str | None) -> Order:
+        """The request, understood.
+
+        Raises:
+            Problem: it can't be served, or not yet.
+
+        """
         with self.refusals():
             # Before anything else, because the defaults of a size come from the model.
-            model = self.model()
-            order = read(body, accept, model.native_size)
-            result = await self.make(order.generation, hang_up)
-        if result is None:
-            return Reply(HANG_UP_STATUS, b"")
+            return read(body, accept, self.model().native_size)
+
+    async def told(self, order: Order, hang_up: HangUp) -> AsyncIterator[bytes]:
+        """Server-sent events: `step` for each that is done, and `images` or `problem` at the end.
+
+        The data of `images` is the JSON answer, that of `problem` the problem document.
+        """
+        steps: asyncio.Queue[bytes | None] = asyncio.Queue()
+        making = asyncio.ensure_future(
+            self.make(
+                order.generation,
+                hang_up,
+                lambda step, of: steps.put_nowait(step_event(step, of)),
+            )
+        )
+        making.add_done_callback(lambda _: steps.put_nowait(None))
+        try:
+            while (step := await steps.get()) is not None:
+                yield step
+            with self.refusals():
+                result = making.result()
+        except Problem as problem:
+            yield event("problem", problem.body())
+            return
+        finally:
+            making.cancel()
+        if result is not None:
+            yield event("images", (await self._answer(order, result)).body)
+
+    async def _answer(self, order: Order, result: Result) -> Reply:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._encoders, self._rendered, order, result)
 
@@ -113,14 +154,16 @@ class Service:
             raise NotReady(self._not_ready() or "The server is stopping.")
         return model
 
-    async def make(self, generation: Generation, hang_up: HangUp) -> Result | None:
+    async def make(
+        self, generation: Generation, hang_up: HangUp, on_step: OnStep | None = None
+    ) -> Result | None:
         """The images; None if the client left, in which case a waiting request is dropped.
 
         Raises:
             RequestError: why there are no images.
 
         """
-        making = asyncio.ensure_future(self._maker.run(generation))
+        making = asyncio.ensure_future(self._maker.run(generation, on_step))
         gone = asyncio.ensure_future(hang_up())
         try:
             await asyncio.wait({making, gone}, return_when="FIRST_COMPLETED")

@@ -1,0 +1,90 @@
+"""The page at /ui, and the events it follows a request by."""
+
+import asyncio
+import json
+import re
+from typing import Any
+
+EVENTS = {"Accept": "text/event-stream"}
+
+
+def events(text: str) -> list[tuple[str, Any]]:
+    """The name and the data of each event."""
+    found = [
+        dict(line.split(": ", 1) for line in part.splitlines())
+        for part in text.split("\n\n")
+        if part
+    ]
+    return [(each["event"], json.loads(each["data"])) for each in found]
+
+
+async def test_events_tell_each_step_and_end_with_the_images(make_stack: Any) -> None:
+    body = {"prompt": "x", "steps": 3, "seed": 7}
+    stack = make_stack()
+    answer = await stack.client.post("/predict", json=body, headers=EVENTS)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-store"
+    found = events(answer.text)
+    assert found[:-1] == [("step", {"step": step, "steps": 3}) for step in (1, 2, 3)]
+    name, data = found[-1]
+    plain = (await stack.client.post("/predict", json=body)).json()
+    assert (name, data["images"], data["seed"]) == ("images", plain["images"], 7)
+
+
+async def test_a_request_that_fails_on_the_way_ends_with_the_problem(
+    make_stack: Any, pipeline: Any
+) -> None:
+    pipeline.failures["bad"] = RuntimeError("no")
+    answer = await make_stack().client.post("/predict", json={"prompt": "bad"}, headers=EVENTS)
+    ((name, data),) = events(answer.text)
+    assert (name, data["status"]) == ("problem", 500)
+
+
+async def test_a_bad_request_is_refused_as_ever_before_any_event(make_stack: Any) -> None:
+    answer = await make_stack().client.post("/predict", json={"prompt": ""}, headers=EVENTS)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_who_leaves_while_waiting_is_not_served(make_stack: Any, pipeline: Any) -> None:
+    stack = make_stack()
+    pipeline.hold()
+    first = asyncio.create_task(stack.client.post("/predict", json={"prompt": "first"}))
+    while "first" not in pipeline.prompts:  # noqa: ASYNC110 - an engine has no event for it
+        await asyncio.sleep(0.001)
+    gone = asyncio.Event()
+    order = stack.service.order(
+        stack.service.readers["/predict"], json.dumps({"prompt": "left"}).encode(), None
+    )
+    told = asyncio.create_task(_all(stack.service.told(order, gone.wait)))
+    while stack.engine.queue_length == 0:  # noqa: ASYNC110 - same
+        await asyncio.sleep(0.001)
+    gone.set()
+    assert await told == []
+    pipeline.release()
+    await first
+    assert "left" not in pipeline.prompts
+
+
+async def _all(stream: Any) -> list[bytes]:
+    return [chunk async for chunk in stream]
+
+
+async def test_the_page_loads_nothing_from_elsewhere(make_stack: Any) -> None:
+    client = make_stack().client
+    page = await client.get("/ui")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for path in re.findall(r'(?:src|href)="(ui/[^"]+)"', page.text):
+        assert (await client.get(f"/{path}")).status_code == 200
+    assert not re.search(r'(src|href|action)="(https?:)?//', page.text)
+    assert not re.search(r"<script(?! type=\"module\" src=)|style=|onclick=", page.text)
+
+
+async def test_the_page_needs_no_key_but_its_requests_do(make_stack: Any, tmp_path: Any) -> None:
+    (tmp_path / "key").write_text("secret")
+    client = make_stack(auth={"apiKeyFile": str(tmp_path / "key")}).client
+    assert (await client.get("/ui")).status_code == 200
+    assert (await client.get("/ui/page.js")).status_code == 200
+    assert (await client.post("/predict", json={"prompt": "x"}, headers=EVENTS)).status_code == 401
