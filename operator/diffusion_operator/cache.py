@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from diffusion_operator.objects import Key, Object, key_of
+from diffusion_operator.objects import Key, Object, key_of, labels_of
 
 Index = Mapping[tuple[str, str], Iterable[Object]]
 
@@ -50,8 +50,12 @@ class Cache:
         return written
 
     def pods(self, namespace: str, owner: str) -> list[Object]:
-        """The pods labelled as belonging to that DiffusionService or LoadTest."""
+        """The pods labelled as belonging to a DiffusionService or LoadTest of that name."""
         return _found(self._pods, namespace, owner)
+
+    def pods_of(self, namespace: str, owner: str, label: str) -> list[Object]:
+        """Those of them that carry the label: a service and a test may have one name."""
+        return [pod for pod in self.pods(namespace, owner) if labels_of(pod).get(label) == owner]
 
     def jobs(self, namespace: str, test: str) -> list[Object]:
         """The Jobs labelled as belonging to that LoadTest."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from kubernetes.aio import client, config
 from kubernetes.aio.dynamic import DynamicClient, Resource
-from kubernetes.aio.dynamic.exceptions import DynamicApiError, NotFoundError
+from kubernetes.aio.dynamic.exceptions import ConflictError, DynamicApiError, NotFoundError
 
 from diffusion_operator.api import GROUP, VERSION
 from diffusion_operator.objects import MANAGER, Key, Object
@@ -16,6 +16,7 @@ _KINDS = {
     "LoadTest": (GROUP, VERSION, "loadtests"),
     "ServiceAccount": ("", "v1", "serviceaccounts"),
     "Service": ("", "v1", "services"),
+    "Secret": ("", "v1", "secrets"),
     "Event": ("", "v1", "events"),
     "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
     "ConfigMap": ("", "v1", "configmaps"),
@@ -103,6 +104,21 @@ class Cluster:
                 serialize=False,
             )
         )
+
+    async def create_once(self, obj: Object) -> None:
+        """Make the object; one of its name that is there stays as it is. Raises ``ApiError``."""
+        try:
+            await self._json(
+                self._client.create(
+                    _resource(obj["kind"]),
+                    body=obj,
+                    namespace=obj["metadata"]["namespace"],
+                    field_manager=MANAGER,
+                    serialize=False,
+                )
+            )
+        except ConflictError:
+            return
 
     async def apply_status(self, obj: Object) -> Object:
         """Server-side apply of the status subresource. Raises ``ApiError``."""

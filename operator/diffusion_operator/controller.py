@@ -6,14 +6,25 @@ from typing import Any
 
 from diffusion_operator.cache import Cache
 from diffusion_operator.cluster import ApiError, Cluster, said_by
-from diffusion_operator.objects import SERVICE_LABEL, TEST_LABEL, Key, labels_of, target_of
+from diffusion_operator.objects import (
+    HEAD_LABEL,
+    SERVICE_LABEL,
+    TEST_LABEL,
+    Key,
+    labels_of,
+    target_of,
+)
 from diffusion_operator.reconcile.diffusionservice import ServiceReconciler
 from diffusion_operator.reconcile.loadtest import TestReconciler
 from diffusion_operator.reconcile.writes import Writes
 from diffusion_operator.settings import Settings
 from diffusion_operator.workqueue import WorkQueue
 
-_LABELS = {SERVICE_LABEL: "DiffusionService", TEST_LABEL: "LoadTest"}
+_LABELS = {
+    SERVICE_LABEL: "DiffusionService",
+    HEAD_LABEL: "DiffusionService",
+    TEST_LABEL: "LoadTest",
+}
 
 
 class ReconcileError(Exception):

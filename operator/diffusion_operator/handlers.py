@@ -14,6 +14,7 @@ from diffusion_operator.cache import Cache, trimmed
 from diffusion_operator.cluster import Cluster
 from diffusion_operator.controller import Controller
 from diffusion_operator.objects import (
+    HEAD_LABEL,
     MANAGER,
     SERVICE_LABEL,
     TEST_LABEL,
@@ -70,7 +71,7 @@ for _kind in WATCHED:
 @kopf.index(*OWNED["Pod"], id="pods_by_owner")
 async def pods_by_owner(body: kopf.Body, **_: Any) -> Indexed | None:
     labels = labels_of(body)
-    owner = labels.get(SERVICE_LABEL) or labels.get(TEST_LABEL)
+    owner = labels.get(SERVICE_LABEL) or labels.get(TEST_LABEL) or labels.get(HEAD_LABEL)
     return {_place(body, owner): trimmed(body, "Pod", "v1")} if owner else None
 
 

@@ -10,6 +10,7 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER}
 SERVICE_LABEL = "diffusion.dev/service"
 TEST_LABEL = "diffusion.dev/loadtest"
 RUN_LABEL = "diffusion.dev/run"
+HEAD_LABEL = "diffusion.dev/ray-head"
 ROLE_LABEL = "diffusion.dev/role"
 REVISION_LABEL = "diffusion.dev/revision"
 DIGEST_ANNOTATION = "diffusion.dev/applied-digest"

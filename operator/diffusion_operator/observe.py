@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import Failure
@@ -46,6 +46,8 @@ class Pods:
     """Those of the wanted revision that the scheduler has found no node for."""
     failures: tuple[Failure, ...]
     """What keeps pods of the wanted revision from answering, the latest last."""
+    head_ready: bool | None = None
+    """Whether the head of the Ray cluster answers; nothing where there is none."""
     awaiting_volumes: tuple[Mapping[str, Any], ...] = ()
     """Those of the wanted revision of which no container has begun."""
 
@@ -65,6 +67,17 @@ def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
         unscheduled=sum(_found_no_node(pod) is not None for pod in current),
         failures=tuple(sorted(failures, key=lambda failure: failure.time or "")),
         awaiting_volumes=tuple(pod for pod in current if awaits_volumes(pod)),
+    )
+
+
+def with_head(pods: Pods, heads: Pods) -> Pods:
+    """The pods together with the head of their Ray cluster."""
+    return replace(
+        pods,
+        present=pods.present + heads.present,
+        failures=(*pods.failures, *heads.failures),
+        awaiting_volumes=(*pods.awaiting_volumes, *heads.awaiting_volumes),
+        head_ready=heads.ready > 0,
     )
 
 

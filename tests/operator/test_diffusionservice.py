@@ -288,6 +288,29 @@ def test_what_the_api_server_refuses_to_make_is_said(
     eventually(lambda: children(kubectl), what="the children once there is room")
 
 
+def test_a_ray_cluster_gets_a_head_and_loses_it_with_the_topology(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    topology = {"topology": "cluster"}
+    kubectl.apply(diffusion_service(backend="rayserve"))
+    eventually(lambda: children(kubectl), what="the children")
+    kubectl.apply(diffusion_service(backend="rayserve", rayserve=topology))
+    eventually(lambda: kubectl.find("deployment", "demo-head"), what="the head")
+    token = kubectl.get("secret", "demo-head")["data"]["token"]
+    assert len(token) > 32
+    eventually(
+        lambda: kubectl.get("deployment", "demo")["spec"]["strategy"]["type"] == "Recreate",
+        what="the workers' own way of rolling out",
+    )
+    head = {"diffusion.dev/ray-head": "demo"}
+    assert kubectl.get("service", "demo")["spec"]["selector"] == head
+    assert kubectl.get("service", "demo-head")["spec"]["clusterIP"] == "None"
+    kubectl.apply(diffusion_service(backend="rayserve"))
+    eventually(lambda: not kubectl.find("deployment", "demo-head"), what="the head to go")
+    eventually(lambda: not kubectl.find("service", "demo-head"), what="its Service to go")
+    assert kubectl.get("service", "demo")["spec"]["selector"] == {"diffusion.dev/service": "demo"}
+
+
 def test_a_restart_of_the_operator_writes_nothing(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

@@ -7,6 +7,7 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build.accelerator import accelerator_of
 from diffusion_operator.build.metadata import child, digest, labels, selector
 from diffusion_operator.build.pod import serving_pod
+from diffusion_operator.build.ray_cluster import head_deployment, is_cluster, with_role
 from diffusion_operator.build.server import startup_seconds
 from diffusion_operator.build.sources import fetches
 from diffusion_operator.objects import REVISION_LABEL, Object
@@ -18,11 +19,22 @@ PLACEMENT_SECONDS = 60
 FETCH_SECONDS = 3600
 
 
-def deployment(owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: Settings) -> Object:
-    """The Deployment of a DiffusionService. Raises ``BuildError``."""
+def deployments(
+    owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: Settings
+) -> list[Object]:
+    """The Deployments of a DiffusionService, that of the model first. Raises ``BuildError``."""
     accelerator = accelerator_of(spec, settings)
     pod = serving_pod(owner, spec, settings, accelerator)
-    revision = digest(pod)
+    if not is_cluster(spec):
+        return [_deployment(owner, spec, pod, _strategy(accelerator))]
+    # The workers of one revision can't join the head of another.
+    workers = _deployment(owner, spec, with_role(owner, pod, "worker"), {"type": "Recreate"})
+    return [workers, head_deployment(owner, spec, workers, pod)]
+
+
+def _deployment(
+    owner: Mapping[str, Any], spec: DiffusionServiceSpec, pod: Object, strategy: Object
+) -> Object:
     return child(
         owner,
         "apps/v1",
@@ -31,11 +43,11 @@ def deployment(owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: S
         spec={
             "replicas": 0 if spec.suspend else spec.replicas,
             "selector": {"matchLabels": selector(owner)},
-            "strategy": _strategy(accelerator),
+            "strategy": strategy,
             "progressDeadlineSeconds": _progress_deadline(spec),
             "revisionHistoryLimit": 3,
             "template": {
-                "metadata": {"labels": {**labels(owner), REVISION_LABEL: revision}},
+                "metadata": {"labels": {**labels(owner), REVISION_LABEL: digest(pod)}},
                 "spec": pod,
             },
         },

@@ -22,6 +22,8 @@ from diffusion_operator.settings import Accelerator, Settings
 
 # A request that has begun ends within this time even at many steps on a CPU.
 LONGEST_REQUEST_SECONDS = 60
+# A framework ends its own processes after the last request.
+ENDING_SECONDS = {"fastapi": 0, "litserve": 10, "rayserve": 10}
 
 
 def serving_pod(
@@ -32,6 +34,7 @@ def serving_pod(
 ) -> Object:
     """The pod's spec. Raises ``BuildError``."""
     grace = DRAIN_SECONDS + seconds(spec.queue.timeout) + LONGEST_REQUEST_SECONDS
+    grace += ENDING_SECONDS[spec.backend]
     pod: Object = {
         "serviceAccountName": owner["metadata"]["name"],
         "automountServiceAccountToken": False,

@@ -15,7 +15,8 @@ from diffusion_operator.settings import Accelerator, Resources, Settings
 PORT = 8000
 CONTAINER = "server"
 API_KEY_VOLUME = "api-key"
-SHARED_MEMORY: Object = {"name": "shm", "emptyDir": {"medium": "Memory"}}
+# Ray's object store, which the program keeps well below this.
+SHARED_MEMORY: Object = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}}
 
 # The endpoints of a pod that ends are gone from every node well within this time.
 DRAIN_SECONDS = 5

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build.metadata import child, selector
+from diffusion_operator.build.ray_cluster import head_selector, is_cluster
 from diffusion_operator.objects import Object
 
 PORT = 80
 
 
-def service(owner: Mapping[str, Any]) -> Object:
+def service(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> Object:
+    """The Service; a Ray cluster is reached through its head."""
     return child(
         owner,
         "v1",
@@ -17,7 +20,7 @@ def service(owner: Mapping[str, Any]) -> Object:
         owner["metadata"]["name"],
         spec={
             "type": "ClusterIP",
-            "selector": selector(owner),
+            "selector": head_selector(owner) if is_cluster(spec) else selector(owner),
             "ports": [{"name": "http", "port": PORT, "protocol": "TCP", "targetPort": "http"}],
         },
     )

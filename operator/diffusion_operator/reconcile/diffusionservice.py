@@ -1,5 +1,6 @@
 """DiffusionService → ServiceAccount, Deployment, Service; and its status."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,16 +9,24 @@ from pydantic import ValidationError
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build import BuildError
 from diffusion_operator.build.accelerator import accelerator_of
-from diffusion_operator.build.deployment import deployment, revision_of
-from diffusion_operator.build.fetch import cache_claim, cache_claim_name
+from diffusion_operator.build.deployment import deployments, revision_of
+from diffusion_operator.build.optional import optional_children, optional_keys
 from diffusion_operator.build.pod import has_volumes_of_others
+from diffusion_operator.build.ray_cluster import head_name, is_cluster, token_secret
 from diffusion_operator.build.service import service
 from diffusion_operator.build.service_account import service_account
 from diffusion_operator.build.serving_config import precision_of
 from diffusion_operator.cache import Cache
 from diffusion_operator.cluster import ApiError, Cluster
-from diffusion_operator.objects import Key, Object
-from diffusion_operator.observe import Pods, mount_failure, observe_pods
+from diffusion_operator.objects import (
+    HEAD_LABEL,
+    SERVICE_LABEL,
+    Key,
+    Object,
+    condition_of,
+    key_of,
+)
+from diffusion_operator.observe import Pods, mount_failure, observe_pods, with_head
 from diffusion_operator.reconcile.problems import invalid_spec, refusal
 from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
 from diffusion_operator.settings import Settings
@@ -63,9 +72,7 @@ class ServiceReconciler:
             problem, again = Problem("NameTaken", str(error)), LOOK_AGAIN_SECONDS
         except ApiError as error:
             problem, again = refusal(error), LOOK_AGAIN_SECONDS
-        pods = observe_pods(
-            self._cache.pods(key.namespace, key.name), revision_of(live) if live else ""
-        )
+        pods = self._pods(key, spec, revision_of(live) if live else "")
         if live is not None and pods.awaiting_volumes and has_volumes_of_others(live):
             pods, again = await self._with_mount_failures(pods), VOLUMES_AGAIN_SECONDS
         status = service_status(
@@ -79,22 +86,37 @@ class ServiceReconciler:
         )
         return sooner(again, await self._writes.status(owner, status))
 
+    def _pods(self, key: Key, spec: DiffusionServiceSpec | None, revision: str) -> Pods:
+        pods = observe_pods(self._cache.pods_of(key.namespace, key.name, SERVICE_LABEL), revision)
+        if spec is None or not is_cluster(spec):
+            return pods
+        heads = self._cache.pods_of(key.namespace, key.name, HEAD_LABEL)
+        return with_head(pods, observe_pods(heads, revision))
+
     async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
+        """Make the children be as wanted; returns the Deployment whose pods hold the model."""
         wanted = [
-            deployment(owner, spec, self._settings),
+            *deployments(owner, spec, self._settings),
             service_account(owner, owner["metadata"]["name"], spec.service_account.annotations),
-            service(owner),
+            service(owner, spec),
+            *optional_children(owner, spec),
         ]
-        namespace = owner["metadata"]["namespace"]
-        claim = cache_claim(owner, spec)
+        if is_cluster(spec):
+            await self._keep_cluster_token(owner)
+        keys = {key_of(child) for child in wanted}
         live, *_ = await self._writes.children(
-            owner,
-            [*wanted, *([claim] if claim else [])],
-            unwanted=[]
-            if claim
-            else [Key("PersistentVolumeClaim", namespace, cache_claim_name(owner))],
+            owner, wanted, unwanted=[key for key in optional_keys(owner) if key not in keys]
         )
         return live
+
+    async def _keep_cluster_token(self, owner: Object) -> None:
+        """Make the Secret before the pods that need it; the operator may make Secrets, not read."""
+        meta = owner["metadata"]
+        begun = self._cache.get(Key("Deployment", meta["namespace"], head_name(owner)))
+        ready = condition_of(owner, "Ready")
+        lost = ready is not None and ready["reason"] == "SecretNotFound"
+        if begun is None or lost:
+            await self._cluster.create_once(token_secret(owner, secrets.token_hex(32)))
 
     async def _with_mount_failures(self, pods: Pods) -> Pods:
         """The pods, with what the kubelet says of volumes that it can't mount."""

@@ -134,12 +134,23 @@ def _ready(spec: DiffusionServiceSpec, deployment: Mapping[str, Any] | None, pod
         return Verdict("Ready", "False", idle.reason, idle.message)
     wanted = spec.replicas
     if _rolled_out(wanted, deployment, pods):
-        return Verdict("Ready", "True", "Serving", f"{pods.ready} of {wanted} replicas answer")
+        return _serving(wanted, pods)
     trouble = _trouble(deployment, pods)
     if trouble is not None:
         return Verdict("Ready", "False", trouble.reason, trouble.message)
     message = f"{pods.ready} of {wanted} replicas of this revision answer"
     return Verdict("Ready", "Unknown", "RollingOut", message)
+
+
+def _serving(wanted: int, pods: Pods) -> Verdict:
+    message = f"{pods.ready} of {wanted} replicas answer"
+    if pods.head_ready is None:
+        return Verdict("Ready", "True", "Serving", message)
+    if pods.head_ready:
+        message = f"{message}, all through one Ray head: while it is replaced, none does"
+        return Verdict("Ready", "True", "Serving", message)
+    lost = "the head of the Ray cluster is away: nothing answers until it and the workers are back"
+    return Verdict("Ready", "False", "HeadLost", lost)
 
 
 def _trouble(deployment: Mapping[str, Any] | None, pods: Pods) -> Problem | None:

@@ -11,9 +11,10 @@ import yaml
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.build import BuildError
-from diffusion_operator.build.deployment import deployment, revision_of
+from diffusion_operator.build.deployment import deployments, revision_of
 from diffusion_operator.build.fetch import cache_claim
 from diffusion_operator.build.job import job
+from diffusion_operator.build.ray_cluster import token_secret
 from diffusion_operator.build.runner_access import report_config_map, role, role_binding
 from diffusion_operator.build.service import service as build_service
 from diffusion_operator.build.service_account import service_account
@@ -24,7 +25,11 @@ Object = dict[str, Any]
 
 def built(service: Object, settings: Settings, **changes: Any) -> Object:
     spec = DiffusionServiceSpec.model_validate({**service["spec"], **changes})
-    return deployment(service, spec, settings)
+    return deployments(service, spec, settings)[0]
+
+
+def spec_of(service: Object, **changes: Any) -> DiffusionServiceSpec:
+    return DiffusionServiceSpec.model_validate({**service["spec"], **changes})
 
 
 def pod_of(manifest: Object) -> Object:
@@ -45,7 +50,7 @@ def test_every_child_is_owned_and_none_carries_its_owners_labels(
     spec = LoadTestSpec.model_validate(loadtest["spec"])
     children = {
         "deployment": lambda: built(service, settings),
-        "service": lambda: build_service(service),
+        "service": lambda: build_service(service, spec_of(service)),
         "serviceaccount": lambda: service_account(service, "demo"),
         "job": lambda: job(loadtest, spec, settings, run="abc", target_url="http://x", access="a"),
         "role": lambda: role(loadtest, "a"),
@@ -69,7 +74,7 @@ def test_the_selectors_hold_only_the_operators_own_label(
 ) -> None:
     only = {"diffusion.dev/service": "demo"}
     assert built(service, settings)["spec"]["selector"]["matchLabels"] == only
-    assert build_service(service)["spec"]["selector"] == only
+    assert build_service(service, spec_of(service))["spec"]["selector"] == only
 
 
 def test_replicas_make_no_new_revision_but_generation_does(
@@ -387,3 +392,54 @@ def test_annotations_of_the_service_account_can_be_given(service: Object) -> Non
     plain = service_account(service, "demo")
     digest = "diffusion.dev/applied-digest"
     assert account["metadata"]["annotations"][digest] != plain["metadata"]["annotations"][digest]
+
+
+CLUSTER: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}}
+
+
+def test_a_ray_cluster_is_one_head_without_a_model_and_workers_with_it(
+    service: Object, settings: Settings
+) -> None:
+    model = {"source": "pvc://weights/sd"}
+    spec = spec_of(service, **CLUSTER, model=model, gpu={"type": "nvidia-l4"})
+    workers, head = deployments(service, spec, settings)
+    assert (workers["metadata"]["name"], workers["spec"]["replicas"]) == ("demo", 2)
+    assert (head["metadata"]["name"], head["spec"]["replicas"]) == ("demo-head", 1)
+    assert revision_of(workers) == revision_of(head)
+    roles = {}
+    for manifest in (workers, head):
+        pod = pod_of(manifest)
+        env = {found["name"]: found.get("value") for found in pod["containers"][0]["env"]}
+        roles[env["DIFFUSION_RAY_ROLE"]] = env.get("DIFFUSION_RAY_HEAD")
+        claims = [found for found in pod["volumes"] if "persistentVolumeClaim" in found]
+        gpus = "nvidia.com/gpu" in json.dumps(pod["containers"][0]["resources"])
+        assert (bool(claims), gpus, "nodeSelector" in pod) == (manifest is workers,) * 3
+        assert manifest["spec"]["strategy"] == {"type": "Recreate"}
+    assert roles == {"worker": "demo-head.shop.svc:6379", "head": None}
+
+
+def test_a_ray_cluster_is_reached_through_its_head_and_no_selector_finds_both(
+    service: Object, settings: Settings
+) -> None:
+    spec = spec_of(service, **CLUSTER)
+    workers, head = deployments(service, spec, settings)
+    head_labels = head["spec"]["template"]["metadata"]["labels"]
+    entrance = build_service(service, spec)["spec"]["selector"]
+    assert entrance == {"diffusion.dev/ray-head": "demo"}
+    assert entrance.items() <= head_labels.items()
+    assert not workers["spec"]["selector"]["matchLabels"].items() <= head_labels.items()
+    assert "clusterIP" not in build_service(service, spec)["spec"]
+
+
+def test_a_ray_clusters_token_is_no_part_of_any_pod(service: Object, settings: Settings) -> None:
+    manifests = deployments(service, spec_of(service, **CLUSTER), settings)
+    secret = token_secret(service, "s3cret-token")
+    (key,) = secret["stringData"]
+    for manifest in manifests:
+        env = {found["name"]: found for found in pod_of(manifest)["containers"][0]["env"]}
+        ref = {"secretKeyRef": {"name": secret["metadata"]["name"], "key": key}}
+        assert env["RAY_AUTH_TOKEN"]["valueFrom"] == ref
+
+
+def test_in_pods_topology_there_is_no_head(service: Object, settings: Settings) -> None:
+    assert len(deployments(service, spec_of(service, backend="rayserve"), settings)) == 1

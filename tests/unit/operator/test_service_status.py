@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
-from diffusion_operator.build.deployment import deployment, revision_of
-from diffusion_operator.observe import mount_failure, observe_pods
+from diffusion_operator.build.deployment import deployments, revision_of
+from diffusion_operator.observe import mount_failure, observe_pods, with_head
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.diffusionservice import Problem, service_status
 
@@ -22,10 +22,11 @@ class Scene:
     def __init__(self, service: Object, settings: Settings) -> None:
         self.service = service
         self.spec = DiffusionServiceSpec.model_validate(service["spec"])
-        self.deployment: Object = deployment(service, self.spec, settings)
+        self.deployment: Object = deployments(service, self.spec, settings)[0]
         self.deployment["metadata"]["generation"] = 1
         self.revision = revision_of(self.deployment)
         self.pods: list[Object] = []
+        self.heads: list[Object] = []
 
     def counts(self, **counts: int) -> None:
         self.deployment["status"] = {"observedGeneration": 1, **counts}
@@ -53,12 +54,15 @@ class Scene:
         self.pod(containerStatuses=[container])
 
     def status(self, problem: Problem | None = None) -> DiffusionServiceStatus:
+        pods = observe_pods(self.pods, self.revision)
+        if self.heads:
+            pods = with_head(pods, observe_pods(self.heads, self.revision))
         return service_status(
             self.service,
             self.spec,
             precision="float32",
             deployment=self.deployment,
-            pods=observe_pods(self.pods, self.revision),
+            pods=pods,
             problem=problem,
             now=NOW,
         )
@@ -279,6 +283,20 @@ def test_the_last_failure_is_remembered_after_its_pod_is_gone(scene: Scene) -> N
     failure = scene.status().last_failure
     assert failure is not None
     assert failure.reason == "OutOfMemory"
+
+
+@pytest.mark.parametrize(
+    ("head", "said"), [(True, ("True", "Serving")), (False, ("False", "HeadLost"))]
+)
+def test_a_ray_cluster_answers_only_through_its_head(
+    scene: Scene, head: bool, said: tuple[str, str]
+) -> None:
+    scene.counts(**ALL)
+    scene.pod(ready=True)
+    scene.pod(ready=True)
+    scene.heads = [{**scene.pods[0], "status": scene.pods[0]["status"] if head else {}}]
+    assert scene.said("Ready") == said
+    assert "head" in scene.status().conditions[0].message
 
 
 def test_a_suspended_service_is_stopped_once_its_pods_are_gone(scene: Scene) -> None:

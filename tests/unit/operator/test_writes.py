@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
 from diffusion_operator.api.status import Condition
-from diffusion_operator.build.deployment import deployment
+from diffusion_operator.build.deployment import deployments
 from diffusion_operator.build.service_account import service_account
 from diffusion_operator.cache import Cache
 from diffusion_operator.objects import Key, key_of
@@ -53,7 +53,7 @@ def empty_cache() -> Cache:
 @pytest.fixture
 def wanted(service: Object, settings: Settings) -> Object:
     spec = DiffusionServiceSpec.model_validate(service["spec"])
-    return deployment(service, spec, settings)
+    return deployments(service, spec, settings)[0]
 
 
 def live_of(wanted: Object) -> Object:
@@ -85,8 +85,10 @@ def test_what_the_builder_no_longer_asks_for_is_noticed(
     service: Object, settings: Settings
 ) -> None:
     spec = DiffusionServiceSpec.model_validate({**service["spec"], "gpu": {"type": "nvidia-l4"}})
-    with_gpu = deployment(service, spec, settings)
-    without = deployment(service, DiffusionServiceSpec.model_validate(service["spec"]), settings)
+    with_gpu = deployments(service, spec, settings)[0]
+    without = deployments(service, DiffusionServiceSpec.model_validate(service["spec"]), settings)[
+        0
+    ]
     live = live_of(with_gpu)
     live["spec"]["template"] = {  # all that is wanted is there, and a node selector beside it
         **live["spec"]["template"],
