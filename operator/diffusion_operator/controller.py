@@ -1,10 +1,10 @@
 """Which event wakes whose reconciler."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from diffusion_operator.cache import Cache
+from diffusion_operator.clock import utc_now
 from diffusion_operator.cluster import ApiError, Cluster, said_by
 from diffusion_operator.objects import (
     HEAD_LABEL,
@@ -29,11 +29,6 @@ _LABELS = {
 
 class ReconcileError(Exception):
     """The API server refused; the message is its answer."""
-
-
-def utc_now() -> str:
-    """The time as Kubernetes writes it, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Controller:

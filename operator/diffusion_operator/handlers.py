@@ -35,6 +35,7 @@ OWNED = {
     "ConfigMap": ("", "v1", "configmaps"),
     "Role": (RBAC, "v1", "roles"),
     "RoleBinding": (RBAC, "v1", "rolebindings"),
+    "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
     "Job": ("batch", "v1", "jobs"),
     "Pod": ("", "v1", "pods"),
 }

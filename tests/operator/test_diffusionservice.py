@@ -311,6 +311,50 @@ def test_a_ray_cluster_gets_a_head_and_loses_it_with_the_topology(
     assert kubectl.get("service", "demo")["spec"]["selector"] == {"diffusion.dev/service": "demo"}
 
 
+def test_the_pods_can_be_changed_and_what_would_break_them_is_refused(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    sidecar = {"name": "proxy", "image": "mesh:1", "resources": {"limits": {"cpu": "1000m"}}}
+    template = {"spec": {"containers": [sidecar], "priorityClassName": "system-node-critical"}}
+    kubectl.apply(diffusion_service(podTemplate=template))
+    eventually(lambda: children(kubectl), what="the children")
+    pod = kubectl.get("deployment", "demo")["spec"]["template"]["spec"]
+    assert {found["name"] for found in pod["containers"]} == {"proxy", "server"}
+    assert pod["priorityClassName"] == "system-node-critical"
+    gone = {"spec": {"containers": [{"name": "server", "$patch": "delete"}]}}
+    kubectl.apply(diffusion_service(podTemplate=gone))
+    eventually(lambda: ready_reason(kubectl) == "InvalidPodTemplate", what="the refusal")
+    invalid = {"spec": {"priorityClassName": "Not A Name", "nodeName": "Not A Name"}}
+    kubectl.apply(diffusion_service(podTemplate=invalid))
+    eventually(lambda: ready_reason(kubectl) == "Refused", what="the API server's refusal")
+
+
+def test_several_replicas_are_drained_one_at_a_time(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service(replicas=2))
+    budget = eventually(lambda: kubectl.find("pdb", "demo"), what="the budget")
+    assert budget["spec"]["maxUnavailable"] == 1
+    kubectl("scale", "dsvc/demo", "--replicas=1")
+    eventually(lambda: not kubectl.find("pdb", "demo"), what="the budget to go")
+
+
+def test_trouble_is_told_in_an_event_once(kubectl: Kubectl, operator: OperatorProcess) -> None:
+    kubectl.apply(diffusion_service(gpu={"type": "nvidia-l5"}))
+    about = "involvedObject.kind=DiffusionService"
+
+    def told() -> list[str]:
+        return kubectl("get", "events", f"--field-selector={about}", "-o", "name").split()
+
+    first = eventually(told, what="the Event")
+    operator.stop()
+    operator.start()
+    kubectl.apply(diffusion_service("later"))
+    eventually(lambda: children(kubectl, "later"), what="the later service's children")
+    assert told() == first
+    assert "UnknownAccelerator" in kubectl("get", "events", f"--field-selector={about}")
+
+
 def test_a_restart_of_the_operator_writes_nothing(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

@@ -41,6 +41,12 @@ STAGE = {"users": 1, "duration": "10s"}
         ({"model": {**DEMO, "loras": [{**LORA, "source": "/x"}]}}, "a LoRA's source must be"),
         ({"model": {**DEMO, "loras": [{**LORA, "scale": "5"}]}}, "scale is at most 4"),
         ({"model": {**DEMO, "loras": [LORA, LORA]}}, "Duplicate value"),
+        (
+            {"podTemplate": {"metadata": {"labels": {"diffusion.dev/service": "x"}}}},
+            "the operator's own, by which the pods are found",
+        ),
+        ({"podTemplate": {"spec": {"containers": [{}]}}}, "containers[0].name: Required value"),
+        ({"podTemplate": {"spec": {"restartPolicy": "Never"}}}, 'supported values: "Always"'),
         ({"auth": {}}, "spec.auth.apiKeySecretRef: Required value"),
         ({"precision": "float16"}, "float16 needs a GPU: set gpu.type, or write"),
         ({"replicas": -1}, "should be greater than or equal to 0"),

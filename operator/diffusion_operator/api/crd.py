@@ -78,8 +78,10 @@ def structural(schema: Schema, definitions: Schema) -> Schema:
         match key:
             case "title" | "default":
                 pass
-            case "additionalProperties" if value is False:
-                pass  # an unknown field is refused by kubectl, and pruned by the API server
+            case "additionalProperties" if isinstance(value, bool):
+                # An unknown field is refused by kubectl and pruned by the API server, or kept
+                # where the schema says x-kubernetes-preserve-unknown-fields.
+                pass
             case "additionalProperties" | "items":
                 found[key] = structural(value, definitions)
             case "properties":

@@ -326,6 +326,64 @@ class ServiceAccountSpec(Model):
     )
 
 
+class _Open(Model):
+    """Holds fields beyond those declared here, which stand here for what the schema checks."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="allow", json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}
+    )
+
+
+class PodTemplateMetadata(_Open):
+    """Labels and annotations of the pods."""
+
+    labels: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(
+        None,
+        max_length=64,
+        description="Labels beside the operator's own.",
+        json_schema_extra=rules(
+            rule(
+                "self.all(k, !k.startsWith('diffusion.dev/')"
+                " && !k.startsWith('app.kubernetes.io/'))",
+                "labels of diffusion.dev/ and app.kubernetes.io/ are the operator's own, by which "
+                "the pods are found: choose others",
+            )
+        ),
+    )
+
+
+class PodTemplateContainer(_Open):
+    """A container, merged into the one of the same name."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=63,
+        description="Which container; the one that serves the model is called server.",
+    )
+
+
+class PodTemplateSpec(_Open):
+    """The pod's spec."""
+
+    containers: tuple[PodTemplateContainer, ...] | None = Field(
+        None,
+        max_length=16,
+        description="Containers: server is changed, another one is a sidecar.",
+    )
+    restart_policy: Literal["Always"] | None = Field(
+        None, description="Always: a server that ends is started again."
+    )
+
+
+class PodTemplate(_Open):
+    """Changes to the built pod, merged into it as kubectl patch --type=strategic would."""
+
+    metadata: PodTemplateMetadata | None = Field(
+        None, description="Labels and annotations of the pods."
+    )
+    spec: PodTemplateSpec | None = Field(None, description="The pod's spec.")
+
+
 class Queue(Model):
     """What waits for the device."""
 
@@ -385,6 +443,12 @@ class DiffusionServiceSpec(Model):
     )
     service_account: ServiceAccountSpec = Field(
         ServiceAccountSpec(), description="The identity that the pods run as."
+    )
+    pod_template: PodTemplate | None = Field(
+        None,
+        description="Changes to the pods, merged into what the operator builds as kubectl patch "
+        "--type=strategic would: sidecars, volumes, env, affinity, priorityClassName, … The head "
+        "of a Ray cluster is left as it is.",
     )
     suspend: bool = Field(
         False,

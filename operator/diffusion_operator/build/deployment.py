@@ -7,6 +7,7 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build.accelerator import accelerator_of
 from diffusion_operator.build.metadata import child, digest, labels, selector
 from diffusion_operator.build.pod import serving_pod
+from diffusion_operator.build.pod_template import with_pod_template
 from diffusion_operator.build.ray_cluster import head_deployment, is_cluster, with_role
 from diffusion_operator.build.server import startup_seconds
 from diffusion_operator.build.sources import fetches
@@ -46,12 +47,23 @@ def _deployment(
             "strategy": strategy,
             "progressDeadlineSeconds": _progress_deadline(spec),
             "revisionHistoryLimit": 3,
-            "template": {
-                "metadata": {"labels": {**labels(owner), REVISION_LABEL: digest(pod)}},
-                "spec": pod,
-            },
+            "template": _template(owner, spec, pod),
         },
     )
+
+
+def _template(owner: Mapping[str, Any], spec: DiffusionServiceSpec, pod: Object) -> Object:
+    """The pod template, labelled with the revision that it is."""
+    built = {"metadata": {"labels": labels(owner)}, "spec": pod}
+    if spec.pod_template is None:
+        template, revision = built, digest(pod)
+    else:
+        patch = spec.pod_template.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        template = with_pod_template(built, patch)
+        revision = digest(template)
+    metadata = template["metadata"]
+    own_labels = {**metadata["labels"], REVISION_LABEL: revision}
+    return {**template, "metadata": {**metadata, "labels": own_labels}}
 
 
 def revision_of(built: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.fields import seconds
 from diffusion_operator.build.fetch import fetch_containers, fetch_volumes
+from diffusion_operator.build.metadata import selector
 from diffusion_operator.build.pods import POD_SECURITY, SCRATCH_VOLUME
 from diffusion_operator.build.server import (
     API_KEY_VOLUME,
@@ -20,6 +21,7 @@ from diffusion_operator.build.sources import claims_of
 from diffusion_operator.objects import Object
 from diffusion_operator.settings import Accelerator, Settings
 
+SPREAD_OVER = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
 # A request that has begun ends within this time even at many steps on a CPU.
 LONGEST_REQUEST_SECONDS = 60
 # A framework ends its own processes after the last request.
@@ -43,6 +45,7 @@ def serving_pod(
         "securityContext": POD_SECURITY,
         "containers": [server(owner, spec, settings, accelerator)],
         "volumes": [SCRATCH_VOLUME, *_volumes(owner, spec)],
+        "topologySpreadConstraints": [_spread(owner, key) for key in SPREAD_OVER],
     }
     first = fetch_containers(spec, settings)
     if first:
@@ -52,6 +55,17 @@ def serving_pod(
     if accelerator and accelerator.tolerations:
         pod["tolerations"] = [dict(toleration) for toleration in accelerator.tolerations]
     return pod
+
+
+def _spread(owner: Mapping[str, Any], topology_key: str) -> Object:
+    """The replicas of one revision apart from one another, as far as there is room."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology_key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector(owner)},
+        "matchLabelKeys": ["pod-template-hash"],
+    }
 
 
 def _volumes(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> list[Object]:

@@ -1,17 +1,23 @@
 """The only place that writes: a child or a status goes out when, and only when, it differs."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from kubernetes.aio.dynamic.exceptions import NotFoundError
+from kubernetes.utils.quantity import parse_quantity
 
 from diffusion_operator.api.fields import Model
 from diffusion_operator.cache import Cache
-from diffusion_operator.cluster import Cluster
+from diffusion_operator.clock import utc_now
+from diffusion_operator.cluster import ApiError, Cluster, said_by
 from diffusion_operator.objects import DIGEST_ANNOTATION, Key, Object, is_owned, key_of
+from diffusion_operator.status.events import warning
+
+logger = logging.getLogger(__name__)
 
 HOLD_BACK_SECONDS = 0.5
 # A foreign object in the way carries no label that would wake the operator when it goes.
@@ -30,11 +36,16 @@ class Writes:
     """Writes through to the cluster, skipping what is already so."""
 
     def __init__(
-        self, cluster: Cluster, cache: Cache, clock: Callable[[], float] = time.monotonic
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], str] = utc_now,
     ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._clock = clock
+        self._now = now
         self._told: dict[Key, float] = {}
 
     async def children(
@@ -121,7 +132,17 @@ class Writes:
         with suppress(NotFoundError):  # deleted meanwhile: there is no one left to tell
             self._cache.wrote(await self._cluster.apply_status(body))
             self._told[key] = self._clock()
+            await self._tell(owner, wanted)
         return None
+
+    async def _tell(self, owner: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+        event = warning(owner, status, self._now())
+        if event is None:
+            return
+        try:
+            await self._cluster.create_once(event)
+        except ApiError as error:  # the status has it all; an Event is a courtesy
+            logger.warning("no Event about %s: %s", owner["metadata"]["name"], said_by(error))
 
     def forget(self, key: Key) -> None:
         """Drop what is kept for a resource that is gone."""
@@ -162,7 +183,17 @@ def _covers(live: Any, wanted: Any) -> bool:
         )
     if isinstance(wanted, list | tuple):
         return isinstance(live, list) and _covers_items(live, list(wanted))
-    return bool(live == wanted)
+    return bool(live == wanted) or _same_quantity(live, wanted)
+
+
+def _same_quantity(live: Any, wanted: Any) -> bool:
+    """Whether both are one quantity: the API server writes "1000m" as "1"."""
+    if not isinstance(live, str | int) or not isinstance(wanted, str | int):
+        return False
+    try:
+        return bool(parse_quantity(live) == parse_quantity(wanted))
+    except ValueError:
+        return False
 
 
 def _covers_items(live: list[Any], wanted: list[Any]) -> bool:

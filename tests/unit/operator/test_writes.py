@@ -29,6 +29,11 @@ class RecordingCluster:
         self.objects = {key_of(found): found for found in objects}
         self.applied: list[Object] = []
         self.statuses: list[Object] = []
+        self.events: list[Object] = []
+
+    async def create_once(self, obj: Object) -> None:
+        if obj["metadata"]["name"] not in {found["metadata"]["name"] for found in self.events}:
+            self.events.append(obj)
 
     async def apply_status(self, obj: Object) -> Object:
         self.statuses.append(obj)
@@ -200,3 +205,34 @@ def test_the_cache_answers_with_the_newer_of_watch_and_own_write() -> None:
     del watched["shop", "demo"]
     cache.saw(key, 13, deleted=True)
     assert cache.get(key) is None
+
+
+def failing(reason: str) -> DiffusionServiceStatus:
+    ready = status_of(reason, 0).conditions[0].model_copy(update={"status": "False"})
+    return DiffusionServiceStatus(conditions=(ready,))
+
+
+async def test_an_event_tells_of_each_new_trouble_once(service: Object) -> None:
+    now = 100.0
+    cluster = RecordingCluster()
+    writes = Writes(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+    reasons = ["CrashLooping", "CrashLooping", "ImagePullFailed", "Suspended"]
+    for replicas, reason in enumerate(reasons):
+        status = failing(reason).model_copy(update={"replicas": replicas})
+        await writes.status(service, status)
+        now += 1
+        await writes.status(service, status)
+        service = shown_as(service, cluster)
+        now += 1
+    assert [event["reason"] for event in cluster.events] == ["CrashLooping", "ImagePullFailed"]
+    assert len({event["metadata"]["name"] for event in cluster.events}) == 2
+    assert cluster.events[0]["involvedObject"]["uid"] == service["metadata"]["uid"]
+
+
+def test_a_quantity_is_the_same_however_it_is_written(wanted: Object) -> None:
+    live = live_of(wanted)
+    resources = live["spec"]["template"]["spec"]["containers"][1]["resources"]
+    resources["requests"]["cpu"] = "0.5"
+    assert is_as_wanted(wanted, live)
+    resources["requests"]["cpu"] = "0.6"
+    assert not is_as_wanted(wanted, live)

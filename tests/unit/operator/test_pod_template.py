@@ -1,0 +1,144 @@
+"""``spec.podTemplate``: kubectl is asked what it would make of the same template and patch."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.build import BuildError
+from diffusion_operator.build.deployment import deployments, revision_of
+from diffusion_operator.build.strategic_merge import strategic_merge
+from diffusion_operator.settings import Settings
+
+Object = dict[str, Any]
+ROOT = Path(__file__).parents[3]
+PATCHES: list[Object] = [
+    {"metadata": {"annotations": {"mesh": "on"}, "labels": {"team": "vision"}}},
+    {"spec": {"containers": [{"name": "proxy", "image": "mesh:1"}]}},
+    {"spec": {"containers": [{"name": "proxy", "image": "mesh:1"},
+                             {"name": "server", "env": [{"name": "A", "value": "1"}]}]}},
+    {"spec": {"containers": [{"name": "server",
+                              "env": [{"name": "DIFFUSION_SERVICE", "value": "x"}],
+                              "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+                              "ports": [{"containerPort": 9000}],
+                              "command": ["run"],
+                              "resources": {"limits": {"cpu": "2"}}}],
+              "volumes": [{"name": "v", "configMap": {"name": "v"}}]}},
+    {"spec": {"containers": [{"name": "server", "env": [
+        {"name": "DIFFUSION_SERVICE", "$patch": "delete"}]}]}},
+    {"spec": {"containers": [{"name": "server", "env": [
+        {"name": "ONLY", "value": "this"}, {"$patch": "replace"}]}]}},
+    {"spec": {"volumes": [{"name": "tmp", "$retainKeys": ["name", "hostPath"],
+                           "hostPath": {"path": "/fast"}}]}},
+    {"spec": {"securityContext": {"$patch": "replace", "runAsUser": 5}}},
+    {"spec": {"securityContext": {"fsGroup": None}, "terminationGracePeriodSeconds": None}},
+    {"spec": {"priorityClassName": "high", "tolerations": [{"operator": "Exists"}],
+              "imagePullSecrets": [{"name": "pull"}],
+              "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["hub"]}],
+              "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "l4"}],
+              "topologySpreadConstraints": [
+                  {"topologyKey": "kubernetes.io/hostname", "maxSkew": 2}],
+              "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+                  "nodeSelectorTerms": [{"matchExpressions": [
+                      {"key": "disk", "operator": "In", "values": ["ssd"]}]}]}}}}},
+    {"spec": {"initContainers": [{"name": "first", "image": "busy:1", "args": ["x"]}]}},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kubectl() -> str:
+    command = [sys.executable, "-m", "localcluster", "tool", "kubectl"]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def template(service: Object, settings: Settings) -> Object:
+    spec = DiffusionServiceSpec.model_validate(
+        {**service["spec"], "gpu": {"type": "nvidia-l4"}, "model": {"source": "pvc://weights/sd"}}
+    )
+    built: Object = deployments(service, spec, settings)[0]["spec"]["template"]
+    return built
+
+
+def patched_by(kubectl: str, directory: Path, template: Object, patch: Object) -> Object:
+    """What kubectl makes of a Deployment with that template."""
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "demo"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template},
+    }
+    file = directory / "deployment.json"
+    file.write_text(json.dumps(deployment))
+    text = json.dumps({"spec": {"template": patch}})
+    command = [
+        kubectl,
+        "patch",
+        "--local",
+        "--type=strategic",
+        "-o=json",
+        "-f",
+        str(file),
+        "-p",
+        text,
+    ]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: Object = json.loads(done.stdout)["spec"]["template"]
+    return found
+
+
+def without_empty(value: Any) -> Any:
+    """The value without what kubectl's types print where nothing was said."""
+    if isinstance(value, dict):
+        found = {name: without_empty(part) for name, part in value.items()}
+        return {name: part for name, part in found.items() if part not in ({}, None)}
+    return [without_empty(part) for part in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: json.dumps(patch)[:60])
+def test_a_template_is_merged_as_kubectl_would(
+    kubectl: str, tmp_path: Path, template: Object, patch: Object
+) -> None:
+    before = copy.deepcopy(template)
+    merged = strategic_merge(template, patch)
+    assert template == before
+    assert without_empty(merged) == without_empty(patched_by(kubectl, tmp_path, template, patch))
+
+
+@pytest.mark.parametrize(
+    ("patch", "message"),
+    [
+        ({"metadata": {"labels": {"diffusion.dev/service": "x"}}}, "labels by which the pods"),
+        ({"metadata": {"labels": None}}, "labels by which the pods"),
+        ({"spec": {"containers": [{"name": "server", "$patch": "delete"}]}}, "takes the container"),
+        (
+            {"spec": {"containers": [{"name": "server", "ports": [{"$patch": "replace"}]}]}},
+            "must keep its port 8000 named http",
+        ),
+        ({"spec": {"containers": [{"name": "x", "env": [{"value": "1"}]}]}}, "has no name"),
+        ({"spec": {"$patch": "remove"}}, "write merge, replace or delete"),
+        ({"spec": {"$setElementOrder/volumes": []}}, "not known here"),
+    ],
+)
+def test_what_would_cut_the_pods_off_is_refused(
+    service: Object, settings: Settings, patch: Object, message: str
+) -> None:
+    spec = DiffusionServiceSpec.model_validate({**service["spec"], "podTemplate": patch})
+    with pytest.raises(BuildError, match=message) as refused:
+        deployments(service, spec, settings)
+    assert refused.value.reason == "InvalidPodTemplate"
+
+
+def test_a_changed_template_is_a_new_revision(service: Object, settings: Settings) -> None:
+    def revision(**spec: Any) -> str:
+        read = DiffusionServiceSpec.model_validate({**service["spec"], **spec})
+        return revision_of(deployments(service, read, settings)[0])
+
+    changed = revision(podTemplate={"metadata": {"annotations": {"a": "b"}}})
+    assert len({revision(), changed, revision(podTemplate={"spec": {"hostUsers": False}})}) == 3
