@@ -1,6 +1,7 @@
 """``python -m diffusion_operator``: runs the operator until it is told to stop."""
 
 import argparse
+import asyncio
 import logging
 
 import kopf
@@ -12,6 +13,18 @@ import diffusion_operator.handlers  # noqa: F401 - its import registers the hand
 def main() -> None:
     parser = argparse.ArgumentParser(prog="diffusion_operator", description=__doc__)
     parser.add_argument("--liveness", default="http://0.0.0.0:8080/healthz", metavar="URL")
+    parser.add_argument(
+        "--lease",
+        metavar="NAMESPACE/NAME",
+        help="write only while holding this Lease; without it there must be one operator alone",
+    )
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        dest="namespaces",
+        metavar="NAME",
+        help="look after this namespace only; may be given several times",
+    )
     parser.add_argument("--verbose", action="store_true", help="log kopf's own decisions too")
     options = parser.parse_args()
     kopf.configure(verbose=options.verbose, log_format=kopf.LogFormat.JSON)
@@ -19,7 +32,19 @@ def main() -> None:
         # kopf tells of every event of every object, aiohttp of every probe; neither is news.
         for chatty in ("kopf.objects", "aiohttp.access"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-    uvloop.run(kopf.operator(clusterwide=True, standalone=True, liveness_endpoint=options.liveness))
+    uvloop.run(_run(options))
+
+
+async def _run(options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    await kopf.operator(
+        clusterwide=not options.namespaces,
+        namespaces=options.namespaces or (),
+        standalone=True,
+        liveness_endpoint=options.liveness,
+        memo=kopf.Memo(lease=options.lease, stop=stop),
+        stop_flag=stop,
+    )
 
 
 if __name__ == "__main__":

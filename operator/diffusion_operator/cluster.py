@@ -55,7 +55,7 @@ class Cluster:
 
     def __init__(self, api: client.ApiClient) -> None:
         # Every kind is known beforehand, so the client is left without its discovery requests.
-        self._api = api
+        self.api = api
         self._client = DynamicClient(api)
 
     @classmethod
@@ -68,7 +68,7 @@ class Cluster:
         return cls(client.ApiClient())
 
     async def close(self) -> None:
-        await self._api.close()
+        await self.api.close()
 
     async def get(self, key: Key) -> Object | None:
         """The object, or nothing where there is none. Raises ``ApiError``."""

@@ -1,5 +1,6 @@
 """Which event wakes whose reconciler."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from diffusion_operator.reconcile.loadtest import TestReconciler
 from diffusion_operator.reconcile.writes import Writes
 from diffusion_operator.settings import Settings
 from diffusion_operator.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
 
 _LABELS = {
     SERVICE_LABEL: "DiffusionService",
@@ -45,10 +48,16 @@ class Controller:
         self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, settings.workers)
 
     def start(self) -> None:
+        """Begin to reconcile; what was seen before has been waiting."""
         self._queue.start()
+        logger.info("the operator has started")
 
-    async def stop(self) -> None:
+    async def finish(self) -> None:
+        """End reconciling; nothing is written any more."""
         await self._queue.stop()
+
+    async def close(self) -> None:
+        """Drop the connections."""
         await self._cluster.close()
 
     async def _reconcile(self, key: Key) -> float | None:

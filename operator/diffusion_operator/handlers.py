@@ -4,7 +4,6 @@ Only low-level event handlers are used: they write nothing to the objects (no fi
 annotation), so a resource can be deleted, and stays as its author wrote it, with or without us.
 """
 
-import logging
 from typing import Any
 
 import kopf
@@ -13,6 +12,7 @@ from diffusion_operator.api import API_VERSION, GROUP, VERSION
 from diffusion_operator.cache import Cache, trimmed
 from diffusion_operator.cluster import Cluster
 from diffusion_operator.controller import Controller
+from diffusion_operator.election import Candidate
 from diffusion_operator.objects import (
     HEAD_LABEL,
     MANAGER,
@@ -114,11 +114,20 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
         jobs=indices["jobs_by_test"],
         tests=indices["tests_by_target"],
     )
-    memo.controller = Controller(await Cluster.connect(), cache, read_settings())
-    memo.controller.start()
-    logging.getLogger(__name__).info("the operator has started")
+    cluster = await Cluster.connect()
+    memo.controller = Controller(cluster, cache, read_settings())
+    if memo.lease:
+        memo.candidate = Candidate(
+            cluster.api, memo.lease, lead=memo.controller.start, lose=memo.stop.set
+        )
+        memo.candidate.start()
+    else:
+        memo.controller.start()
 
 
 @kopf.on.cleanup()
 async def stop(memo: kopf.Memo, **_: Any) -> None:
-    await memo.controller.stop()
+    await memo.controller.finish()
+    if memo.lease:
+        await memo.candidate.resign()
+    await memo.controller.close()

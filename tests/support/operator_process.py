@@ -18,40 +18,45 @@ SETTINGS = {
     "accelerators": {"standin": {"resourceName": "diffusion.dev/standin-gpu", "device": "cpu"}},
 }
 
+STARTED = "the operator has started"
+
 
 class OperatorProcess:
     """The operator, to be started, stopped, killed and started again."""
 
-    def __init__(self, kubeconfig: str, directory: Path) -> None:
+    def __init__(self, kubeconfig: str, directory: Path, *arguments: str) -> None:
+        self._arguments = arguments
         self._kubeconfig = kubeconfig
         self._settings = directory / "settings.json"
         self._settings.write_text(json.dumps(SETTINGS))
         self.log = directory / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, until: str = STARTED) -> None:
+        """Start it, and wait until its log says so."""
         environment = {
             **os.environ,
             "KUBECONFIG": self._kubeconfig,
             "DIFFUSION_OPERATOR_SETTINGS": str(self._settings),
         }
-        seen = self._starts()
+        seen = self.said(until)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "diffusion_operator", "--liveness", ""],
+                [sys.executable, "-m", "diffusion_operator", "--liveness", "", *self._arguments],
                 cwd=ROOT,
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        eventually(lambda: self._starts() > seen, what="the operator to start")
+        eventually(lambda: self.said(until) > seen, what="the operator to start")
 
     @property
     def running(self) -> bool:
         return self._process is not None
 
-    def _starts(self) -> int:
-        return self.log.read_text().count("the operator has started") if self.log.exists() else 0
+    def said(self, words: str) -> int:
+        """How often its log says that."""
+        return self.log.read_text().count(words) if self.log.exists() else 0
 
     def kill(self) -> None:
         """End it as a lost node would: at once, in the middle of anything."""
@@ -65,6 +70,13 @@ class OperatorProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(timeout=15)
+        self._process = None
+        return code
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        assert self._process is not None
+        code = self._process.wait(timeout=30)
         self._process = None
         return code
 

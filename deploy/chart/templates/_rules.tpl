@@ -1,0 +1,45 @@
+{{- define "diffusion.rules" -}}
+rules:
+  # What people write, and what the operator answers.
+  - apiGroups: [diffusion.dev]
+    resources: [diffusionservices, loadtests]
+    verbs: [list, watch]
+  - apiGroups: [diffusion.dev]
+    resources: [diffusionservices/status, loadtests/status]
+    verbs: [patch]
+  # Lets the operator name these resources as owners that block deletion, where that is enforced.
+  - apiGroups: [diffusion.dev]
+    resources: [diffusionservices/finalizers, loadtests/finalizers]
+    verbs: [update]
+  # Children: server-side apply is a patch, which also needs create where the object is new.
+  - apiGroups: [""]
+    resources: [serviceaccounts, configmaps]
+    verbs: [get, list, watch, create, patch]
+  # Those that only some services have go when a service asks for them no longer.
+  - apiGroups: [""]
+    resources: [services, persistentvolumeclaims]
+    verbs: [get, list, watch, create, patch, delete]
+  - apiGroups: [apps]
+    resources: [deployments]
+    verbs: [get, list, watch, create, patch, delete]
+  - apiGroups: [batch]
+    resources: [jobs]
+    verbs: [get, list, watch, create, patch, delete]
+  - apiGroups: [rbac.authorization.k8s.io]
+    resources: [roles, rolebindings]
+    verbs: [get, list, watch, create, patch]
+  - apiGroups: [""]
+    resources: [pods]
+    verbs: [list, watch]
+  # The token of a Ray cluster is made here, and read by no one but the pods.
+  - apiGroups: [""]
+    resources: [secrets]
+    verbs: [create]
+  # The kubelet says in an Event alone why a volume can't be mounted.
+  - apiGroups: [""]
+    resources: [events]
+    verbs: [list, create]
+  - apiGroups: [policy]
+    resources: [poddisruptionbudgets]
+    verbs: [get, list, watch, create, patch, delete]
+{{- end -}}

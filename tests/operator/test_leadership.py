@@ -1,0 +1,74 @@
+"""Several operators on one cluster: one writes, another takes over."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kubectl import Kubectl, eventually
+from manifests import diffusion_service
+from operator_process import STARTED, OperatorProcess
+from played import children
+
+LEASE = "operators"
+TAKEN_OVER_WITHIN = 15.0
+
+
+@pytest.fixture
+def pair(kubectl: Kubectl, tmp_path: Path) -> Iterator[tuple[OperatorProcess, OperatorProcess]]:
+    """The one that leads and the one that stands by, looking after the test's namespace alone."""
+    options = (f"--lease={kubectl.namespace}/{LEASE}", f"--namespace={kubectl.namespace}")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    leader = OperatorProcess(kubectl.kubeconfig, tmp_path / "first", *options)
+    standby = OperatorProcess(kubectl.kubeconfig, tmp_path / "second", *options)
+    try:
+        leader.start()
+        standby.start(until="standing by")
+        yield leader, standby
+    finally:
+        leader.kill()
+        standby.kill()
+    assert "Traceback" not in leader.log.read_text() + standby.log.read_text()
+
+
+@pytest.fixture
+def alone(operator_process: OperatorProcess) -> Iterator[None]:
+    """The session's operator, which knows no Lease, is away."""
+    operator_process.stop()
+    yield
+    operator_process.start()
+
+
+def test_a_killed_leader_is_followed_by_the_one_that_stands_by(
+    alone: None, kubectl: Kubectl, pair: tuple[OperatorProcess, OperatorProcess]
+) -> None:
+    leader, standby = pair
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    assert standby.said(STARTED) == 0
+    leader.kill()
+    kubectl.apply(diffusion_service("later"))
+    eventually(
+        lambda: children(kubectl, "later"), within=TAKEN_OVER_WITHIN, what="the later children"
+    )
+    assert standby.said(STARTED) == 1
+
+
+def test_a_leader_that_ends_leaves_the_lease_to_the_other_at_once(
+    alone: None, kubectl: Kubectl, pair: tuple[OperatorProcess, OperatorProcess]
+) -> None:
+    leader, standby = pair
+    assert leader.stop() == 0
+    assert "holderIdentity" not in kubectl.get("lease", LEASE)["spec"] or standby.said(STARTED)
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+
+
+def test_a_leader_that_loses_its_lease_ends_rather_than_write_beside_another(
+    alone: None, kubectl: Kubectl, pair: tuple[OperatorProcess, OperatorProcess]
+) -> None:
+    leader, _ = pair
+    kubectl.patch("lease", LEASE, {"spec": {"holderIdentity": "someone-else"}})
+    eventually(lambda: leader.said("the Lease was lost"), what="the loss to be noticed")
+    assert leader.wait() == 0
