@@ -23,6 +23,7 @@ from diffusion_operator.objects import (
     target_of,
 )
 from diffusion_operator.settings import read_settings
+from diffusion_operator.unstored import NoDiffBase, NoProgress
 
 RBAC = "rbac.authorization.k8s.io"
 
@@ -104,6 +105,8 @@ for _kind in WATCHED:
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any) -> None:
     settings.posting.enabled = False  # events are for people, and said by the reconcilers
     settings.scanning.disabled = True  # all kinds are known: no need to watch for new CRDs
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     settings.watching.server_timeout = 300
     for group, _, plural in OWNED.values():
         selector = f"app.kubernetes.io/managed-by={MANAGER}"

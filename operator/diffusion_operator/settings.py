@@ -18,11 +18,17 @@ class Accelerator(Model):
     node_selector: dict[str, str] = Field(
         default_factory=dict, description="Labels of the nodes that have it."
     )
+    node_labels: tuple[dict[str, str], ...] = Field(
+        (), description="Sets of labels, one of which the nodes have: each cloud has its own."
+    )
     tolerations: tuple[dict[str, Any], ...] = Field(
         (), description="Taints of those nodes to tolerate."
     )
     device: Literal["cuda", "cpu"] = Field(
         "cuda", description="The torch device; cpu for a stand-in resource."
+    )
+    price_per_hour: str | None = Field(
+        None, description="Dollars an hour for one, a decimal string."
     )
 
 

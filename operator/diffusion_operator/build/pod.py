@@ -1,7 +1,7 @@
 """The pod that serves the model, whatever owns it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
@@ -52,9 +52,24 @@ def serving_pod(
         pod["initContainers"] = first
     if accelerator and accelerator.node_selector:
         pod["nodeSelector"] = dict(accelerator.node_selector)
+    if accelerator and accelerator.node_labels:
+        pod["affinity"] = {"nodeAffinity": _on_one_of(accelerator.node_labels)}
     if accelerator and accelerator.tolerations:
         pod["tolerations"] = [dict(toleration) for toleration in accelerator.tolerations]
     return pod
+
+
+def _on_one_of(node_labels: Sequence[Mapping[str, str]]) -> Object:
+    """The affinity to nodes that have one of the sets of labels."""
+    terms = [
+        {
+            "matchExpressions": [
+                {"key": key, "operator": "In", "values": [value]} for key, value in labels.items()
+            ]
+        }
+        for labels in node_labels
+    ]
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
 
 
 def _spread(owner: Mapping[str, Any], topology_key: str) -> Object:

@@ -90,7 +90,10 @@ def head_deployment(
 def _without_model(pod: Mapping[str, Any]) -> Object:
     """The pod without the model, its GPU, and what both need to be placed."""
     (server,) = pod["containers"]
-    placed = ("initContainers", "nodeSelector", "tolerations", "topologySpreadConstraints")
+    placed = (
+        *("initContainers", "nodeSelector", "affinity"),
+        *("tolerations", "topologySpreadConstraints"),
+    )
     return {
         **{field: value for field, value in pod.items() if field not in placed},
         "containers": [

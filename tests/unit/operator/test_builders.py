@@ -232,6 +232,21 @@ def test_gpus_are_counted_and_each_gets_an_engine(service: Object, settings: Set
     assert "devices" not in config_of(stand_in)  # a CPU is one device, whatever stands in
 
 
+def test_a_gpu_may_be_found_by_one_of_several_clouds_labels(
+    service: Object, settings: Settings
+) -> None:
+    labels = ({"gke": "l4"}, {"product": "L4", "count": "1"})
+    entry = settings.accelerators["nvidia-l4"].model_copy(update={"node_labels": labels})
+    several = settings.model_copy(update={"accelerators": {"nvidia-l4": entry}})
+    affinity = pod_of(built(service, several, gpu={"type": "nvidia-l4"}))["affinity"]
+    required = affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    asked = [
+        {found["key"]: found["values"] for found in term["matchExpressions"]}
+        for term in required["nodeSelectorTerms"]
+    ]
+    assert asked == [{"gke": ["l4"]}, {"product": ["L4"], "count": ["1"]}]
+
+
 def test_each_backend_has_its_image_and_ray_its_shared_memory(
     service: Object, settings: Settings
 ) -> None:
