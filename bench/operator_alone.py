@@ -92,23 +92,26 @@ def audit_events(path: Path) -> Iterator[Object]:
                 yield event
 
 
-def writes_for(path: Path, names: set[str]) -> Counter[str]:
-    """The operator's writes for those services, by verb and resource."""
-    found: Counter[str] = Counter()
+def operators_writes(path: Path) -> Iterator[tuple[str, str]]:
+    """The operator's writes: what was done to which resource, and the object's name."""
     for event in audit_events(path):
         ref = event.get("objectRef") or {}
         resource = "/".join(filter(None, (ref.get("resource"), ref.get("subresource"))))
         by_python = "python" in event.get("userAgent", "").lower()
         ours = by_python and resource != PLURAL  # the resource itself is written by this program
-        if ours and event["verb"] in WRITES and ref.get("name") in names:
-            found[f"{event['verb']} {resource}"] += 1
-    return found
+        if ours and event["verb"] in WRITES:
+            yield f"{event['verb']} {resource}", ref.get("name", "")
+
+
+def writes_for(path: Path, names: set[str]) -> Counter[str]:
+    """The operator's writes for those services, by verb and resource."""
+    return Counter(what for what, name in operators_writes(path) if name in names)
 
 
 def quiet(path: Path) -> None:
-    """Wait until the audit log shows no write for two seconds."""
+    """Wait until the audit log shows no write of the operator for two seconds."""
     size = -1
-    while size != (size := sum(event["verb"] in WRITES for event in audit_events(path))):
+    while size != (size := sum(1 for _ in operators_writes(path))):
         time.sleep(2)
 
 
