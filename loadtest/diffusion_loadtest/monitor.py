@@ -1,6 +1,7 @@
 """How busy this process is: a load whose maker is the bottleneck measures itself."""
 
 import time
+from statistics import fmean
 
 import gevent
 
@@ -8,7 +9,7 @@ from .busyness import Second
 from .clock import Clock
 
 _TICK_SECONDS = 0.05
-_TICKS = 20
+_SECOND = 1.0
 
 
 class Monitor:
@@ -21,9 +22,12 @@ class Monitor:
         """Add a Second each second, until the greenlet is killed."""
         while True:
             began, used = time.perf_counter(), time.process_time()
-            late = sum(_late() for _ in range(_TICKS))
-            cpu = (time.process_time() - used) / (time.perf_counter() - began)
-            self.seconds.append(Second(clock.seconds(), cpu, late / _TICKS))
+            late = []
+            # by the clock, not so many ticks: of a process that is late there would be few seconds
+            while (passed := time.perf_counter() - began) < _SECOND:
+                late.append(_late())
+            cpu = (time.process_time() - used) / passed
+            self.seconds.append(Second(clock.seconds(), cpu, fmean(late)))
 
     def take(self) -> list[Second]:
         """What was seen since the last call."""

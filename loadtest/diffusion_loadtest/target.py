@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -39,6 +40,12 @@ def wait_until_ready(url: str, seconds: float) -> None:
                 "Check that the address is right and that the service behind it is Ready."
             )
         time.sleep(_PAUSE_SECONDS)
+
+
+def try_out(url: str) -> None:
+    """One request whose answer does not matter: the first one of a process takes longest."""
+    with suppress(NoAnswerError), Connection(url, _PROBE_SECONDS) as connection:
+        connection.get("/readyz")
 
 
 def about(url: str, api_key: str | None = None) -> dict[str, JsonValue] | None:

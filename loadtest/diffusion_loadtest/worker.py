@@ -17,6 +17,7 @@ from .load import Load
 from .monitor import Monitor
 from .orders import Order
 from .plan import LoadPlan
+from .target import try_out
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 MASTER_SECONDS = 10.0
@@ -84,6 +85,7 @@ class Worker:
             self._runner.register_message(kind, listener)
         gevent.spawn(self._monitor.watch, self._load.clock)
         gevent.spawn(self._report_again_and_again)
+        try_out(self._plan.target.url)
         self._send(READY, {"run": self._plan.test.run})
         return True
 

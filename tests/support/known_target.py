@@ -37,6 +37,8 @@ class Behaviour:
     """Of the log-normal service times."""
     sigma: float = 0.0
     """Of their logarithms; 0: all the same."""
+    levels: tuple[tuple[float, float], ...] = ()
+    """Instead: service times to choose from, and how often each is chosen."""
     longest: float = 5.0
     """No service time is longer."""
     seed: int = 1
@@ -143,7 +145,11 @@ class Target:
 
     def _draw(self) -> tuple[float, int]:
         behaviour = self._behaviour
-        drawn = behaviour.median * self._chance.lognormvariate(0.0, behaviour.sigma)
+        if behaviour.levels:
+            times, weights = zip(*behaviour.levels, strict=True)
+            drawn = self._chance.choices(times, weights)[0]
+        else:
+            drawn = behaviour.median * self._chance.lognormvariate(0.0, behaviour.sigma)
         slowed = drawn * (1 + behaviour.slowdown * self._busy)
         failed = self._chance.random() < behaviour.failure_ratio
         return min(slowed, behaviour.longest), 500 if failed else 200

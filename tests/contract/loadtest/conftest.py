@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -229,6 +230,7 @@ class Runner:
         self.termination_log = folder / "termination-log"
         self.termination_log.touch()
         self.out = folder / "out"
+        self._processes: list[subprocess.Popen[str]] = []
 
     def start(self, document: dict[str, Any], *options: str, **variables: str) -> Any:
         environment = {
@@ -238,7 +240,7 @@ class Runner:
             "TERMINATION_LOG": str(self.termination_log),
             **variables,
         }
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
                 *("nice", "-n", str(AHEAD)),  # runs the command also where it may not do that
                 sys.executable,
@@ -250,20 +252,63 @@ class Runner:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._processes.append(process)
+        return process
+
+    def start_crew(self, document: dict[str, Any], workers: int, **variables: str) -> list[Any]:
+        """A master and its workers; the master comes first."""
+        port = free_port()
+        document = document | {"workers": workers}
+        master = self.start(document, "--role", "master", "--port", str(port), **variables)
+        role = {"DIFFUSION_LOAD_ROLE": "worker", "DIFFUSION_LOAD_MASTER": f"127.0.0.1:{port}"}
+        own = {"TERMINATION_LOG": str(self._folder / "worker-termination-log")}
+        (self._folder / "worker-termination-log").touch()
+        others = [self.start(document, **(variables | role | own)) for _ in range(workers)]
+        return [master, *others]
 
     def finish(self, process: Any) -> tuple[int, str]:
         """The exit code, and all that the process printed."""
-        out, err = process.communicate(timeout=90)
+        out, err = process.communicate(timeout=120)
         return process.returncode, out + err
 
-    def report(self, document: dict[str, Any], *options: str) -> dict[str, Any]:
-        code, printed = self.finish(self.start(document, *options))
-        assert code == 0, printed
+    def report(self, document: dict[str, Any], *options: str, workers: int = 1) -> dict[str, Any]:
+        """The report of a run that publishes one; all its processes ended well."""
+        started = (
+            [self.start(document, *options)] if workers == 1 else self.start_crew(document, workers)
+        )
+        for process in started:
+            code, printed = self.finish(process)
+            assert code == 0, printed
         return self.read("report.json")
 
     def read(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.out / name).read_text())
         return found
+
+    def progress(self, requests: int) -> dict[str, Any]:
+        """The first progress by which so many requests had ended."""
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                progress = self.read("progress.json")
+                if progress["requests"] >= requests:
+                    return progress
+            assert time.monotonic() < deadline, "no load came to be"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Leave nothing behind, whatever became of the test."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 @pytest.fixture
@@ -272,8 +317,10 @@ def make_plan() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Runner:
-    return Runner(tmp_path)
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    runner = Runner(tmp_path)
+    yield runner
+    runner.kill()
 
 
 @dataclass
