@@ -42,6 +42,7 @@ class Service:
             InvalidConfiguration: the file of the API keys has none.
 
         """
+        self._began = time.monotonic()
         self._settings = settings
         self._config = settings.config
         self._maker = maker
@@ -207,6 +208,7 @@ class Service:
                 "model": str(config.model.path),
                 "source": config.model.source or str(config.model.path),
                 "ready": self._not_ready() is None,
+                "uptime_seconds": time.monotonic() - self._began,
                 "device": model.device if model else None,
                 "device_name": model.device_name if model else None,
                 "dtype": model.dtype if model else None,

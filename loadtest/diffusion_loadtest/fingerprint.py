@@ -36,6 +36,9 @@ def fingerprint(about: Mapping[str, Any] | None, body: Mapping[str, Any]) -> dic
     batching = known.get("batching")
     if isinstance(batching, Mapping) and "mode" in batching:
         found["batching"] = f"{batching['mode']}, at most {batching.get('max_size', 1)}"
+    loras = known.get("loras")
+    if isinstance(loras, list) and loras:
+        found["loras"] = _word(loras)
     generation = known.get("generation")
     asked = {**(generation if isinstance(generation, Mapping) else {}), **body}
     found |= {

@@ -19,6 +19,7 @@ ABOUT: dict[str, Any] = {
     "limits": {"max_steps": 50},
     "uptime_seconds": 12.5,
     "ready": True,
+    "loras": [{"name": "sketch", "scale": 0.8}],
 }
 
 
@@ -32,6 +33,7 @@ def test_fingerprint_is_what_figures_depend_on_and_requests_go_before_defaults()
         "precision": "float16",
         "scheduler": "euler",
         "batching": "engine, at most 8",
+        "loras": '[{"name": "sketch", "scale": 0.8}]',
         "steps": "8",
         "guidanceScale": "7.5",
         "width": "256",

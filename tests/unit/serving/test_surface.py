@@ -311,6 +311,8 @@ async def test_not_ready_until_the_warm_up_image_is_out(make_stack: Any, pipelin
     assert (await stack.client.get("/healthz")).status_code == 200
     about = (await stack.client.get("/about")).json()
     assert (about["ready"], about["device"]) == (False, None)
+    later = (await stack.client.get("/about")).json()
+    assert later["uptime_seconds"] > about["uptime_seconds"] >= 0
     pipeline.release()
     stack.engine.ready.result(10)
     assert (await stack.client.get("/readyz")).status_code == 200
