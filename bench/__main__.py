@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import loadtest_runner
 from control_plane import ROOT, control_plane
 from figures import save, table
 from operator_alone import measure
@@ -18,6 +19,7 @@ def main() -> None:
             [*kubectl, "wait", "--for=condition=Established", "crd", "--all"], check=True
         )
         figures = measure(plane)
+    figures += loadtest_runner.measure()
     print(table(figures))
     save(figures, RESULTS)
 
