@@ -15,6 +15,12 @@ class InvalidConfiguration(StartupError):
     reason = "InvalidConfiguration"
 
 
+class DownloadFailed(StartupError):
+    """A source cannot be had, or its files cannot be stored. The sentence holds no secret."""
+
+    reason = "DownloadFailed"
+
+
 class ModelLoadFailed(StartupError):
     """The model's directory cannot be loaded, or its warm-up image failed."""
 
