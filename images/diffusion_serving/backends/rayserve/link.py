@@ -1,0 +1,137 @@
+"""What a replica and the process that started its Ray node tell each other."""
+
+import contextlib
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+
+from diffusion_serving.backends.rayserve.environment import LINK
+from diffusion_serving.errors import StartupError
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """From a replica: a line of its log."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """From a replica: its model has loaded and made a warm-up image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """From a replica: it can't make images, now or any more."""
+
+    error: StartupError
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """From a replica, as asked: so many requests are not answered yet."""
+
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Of a replica: its process has ended. Made at the receiving end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """To a replica: from now on not ready, though requests that still arrive are answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """To a replica: how many requests are inside?"""
+
+
+Told = Line | Loaded | Failed | Inside | Gone
+Asked = Drain | Count
+
+
+class Link:
+    """One end. Any thread may send; one thread receives."""
+
+    def __init__(self, connection: "Connection[Told | Asked, Told | Asked]") -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+
+    @classmethod
+    def to_node(cls) -> "Link":
+        """A replica's end, by what its node's environment says."""
+        return cls(Client(os.environ[LINK], family="AF_UNIX"))
+
+    def send(self, message: Told | Asked) -> None:
+        """Sends, or does nothing where the other end has gone, which `messages` tells of."""
+        with self._sending, contextlib.suppress(OSError):
+            self._connection.send(message)
+
+    def messages(self) -> Iterator[Told | Asked]:
+        """What the other end sends, until it has gone."""
+        while True:
+            try:
+                yield self._connection.recv()
+            except (EOFError, OSError):
+                return
+
+
+class Lines(io.StringIO):
+    """A stream that sends each line over the link; for a log's handler."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+
+    def write(self, text: str) -> int:
+        self._link.send(Line(text))
+        return len(text)
+
+
+class Replicas:
+    """The node's end of all links. `hear` is called on threads of their own, one a replica."""
+
+    def __init__(self, path: Path, hear: Callable[[Link, Told], None]) -> None:
+        self._listener = Listener(str(path), family="AF_UNIX", backlog=64)
+        self._hear = hear
+        self._lock = threading.Lock()
+        self._links: set[Link] = set()
+        threading.Thread(target=self._accept, name="replicas", daemon=True).start()
+
+    @property
+    def links(self) -> frozenset[Link]:
+        """Of the replicas that live."""
+        with self._lock:
+            return frozenset(self._links)
+
+    def tell(self, message: Asked) -> None:
+        for link in self.links:
+            link.send(message)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                link = Link(self._listener.accept())
+            except (OSError, EOFError):
+                continue
+            threading.Thread(
+                target=self._receive, args=(link,), name="replica", daemon=True
+            ).start()
+
+    def _receive(self, link: Link) -> None:
+        with self._lock:
+            self._links.add(link)
+        for message in link.messages():
+            if not isinstance(message, Drain | Count):
+                self._hear(link, message)
+        with self._lock:
+            self._links.discard(link)
+        self._hear(link, Gone())

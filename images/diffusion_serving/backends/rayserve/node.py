@@ -1,0 +1,127 @@
+"""The Ray processes of one machine or pod."""
+
+import contextlib
+import ctypes
+import json
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from diffusion_serving.backends.rayserve.environment import Ports
+from diffusion_serving.errors import StartupError
+
+log = logging.getLogger(__name__)
+
+OBJECT_STORE_BYTES = 80_000_000
+"""Ray's least is 75 MB. Images do not pass through it."""
+ENGINES = "engines"
+"""The resource of which a replica takes one."""
+START_SECONDS = 180.0
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class RayEnded(StartupError):  # noqa: N818 - named after the reason that users see
+    """Ray's own processes could not be started, or ended while the server ran."""
+
+    reason = "RayEnded"
+
+
+def head(ports: Ports) -> list[str]:
+    """Of `ray start`: what makes a node the head of a cluster."""
+    return [
+        "--head",
+        f"--port={ports.gcs}",
+        f"--dashboard-port={ports.dashboard}",
+        "--include-dashboard=false",
+        "--no-monitor",
+    ]
+
+
+def command(
+    directory: Path, address: str, ports: Ports, *, cores: int, gpus: int, engines: int
+) -> list[str]:
+    """The command line that starts a node's processes and stays as long as they do."""
+    return [
+        # Ray's processes end with this one, however it ends.
+        *(("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()),
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "start",
+        f"--node-ip-address={address}",
+        f"--dashboard-agent-listen-port={ports.agent}",
+        f"--num-cpus={cores}",
+        f"--num-gpus={gpus}",
+        f"--resources={json.dumps({ENGINES: engines} if engines else {})}",
+        f"--object-store-memory={OBJECT_STORE_BYTES}",
+        f"--temp-dir={directory / 'ray'}",
+        "--disable-usage-stats",
+        "--include-log-monitor=false",
+        "--log-style=record",
+        "--block",
+    ]
+
+
+class Node:
+    """Ray's processes, started by `command` and all gone after `end`."""
+
+    def __init__(self, command: list[str], directory: Path, environ: Mapping[str, str]) -> None:
+        # So that a process whose parent has ended is found among this one's children.
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._log = directory / "start.log"
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                command,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Raises RayEnded, with Ray's own last words, if its processes have ended."""
+        code = self._process.poll()
+        if code is not None:
+            said = " ".join(self._log.read_text(errors="replace").split())[-300:]
+            raise RayEnded(f"Ray's processes ended (exit code {code}). Its last words: {said}")
+
+    def wait_started(self) -> None:
+        """Waits until the node's processes run.
+
+        Raises:
+            RayEnded: they don't, or take too long.
+
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while b"Ray runtime started" not in self._log.read_bytes():
+            self.check()
+            if time.monotonic() > deadline:
+                raise RayEnded(f"Ray did not start within {START_SECONDS:g} s.")
+            time.sleep(0.05)
+
+    def close_proxy(self) -> None:
+        """Has Serve's proxy take no more connections, and close each after its next answer."""
+        for process in _descendants():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name() == "haproxy":
+                    process.send_signal(signal.SIGUSR1)
+
+    def end(self) -> None:
+        """Ends all of Ray's processes, and waits until they have."""
+        while left := _descendants():
+            for process in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(left, timeout=1.0)
+
+
+def _descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)

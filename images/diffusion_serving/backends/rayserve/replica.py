@@ -1,0 +1,191 @@
+"""What runs in a Ray Serve replica: the whole surface, and one device behind it."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prometheus_client import Metric
+from ray import serve
+from ray.exceptions import RayError
+from starlette.types import ASGIApp
+
+from diffusion_serving import logs
+from diffusion_serving.backends.rayserve.batching import BatchingMaker
+from diffusion_serving.backends.rayserve.guests import Guests
+from diffusion_serving.backends.rayserve.link import (
+    Asked,
+    Count,
+    Drain,
+    Failed,
+    Inside,
+    Lines,
+    Link,
+    Loaded,
+)
+from diffusion_serving.config import ServingConfig, Settings
+from diffusion_serving.engine import Result, State
+from diffusion_serving.errors import StartupError
+from diffusion_serving.generation import Generation, OnStep
+from diffusion_serving.maker import EngineMaker, Maker, ModelInfo
+from diffusion_serving.metrics import Metrics, make_metrics
+from diffusion_serving.routes import create_app
+from diffusion_serving.service import Service
+from diffusion_serving.startup import Load, load_runner, make_engine
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
+log = logging.getLogger(__name__)
+
+APPLICATION = "diffusion"
+_PEER_SECONDS = 2.0
+"""A replica that doesn't answer another by then is left out."""
+_PEER_POLL_SECONDS = 1.0
+
+
+class Device(Protocol):
+    """Whatever makes the images of this replica."""
+
+    ready: Future[Any]
+    ended: Future[None]
+
+    def start(self) -> None: ...
+
+
+class Replica:
+    """The deployment. Ray Serve makes one for each device and asks each for its application."""
+
+    def __init__(self, settings: Settings, load: Load) -> None:
+        self._link = Link.to_node()
+        logs.configure(Lines(self._link))
+        quieten()
+        self._metrics = make_metrics()
+        device, maker = _device(settings.config, self._metrics, load)
+        if settings.config.devices > 1 or settings.config.rayserve.topology == "cluster":
+            maker = PeersMaker(maker, settings.config)
+        self._maker = maker
+        self._service = Service(settings, maker, self._metrics)
+        self._guests = Guests(create_app(self._service, self._metrics))
+        self._loop = asyncio.get_running_loop()
+        device.ready.add_done_callback(self._tell)
+        device.ended.add_done_callback(self._tell)
+        threading.Thread(target=self._listen, name="link", daemon=True).start()
+        device.start()
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return self._guests
+
+    async def families(self) -> tuple[str, list[Metric]]:
+        """Who this replica is and its own metrics, for the one that is scraped."""
+        tag = serve.get_replica_context().replica_tag
+        return tag, list(self._metrics.registry.collect())
+
+    async def state(self) -> State:
+        """How this replica's own device is."""
+        own = self._maker.own if isinstance(self._maker, PeersMaker) else self._maker
+        return own.state
+
+    def _tell(self, future: Future[Any]) -> None:
+        """Tells the node that the model has loaded, or why images can't be made."""
+        error = future.exception()
+        if isinstance(error, StartupError):
+            self._link.send(Failed(error))
+        elif error is None:
+            self._link.send(Loaded())
+
+    def _listen(self) -> None:
+        for message in self._link.messages():
+            if isinstance(message, Asked):
+                asyncio.run_coroutine_threadsafe(self._obey(message), self._loop)
+
+    async def _obey(self, message: Asked) -> None:
+        match message:
+            case Drain():
+                self._service.drain()
+            case Count():
+                self._link.send(Inside(self._guests.inside))
+
+
+class PeersMaker:
+    """The maker of a replica among several: it speaks for all where one answer counts for all.
+
+    It is ready when as many replicas are as the service has devices, and one scrape has the
+    metrics of all. What it is asked to make, it makes alone: Serve has chosen it.
+    """
+
+    def __init__(self, own: Maker, config: ServingConfig) -> None:
+        self.own = own
+        # In a cluster workers come and go, so one is enough.
+        self._wanted = config.devices if config.rayserve.topology == "pods" else 1
+        self._ready = 0
+        self._peers: DeploymentHandle[Replica] | None = None
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    @property
+    def state(self) -> State:
+        if self.own.state is State.READY and self._ready < self._wanted:
+            return State.LOADING
+        return self.own.state
+
+    @property
+    def alive(self) -> bool:
+        return self.own.alive
+
+    @property
+    def model(self) -> ModelInfo | None:
+        return self.own.model
+
+    async def run(self, generation: Generation, on_step: OnStep | None = None) -> Result:
+        return await self.own.run(generation, on_step)
+
+    async def metrics(self) -> Sequence[Metric]:
+        own = serve.get_replica_context().replica_tag
+        return [
+            family
+            for tag, families in await self._ask("families")
+            if tag != own
+            for family in families
+        ]
+
+    async def _watch(self) -> None:
+        while True:
+            states = await self._ask("state")
+            self._ready = states.count(State.READY)
+            await asyncio.sleep(_PEER_POLL_SECONDS)
+
+    async def _ask(self, method: str) -> list[Any]:
+        """What each replica answers; those that can't be reached are left out."""
+        if self._peers is None:
+            context = serve.get_replica_context()
+            self._peers = serve.get_deployment_handle(context.deployment, context.app_name)
+        try:
+            answers = await self._peers.broadcast(method).results_async(
+                timeout_s=_PEER_SECONDS, return_exceptions=True
+            )
+        except (RayError, TimeoutError) as error:
+            log.warning("other replicas do not answer", extra=logs.failure_fields(error))
+            return []
+        return [answer for answer in answers if not isinstance(answer, BaseException)]
+
+
+def _device(config: ServingConfig, metrics: Metrics, load: Load) -> tuple[Device, Maker]:
+    """What makes the images of one replica, not started, and the maker in front of it."""
+    # Ray shows a replica the one device that is its own.
+    alone = config.model_copy(update={"devices": 1})
+    if config.batching.mode == "framework":
+        maker = BatchingMaker(alone, metrics, lambda: load_runner(alone, metrics, load=load))
+        return maker, maker
+    engine = make_engine(alone, metrics, load)
+    return engine, EngineMaker(engine, metrics)
+
+
+def quieten() -> None:
+    """Keeps Ray's chatter out of the log; what it warns of stays."""
+    for name in ("ray", "ray.serve"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        logger.handlers.clear()
+        logger.propagate = True
