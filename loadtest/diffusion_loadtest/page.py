@@ -1,5 +1,7 @@
 """Locust's own live page, to look at and not to touch."""
 
+import sys
+
 from flask import Response, request
 from locust.env import Environment
 
@@ -9,6 +11,8 @@ HOST, PORT = "127.0.0.1", 8089
 
 def open_page(environment: Environment) -> None:
     """Serve the page; its buttons, which all POST, are refused: the load is the plan's."""
+    # the page reads the command line as if it were Locust's own, and exits on what it doesn't know
+    del sys.argv[1:]
     page = environment.create_web_ui(host=HOST, port=PORT, delayed_start=True)
     if page.app is None:
         raise RuntimeError("Locust made a page without an application")

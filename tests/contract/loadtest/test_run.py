@@ -3,10 +3,14 @@
 import json
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from typing import Any
 
 import pytest
+
+PAGE = "http://127.0.0.1:8089"
 
 
 def nearest_rank(values: list[float], percent: int) -> float:
@@ -163,3 +167,30 @@ def test_impossible_plan_ends_with_a_sentence_in_the_termination_log(
     assert "target.url: write it as http://HOST" in said["message"]
     assert "users.stages.0.users: input should be greater than or equal to 1" in said["message"]
     assert not runner.out.exists()
+
+
+def test_page_can_be_looked_at_and_not_touched(serve: Any, runner: Any) -> None:
+    server = serve(lambda _: (0.05, "ok"))
+    process = runner.start(server.plan([(3, 2.0)], webUi=True))
+    runner.progress(20)
+    with urllib.request.urlopen(f"{PAGE}/stats/requests", timeout=10) as answer:
+        shown = json.load(answer)
+    assert shown["user_count"] == 3
+    assert shown["stats"][0]["num_requests"] >= 20
+    change = urllib.request.Request(f"{PAGE}/swarm", b"user_count=9&spawn_rate=9", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(change, timeout=10)
+    assert refused.value.code == 405
+
+    # it is still there when the report is, until someone ends it
+    while not (runner.out / "report.json").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    with urllib.request.urlopen(PAGE, timeout=10) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    code, printed = runner.finish(process)
+    assert code == 0, printed
+    report = runner.read("report.json")
+    assert report["error"] is None
+    assert report["summary"]["maxUsers"] == 3
