@@ -31,6 +31,9 @@ test-operator: $(VENV)/done ## The operator against a real control plane
 test-contract: $(VENV)/done ## Each program over its own boundary: HTTP, documents, processes
 	$(BIN)/pytest tests/contract
 
+test-terraform: $(VENV)/done ## Terraform, workflows and GitOps alone (part of test-contract)
+	$(BIN)/pytest tests/contract/terraform tests/contract/workflows tests/contract/gitops
+
 test-e2e: $(VENV)/done ## Everything together: real kubelet, images, Locust
 	$(BIN)/pytest tests/e2e --timeout 900
 
@@ -53,6 +56,10 @@ lint: $(VENV)/done shellcheck ## Format, lint, strict types, generated files, sh
 
 crds: $(VENV)/done ## Write the CustomResourceDefinitions from the operator's models
 	$(BIN)/python -m diffusion_operator.api.crd crds
+
+kustomize: ## Write the kustomize base from the chart
+	"$$($(PYTHON) -m localcluster tool helm)" template diffusion-operator deploy/chart --namespace diffusion-system \
+	  --set crds.install=false > deploy/kustomize/base/operator.yaml
 
 lock: $(UV) ## Lock the newest versions that pyproject.toml allows
 	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --all-extras \
@@ -89,5 +96,6 @@ $(VENV)/done: requirements.lock pyproject.toml $(UV)
 	$(UV) pip install --quiet --python .venv-demo --require-hashes --constraint requirements.lock --group demo
 	@touch $@
 
-.PHONY: help demo test test-unit test-operator test-contract test-e2e test-full bench lint crds lock demo-model \
+.PHONY: help demo test test-unit test-operator test-contract test-terraform test-e2e test-full bench lint crds kustomize \
+  lock demo-model \
   images cluster-up cluster-down shellcheck

@@ -1,0 +1,34 @@
+-- A finished comparison is healthy when its variants may be compared.
+local hs = { status = "Progressing", message = "Waiting for the operator" }
+
+local function condition(kind)
+  for _, each in ipairs((obj.status or {}).conditions or {}) do
+    if each.type == kind and each.observedGeneration == obj.metadata.generation then
+      return each
+    end
+  end
+end
+
+local function told(each)
+  hs.message = each.reason .. ": " .. each.message
+end
+
+local complete, failed, comparable = condition("Complete"), condition("Failed"), condition("Comparable")
+if failed ~= nil and failed.status == "True" then
+  hs.status = "Degraded"
+  told(failed)
+elseif complete ~= nil and complete.status == "True" then
+  if comparable ~= nil and comparable.status == "False" then
+    hs.status = "Degraded"
+    told(comparable)
+  else
+    hs.status = "Healthy"
+    told(complete)
+  end
+elseif (obj.spec or {}).suspend then
+  hs.status = "Suspended"
+  hs.message = "spec.suspend is true"
+elseif complete ~= nil then
+  told(complete)
+end
+return hs

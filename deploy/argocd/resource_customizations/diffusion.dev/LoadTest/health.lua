@@ -1,0 +1,42 @@
+-- A finished test is healthy when its figures may be believed and meet the objectives it has.
+local hs = { status = "Progressing", message = "Waiting for the operator" }
+
+local function condition(kind)
+  for _, each in ipairs((obj.status or {}).conditions or {}) do
+    if each.type == kind and each.observedGeneration == obj.metadata.generation then
+      return each
+    end
+  end
+end
+
+local function told(each)
+  hs.message = each.reason .. ": " .. each.message
+end
+
+local complete, failed = condition("Complete"), condition("Failed")
+if failed ~= nil and failed.status == "True" then
+  hs.status = "Degraded"
+  told(failed)
+  return hs
+end
+if complete == nil or complete.status ~= "True" then
+  if complete ~= nil then
+    told(complete)
+  end
+  if (obj.spec or {}).suspend then
+    hs.status = "Suspended"
+    hs.message = "spec.suspend is true"
+  end
+  return hs
+end
+for _, kind in ipairs({ "Valid", "SLOMet" }) do
+  local found = condition(kind)
+  if found ~= nil and found.status == "False" then
+    hs.status = "Degraded"
+    told(found)
+    return hs
+  end
+end
+hs.status = "Healthy"
+told(complete)
+return hs

@@ -1,0 +1,132 @@
+"""The app of apps: every wave's Application, and what it would apply."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[3]
+ARGOCD = ROOT / "deploy" / "argocd"
+WAVE = "argocd.argoproj.io/sync-wave"
+Render = Callable[..., list[dict[str, Any]]]
+
+
+def _applications(kustomize: Render) -> dict[str, dict[str, Any]]:
+    objects = kustomize("deploy/argocd/apps")
+    return {each["metadata"]["name"]: each for each in objects if each["kind"] == "Application"}
+
+
+def test_definitions_come_before_the_operator_before_services_before_load_tests(
+    kustomize: Render,
+) -> None:
+    applications = _applications(kustomize)
+    waves = {
+        name: int(each["metadata"]["annotations"][WAVE]) for name, each in applications.items()
+    }
+    order = ["diffusion-crds", "diffusion-operator", "diffusion-services", "diffusion-load-tests"]
+    assert sorted(waves, key=lambda name: waves[name]) == order
+    assert len(set(waves.values())) == len(order)
+
+
+def test_all_come_from_the_one_source(kustomize: Render) -> None:
+    source = yaml.safe_load((ARGOCD / "apps" / "source.yaml").read_text())["data"]
+    root = yaml.safe_load((ARGOCD / "root.yaml").read_text())["spec"]["source"]
+    assert root["repoURL"] == source["repoURL"]
+    for each in _applications(kustomize).values():
+        assert each["spec"]["source"]["repoURL"] == source["repoURL"]
+        assert each["spec"]["source"]["targetRevision"] == source["targetRevision"]
+    assert not [each for each in kustomize("deploy/argocd/apps") if each["kind"] == "ConfigMap"]
+
+
+def test_each_points_at_something_that_is_there(kustomize: Render) -> None:
+    for each in _applications(kustomize).values():
+        source = each["spec"]["source"]
+        folder = ROOT / source["path"]
+        assert list(folder.glob("*.yaml")), folder
+        for file in source.get("helm", {}).get("valueFiles", []):
+            assert (folder / file).is_file(), file
+
+
+def test_the_project_lets_them_and_nobody_else(kustomize: Render) -> None:
+    objects = kustomize("deploy/argocd/apps")
+    (project,) = [each for each in objects if each["kind"] == "AppProject"]
+    allowed = {each["namespace"] for each in project["spec"]["destinations"]}
+    used = {each["spec"]["destination"]["namespace"] for each in _applications(kustomize).values()}
+    assert used == allowed
+    assert project["spec"]["sourceRepos"] == [
+        yaml.safe_load((ARGOCD / "apps" / "source.yaml").read_text())["data"]["repoURL"]
+    ]
+
+
+def test_the_project_lets_in_all_that_is_cluster_wide(kustomize: Render, template: Render) -> None:
+    objects = kustomize("deploy/argocd/apps")
+    (project,) = [each for each in objects if each["kind"] == "AppProject"]
+    allowed = {
+        (each["group"], each["kind"]) for each in project["spec"]["clusterResourceWhitelist"]
+    }
+    made = {
+        (each["apiVersion"].rpartition("/")[0], each["kind"])
+        for each in template("--include-crds")
+        if "namespace" not in each["metadata"]
+    }
+    assert made <= allowed
+
+
+def test_definitions_are_never_pruned(kustomize: Render) -> None:
+    automated = _applications(kustomize)["diffusion-crds"]["spec"]["syncPolicy"]["automated"]
+    assert automated["prune"] is False
+
+
+def test_the_operators_values_leave_definitions_to_their_own_wave(template: Render) -> None:
+    folder = ARGOCD / "operator"
+    objects = template("--values", folder / "values.yaml", "--values", folder / "images.yaml")
+    kinds = {each["kind"] for each in objects}
+    assert "Deployment" in kinds
+    assert "CustomResourceDefinition" not in kinds
+
+
+def test_pinned_images_are_what_the_operator_runs(template: Render, tmp_path: Path) -> None:
+    digest = f"sha256:{'5' * 64}"
+    built = tmp_path / "built.json"
+    built.write_text(
+        f'{{"operator": "ghcr.io/team/diffusion-operator@{digest}",'
+        f' "loadtest": "ghcr.io/team/diffusion-loadtest@{digest}",'
+        f' "fastapi": "ghcr.io/team/diffusion-serving-fastapi@{digest}"}}'
+    )
+    command = [sys.executable, "deploy/pin_images.py", str(built)]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    images = tmp_path / "images.yaml"
+    images.write_text(done.stdout)
+
+    objects = template("--values", ARGOCD / "operator" / "values.yaml", "--values", images)
+
+    (deployment,) = [each for each in objects if each["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"ghcr.io/team/diffusion-operator@{digest}"
+
+
+def test_argo_cd_is_taught_each_check_under_its_key(kustomize: Render) -> None:
+    (config,) = kustomize("deploy/argocd")
+    assert (config["metadata"]["name"], config["metadata"]["namespace"]) == ("argocd-cm", "argocd")
+    checks = {
+        f"{each.parents[1].name}_{each.parent.name}": each.read_text()
+        for each in (ARGOCD / "resource_customizations").glob("*/*/health.lua")
+    }
+    prefix = "resource.customizations.health."
+    assert config["data"] == {f"{prefix}{kind}": script for kind, script in checks.items()}
+
+
+def written(objects: list[dict[str, Any]]) -> list[str]:
+    """The objects in an order of their own, and each with its keys in order."""
+    return sorted(json.dumps(each, sort_keys=True) for each in objects)
+
+
+def test_the_kustomize_base_is_the_chart(kustomize: Render, template: Render) -> None:
+    made = template("--set", "crds.install=false")
+    base = kustomize("deploy/kustomize/base")
+    assert base[0]["kind"] == "Namespace"
+    assert written(base[1:]) == written(made), "run `make kustomize`"

@@ -1,0 +1,86 @@
+"""Argo CD's view of the resources: its own test files, run by the Lua that it embeds.
+
+The files are as in Argo CD's resource_customizations: health_test.yaml beside health.lua lists
+inputs and the health that must come out of each.
+"""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from checkers import glua
+
+ROOT = Path(__file__).parents[3]
+CUSTOMIZATIONS = ROOT / "deploy" / "argocd" / "resource_customizations"
+OWN_KINDS = {"DiffusionService", "LoadTest", "Comparison"}
+
+_HARNESS = """\
+obj = {object}
+local check = assert(loadfile({script}))
+-- Argo CD gives a script neither files nor programs.
+io, os, debug, package, require, dofile, loadfile, loadstring = nil
+local health = check()
+print(health.status)
+print(health.message or "")
+"""
+
+
+def lua(value: Any) -> str:
+    """The value as Lua writes it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"[{lua(key)}] = {lua(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "{" + ", ".join(lua(each) for each in value) + "}"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "nil"}[value]
+    if isinstance(value, str):
+        return '"' + "".join(f"\\{byte:03d}" for byte in value.encode()) + '"'
+    return repr(value)
+
+
+def health(script: Path, resource: dict[str, Any], folder: Path) -> dict[str, str]:
+    """What the script says of the resource."""
+    harness = folder / "harness.lua"
+    harness.write_text(_HARNESS.format(object=lua(resource), script=lua(str(script))))
+    done = subprocess.run([glua(), harness], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    status, message = done.stdout.removesuffix("\n").split("\n", 1)
+    return {"status": status, "message": message}
+
+
+def cases() -> list[Any]:
+    found = []
+    for tests in sorted(CUSTOMIZATIONS.glob("*/*/health_test.yaml")):
+        for each in yaml.safe_load(tests.read_text())["tests"]:
+            name = f"{tests.parent.name}-{Path(each['inputPath']).stem}"
+            found.append(pytest.param(tests.parent, each, id=name))
+    return found
+
+
+@pytest.mark.parametrize(("folder", "case"), cases())
+def test_a_resource_is_as_healthy_as_it_says(
+    folder: Path, case: dict[str, Any], tmp_path: Path
+) -> None:
+    resource = yaml.safe_load((folder / case["inputPath"]).read_text())
+    assert health(folder / "health.lua", resource, tmp_path) == case["healthStatus"]
+
+
+@pytest.mark.parametrize("folder", sorted(CUSTOMIZATIONS.glob("diffusion.dev/*")))
+def test_every_kind_is_tested_healthy_degraded_and_on_its_way(folder: Path) -> None:
+    tests = yaml.safe_load((folder / "health_test.yaml").read_text())["tests"]
+    outcomes = {each["healthStatus"]["status"] for each in tests}
+    assert outcomes == {"Healthy", "Degraded", "Progressing", "Suspended"}
+    inputs = {str(each.relative_to(folder)) for each in folder.glob("testdata/*.yaml")}
+    assert inputs == {each["inputPath"] for each in tests}
+
+
+def test_every_kind_has_a_check() -> None:
+    assert {each.name for each in CUSTOMIZATIONS.glob("diffusion.dev/*")} == OWN_KINDS
+    defined = {
+        yaml.safe_load(each.read_text())["spec"]["names"]["kind"]
+        for each in (ROOT / "crds").glob("*.yaml")
+    }
+    assert defined <= OWN_KINDS

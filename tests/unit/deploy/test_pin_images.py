@@ -1,0 +1,35 @@
+"""Images pinned where Argo CD reads them."""
+
+import pytest
+import yaml
+
+from pin_images import values
+
+DIGEST = f"sha256:{'a' * 64}"
+BUILT = {
+    "operator": f"ghcr.io/team/diffusion-operator@{DIGEST}",
+    "loadtest": f"ghcr.io/team/diffusion-loadtest@{DIGEST}",
+    "litserve": f"ghcr.io/team/diffusion-serving-litserve@{DIGEST}",
+    "fastapi": f"ghcr.io/team/diffusion-serving-fastapi@{DIGEST}",
+}
+
+
+def test_each_image_stands_where_the_chart_looks_for_it() -> None:
+    images = yaml.safe_load(values(BUILT))["images"]
+    assert images["operator"] == BUILT["operator"]
+    assert images["loadtest"] == BUILT["loadtest"]
+    assert images["backends"] == {name: BUILT[name] for name in ("fastapi", "litserve")}
+
+
+def test_the_order_of_building_changes_nothing() -> None:
+    assert values(BUILT) == values(dict(reversed(BUILT.items())))
+
+
+def test_an_image_by_tag_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"operator: .* name the image by its digest"):
+        values(BUILT | {"operator": "ghcr.io/team/diffusion-operator:latest"})
+
+
+def test_a_missing_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="no image of loadtest"):
+        values({"operator": BUILT["operator"]})
