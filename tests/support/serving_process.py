@@ -1,0 +1,235 @@
+"""The serving program as a process: started, asked, watched, ended, with all its children."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+IMAGES = Path(__file__).parents[2] / "images"
+START_SECONDS = 180.0
+KEY = "a-key-for-tests"
+SLOW = {"prompt": "slow", "steps": 500}
+"""Keeps the engine busy for long enough to see what happens meanwhile."""
+
+
+def eventually(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """The first true value of `what`, a connection that is refused counting as false."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            if value := what():
+                return value
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A backend and who forms its batches."""
+
+    backend: str
+    mode: str = "engine"
+
+    def __str__(self) -> str:
+        return self.backend if self.mode == "engine" else f"{self.backend}-{self.mode}"
+
+
+VARIANTS = (Variant("fastapi"), Variant("litserve"), Variant("litserve", "framework"))
+
+
+def configuration(model: Path, variant: Variant, **changes: Any) -> dict[str, str]:
+    """The environment of a server of the tiny model, patient and with a queue for 60."""
+    document = {
+        "version": 1,
+        "backend": variant.backend,
+        "model": {"path": str(model), "source": "image:///models/tiny"},
+        "generation": {"steps": 2, "guidanceScale": 2.0, "scheduler": "dpm++2m"},
+        "limits": {"maxSteps": 500, "maxPixels": 16384},
+        "queue": {"maxLength": 60, "timeoutSeconds": 300.0},
+        "batching": {"mode": variant.mode, "maxSize": 8, "maxWaitMilliseconds": 0},
+        **changes,
+    }
+    return {
+        "DIFFUSION_SERVING_CONFIG": json.dumps(document),
+        "DIFFUSION_REVISION": "tiny-1",
+        "DIFFUSION_SERVICE": "tiny",
+    }
+
+
+class Server:
+    """One server. Its output goes to a file; `early` has its answers while it was loading."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], *flags: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self.output = folder / "output"
+        self.termination = folder / "termination-log"
+        command = [sys.executable, "-m", "diffusion_serving", *flags]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(IMAGES),
+                    "TERMINATION_LOG": str(self.termination),
+                    "DIFFUSION_DRAIN_SECONDS": "0",
+                    **environ,
+                },
+            )
+        self.early: dict[str, httpx.Response] = {}
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=120)
+
+    def up(self) -> "Server":
+        """Waits until HTTP is answered at all."""
+        eventually(lambda: self._lives() and self.client.get("/healthz"), START_SECONDS)
+        return self
+
+    def ready(self) -> "Server":
+        eventually(
+            lambda: self._lives() and self.client.get("/readyz").status_code == 200, START_SECONDS
+        )
+        return self
+
+    def _lives(self) -> bool:
+        assert self.process.poll() is None, self.output.read_text()
+        return True
+
+    def predict(self, **fields: Any) -> httpx.Response:
+        return self.client.post("/predict", json=fields)
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples; `name` may hold labels."""
+        lines = self.client.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.output.read_text().splitlines()]
+
+    def send(self, body: bytes) -> socket.socket:
+        """An open connection on which a request to make images has been sent."""
+        connection = socket.create_connection(("127.0.0.1", self.port))
+        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        return connection
+
+    @property
+    def family(self) -> set[int]:
+        """The processes of this server: its own and all that come from it."""
+        return {self.process.pid, *descendants(self.process.pid)}
+
+    def end(self) -> None:
+        self.client.close()
+        family = self.family
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(30)
+        for pid in living(family):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(30)
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes that this one has started, and those that they have."""
+    children: dict[int, list[int]] = {}
+    for child, parent, _ in _processes():
+        children.setdefault(parent, []).append(child)
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        born = children.get(waiting.pop(), [])
+        found.update(born)
+        waiting += born
+    return found
+
+
+def living(pids: set[int]) -> set[int]:
+    """Those of the processes that still run."""
+    return {pid for pid, _, state in _processes() if pid in pids and state != "Z"}
+
+
+def resident_bytes(pids: set[int]) -> int:
+    """Memory of the processes, what they share counted in parts."""
+    return sum(_proportional_bytes(pid) for pid in pids)
+
+
+def _proportional_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # it has ended
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+def _processes() -> Iterator[tuple[int, int, str]]:
+    """The id, the parent's id and the state of each process."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+                yield int(entry.name), int(fields[1]), fields[0]
+
+
+class Pool:
+    """Servers that tests share: one of each kind, of one variant at a time."""
+
+    def __init__(self, folder: Callable[[str], Path], model: Path) -> None:
+        self._folder = folder
+        self._model = model
+        self._variant: Variant | None = None
+        self._servers: dict[str, Server] = {}
+
+    def patient(self, variant: Variant) -> Server:
+        """A ready server that lets requests wait for long."""
+        return self._get(variant, "patient", lambda: {"DIFFUSION_DRAIN_SECONDS": "3"})
+
+    def strict(self, variant: Variant) -> Server:
+        """A ready server that wants a key, and lets requests wait for a second only."""
+
+        def settings() -> dict[str, str]:
+            keys = self._folder("keys") / "keys"
+            keys.write_text(f"another-key\n{KEY}\n", encoding="utf-8")
+            return configuration(
+                self._model,
+                variant,
+                queue={"maxLength": 60, "timeoutSeconds": 1.0},
+                auth={"apiKeyFile": str(keys)},
+            )
+
+        return self._get(variant, "strict", settings)
+
+    def _get(self, variant: Variant, kind: str, settings: Callable[[], dict[str, str]]) -> Server:
+        if variant != self._variant:
+            self.end()
+            self._variant = variant
+        server = self._servers.get(kind)
+        if server is None or server.process.poll() is not None:
+            environ = {**configuration(self._model, variant), **settings()}
+            server = self._servers[kind] = Server(self._folder(kind), environ)
+            server.up()
+            server.early = {
+                "/healthz": server.client.get("/healthz"),
+                "/readyz": server.client.get("/readyz"),
+                "/predict": server.predict(prompt="x"),
+            }
+        return server.ready()
+
+    def end(self) -> None:
+        for server in self._servers.values():
+            server.end()
+        self._servers = {}
