@@ -28,7 +28,7 @@ test-unit: $(VENV)/done ## Pure parts, in seconds
 test-operator: $(VENV)/done ## The operator against a real control plane
 	$(BIN)/pytest tests/operator --numprocesses 2
 
-test-contract: $(VENV)/done ## Each program over its own boundary: HTTP, documents, processes
+test-contract: $(VENV)/done chromium ## Each program over its own boundary: HTTP, documents, processes
 	$(BIN)/pytest tests/contract
 
 test-terraform: $(VENV)/done ## Terraform, workflows and GitOps alone (part of test-contract)
@@ -46,7 +46,7 @@ bench: $(VENV)/done ## What is measured, as a table and as bench/results.json
 lint: $(VENV)/done shellcheck ## Format, lint, strict types, generated files, shell, chart
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy operator/diffusion_operator images loadtest/diffusion_loadtest localcluster deploy examples
+	$(BIN)/mypy operator/diffusion_operator operator/kubectl_diffusion images loadtest/diffusion_loadtest localcluster deploy examples
 	$(SUPPORT) $(BIN)/mypy tests bench
 	made=$$(mktemp -d) && trap 'rm -r "$$made"' EXIT && $(BIN)/python -m diffusion_operator.api.crd "$$made" \
 	  && diff -r crds "$$made" # otherwise: make crds
@@ -77,6 +77,9 @@ cluster-up: ## The local cluster with the operator on it
 cluster-down: ## Remove the local cluster
 	$(PYTHON) -m localcluster down --name $(CLUSTER)
 
+chromium:
+	@command -v chromium >/dev/null || apt-get install -y -qq chromium >/dev/null
+
 shellcheck:
 	@command -v shellcheck >/dev/null || apt-get install -y -qq shellcheck >/dev/null
 
@@ -98,4 +101,4 @@ $(VENV)/done: requirements.lock pyproject.toml $(UV)
 
 .PHONY: help demo test test-unit test-operator test-contract test-terraform test-e2e test-full bench lint crds kustomize \
   lock demo-model \
-  images cluster-up cluster-down shellcheck
+  images cluster-up cluster-down chromium shellcheck

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,6 +40,10 @@ def against_demo(kubectl: Kubectl, replicas: int = 1, **spec: Any) -> str:
     publish(kubectl, "progress.json", progress(run, 1))
     eventually(lambda: state(kubectl) == "Running", what="the load")
     return run
+
+
+def is_queued(kubectl: Kubectl, name: str) -> bool:
+    return state(kubectl, name) == "Queued"
 
 
 def just_now() -> str:
@@ -129,7 +134,7 @@ def test_tests_of_one_target_take_turns_by_age(kubectl: Kubectl, operator: Opera
     first = begin(kubectl, "a")
     for name in ("b", "c"):
         kubectl.apply(load_test(name, **ANYWHERE))
-        eventually(lambda name=name: state(kubectl, name) == "Queued", what=f"{name} to queue")
+        eventually(partial(is_queued, kubectl, name), what=f"{name} to queue")
     assert said(kubectl, "Complete", "b") == ("False", "OthersFirst")
     begin(kubectl, "elsewhere", url="http://127.0.0.1:2")
     finish(kubectl, first, "a")

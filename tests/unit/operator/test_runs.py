@@ -212,7 +212,7 @@ def test_each_thing_that_happens_to_a_target_has_its_word(before: Snapshot, targ
     one, two = serving_pod("p1"), serving_pod("p2")
     remade = {**target, "metadata": {**target["metadata"], "uid": "u-9"}}
     rolled = {**target, "status": {"revision": "r2"}}
-    ended = {"lastState": {"terminated": {"finishedAt": "2026-01-02T03:05:00Z"}}}
+    ended: Object = {"lastState": {"terminated": {"finishedAt": "2026-01-02T03:05:00Z"}}}
     assert seen(before, None) == "TargetDeleted"
     assert seen(before, remade, one, two) == "TargetDeleted"
     assert seen(before, rolled, one, two) == "TargetChanged"

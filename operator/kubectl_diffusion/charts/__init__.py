@@ -1,0 +1,19 @@
+"""Charts as static SVG: no script, no network, and coloured by the page that they stand in."""
+
+from kubectl_diffusion.charts.axes import Axis, clock, linear, logarithmic, number
+from kubectl_diffusion.charts.svg import Bars, Line, Mark, Share, bar_chart, line_chart, share_chart
+
+__all__ = [
+    "Axis",
+    "Bars",
+    "Line",
+    "Mark",
+    "Share",
+    "bar_chart",
+    "clock",
+    "line_chart",
+    "linear",
+    "logarithmic",
+    "number",
+    "share_chart",
+]

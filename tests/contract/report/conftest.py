@@ -1,0 +1,85 @@
+"""A real browser, and an API server that knows one LoadTest and one service."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, sync_playwright
+
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium; `make test-contract` installs it."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert program is not None, "there is no chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        # no sandbox of its own: the tests may run as root, and the page is ours
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class FakeCluster:
+    """What the API server answers to a GET, and what it got as POSTs."""
+
+    kubeconfig: Path
+    objects: dict[str, Object] = field(default_factory=dict)
+    predict: tuple[int, str, bytes] = (404, "text/plain", b"")
+    posted: list[tuple[str, Object, dict[str, str]]] = field(default_factory=list)
+
+
+@pytest.fixture
+def fake_cluster(tmp_path: Path) -> Iterator[FakeCluster]:
+    found = FakeCluster(tmp_path / "kubeconfig")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            obj = found.objects.get(self.path.partition("?")[0])
+            reason = {"kind": "Status", "reason": "NotFound", "code": 404}
+            self._answer(404 if obj is None else 200, "application/json", json.dumps(obj or reason))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            found.posted.append((self.path, body, headers))
+            status, kind, text = found.predict
+            self._answer(status, kind, text)
+
+        def _answer(self, status: int, kind: str, text: str | bytes) -> None:
+            data = text.encode() if isinstance(text, str) else text
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    context = {"cluster": "fake", "user": "me", "namespace": "shop"}
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "fake",
+        "contexts": [{"name": "fake", "context": context}],
+        "clusters": [
+            {"name": "fake", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
+        ],
+        "users": [{"name": "me", "user": {"token": "my-token"}}],
+    }
+    found.kubeconfig.write_text(yaml.safe_dump(kubeconfig))
+    yield found
+    server.shutdown()
+    server.server_close()
