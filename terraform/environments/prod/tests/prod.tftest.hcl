@@ -19,7 +19,7 @@ run "composes_the_modules" {
   }
 
   assert {
-    condition     = output.gpu_node_labels == yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-l4"].nodeSelector
+    condition     = contains([for labels in yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-l4"].nodeLabels : jsonencode(labels)], jsonencode(output.gpu_node_labels))
     error_message = "The GPU nodes must be what the operator's catalogue selects."
   }
 }

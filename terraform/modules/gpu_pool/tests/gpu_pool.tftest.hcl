@@ -32,7 +32,7 @@ run "is_what_the_operators_catalogue_selects" {
   command = plan
 
   assert {
-    condition     = output.node_labels == yamldecode(file("../../../deploy/chart/values.yaml")).accelerators[var.accelerator].nodeSelector
+    condition     = contains([for labels in yamldecode(file("../../../deploy/chart/values.yaml")).accelerators[var.accelerator].nodeLabels : jsonencode(labels)], jsonencode(output.node_labels))
     error_message = "The nodes' labels are not those that the chart's accelerator selects."
   }
 
@@ -55,7 +55,7 @@ run "so_are_a100_nodes" {
   }
 
   assert {
-    condition     = output.node_labels == yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-a100-80gb"].nodeSelector && one(google_container_node_pool.this.node_config).machine_type == "a2-ultragpu-1g"
+    condition     = contains([for labels in yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-a100-80gb"].nodeLabels : jsonencode(labels)], jsonencode(output.node_labels)) && one(google_container_node_pool.this.node_config).machine_type == "a2-ultragpu-1g"
     error_message = "A100 nodes are not what the chart's accelerator selects."
   }
 }
@@ -69,7 +69,7 @@ run "so_are_h100_nodes" {
   }
 
   assert {
-    condition     = output.node_labels == yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-h100-80gb"].nodeSelector && one(google_container_node_pool.this.node_config).machine_type == "a3-highgpu-2g"
+    condition     = contains([for labels in yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-h100-80gb"].nodeLabels : jsonencode(labels)], jsonencode(output.node_labels)) && one(google_container_node_pool.this.node_config).machine_type == "a3-highgpu-2g"
     error_message = "H100 nodes are not what the chart's accelerator selects."
   }
 }
