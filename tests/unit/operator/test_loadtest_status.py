@@ -10,8 +10,8 @@ from diffusion_operator.runs.basis import Basis, Run
 from diffusion_operator.runs.target import Disturbance, Snapshot
 from diffusion_operator.status.loadtest import (
     Ended,
-    Observed,
     KnownTarget,
+    Observed,
     Unfinished,
     settled_status,
     test_status,

@@ -1,0 +1,106 @@
+"""What a LoadTest with workers, a key or a search is built into, and how long it may take."""
+
+import json
+from typing import Any
+
+import pytest
+
+from diffusion_operator.api.loadtest import LoadSpec, LoadTestSpec
+from diffusion_operator.build.job import (
+    OVERHEAD_SECONDS,
+    job,
+    job_name,
+    master_service,
+    workers_job,
+    workers_name,
+)
+from diffusion_operator.build.load_plan import longest_seconds
+from diffusion_operator.settings import Settings
+
+Object = dict[str, Any]
+STAGES = {"stages": [{"users": 4, "duration": "60s"}, {"users": 10, "duration": "30s"}]}
+
+
+def built(loadtest: Object, settings: Settings, build: Any = job, **spec: Any) -> Object:
+    parsed = LoadTestSpec.model_validate({**loadtest["spec"], **spec})
+    found: Object = build(loadtest, parsed, settings, run="abcdef", target_url="u", access="acc")
+    return found
+
+
+def container_of(manifest: Object) -> Object:
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    found: Object = container
+    return found
+
+
+def test_one_runner_makes_the_load_by_itself(loadtest: Object, settings: Settings) -> None:
+    assert "args" not in container_of(built(loadtest, settings))
+
+
+def test_with_workers_the_runner_only_leads_them(loadtest: Object, settings: Settings) -> None:
+    runner = built(loadtest, settings, workers=3)
+    workers = built(loadtest, settings, workers_job, workers=3)
+    assert container_of(runner)["args"] == ["--role", "master"]
+    host = "lt-ramp-master.shop.svc:5557"
+    assert container_of(workers)["args"] == ["--role", "worker", "--master", host]
+    assert workers["spec"]["completionMode"] == "Indexed"
+    assert (workers["spec"]["completions"], workers["spec"]["parallelism"]) == (3, 3)
+    plans = [container_of(each)["env"][0]["value"] for each in (runner, workers)]
+    assert plans[0] == plans[1]
+    pod = workers["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert "serviceAccountName" not in pod
+    selector = master_service(loadtest, "abcdef")["spec"]["selector"]
+    assert selector.items() <= runner["spec"]["template"]["metadata"]["labels"].items()
+    assert not selector.items() <= workers["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_longest_names_fit(loadtest: Object) -> None:
+    loadtest["metadata"]["name"] = "x" * 52
+    assert len(job_name(loadtest, "abcdef")) <= 63
+    assert len(f"{workers_name(loadtest, 'abcdef')}-63") <= 63  # an indexed pod's host name
+    assert len(master_service(loadtest, "abcdef")["metadata"]["name"]) <= 63
+
+
+def test_a_key_goes_to_all_that_ask_and_stays_out_of_the_plan(
+    loadtest: Object, settings: Settings
+) -> None:
+    auth = {"apiKeySecretRef": {"name": "keys", "key": "api"}}
+    for build in (job, workers_job):
+        plan, key = container_of(built(loadtest, settings, build, auth=auth, workers=2))["env"]
+        assert key["valueFrom"]["secretKeyRef"] == {"name": "keys", "key": "api"}
+        assert json.loads(plan["value"])["auth"] == {"apiKeyVariable": key["name"]}
+
+
+def test_a_search_is_planned_in_numbers(loadtest: Object, settings: Settings) -> None:
+    search = {"over": "users", "max": 64, "probe": "90s"}
+    slo = {"p95": "8s", "maxFailureRatio": "0.01"}
+    manifest = built(loadtest, settings, users=None, think=None, search=search, slo=slo)
+    plan = json.loads(container_of(manifest)["env"][0]["value"])
+    assert plan["search"] == {"over": "users", "min": 1.0, "max": 64.0, "probeSeconds": 90.0}
+    assert plan["slo"] == {"p95Seconds": 8.0, "maxFailureRatio": 0.01}
+    assert "users" not in plan
+
+
+@pytest.mark.parametrize(
+    ("spec", "seconds"),
+    [
+        ({"users": STAGES}, 90 + 60),
+        ({"users": STAGES, "warmup": {"duration": "20s"}}, 90 + 60 + 20 + 60),
+        ({"users": STAGES, "warmup": {"requests": 8}}, 90 + 60 + 8 * 60 / 4 + 60),
+        ({"users": STAGES, "minRequests": 100}, 90 + 60 + 100 * 60 / 10),
+        (
+            {"arrivals": {"stages": [{"ratePerSecond": "2", "duration": "60s"}]}, "minRequests": 9},
+            60 + 60 + 4.5,
+        ),
+        ({"search": {"over": "users", "max": 64, "probe": "10s"}}, 12 * (3 * 10 + 60)),
+    ],
+)
+def test_a_run_may_take_as_long_as_its_slowest_requests(spec: Object, seconds: float) -> None:
+    assert longest_seconds(LoadSpec.model_validate(spec)) == pytest.approx(seconds)
+
+
+def test_a_job_is_ended_only_when_it_must_be_stuck(loadtest: Object, settings: Settings) -> None:
+    deadline = built(loadtest, settings)["spec"]["activeDeadlineSeconds"]
+    assert deadline == 90 + 60 + OVERHEAD_SECONDS
+    assert built(loadtest, settings, webUI=True)["spec"]["activeDeadlineSeconds"] == deadline + 600
