@@ -1,0 +1,329 @@
+"""What a Comparison runs, keeps of each run, and concludes. Pure parts, no cluster."""
+
+from typing import Any
+
+import pytest
+
+from diffusion_operator.api.comparison import ColdStart, ComparisonSpec, Run
+from diffusion_operator.compare.differences import differences, meant
+from diffusion_operator.compare.plan import merged, paths, steps
+from diffusion_operator.compare.record import cold_start, ended, failed
+from diffusion_operator.compare.results import (
+    CAPACITY,
+    LATENCY,
+    THROUGHPUT,
+    Compared,
+    criterion,
+    estimate,
+    table,
+)
+from diffusion_operator.reconcile.comparison import InvalidVariantError, run_of, variants_of
+
+Object = dict[str, Any]
+
+MODEL = {"model": {"source": "image:///models/demo"}}
+LOAD = {"users": {"stages": [{"users": 4, "duration": "10s"}]}}
+
+
+def test_each_repetition_runs_every_variant_and_begins_with_another_one() -> None:
+    order = steps(["a", "b", "c"], 3)
+    assert [step.variant for step in order] == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
+    assert [step.repetition for step in order] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_more_repetitions_leave_the_first_ones_as_they_were() -> None:
+    assert steps(["a", "b"], 5)[:4] == steps(["a", "b"], 2)
+
+
+# The examples of RFC 7386, appendix A.
+@pytest.mark.parametrize(
+    ("document", "patch", "result"),
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_overrides_are_json_merge_patches(document: Object, patch: Object, result: Object) -> None:
+    before = repr(document)
+    assert merged(document, patch) == result
+    assert repr(document) == before
+
+
+def test_paths_are_those_a_patch_touches() -> None:
+    assert paths({"backend": "x", "batching": {"mode": "none"}, "gpu": None}) == {
+        "backend",
+        "batching.mode",
+        "gpu",
+    }
+
+
+def comparison(**spec: Any) -> Object:
+    return {
+        "metadata": {"name": "study", "namespace": "default", "uid": "u-1", "generation": 1},
+        "spec": {"service": MODEL, "loadTest": LOAD, **spec},
+    }
+
+
+def made(**spec: Any) -> Any:
+    found = comparison(**spec)
+    return variants_of(found, ComparisonSpec.model_validate(found["spec"]))
+
+
+def test_without_variants_each_backend_is_compared_with_its_own_batching_and_the_engines() -> None:
+    found = made()
+    assert {
+        (each.service["backend"], each.service["batching"]["mode"]) for each in found.values()
+    } == {
+        ("fastapi", "none"),
+        ("fastapi", "engine"),
+        ("litserve", "framework"),
+        ("litserve", "engine"),
+        ("rayserve", "framework"),
+        ("rayserve", "engine"),
+    }
+    assert all(each.service["model"] == MODEL["model"] for each in found.values())
+
+
+def test_a_variant_that_makes_no_valid_service_is_refused_with_its_name_and_field() -> None:
+    variants = [
+        {"name": "good", "service": {"backend": "fastapi"}},
+        {"name": "bad", "service": {"backend": "flask"}},
+    ]
+    with pytest.raises(InvalidVariantError, match=r"variant bad: .*backend"):
+        made(variants=variants)
+
+
+def test_a_pause_or_another_repetition_goes_on_with_the_same_run() -> None:
+    plain = run_of(comparison())
+    assert run_of(comparison(suspend=True, repetitions=5, cooldown="1s")) == plain
+    assert run_of(comparison(loadTest={**LOAD, "workers": 2})) != plain
+
+
+FACTS = {"backend": "fastapi", "torch": "2.15.0", "steps": "4", "image": "a@sha256:1"}
+
+
+def test_nothing_differs_between_equal_fingerprints() -> None:
+    assert differences({"a": [FACTS, FACTS], "b": [FACTS]}, set()) == ()
+
+
+def test_what_a_variant_overrides_may_differ_and_nothing_else() -> None:
+    other = {**FACTS, "backend": "litserve", "image": "b@sha256:2", "litserve": "0.2.19"}
+    allowed = meant([{"backend": "fastapi"}, {"backend": "litserve"}])
+    assert differences({"a": [FACTS], "b": [other]}, allowed) == ()
+    torch = {**other, "torch": "2.9.0"}
+    (said,) = differences({"a": [FACTS], "b": [torch]}, allowed)
+    assert said == "torch (2.15.0 in a, 2.9.0 in b)"
+
+
+def test_a_fact_that_changes_between_repetitions_of_one_variant_is_told_too() -> None:
+    allowed = meant([{"backend": "fastapi"}])
+    (said,) = differences({"a": [FACTS, {**FACTS, "image": "a@sha256:9"}], "b": [FACTS]}, allowed)
+    assert said.startswith("image (a@sha256:1 and a@sha256:9 in a")
+
+
+def run(variant: str, repetition: int, rps: str = "5.0", **more: Any) -> Run:
+    settings: Object = {
+        "variant": variant,
+        "repetition": repetition,
+        "state": "Complete",
+        "completion_time": "2026-01-01T00:00:00Z",
+        "valid": True,
+        "requests": 100,
+        "failures": 0,
+        "requests_per_second": rps,
+        "p50": 200,
+        "p95": 400,
+        "p99": 500,
+        "fingerprint": FACTS,
+        **more,
+    }
+    return Run(**settings)
+
+
+def compared(*names: str, by: Any = THROUGHPUT, **more: Any) -> Compared:
+    settings: Object = {
+        "criterion": by,
+        "loads": dict.fromkeys(names, LOAD),
+        "dollars_per_hour": dict.fromkeys(names),
+        "images": dict.fromkeys(names, 1),
+        "may_differ": set(),
+        **more,
+    }
+    return Compared(**settings)
+
+
+FAST = [run("fast", i, rps) for i, rps in enumerate(("9.0", "9.05", "8.95"), 1)]
+SLOW = [run("slow", i, rps) for i, rps in enumerate(("5.0", "5.05", "4.95"), 1)]
+
+
+def test_separated_variants_are_ranked_and_the_best_is_recommended() -> None:
+    found = table(["slow", "fast"], [*SLOW, *FAST], compared("slow", "fast"))
+    assert [(row.variant, row.rank) for row in found.results] == [("fast", 1), ("slow", 2)]
+    assert found.recommended == "fast"
+    best = found.results[0].requests_per_second
+    assert best is not None
+    assert best.mean == "9"
+    assert best.low is not None
+    assert best.high is not None
+    assert float(best.low) < 9.0 < float(best.high)
+
+
+def test_a_variant_whose_figures_cannot_be_believed_is_shown_and_not_ranked() -> None:
+    bad = run(
+        "odd", 1, "99.0", valid=False, reason="ClientSaturated", message="the client was busy"
+    )
+    found = table(["fast", "slow", "odd"], [*FAST, *SLOW, bad], compared("fast", "slow", "odd"))
+    odd = found.results[-1]
+    assert (odd.variant, odd.rank, odd.reason) == ("odd", None, "ClientSaturated")
+    assert "the client was busy" in odd.message
+    assert found.recommended == "fast"
+
+
+def test_a_variant_that_failed_leaves_the_others_ranked() -> None:
+    gone = failed(run("gone", 1), "NotReady", "never Ready", now="2026-01-01T00:00:00Z")
+    found = table(["gone", "fast", "slow"], [gone, *FAST, *SLOW], compared("gone", "fast", "slow"))
+    assert [row.variant for row in found.results] == ["fast", "slow", "gone"]
+    assert found.results[-1].reason == "NotReady"
+    assert found.recommended == "fast"
+
+
+def test_unlike_loads_are_shown_side_by_side_and_not_ranked() -> None:
+    loads = {"fast": LOAD, "slow": {**LOAD, "think": {"max": "1s"}}}
+    found = table(["slow", "fast"], [*SLOW, *FAST], compared("slow", "fast", loads=loads))
+    assert [row.rank for row in found.results] == [None, None]
+    assert found.differences == ("load",)
+    assert found.recommended == ""
+
+
+def test_nothing_is_recommended_among_variants_that_differ_in_what_they_should_not() -> None:
+    other = [each.model_copy(update={"fingerprint": {**FACTS, "torch": "2.9.0"}}) for each in FAST]
+    found = table(["slow", "fast"], [*SLOW, *other], compared("slow", "fast"))
+    assert found.recommended == ""
+    assert "also differ in torch" in found.conclusion
+
+
+def test_cost_follows_from_the_price_and_the_speed() -> None:
+    prices = {"fast": 2.7, "slow": None}
+    found = table(
+        ["fast", "slow"], [*FAST, *SLOW], compared("fast", "slow", dollars_per_hour=prices)
+    )
+    fast, slow = found.results
+    # 9 images a second are 32,400 an hour, for 2.7 dollars.
+    assert fast.cost_per_thousand_images == "0.08333"
+    assert fast.images_per_dollar == "12000"
+    assert slow.cost_per_thousand_images is None
+
+
+def test_what_is_compared_follows_from_the_load() -> None:
+    assert criterion(LOAD) is THROUGHPUT
+    assert criterion({"arrivals": {}}) is LATENCY
+    assert criterion({"search": {}}) is CAPACITY
+
+
+def test_an_estimate_of_one_run_has_no_interval_and_of_none_is_absent() -> None:
+    one = estimate(["5.0", None])
+    assert one is not None
+    assert (one.mean, one.low, one.high) == ("5", None, None)
+    assert estimate([None, None]) is None
+
+
+def at(second: int) -> str:
+    return f"2026-01-01T00:00:{second:02d}Z"
+
+
+def test_the_cold_start_is_that_of_the_slowest_pod() -> None:
+    def pod(ready: int) -> Object:
+        return {
+            "status": {
+                "conditions": [
+                    {"type": "PodScheduled", "status": "True", "lastTransitionTime": at(1)},
+                    {"type": "Ready", "status": "True", "lastTransitionTime": at(ready)},
+                ],
+                "containerStatuses": [{"state": {"running": {"startedAt": at(4)}}}],
+            }
+        }
+
+    service = {"metadata": {"creationTimestamp": at(0)}}
+    assert cold_start(service, [pod(12), pod(19)]) == ColdStart(scheduled=1, started=4, ready=19)
+    assert cold_start(service, []) == ColdStart()
+
+
+def ended_test(**status: Any) -> Object:
+    return {
+        "spec": LOAD,
+        "status": {
+            "state": "Complete",
+            "completionTime": at(50),
+            "summary": {
+                "requests": 110,
+                "failures": 10,
+                "requestsPerSecond": "5.0",
+                "p50": 100,
+                "p95": 200,
+                "p99": 300,
+            },
+            "conditions": [
+                {"type": "Valid", "status": "True", "reason": "Measured", "message": "fine"},
+                {"type": "SLOMet", "status": "False", "reason": "TooSlow", "message": "p95"},
+            ],
+            "target": {
+                "fingerprint": {"image": "a@sha256:1", "replicas": 2, "facts": {"steps": "4"}}
+            },
+            **status,
+        },
+    }
+
+
+def test_a_runs_figures_are_its_load_tests_and_its_reports() -> None:
+    about = {
+        "bare_pipeline": [{"images": 1, "seconds": 0.5}, {"images": 8, "seconds": 2.0}],
+        "startup": {"load_seconds": 3.25, "warm_up_seconds": 1.5},
+        "usage": {"energy_joules": 1000.0},
+    }
+    after = {"usage": {"energy_joules": 3000.0, "memory_peak_bytes": 7, "gpu_utilisation": 0.5}}
+    report = {
+        "target": {"about": about, "aboutAfter": after},
+        "summary": {"timings": {"queue": {"mean": 12.4}, "denoise": {"mean": 80.6}}},
+    }
+    begun = Run(variant="a", repetition=1, state="Testing", cold_start=ColdStart(ready=9))
+    found = ended(begun, ended_test(), report, images=2, now=at(59))
+    assert (found.state, found.valid, found.slo_met, found.requests) == (
+        "Complete",
+        True,
+        False,
+        110,
+    )
+    # 5 requests of 2 images a second; 2 pods whose pipeline makes 4 a second at best.
+    assert found.efficiency == "1.25"
+    assert found.tax == {"queue": 12, "denoise": 81}
+    assert found.cold_start == ColdStart(ready=9, model_load="3.25", first_images="1.5")
+    # 2000 joules for the 100 requests that succeeded, of 2 images each.
+    assert found.joules_per_image == "10"
+    assert found.memory_bytes == 7
+    assert found.fingerprint is not None
+    assert found.fingerprint["steps"] == "4"
+
+
+def test_without_a_report_the_figures_stay_and_the_rest_is_unknown() -> None:
+    begun = Run(variant="a", repetition=1, state="Testing")
+    found = ended(begun, ended_test(), {}, images=1, now=at(59))
+    assert found.requests_per_second == "5.0"
+    assert (found.efficiency, found.tax, found.joules_per_image) == (None, None, None)
+
+
+def test_a_failed_load_test_says_why() -> None:
+    conditions = [
+        {"type": "Failed", "status": "True", "reason": "AllRequestsFailed", "message": "m"}
+    ]
+    begun = Run(variant="a", repetition=1, state="Testing")
+    test = ended_test(state="Failed", conditions=conditions)
+    found = ended(begun, test, {}, images=1, now=at(59))
+    assert (found.state, found.reason, found.message) == ("Failed", "AllRequestsFailed", "m")
