@@ -90,7 +90,7 @@ $(UV): images/tools.lock
 
 $(VENV)/done: requirements.lock pyproject.toml $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip sync --python $(VENV) --require-hashes requirements.lock
+	$(UV) pip sync --compile-bytecode --python $(VENV) --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(VENV) --no-deps --editable .
 	@touch $@
 
