@@ -17,22 +17,29 @@ _HEAD = """\
 images:
 """
 _BY_DIGEST = re.compile(r"[a-z0-9][-a-z0-9./:_]*@sha256:[0-9a-f]{64}")
-_OWN = ("operator", "loadtest")
+
+OWN = ("operator", "loadtest")
+"""The targets that every installation needs; the others are serving images, one a backend."""
 
 
-def values(images: Mapping[str, str]) -> str:
-    """The chart's values, as YAML. Raises ValueError for an image not named by its digest."""
+def require_digests(images: Mapping[str, str]) -> None:
+    """Raises ValueError for an image not named by its digest, or a missing one."""
     for target, image in images.items():
         if _BY_DIGEST.fullmatch(image) is None:
             raise ValueError(
                 f"{target}: {image!r} can change what it means: name the image by its digest, "
                 "as registry/name@sha256:…"
             )
-    missing = [target for target in _OWN if target not in images]
+    missing = [target for target in OWN if target not in images]
     if missing:
         raise ValueError(f"no image of {' and '.join(missing)}")
-    backends = sorted(set(images) - set(_OWN))
-    lines = [f"  {target}: {images[target]}\n" for target in _OWN]
+
+
+def values(images: Mapping[str, str]) -> str:
+    """The chart's values, as YAML. Raises ValueError as `require_digests` does."""
+    require_digests(images)
+    backends = sorted(set(images) - set(OWN))
+    lines = [f"  {target}: {images[target]}\n" for target in OWN]
     lines += ["  backends:\n"] if backends else []
     lines += [f"    {target}: {images[target]}\n" for target in backends]
     return _HEAD + "".join(lines)

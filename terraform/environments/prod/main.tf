@@ -114,6 +114,7 @@ module "storage" {
 }
 
 module "operator" {
+  count  = var.install_operator ? 1 : 0
   source = "../../modules/operator"
 
   registry = module.registry.url

@@ -113,3 +113,10 @@ variable "images" {
   default  = {}
   nullable = false
 }
+
+variable "install_operator" {
+  description = "Whether Terraform installs the operator; false where Argo CD does."
+  type        = bool
+  default     = true
+  nullable    = false
+}

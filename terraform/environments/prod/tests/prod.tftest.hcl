@@ -24,6 +24,16 @@ run "composes_the_modules" {
   }
 }
 
+run "leaves_the_operator_to_argo_cd" {
+  command = plan
+  variables { install_operator = false }
+
+  assert {
+    condition     = length(module.operator) == 0 && output.operator_values == null
+    error_message = "Terraform and Argo CD must not both install the operator."
+  }
+}
+
 run "refuses_an_empty_project" {
   command = plan
   variables { project_id = "" }
