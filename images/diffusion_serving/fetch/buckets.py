@@ -1,7 +1,12 @@
 """`s3://` and `gs://`: folders of a bucket, through fsspec."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+# Before gcsfs is imported: otherwise it first asks over gRPC what sort of bucket it is, and where
+# only HTTP gets through, a proxy or an emulator, it waits a minute for that each time.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 import aiohttp
 import fsspec  # type: ignore[import-untyped]  # brings no types

@@ -1,0 +1,179 @@
+"""`s3://` from moto's server as a process, `gs://` from a small server of Google's reading API."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]  # brings no types
+import pytest
+
+from diffusion_serving.errors import DownloadFailed, ModelLoadFailed
+from fetch_command import Command, FetchHere, eventually, fetched, weights
+from local_buckets import REGION, GoogleBuckets, ask_for_rights, s3_server
+
+Files = dict[str, bytes]
+UNET = "unet/diffusion_pytorch_model.safetensors"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAHUSH", "AWS_SECRET_ACCESS_KEY": "hush-hush"}
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    with s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(
+    s3: str, command: Command, demo: Files, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """A bucket with the demo model below `models/shapes`, which the command is led to."""
+    environ = {**CREDENTIALS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": s3}
+    command.environ |= environ
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    bucket = boto3.resource("s3").Bucket("weights")
+    bucket.create(CreateBucketConfiguration={"LocationConstraint": REGION})
+    put(bucket, "models/shapes/", demo)
+    put(bucket, "models/shapes-2/", {"model_index.json": b"{}"})
+    yield bucket
+    bucket.objects.delete()
+    bucket.delete()
+
+
+def put(bucket: Any, prefix: str, files: Files) -> None:
+    for path, content in files.items():
+        bucket.put_object(Key=prefix + path, Body=content)
+
+
+@pytest.mark.parametrize("source", ["s3://weights/models/shapes", "s3://weights/models/shapes/"])
+def test_model_is_fetched_from_s3(
+    bucket: Any, fetch_here: FetchHere, demo: Files, source: str
+) -> None:
+    assert fetched(fetch_here(source)) == demo
+
+
+def test_lora_is_one_object_of_s3(bucket: Any, fetch_here: FetchHere) -> None:
+    put(bucket, "loras/", {"ink.safetensors": weights(), "oil.safetensors": weights()})
+    assert list(fetched(fetch_here("s3://weights/loras/ink.safetensors"))) == ["ink.safetensors"]
+
+
+def test_download_from_s3_that_was_killed_is_gone_on_with(
+    bucket: Any, command: Command, store: Path, large: Files
+) -> None:
+    put(bucket, "large/", large)
+    part = store / f"key.partial/{UNET}.part"
+    first = command("s3://weights/large", store / "key")
+    eventually(lambda: part.exists() and part.stat().st_size >= 16 * 1024 * 1024)
+    first.kill()
+    assert not (store / "key").exists()
+    second = command("s3://weights/large", store / "key")
+    assert second.wait() == 0, second.output.read_text()
+    assert fetched(store / "key") == large
+    (begin, *_) = [line for line in second.lines if line["message"] == "downloading"]
+    assert begin["percent"] >= 16
+
+
+def test_keys_are_in_no_log(bucket: Any, command: Command, store: Path) -> None:
+    run = command("s3://weights/models/shapes", store / "key")
+    assert run.wait() == 0
+    assert "hush" not in run.output.read_text().lower()
+
+
+@pytest.mark.parametrize("source", ["s3://weights/models/circles", "s3://nothing/models"])
+def test_nothing_in_s3_is_said(bucket: Any, fetch_here: FetchHere, source: str) -> None:
+    with pytest.raises(DownloadFailed, match=f"{source} was not found on http"):
+        fetch_here(source)
+
+
+def test_refused_access_to_s3_is_said(s3: str, bucket: Any, command: Command, store: Path) -> None:
+    ask_for_rights(s3, 0)
+    try:
+        refusal = command("s3://weights/models/shapes", store / "key").refusal
+    finally:
+        ask_for_rights(s3, 1_000_000)
+    assert refusal["reason"] == "DownloadFailed"
+    assert "refused access to s3://weights/models/shapes" in refusal["message"]
+    assert "model.credentialsSecretRef" in refusal["message"]
+    assert "hush" not in json.dumps(refusal).lower()
+
+
+def test_missing_credentials_of_s3_are_said(
+    bucket: Any, command: Command, store: Path, tmp_path: Path
+) -> None:
+    for name in CREDENTIALS:
+        del command.environ[name]
+    nobody = dict.fromkeys(CREDENTIALS, "") | {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+    }
+    refusal = command("s3://weights/models/shapes", store / "key", **nobody).refusal
+    assert refusal["reason"] == "DownloadFailed"
+    assert "needs credentials, and none were found" in refusal["message"]
+
+
+# gcsfs goes on trying for half a minute.
+@pytest.mark.parametrize("scheme", ["s3", pytest.param("gs", marks=pytest.mark.full)])
+def test_bucket_server_that_cannot_be_reached_is_named(
+    command: Command, store: Path, scheme: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    environ = {"AWS_ENDPOINT_URL": endpoint, "STORAGE_EMULATOR_HOST": endpoint, **CREDENTIALS}
+    refusal = command(f"{scheme}://weights/models", store / "key", **environ).refusal
+    assert refusal["reason"] == "DownloadFailed"
+    assert f"{endpoint} cannot be reached" in refusal["message"]
+
+
+def test_pickles_in_s3_are_refused(bucket: Any, fetch_here: FetchHere, demo: Files) -> None:
+    pickled = {path.replace(".safetensors", ".bin"): content for path, content in demo.items()}
+    put(bucket, "pickled/", pickled)
+    with pytest.raises(ModelLoadFailed, match="only as a pickle"):
+        fetch_here("s3://weights/pickled")
+
+
+@pytest.fixture
+def google(
+    command: Command, demo: Files, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[GoogleBuckets]:
+    objects = {f"models/shapes/{path}": content for path, content in demo.items()}
+    with GoogleBuckets({"weights": objects}) as google:
+        command.environ["STORAGE_EMULATOR_HOST"] = google.endpoint
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", google.endpoint)
+        yield google
+
+
+def test_model_is_fetched_from_google(
+    google: GoogleBuckets, fetch_here: FetchHere, demo: Files
+) -> None:
+    assert fetched(fetch_here("gs://weights/models/shapes")) == demo
+
+
+def test_overloaded_google_is_asked_again(
+    google: GoogleBuckets, fetch_here: FetchHere, demo: Files
+) -> None:
+    google.overloaded = 2
+    assert fetched(fetch_here("gs://weights/models/shapes")) == demo
+
+
+def test_large_object_of_google_is_read_in_ranges(
+    google: GoogleBuckets, fetch_here: FetchHere, large: Files
+) -> None:
+    google.objects["weights"] |= {f"large/{path}": content for path, content in large.items()}
+    assert fetched(fetch_here("gs://weights/large")) == large
+    assert "bytes=8388608-16777215" in google.ranges
+
+
+@pytest.mark.parametrize("source", ["gs://weights/models/circles", "gs://nothing/models"])
+def test_nothing_in_google_is_said(
+    google: GoogleBuckets, fetch_here: FetchHere, source: str
+) -> None:
+    with pytest.raises(DownloadFailed, match=f"{source} was not found on http"):
+        fetch_here(source)
+
+
+def test_refused_access_to_google_is_said(google: GoogleBuckets, fetch_here: FetchHere) -> None:
+    google.token = "somebody-else's"
+    with pytest.raises(DownloadFailed, match="refused access to gs://weights/models/shapes"):
+        fetch_here("gs://weights/models/shapes")
