@@ -3,10 +3,12 @@
 import subprocess
 from pathlib import Path
 
+import loadtest_operator
 import loadtest_runner
 from control_plane import ROOT, control_plane
 from figures import save, table
 from operator_alone import measure
+from serving.measure import measure as measure_serving
 
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -19,7 +21,9 @@ def main() -> None:
             [*kubectl, "wait", "--for=condition=Established", "crd", "--all"], check=True
         )
         figures = measure(plane)
+        figures += loadtest_operator.measure(plane)
     figures += loadtest_runner.measure()
+    figures += measure_serving()
     print(table(figures))
     save(figures, RESULTS)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -15,13 +15,16 @@ class Figure:
     value: float
     unit: str
     goal: float | None = None
-    """The most it may be."""
+    """The most it may be; the least where `at_least`."""
     against: str = ""
     """What the same figure is elsewhere, for comparison."""
+    at_least: bool = False
 
     @property
     def met(self) -> bool | None:
-        return None if self.goal is None else self.value <= self.goal
+        if self.goal is None:
+            return None
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -36,7 +39,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:
-    goal = "" if figure.goal is None else f"≤ {figure.goal:g}"
+    goal = "" if figure.goal is None else f"{'≥' if figure.at_least else '≤'} {figure.goal:.4g}"
     met = {None: "", True: "yes", False: "NO"}[figure.met]
     value = f"{figure.value:.4g}"
     return (figure.figure, figure.subject, value, figure.unit, goal, met, figure.against)
@@ -44,5 +47,6 @@ def _cells(figure: Figure) -> tuple[str, ...]:
 
 def save(figures: Sequence[Figure], path: Path) -> None:
     """Write the figures as JSON."""
-    records = [{**asdict(figure), "met": figure.met} for figure in figures]
+    names = ("figure", "subject", "value", "unit", "goal", "met", "against")
+    records = [{name: getattr(figure, name) for name in names} for figure in figures]
     path.write_text(json.dumps(records, indent=2, ensure_ascii=False) + "\n")

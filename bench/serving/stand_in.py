@@ -1,0 +1,48 @@
+"""A pipeline of fixed cost per batch, so that what is around it can be seen.
+
+It sleeps, and answers with noise: at 128 by 128 pixels a PNG of some 50 KB, which no encoder makes
+smaller.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+
+from diffusion_serving.config import ServingConfig
+from diffusion_serving.generation import BatchOutput, Generation, OnStep, Picture
+from serving.prompts import SIDE
+
+BATCH = 8
+
+
+class StandIn:
+    """A `generation.Pipeline` that takes `seconds` for up to `BATCH` images."""
+
+    device = "cpu"
+    device_name = "stand-in"
+    dtype = "float32"
+    native_size = (SIDE, SIDE)
+    device_memory_bytes = None
+    batch_sizes = ()
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __call__(self, batch: Sequence[Generation], on_step: OnStep | None = None) -> BatchOutput:
+        images = sum(generation.images for generation in batch)
+        time.sleep(self._seconds * -(-images // BATCH))
+        if on_step is not None:
+            on_step(batch[0].steps, batch[0].steps)
+        return BatchOutput(
+            pictures=[[noise(g.width, g.height) for _ in g.seeds] for g in batch],
+            seconds={"text_encoder": 0.0, "denoise": self._seconds, "vae": 0.0},
+        )
+
+
+def noise(width: int, height: int) -> Picture:
+    return Picture(width, height, os.urandom(3 * width * height))
+
+
+def load(seconds: float, _: ServingConfig, __: int) -> StandIn:
+    """A `startup.Load`, once its first argument is given."""
+    return StandIn(seconds)
