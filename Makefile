@@ -78,10 +78,10 @@ cluster-down: ## Remove the local cluster
 	$(PYTHON) -m localcluster down --name $(CLUSTER)
 
 chromium:
-	@command -v chromium >/dev/null || apt-get install -y -qq chromium >/dev/null
+	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium) >/dev/null
 
 shellcheck:
-	@command -v shellcheck >/dev/null || apt-get install -y -qq shellcheck >/dev/null
+	@command -v shellcheck >/dev/null || (apt-get update -qq && apt-get install -y -qq shellcheck) >/dev/null
 
 $(UV): images/tools.lock
 	$(PYTHON) -m venv .uv
