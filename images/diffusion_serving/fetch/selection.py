@@ -94,7 +94,7 @@ def _texts(files: Iterable[RemoteFile], variant: str) -> list[RemoteFile]:
         file
         for file in files
         if file.path.endswith(_TEXTS)
-        and not (_OF_A_VARIANT.search(file.path) and f"{variant}." not in file.path)
+        and (not _OF_A_VARIANT.search(file.path) or (variant and f"{variant}." in file.path))
     ]
 
 
