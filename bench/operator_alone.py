@@ -41,13 +41,24 @@ def service(name: str) -> Object:
     }
 
 
+def name_of(obj: Object) -> str:
+    return str(obj["metadata"]["name"])
+
+
 class Arrivals:
     """When each object was first seen as asked, by a watch that runs beside the measurement."""
 
-    def __init__(self, listed: Callable[..., Any], *arguments: str, seen: Test) -> None:
+    def __init__(
+        self,
+        listed: Callable[..., Any],
+        *arguments: str,
+        seen: Test,
+        called: Callable[[Object], str] = name_of,
+    ) -> None:
         self._listed = listed
         self._arguments = arguments
         self._test = seen
+        self._called = called
         self._seen: dict[str, float] = {}
         self._changed = threading.Condition()
         threading.Thread(target=self._run, daemon=True).start()
@@ -58,7 +69,7 @@ class Arrivals:
             for event in events:
                 if self._test(event["raw_object"]):
                     with self._changed:
-                        name = event["raw_object"]["metadata"]["name"]
+                        name = self._called(event["raw_object"])
                         self._seen.setdefault(name, time.monotonic())
                         self._changed.notify_all()
 

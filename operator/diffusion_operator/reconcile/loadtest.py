@@ -239,8 +239,9 @@ class TestReconciler:
         wanted = [build(test, access) for build in builders]
         if spec.workers > 1:
             wanted = [*wanted, master_service(test, run.name)]
-        await self._writes.children(test, wanted)
-        if running is None:
+        if running is not None:
+            await self._writes.children(test, wanted)
+        else:
             annotations = {BASIS: run.of.text()}
             if look.service is not None:
                 seen = snapshot(look.service, look.target_pods, look.replicas)
@@ -254,7 +255,7 @@ class TestReconciler:
                 access=access,
                 annotations=annotations,
             )
-            running = await self._writes.child_once(test, manifest)
+            running = await self._writes.child_once(test, manifest, after=wanted)
         if spec.workers > 1:
             manifest = workers_job(
                 test,

@@ -79,9 +79,16 @@ class Writes:
             ):
                 await self._cluster.delete(key)
 
-    async def child_once(self, owner: Mapping[str, Any], wanted: Object) -> Object:
-        """Make the child if it isn't there; one that is there is left as it is (a Job, say)."""
-        return await self._live(owner, wanted) or await self._apply(wanted)
+    async def child_once(
+        self, owner: Mapping[str, Any], wanted: Object, after: Sequence[Object] = ()
+    ) -> Object:
+        """Make the child if it isn't there; one that is there is left as it is (a Job, say).
+
+        The children it needs are made before it, while it's still being looked for.
+        Raises as ``children`` does.
+        """
+        live, _ = await asyncio.gather(self._live(owner, wanted), self.children(owner, after))
+        return live or await self._apply(wanted)
 
     async def _apply(self, wanted: Object) -> Object:
         answer = await self._cluster.apply(wanted)
