@@ -56,7 +56,7 @@ module "cluster" {
   services_range       = module.network.services_range
   node_service_account = module.node_identity.emails["nodes"]
   release_channel      = "STABLE"
-  deletion_protection  = true
+  deletion_protection  = var.protect
   labels               = local.labels
 }
 
@@ -108,7 +108,7 @@ module "storage" {
   project_id    = var.project_id
   name          = local.name
   region        = var.region
-  force_destroy = false
+  force_destroy = !var.protect
   readers       = { models = module.model_identity.members["models"] }
   labels        = local.labels
 }

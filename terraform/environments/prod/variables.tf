@@ -98,3 +98,10 @@ variable "install_operator" {
   default     = true
   nullable    = false
 }
+
+variable "protect" {
+  description = "Whether the cluster, and a bucket with models in it, refuse to be destroyed; false for the teardown."
+  type        = bool
+  default     = true
+  nullable    = false
+}
