@@ -14,7 +14,6 @@ from kubectl_diffusion.cluster import Cluster
 from kubectl_diffusion.errors import PluginError
 
 PORT = 8000
-_REFUSED = {403: "you may not", 404: "there is no way to"}
 
 
 class Answer:
@@ -79,8 +78,7 @@ def through_port_forward(
             api.connect_get_namespaced_pod_portforward, pod, cluster.namespace, ports=str(PORT)
         )
     except ApiException as error:
-        what = _REFUSED.get(error.status or 0, f"{error.status}: you can't")
-        raise PluginError(f"{what} forward a port to pod {pod!r}") from None
+        raise PluginError(f"no port of pod {pod!r} can be forwarded: {error.reason}") from None
     connection = http.client.HTTPConnection("localhost", PORT)
     connection.sock = forward.socket(PORT)
     try:
