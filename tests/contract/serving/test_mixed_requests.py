@@ -1,0 +1,147 @@
+"""Many different requests at once on the demo model: each gets its own picture and no other's."""
+
+import asyncio
+import base64
+import io
+import random
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from demo_model.checker import look
+from demo_model.shapes import caption, parse, subjects
+from diffusion_serving.generation import Generation, seeds_from
+from diffusion_serving.pipeline import DiffusersPipeline
+from pipelines import furthest, loaded, watched
+from serving_process import IMAGES, Server, Variant, configuration
+
+MODEL = IMAGES / "demo_model/weights"
+SIDE = 128
+STEPS, GUIDANCE = (4, 6), (7.5, 5.0)
+
+
+@pytest.fixture(scope="module")
+def alone() -> DiffusersPipeline:
+    return loaded(MODEL)
+
+
+@pytest.fixture(params=["fastapi"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """One whose queue takes a thousand."""
+    environ = configuration(
+        MODEL,
+        Variant(request.param),
+        generation={"steps": 4, "guidanceScale": 7.5, "scheduler": "ddim"},
+        queue={"maxLength": 1000, "timeoutSeconds": 1800},
+    )
+    server = Server(tmp_path, environ)
+    try:
+        yield server.ready()
+    finally:
+        server.end()
+
+
+def bodies(count: int) -> list[dict[str, Any]]:
+    """Requests of several batch keys, some for more than one image, in no order."""
+    draw = random.Random(7)
+    wording = np.random.default_rng(7)
+    every = subjects()
+    return [
+        {
+            "prompt": caption(draw.choice(every), wording),
+            "steps": draw.choice(STEPS),
+            "guidance_scale": draw.choice(GUIDANCE),
+            "seed": draw.randrange(2**32),
+            "images": draw.choice((1, 1, 1, 2)),
+        }
+        for _ in range(count)
+    ]
+
+
+async def answers(server: Server, wanted: list[dict[str, Any]]) -> list[httpx.Response]:
+    """The answers to requests that were all sent at once."""
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=server.url, timeout=3000, limits=limits) as client:
+        return await asyncio.gather(*(client.post("/predict", json=body) for body in wanted))
+
+
+def pictures(answer: httpx.Response) -> list[bytes]:
+    files = [base64.b64decode(file) for file in answer.json()["images"]]
+    return [Image.open(io.BytesIO(file)).tobytes() for file in files]
+
+
+def references(alone: DiffusersPipeline, body: dict[str, Any]) -> list[bytes]:
+    """The same pictures, each made in a call of its own."""
+    return [
+        alone([_generation(body, seed)]).pictures[0][0].rgb
+        for seed in seeds_from(body["seed"], body["images"])
+    ]
+
+
+def _generation(body: dict[str, Any], *seeds: int) -> Generation:
+    return Generation(body["prompt"], "", body["steps"], body["guidance_scale"], SIDE, SIDE, seeds)
+
+
+def shows_what_was_asked(picture: bytes, prompt: str) -> bool:
+    rgb = np.frombuffer(picture, np.uint8).reshape(SIDE, SIDE, 3).astype(np.float32) / 255
+    return not look(rgb).differences(parse(prompt))
+
+
+async def assert_each_gets_its_own(server: Server, alone: DiffusersPipeline, count: int) -> None:
+    wanted = bodies(count)
+    got = await answers(server, wanted)
+    assert [answer.status_code for answer in got] == [200] * count
+    right = images = 0
+    for body, answer in zip(wanted, got, strict=True):
+        assert answer.json()["seed"] == body["seed"]
+        for picture, reference in zip(pictures(answer), references(alone, body), strict=True):
+            assert furthest(picture, reference) <= 1, body
+            right += shows_what_was_asked(picture, body["prompt"])
+            images += 1
+    # The model itself is not always right; a picture of somebody else's prompt hardly ever is.
+    assert right >= 0.9 * images
+    batches = server.metric("diffusion_batch_size_count")
+    assert server.metric("diffusion_batch_size_sum") == images
+    assert images / batches > 2, "they were made in batches"
+
+
+async def test_sixty_mixed_requests_at_once_each_get_their_own_picture(
+    server: Server, alone: DiffusersPipeline
+) -> None:
+    await assert_each_gets_its_own(server, alone, 60)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("server", ["fastapi", "litserve", "rayserve"], indirect=True)
+async def test_thousand_mixed_requests_at_once_each_get_their_own_picture(
+    server: Server, alone: DiffusersPipeline
+) -> None:
+    await assert_each_gets_its_own(server, alone, 1000)
+
+
+def test_pixels_of_a_batch_of_eight_are_those_of_each_alone_to_a_ten_thousandth(
+    alone: DiffusersPipeline,
+) -> None:
+    wanted = [
+        _generation({**body, "steps": 4, "guidance_scale": 7.5}, body["seed"]) for body in bodies(8)
+    ]
+    decoded: list[Any] = []
+    decoder = alone._pipe.vae.decoder
+
+    def keep(_: Any, pixels: Any) -> None:
+        decoded.extend((pixels / 2 + 0.5).clamp(0, 1))
+
+    watched(decoder, keep, lambda: alone(wanted))
+    for generation in wanted:
+        watched(decoder, keep, partial(alone, [generation]))
+    together, apart = decoded[:8], decoded[8:]
+    assert len(apart) == 8
+    for one, other in zip(together, apart, strict=True):
+        assert float((one - other).abs().max()) <= 1e-4
