@@ -1,0 +1,64 @@
+"""Memory under a load that goes on."""
+
+import itertools
+import statistics
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from serving_process import Server, resident_bytes
+
+USERS = 16
+SECONDS = 600.0
+SETTLING = 60.0
+"""Caches fill and the allocator finds its size."""
+WINDOW = 30.0
+"""What is compared are medians over this long: a batch that is being made takes memory as well."""
+
+
+def loaded(server: Server, seconds: float) -> list[tuple[float, int]]:
+    """The memory of all processes, with its time, while 16 users ask one after the other."""
+    end = threading.Event()
+    seeds = itertools.count()
+
+    def user(number: int) -> set[int]:
+        statuses: set[int] = set()
+        with httpx.Client(base_url=server.url, timeout=120) as client:
+            while not end.is_set():
+                body = {"prompt": f"user {number}", "seed": next(seeds), "steps": 1 + number % 3}
+                statuses.add(client.post("/predict", json=body).status_code)
+        return statuses
+
+    samples: list[tuple[float, int]] = []
+    begin = time.monotonic()
+    with ThreadPoolExecutor(USERS) as threads:
+        users = [threads.submit(user, number) for number in range(USERS)]
+        while (elapsed := time.monotonic() - begin) < seconds:
+            samples.append((elapsed, resident_bytes(server.family)))
+            end.wait(1.0)
+        end.set()
+        assert {status for one in users for status in one.result()} == {200}
+    return samples
+
+
+def windows(samples: list[tuple[float, int]], begin: float, length: float) -> list[float]:
+    """Medians of the samples in each whole stretch of that length from `begin` on."""
+    last = samples[-1][0]
+    count = int((last - begin) // length)
+    return [
+        statistics.median(
+            size for at, size in samples if begin + n * length <= at < begin + (n + 1) * length
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.mark.full
+@pytest.mark.timeout(SECONDS + 600)
+def test_memory_is_flat_after_the_first_minute(server: Server) -> None:
+    medians = windows(loaded(server, SECONDS), SETTLING, WINDOW)
+    print([round(size / 1e6, 1) for size in medians], "MB")
+    assert max(medians) <= 1.02 * medians[0]
