@@ -35,13 +35,12 @@ def test_kubernetes_is_told_its_version() -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    monkeypatch.setattr(programs, "_SOURCES", tmp_path)
+def small(tmp_path: Path) -> Program:
     source = tmp_path / "small"
     source.mkdir()
     (source / "go.mod").write_text("module small\n\ngo 1.25.0\n")
     (source / "main.go").write_text("package main\n\nfunc main() {}\n")
-    return Program("small", ("small", "alias"))
+    return Program("small", ("small", "alias"), sources=tmp_path)
 
 
 def test_the_hash_follows_the_sources(small: Program) -> None:
