@@ -1,6 +1,7 @@
 """Encoding of pictures. Belongs on any thread but the engine's."""
 
 import io
+import zlib
 from typing import Literal
 
 from PIL import Image
@@ -16,8 +17,9 @@ MEDIA_TYPES: dict[Format, str] = {
 }
 
 _OPTIONS: dict[Format, dict[str, int]] = {
-    # Noise-like pictures hardly shrink further at higher levels, which take several times longer.
-    "png": {"compress_level": 1},
+    # PNG's own filters find what there is to find; of what they leave, zlib makes runs alone as
+    # small as with its usual search, in two thirds of the time (20 ms for 512 by 512 pixels).
+    "png": {"compress_level": 1, "compress_type": zlib.Z_RLE},
     "jpeg": {"quality": 92, "subsampling": 0},
     "webp": {"quality": 90, "method": 2},
 }
