@@ -25,13 +25,13 @@ test: test-unit test-operator test-contract test-e2e ## Every tier of tests
 test-unit: $(VENV)/done ## Pure parts, in seconds
 	$(BIN)/pytest tests/unit --numprocesses 2
 
-test-operator: $(VENV)/done ## The operator against a real control plane
+test-operator: $(VENV)/done test-programs ## The operator against a real control plane
 	$(BIN)/pytest tests/operator --numprocesses 2
 
-test-contract: $(VENV)/done chromium ## Each program over its own boundary: HTTP, documents, processes
+test-contract: $(VENV)/done chromium test-programs ## Each program over its own boundary: HTTP, documents, processes
 	$(BIN)/pytest tests/contract
 
-test-terraform: $(VENV)/done ## Terraform, workflows and GitOps alone (part of test-contract)
+test-terraform: $(VENV)/done test-programs ## Terraform, workflows and GitOps alone (part of test-contract)
 	$(BIN)/pytest tests/contract/terraform tests/contract/workflows tests/contract/gitops
 
 test-e2e: $(VENV)/done ## Everything together: real kubelet, images, Locust
@@ -56,6 +56,11 @@ lint: $(VENV)/done shellcheck ## Format, lint, strict types, generated files, sh
 
 crds: $(VENV)/done ## Write the CustomResourceDefinitions from the operator's models
 	$(BIN)/python -m diffusion_operator.api.crd crds
+
+test-programs: $(VENV)/done # what the tests run, built beforehand: a first build takes longer than a test may
+	$(PYTHON) -m localcluster tool kubectl >/dev/null
+	$(PYTHON) -m localcluster tool helm >/dev/null
+	$(SUPPORT) $(BIN)/python -m checkers
 
 kustomize: ## Write the kustomize base from the chart
 	"$$($(PYTHON) -m localcluster tool helm)" template diffusion-operator deploy/chart --namespace diffusion-system \
@@ -99,6 +104,6 @@ $(VENV)/done: requirements.lock pyproject.toml $(UV)
 	$(UV) pip install --quiet --python .venv-demo --require-hashes --constraint requirements.lock --group demo
 	@touch $@
 
-.PHONY: help demo test test-unit test-operator test-contract test-terraform test-e2e test-full bench lint crds kustomize \
+.PHONY: help demo test test-unit test-operator test-contract test-programs test-terraform test-e2e test-full bench lint crds kustomize \
   lock demo-model \
   images cluster-up cluster-down chromium shellcheck

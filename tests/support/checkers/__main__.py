@@ -1,0 +1,25 @@
+"""Make, before the tests and with its progress shown, all that they would otherwise wait for."""
+
+import sys
+
+from checkers import actionlint, checkov, glua
+from localcluster.errors import LocalClusterError
+from terraform_offline.mirror import mirror, used_resources
+from terraform_offline.programs import terraform
+from terraform_offline.workspace import REAL
+
+
+def main() -> int:
+    try:
+        for make in (terraform, actionlint, glua, checkov):
+            make()
+        if not REAL:
+            mirror(used_resources())
+    except LocalClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
