@@ -366,3 +366,32 @@ def test_a_rerun_of_an_operator_that_knows_only_the_jobs_makes_no_second_one(
     eventually(lambda: state(kubectl) == "Starting", what="the run to be found again")
     assert [run_name(job) for job in runner_jobs(kubectl)] == [run]
     assert json.loads(runner_jobs(kubectl)[0]["metadata"]["annotations"]["diffusion.dev/run-of"])
+
+
+@pytest.mark.full
+def test_thirty_tests_of_three_targets_take_turns_and_all_finish(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    targets = {f"t{n:02}": f"http://127.0.0.1:{1 + n % 3}" for n in range(30)}
+    manifests = [load_test(name, targetRef=None, url=url) for name, url in targets.items()]
+    kubectl("apply", "-f", "-", stdin=json.dumps({"kind": "List", "apiVersion": "v1"}
+                                                 | {"items": manifests}))  # fmt: skip
+    begun_in_order: list[str] = []
+
+    def all_finished() -> bool:
+        tests = {test["metadata"]["name"]: test for test in kubectl.list("lt")}
+        states = {name: (test.get("status") or {}).get("state") for name, test in tests.items()}
+        jobs = {
+            job["metadata"]["labels"]["diffusion.dev/loadtest"]: job
+            for job in kubectl.list("jobs", "diffusion.dev/role=runner")
+        }
+        busy = [name for name in jobs if states[name] != "Complete"]
+        assert len({targets[name] for name in busy}) == len(busy), "two at one target"
+        for name in busy:
+            if name not in begun_in_order:
+                begun_in_order.append(name)
+                publish(kubectl, "report.json", report(run_name(jobs[name])), name)
+        return list(states.values()).count("Complete") == len(targets)
+
+    eventually(all_finished, within=240, what="all to finish", every=0.5)
+    assert sorted(begun_in_order) == sorted(targets)

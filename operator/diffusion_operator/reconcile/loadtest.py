@@ -182,10 +182,10 @@ class TestReconciler:
             running = None
         begun = running is not None or look.has_begun(run)
         if not begun:
-            held_up, again = await self._held_up(key, look)
+            held_up, again = await self._held_up(key, look, run)
             if held_up is not None:
                 return look.observed(run, unfinished=held_up), again
-        self._turns.begin(key)
+        self._turns.begin(key, run.name)
         try:
             if running is None and begun:
                 running = await self._cluster.get(place)
@@ -200,7 +200,9 @@ class TestReconciler:
             await self._end_jobs(key, look.test)
         return observed, again
 
-    async def _held_up(self, key: Key, look: "_Look") -> tuple[Unfinished | None, float | None]:
+    async def _held_up(
+        self, key: Key, look: "_Look", run: Run
+    ) -> tuple[Unfinished | None, float | None]:
         """Why the run can't begin yet, and when to look again where no event would tell."""
         waiting = look.target_trouble()
         if waiting is not None:
@@ -210,7 +212,7 @@ class TestReconciler:
         if waiting is not None:
             self._turns.leave(key)
             return waiting, LOOK_AGAIN_SECONDS
-        if not self._turns.ask(key, look.target_id):
+        if not self._turns.ask(key, look.target_id, run.name):
             limit = self._settings.max_concurrent_load_tests
             message = f"at most {limit} load test(s) run against {look.target_id} at a time"
             return Unfinished("Queued", "OthersFirst", message), None

@@ -1,7 +1,8 @@
 """Turns at a target: what the pure rule of ``runs.turns`` needs to be remembered for it."""
 
 from diffusion_operator.cache import Cache
-from diffusion_operator.objects import Key, key_of
+from diffusion_operator.objects import Key, Object, key_of
+from diffusion_operator.runs.basis import is_final
 from diffusion_operator.runs.turns import may_begin, occupies
 
 
@@ -15,16 +16,16 @@ class Turns:
     def __init__(self, cache: Cache, limit: int) -> None:
         self._cache = cache
         self._limit = limit
-        self._begun: set[Key] = set()
+        self._begun: dict[Key, str] = {}
         self._waiting: set[Key] = set()
 
-    def ask(self, key: Key, target: str) -> bool:
-        """Whether the test may begin now; if so, the turn is taken."""
+    def ask(self, key: Key, target: str, run: str) -> bool:
+        """Whether that run of the test may begin now; if so, the turn is taken."""
         tests = {key_of(test): test for test in self._cache.tests(key.namespace, target)}
         begun = {
             each
             for each, test in tests.items()
-            if each in self._begun or occupies(test, self._cache.jobs(each.namespace, each.name))
+            if self._holds(each, test) or occupies(test, self._jobs(each))
         }
         queued = {
             each
@@ -36,15 +37,23 @@ class Turns:
         ):
             self._waiting.add(key)
             return False
-        self.begin(key)
+        self.begin(key, run)
         return True
 
-    def begin(self, key: Key) -> None:
-        """The test has its turn."""
+    def begin(self, key: Key, run: str) -> None:
+        """That run of the test has its turn."""
         self._waiting.discard(key)
-        self._begun.add(key)
+        self._begun[key] = run
 
     def leave(self, key: Key) -> None:
         """The test neither runs nor waits any more."""
         self._waiting.discard(key)
-        self._begun.discard(key)
+        self._begun.pop(key, None)
+
+    def _holds(self, key: Key, test: Object) -> bool:
+        """Whether a turn given isn't over: its end is told before it is given back."""
+        status = test.get("status") or {}
+        return key in self._begun and not (is_final(status) and status["run"] == self._begun[key])
+
+    def _jobs(self, key: Key) -> list[Object]:
+        return self._cache.jobs(key.namespace, key.name)
