@@ -281,7 +281,7 @@ def test_root_is_the_frameworks_where_it_keeps_it(server: Server, variant: Varia
         assert answer.text == "litserve running"
         assert "server" in server.client.get("/info").json()
     else:
-        assert answer.url.path == "/docs"
+        assert answer.url.path == "/ui"
         assert_problem(server.client.get("/info"), 404)
 
 
