@@ -16,9 +16,9 @@ from playwright.sync_api import Browser, sync_playwright
 Object = dict[str, Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium; `make test-contract` installs it."""
+    """Chromium; `make test-contract` installs it. Its event loop must end before others' begin."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     assert program is not None, "there is no chromium: apt-get install chromium"
     with sync_playwright() as playwright:
