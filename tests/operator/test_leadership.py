@@ -52,7 +52,7 @@ def test_a_killed_leader_is_followed_by_the_one_that_stands_by(
     eventually(
         lambda: children(kubectl, "later"), within=TAKEN_OVER_WITHIN, what="the later children"
     )
-    assert standby.said(STARTED) == 1
+    eventually(lambda: standby.said(STARTED) == 1, what="its first word as the leader")
 
 
 def test_a_leader_that_ends_leaves_the_lease_to_the_other_at_once(
