@@ -49,6 +49,7 @@ VARIANTS = (Variant("fastapi"), Variant("litserve"), Variant("litserve", "framew
 
 def configuration(model: Path, variant: Variant, **changes: Any) -> dict[str, str]:
     """The environment of a server of the tiny model, patient and with a queue for 60."""
+    framework = variant.mode == "framework"  # which takes what has come within this time
     document = {
         "version": 1,
         "backend": variant.backend,
@@ -56,7 +57,7 @@ def configuration(model: Path, variant: Variant, **changes: Any) -> dict[str, st
         "generation": {"steps": 2, "guidanceScale": 2.0, "scheduler": "dpm++2m"},
         "limits": {"maxSteps": 500, "maxPixels": 16384},
         "queue": {"maxLength": 60, "timeoutSeconds": 300.0},
-        "batching": {"mode": variant.mode, "maxSize": 8, "maxWaitMilliseconds": 0},
+        "batching": {"mode": variant.mode, "maxSize": 8, "maxWaitMilliseconds": 100 * framework},
         **changes,
     }
     return {
