@@ -103,9 +103,10 @@ def test_a_killed_component_is_started_again(start: Callable[..., Running]) -> N
     until(lambda: len(running.pids("sleep")) == 1, "the component")
     (first,) = running.pids("sleep")
     os.kill(first, signal.SIGKILL)
-    until(lambda: running.pids("sleep") not in ([], [first]), "another process")
+    until(lambda: running.status()["sleeper"]["starts"] == 2, "another start")
     state = running.status()["sleeper"]
     assert state == {"running": True, "starts": 2, "lastExit": -signal.SIGKILL}
+    until(lambda: running.pids("sleep") not in ([], [first]), "another process")
 
 
 def test_components_die_with_a_killed_supervisor(start: Callable[..., Running]) -> None:
