@@ -32,12 +32,19 @@ class Cache:
     """
 
     def __init__(
-        self, indices: Mapping[str, Index], *, pods: Index, jobs: Index, tests: Index
+        self,
+        indices: Mapping[str, Index],
+        *,
+        pods: Index,
+        jobs: Index,
+        tests: Index,
+        compared: Index,
     ) -> None:
         self._indices = indices
         self._pods = pods
         self._jobs = jobs
         self._tests = tests
+        self._compared = compared
         self._written: dict[Key, Object] = {}
 
     def get(self, key: Key) -> Object | None:
@@ -64,6 +71,10 @@ class Cache:
     def tests(self, namespace: str, service: str) -> list[Object]:
         """The LoadTests that name that DiffusionService as their target."""
         return _found(self._tests, namespace, service)
+
+    def compared(self, namespace: str, comparison: str) -> list[Object]:
+        """The DiffusionServices and LoadTests labelled as made for that Comparison."""
+        return _found(self._compared, namespace, comparison)
 
     def wrote(self, obj: Object) -> None:
         """Remember the API server's answer to a write."""

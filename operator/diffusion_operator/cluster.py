@@ -14,6 +14,7 @@ from diffusion_operator.objects import MANAGER, Key, Object
 _KINDS = {
     "DiffusionService": (GROUP, VERSION, "diffusionservices"),
     "LoadTest": (GROUP, VERSION, "loadtests"),
+    "Comparison": (GROUP, VERSION, "comparisons"),
     "ServiceAccount": ("", "v1", "serviceaccounts"),
     "Service": ("", "v1", "services"),
     "Secret": ("", "v1", "secrets"),

@@ -8,6 +8,7 @@ from diffusion_operator.cache import Cache
 from diffusion_operator.clock import utc_now
 from diffusion_operator.cluster import ApiError, Cluster, said_by
 from diffusion_operator.objects import (
+    COMPARISON_LABEL,
     HEAD_LABEL,
     SERVICE_LABEL,
     TEST_LABEL,
@@ -15,6 +16,7 @@ from diffusion_operator.objects import (
     labels_of,
     target_of,
 )
+from diffusion_operator.reconcile.comparison import ComparisonReconciler
 from diffusion_operator.reconcile.diffusionservice import ServiceReconciler
 from diffusion_operator.reconcile.loadtest import TestReconciler
 from diffusion_operator.reconcile.writes import Writes
@@ -27,6 +29,7 @@ _LABELS = {
     SERVICE_LABEL: "DiffusionService",
     HEAD_LABEL: "DiffusionService",
     TEST_LABEL: "LoadTest",
+    COMPARISON_LABEL: "Comparison",
 }
 
 
@@ -44,6 +47,7 @@ class Controller:
         self._reconcilers: dict[str, Callable[[Key], Awaitable[float | None]]] = {
             "DiffusionService": ServiceReconciler(cluster, cache, writes, settings, utc_now),
             "LoadTest": TestReconciler(cluster, cache, writes, settings, utc_now),
+            "Comparison": ComparisonReconciler(cluster, cache, writes, settings, utc_now),
         }
         self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, settings.workers)
 

@@ -14,6 +14,7 @@ from diffusion_operator.cluster import Cluster
 from diffusion_operator.controller import Controller
 from diffusion_operator.election import Candidate
 from diffusion_operator.objects import (
+    COMPARISON_LABEL,
     HEAD_LABEL,
     MANAGER,
     SERVICE_LABEL,
@@ -43,6 +44,7 @@ OWNED = {
 PRIMARY = {
     "DiffusionService": (GROUP, VERSION, "diffusionservices"),
     "LoadTest": (GROUP, VERSION, "loadtests"),
+    "Comparison": (GROUP, VERSION, "comparisons"),
 }
 WATCHED = {**PRIMARY, **OWNED}
 
@@ -89,6 +91,18 @@ async def tests_by_target(body: kopf.Body, **_: Any) -> Indexed | None:
     return {_place(body, target): trimmed(body, "LoadTest", API_VERSION)} if target else None
 
 
+def _index_compared(kind: str) -> None:
+    async def remember(body: kopf.Body, **_: Any) -> Indexed | None:
+        owner = labels_of(body).get(COMPARISON_LABEL)
+        return {_place(body, owner): trimmed(body, kind, API_VERSION)} if owner else None
+
+    kopf.index(*PRIMARY[kind], id="compared")(remember)
+
+
+for _kind in ("DiffusionService", "LoadTest"):  # one index for both
+    _index_compared(_kind)
+
+
 def _wake_on_events(kind: str) -> None:
     async def seen(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
         controller: Controller = memo.controller
@@ -116,6 +130,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
         pods=indices["pods_by_owner"],
         jobs=indices["jobs_by_test"],
         tests=indices["tests_by_target"],
+        compared=indices["compared"],
     )
     cluster = await Cluster.connect()
     memo.controller = Controller(cluster, cache, read_settings())

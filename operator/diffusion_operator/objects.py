@@ -9,6 +9,7 @@ MANAGER = "diffusion-operator"
 MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER}
 SERVICE_LABEL = "diffusion.dev/service"
 TEST_LABEL = "diffusion.dev/loadtest"
+COMPARISON_LABEL = "diffusion.dev/comparison"
 RUN_LABEL = "diffusion.dev/run"
 HEAD_LABEL = "diffusion.dev/ray-head"
 ROLE_LABEL = "diffusion.dev/role"

@@ -2,14 +2,18 @@
 rules:
   # What people write, and what the operator answers.
   - apiGroups: [diffusion.dev]
-    resources: [diffusionservices, loadtests]
+    resources: [comparisons]
     verbs: [list, watch]
+  # A comparison makes services and load tests of its own.
   - apiGroups: [diffusion.dev]
-    resources: [diffusionservices/status, loadtests/status]
+    resources: [diffusionservices, loadtests]
+    verbs: [get, list, watch, create, patch, delete]
+  - apiGroups: [diffusion.dev]
+    resources: [diffusionservices/status, loadtests/status, comparisons/status]
     verbs: [patch]
   # Lets the operator name these resources as owners that block deletion, where that is enforced.
   - apiGroups: [diffusion.dev]
-    resources: [diffusionservices/finalizers, loadtests/finalizers]
+    resources: [diffusionservices/finalizers, loadtests/finalizers, comparisons/finalizers]
     verbs: [update]
   # Children: server-side apply is a patch, which also needs create where the object is new.
   - apiGroups: [""]

@@ -12,6 +12,9 @@ from diffusion_operator.api.status import Condition
 MAX_NAME = 30
 """Of a Comparison: its children's names add a variant's name and a repetition's number to it."""
 
+MAX_TEXT = 4096
+"""Characters of a sentence in the status."""
+
 Overrides = Annotated[
     dict[str, Any],
     Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
@@ -154,7 +157,7 @@ class Run(Model):
     repetition: int = Field(ge=1, description="Number of the repetition, from 1.")
     state: str = Field(max_length=32, description="Starting, Testing, Complete or Failed.")
     reason: str = Field("", max_length=1024, description="Why it failed, in one word.")
-    message: str = Field("", max_length=4096, description="Why it failed, in a sentence.")
+    message: str = Field("", max_length=MAX_TEXT, description="Why it failed, in a sentence.")
     load_test: str = Field("", max_length=253, description="Its LoadTest.")
     start_time: str | None = Field(
         None, json_schema_extra={"format": "date-time"}, description="When its service was made."
@@ -193,7 +196,7 @@ class Run(Model):
     joules_per_image: str | None = Field(
         None, max_length=32, description="GPU energy per image; absent where it is unknown."
     )
-    nodes: tuple[str, ...] | None = Field(
+    nodes: tuple[Annotated[str, Field(max_length=253)], ...] | None = Field(
         None, max_length=64, description="The nodes that its pods ran on."
     )
     fingerprint: dict[str, str] | None = Field(
@@ -215,7 +218,9 @@ class Result(Model):
     variant: str = Field(max_length=63, description="The variant.")
     rank: int | None = Field(None, ge=1, description="1 is the best; absent where not ranked.")
     reason: str = Field("", max_length=1024, description="Why it is not ranked, in one word.")
-    message: str = Field("", max_length=4096, description="Why it is not ranked, in a sentence.")
+    message: str = Field(
+        "", max_length=MAX_TEXT, description="Why it is not ranked, in a sentence."
+    )
     runs: int = Field(ge=0, description="Repetitions whose figures are in these.")
     requests: int = Field(0, ge=0, description="Requests of all repetitions.")
     failures: int = Field(0, ge=0, description="Those that failed.")
@@ -281,8 +286,8 @@ class ComparisonStatus(Model):
     recommended: str = Field(
         "", max_length=63, description="The variant to run, if the figures tell."
     )
-    conclusion: str = Field("", max_length=4096, description="What the figures tell, and how.")
-    differences: tuple[str, ...] | None = Field(
+    conclusion: str = Field("", max_length=MAX_TEXT, description="What the figures tell, and how.")
+    differences: tuple[Annotated[str, Field(max_length=MAX_TEXT)], ...] | None = Field(
         None, max_length=80, description="What differs between variants beyond what was meant to."
     )
     results: tuple[Result, ...] | None = Field(

@@ -8,15 +8,13 @@ import yaml
 from pydantic import BaseModel
 
 from diffusion_operator.api import GROUP, VERSION
+from diffusion_operator.api.comparison import MAX_NAME as MAX_COMPARISON_NAME
+from diffusion_operator.api.comparison import ComparisonObject
 from diffusion_operator.api.diffusionservice import DiffusionServiceObject
+from diffusion_operator.api.fields import rule
 from diffusion_operator.api.loadtest import LoadTestObject
 
 MAX_NAME = 52  # leaves room for the suffixes of children within a label's 63 characters
-
-NAME_RULE = {
-    "rule": f"size(self.metadata.name) <= {MAX_NAME}",
-    "message": f"metadata.name must have at most {MAX_NAME} characters: its pods' names add to it",
-}
 
 Schema = dict[str, Any]
 
@@ -49,6 +47,15 @@ LOAD_TEST_COLUMNS = [
     _column("P95", ".status.shown.p95", "integer", description="Milliseconds."),
     _column("Failures", ".status.shown.failures", "integer"),
     _column("SLO", '.status.conditions[?(@.type=="SLOMet")].status'),
+    AGE,
+]
+
+
+COMPARISON_COLUMNS = [
+    _column("State", ".status.state"),
+    _column("Variant-Now", ".status.variant"),
+    _column("Progress", ".status.progress", description="Runs that have ended, of all."),
+    _column("Recommended", ".status.recommended"),
     AGE,
 ]
 
@@ -91,12 +98,15 @@ def structural(schema: Schema, definitions: Schema) -> Schema:
     return found
 
 
-def _version_schema(model: type[BaseModel]) -> Schema:
+def _version_schema(model: type[BaseModel], max_name: int) -> Schema:
     raw = model.model_json_schema(by_alias=True)
     schema = structural({k: v for k, v in raw.items() if k != "$defs"}, raw.get("$defs", {}))
     conditions = schema["properties"]["status"]["properties"]["conditions"]
     conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-    schema["x-kubernetes-validations"] = [NAME_RULE]
+    said = f"metadata.name must have at most {max_name} characters: its children's names add to it"
+    schema["x-kubernetes-validations"] = [
+        dict(rule(f"size(self.metadata.name) <= {max_name}", said))
+    ]
     return schema
 
 
@@ -107,6 +117,7 @@ def definition(
     short: str,
     columns: list[Schema],
     subresources: Schema,
+    max_name: int = MAX_NAME,
 ) -> Schema:
     """The CustomResourceDefinition of one kind."""
     singular = kind.lower()
@@ -130,7 +141,7 @@ def definition(
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "schema": {"openAPIV3Schema": _version_schema(model)},
+                    "schema": {"openAPIV3Schema": _version_schema(model, max_name)},
                     "subresources": subresources,
                     "additionalPrinterColumns": columns,
                 }
@@ -160,6 +171,14 @@ def definitions() -> list[Schema]:
             short="lt",
             columns=LOAD_TEST_COLUMNS,
             subresources={"status": {}},
+        ),
+        definition(
+            ComparisonObject,
+            kind="Comparison",
+            short="cmp",
+            columns=COMPARISON_COLUMNS,
+            subresources={"status": {}},
+            max_name=MAX_COMPARISON_NAME,
         ),
     ]
 

@@ -17,7 +17,7 @@ REPORT_KEY = "report.json"
 MOST_POINTS = 6000
 """Points of all timelines together, about 100 bytes each: a ConfigMap holds a mebibyte."""
 
-_OF_A_LOAD = ("timeline", "search", "histogram")
+_OF_A_LOAD = ("stages", "timeline", "search", "slo")
 
 
 def comparison_report(

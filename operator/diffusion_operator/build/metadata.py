@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffusion_operator.objects import (
+    COMPARISON_LABEL,
     DIGEST_ANNOTATION,
     MANAGED_BY,
     SERVICE_LABEL,
@@ -17,6 +18,7 @@ from diffusion_operator.objects import (
 _LABELS = {
     "DiffusionService": ("diffusion-service", SERVICE_LABEL),
     "LoadTest": ("diffusion-loadtest", TEST_LABEL),
+    "Comparison": ("diffusion-comparison", COMPARISON_LABEL),
 }
 
 

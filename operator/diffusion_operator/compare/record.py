@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from diffusion_operator.api.comparison import ColdStart, Run
+from diffusion_operator.api.comparison import MAX_TEXT, ColdStart, Run
 from diffusion_operator.compare.results import shown
 from diffusion_operator.objects import Object, condition_of
 
@@ -34,7 +34,7 @@ def cold_start(service: Mapping[str, Any], pods: Sequence[Object]) -> ColdStart:
 
 def _since(pod: Object, kind: str) -> str | None:
     found = condition_of(pod, kind)
-    return found["lastTransitionTime"] if found and found["status"] == "True" else None
+    return found.get("lastTransitionTime") if found and found["status"] == "True" else None
 
 
 def _started(pod: Object) -> str | None:
@@ -53,7 +53,12 @@ def nodes_of(pods: Sequence[Object]) -> tuple[str, ...]:
 def failed(run: Run, reason: str, message: str, *, now: str) -> Run:
     """The run, ended without figures."""
     return run.model_copy(
-        update={"state": "Failed", "reason": reason, "message": message, "completion_time": now}
+        update={
+            "state": "Failed",
+            "reason": reason,
+            "message": message[:MAX_TEXT],
+            "completion_time": now,
+        }
     )
 
 

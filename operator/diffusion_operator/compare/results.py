@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from diffusion_operator.api.comparison import Estimate, Result, Run
+from diffusion_operator.api.comparison import MAX_TEXT, Estimate, Result, Run
 from diffusion_operator.compare.differences import differences
 from diffusion_operator.compare.ranking import Candidate, Ranking, rank
 from diffusion_operator.compare.statistics import interval
@@ -120,7 +120,7 @@ def _row(name: str, runs: Sequence[Run], compared: Compared) -> Result:
     row = Result(
         variant=name,
         reason=reason,
-        message=message,
+        message=message[:MAX_TEXT],
         runs=len(good),
         requests=sum(run.requests or 0 for run in runs),
         failures=sum(run.failures or 0 for run in runs),

@@ -108,16 +108,12 @@ class ComparisonReconciler:
         self,
         cluster: Cluster,
         cache: Cache,
-        children: Callable[[str, str], Sequence[Object]],
         writes: Writes,
         settings: Settings,
-        *,
         now: Callable[[], str],
     ) -> None:
-        """``children`` finds the services and tests made for a Comparison: namespace and name."""
         self._cluster = cluster
         self._cache = cache
-        self._children = children
         self._writes = writes
         self._settings = settings
         self._now = now
@@ -176,7 +172,7 @@ class ComparisonReconciler:
         """Delete what isn't of this step; returns the services that still hold the hardware."""
         namespace = work.comparison["metadata"]["namespace"]
         leaving = []
-        for child in self._children(namespace, work.comparison["metadata"]["name"]):
+        for child in self._cache.compared(namespace, work.comparison["metadata"]["name"]):
             name = child["metadata"]["name"]
             stale = labels_of(child).get(RUN_LABEL) != work.run
             service = child["kind"] == "DiffusionService"

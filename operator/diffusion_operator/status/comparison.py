@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffusion_operator.api.comparison import ComparisonStatus, Run
+from diffusion_operator.api.comparison import MAX_TEXT, ComparisonStatus, Run
 from diffusion_operator.api.loadtest import ReportRef
 from diffusion_operator.compare.results import Table
 from diffusion_operator.status.conditions import Verdict, conditions
@@ -55,11 +55,15 @@ def comparison_status(comparison: Mapping[str, Any], seen: Seen, *, now: str) ->
         else None,
         recommended=seen.table.recommended if seen.table else "",
         conclusion=seen.table.conclusion if seen.table else "",
-        differences=(seen.table.differences or None) if seen.table else None,
+        differences=_bounded(seen.table.differences) if seen.table else None,
         results=seen.table.results if seen.table else None,
         runs=tuple(seen.runs) or None,
         report_ref=seen.report_ref,
     )
+
+
+def _bounded(texts: Sequence[str]) -> tuple[str, ...] | None:
+    return tuple(text[:MAX_TEXT] for text in texts) or None
 
 
 def _verdicts(seen: Seen) -> list[Verdict]:
@@ -84,7 +88,7 @@ def _comparable(seen: Seen) -> Verdict:
     if unlike := seen.table.differences:
         reason = "UnlikeLoads" if "load" in unlike else "UnlikeTargets"
         said = f"the variants differ beyond what they were meant to: {'; '.join(unlike)}"
-        return Verdict("Comparable", "False", reason, said[:4096])
+        return Verdict("Comparable", "False", reason, said[:MAX_TEXT])
     return Verdict(
         "Comparable", "True", "Alike", "the variants differ in nothing but what they were meant to"
     )

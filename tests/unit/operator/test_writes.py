@@ -52,7 +52,7 @@ class RecordingCluster:
 
 
 def empty_cache() -> Cache:
-    return Cache({"Deployment": {}}, pods={}, jobs={}, tests={})
+    return Cache({"Deployment": {}}, pods={}, jobs={}, tests={}, compared={})
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ async def test_nothing_is_written_where_one_child_of_several_cannot_be(
     foreign["metadata"]["ownerReferences"] = []
     account = service_account(service, "demo")
     cluster = RecordingCluster(foreign)
-    cache = Cache({"Deployment": {}, "ServiceAccount": {}}, pods={}, jobs={}, tests={})
+    cache = Cache({"Deployment": {}, "ServiceAccount": {}}, pods={}, jobs={}, tests={}, compared={})
     writes = Writes(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError):
         await writes.children(service, [account, wanted])
@@ -188,7 +188,7 @@ def versioned(version: int) -> Object:
 
 def test_the_cache_answers_with_the_newer_of_watch_and_own_write() -> None:
     watched: dict[tuple[str, str], list[Object]] = {}
-    cache = Cache({"Deployment": watched}, pods={}, jobs={}, tests={})
+    cache = Cache({"Deployment": watched}, pods={}, jobs={}, tests={}, compared={})
     key = Key("Deployment", "shop", "demo")
     assert cache.get(key) is None
 

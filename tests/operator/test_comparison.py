@@ -1,0 +1,211 @@
+"""Comparisons against a real API server; kubelet and runners are played by the test."""
+
+import json
+from typing import Any
+
+import pytest
+
+from kubectl import Kubectl, KubectlError, condition, eventually
+from operator_process import OperatorProcess
+from played_study import LOAD, SERVICE, SPEEDS, TWO, PlayedStudy, comparison
+
+Object = dict[str, Any]
+
+
+def row(status: Object, variant: str) -> Object:
+    (found,) = [found for found in status["results"] if found["variant"] == variant]
+    return dict(found)
+
+
+def ended(status: Object) -> list[tuple[str, int]]:
+    return [
+        (run["variant"], run["repetition"])
+        for run in status.get("runs", ())
+        if "completionTime" in run
+    ]
+
+
+def test_variants_take_turns_on_the_hardware_and_end_in_a_ranked_table(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(comparison(repetitions=2))
+    study = PlayedStudy(kubectl, SPEEDS)
+    status = study.until_over()
+    assert status["state"] == "Complete", status
+    assert study.order == ["slow-1", "fast-1", "fast-2", "slow-2"]
+    assert study.services == {frozenset({"study-slow"}), frozenset({"study-fast"})}
+    assert [(found["variant"], found["rank"]) for found in status["results"]] == [
+        ("fast", 1),
+        ("slow", 2),
+    ]
+    for found in status["results"]:
+        assert found["runs"] == 2
+        assert found["tax"] == {"queue": 10}
+        assert found["memoryBytes"] == 2_000_000_000
+        for figure in ("requestsPerSecond", "p50", "p95", "p99", "efficiency", "coldStartSeconds"):
+            assert float(found[figure]["mean"]) > 0, figure
+    header, shown = kubectl("get", "comparisons").splitlines()
+    assert header.split() == ["NAME", "STATE", "VARIANT-NOW", "PROGRESS", "RECOMMENDED", "AGE"]
+    assert shown.split()[:3] == ["study", "Complete", "4/4"]
+    assert condition(kubectl.get("cmp", "study"), "Comparable")["status"] == "True"
+    reference = status["reportRef"]
+    written = kubectl.get("configmap", reference["name"])["data"][reference["key"]]
+    assert len(json.loads(written)["loads"]) == 4
+    assert kubectl.list("dsvc") == []
+    assert len(kubectl.list("lt")) == 4
+
+    kubectl("delete", "cmp", "study")
+    eventually(
+        lambda: (
+            not kubectl.list("lt")
+            and kubectl.find("configmap", reference["name"]) is None
+            and kubectl.find("configmap", "study-fast-1-loadtest") is None
+        ),
+        what="no child to be left",
+    )
+
+
+def test_an_operator_killed_in_each_turn_goes_on_where_it_was(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(comparison(repetitions=3))
+    study = PlayedStudy(kubectl, SPEEDS)
+    for turn in range(5):
+        study.until(lambda status, turn=turn: len(ended(status)) > turn, f"turn {turn}")  # type: ignore[misc]
+        operator.kill()
+        operator.start()
+    status = study.until_over()
+    assert status["state"] == "Complete", status
+    assert study.order == ["slow-1", "fast-1", "fast-2", "slow-2", "slow-3", "fast-3"]
+    assert ended(status) == [
+        ("slow", 1),
+        ("fast", 1),
+        ("fast", 2),
+        ("slow", 2),
+        ("slow", 3),
+        ("fast", 3),
+    ]
+    assert [(found["variant"], found["runs"]) for found in status["results"]] == [
+        ("fast", 3),
+        ("slow", 3),
+    ]
+    assert status["recommended"] == "fast"
+    assert study.services == {frozenset({"study-slow"}), frozenset({"study-fast"})}
+
+
+def test_a_suspended_one_frees_the_hardware_and_goes_on_at_its_repetition(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(comparison())
+    study = PlayedStudy(kubectl, SPEEDS)
+    study.until(lambda status: status.get("variant") == "fast", "the second variant")
+    kubectl.patch("cmp", "study", {"spec": {"suspend": True}})
+    study.until(lambda status: status.get("state") == "Suspended", "the pause")
+    study.until(lambda _: not kubectl.list("pods", "diffusion.dev/service"), "no pod to be left")
+    assert kubectl.list("dsvc") == []
+    assert ended(kubectl.status("cmp", "study")) == [("slow", 1)]
+    kubectl.patch("cmp", "study", {"spec": {"suspend": False}})
+    status = study.until_over()
+    assert status["state"] == "Complete", status
+    assert ended(status) == [("slow", 1), ("fast", 1)]
+
+
+def test_a_deleted_one_in_the_middle_leaves_nothing(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(comparison())
+    eventually(lambda: kubectl.list("pods", "diffusion.dev/service"), what="a pod")
+    kubectl("delete", "cmp", "study")
+    PlayedStudy(kubectl, {})
+    kinds = ("dsvc", "lt", "deployments", "jobs")
+    eventually(
+        lambda: not any(kubectl.list(kind) for kind in kinds), what="no child to be left", every=0.5
+    )
+
+
+def test_the_worst_variants_are_told_apart_and_the_others_ranked(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    never = {"name": "never", "service": {"batching": {"maxSize": 2}}}
+    failing = {"name": "failing", "service": {"batching": {"maxSize": 3}}}
+    refused = {"name": "refused", "service": {"batching": {"mode": "framework"}}}
+    spec: Object = {"variants": [never, failing, refused, *TWO], "readyTimeout": "10s"}
+    kubectl.apply(comparison(**spec))
+    study = PlayedStudy(kubectl, {**SPEEDS, "failing": 1.0}, frozenset({"failing"}))
+    status = study.until_over()
+    assert status["state"] == "Complete", status
+    assert [found["variant"] for found in status["results"][:2]] == ["fast", "slow"]
+    assert row(status, "never")["reason"] == "NotReady"
+    assert row(status, "failing")["reason"] == "AllRequestsFailed"
+    assert row(status, "failing")["failures"] == 200
+    assert row(status, "refused")["reason"] == "Refused"
+    assert "FastAPI has no batching of its own" in row(status, "refused")["message"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "child", "reason"),
+    [("lt", "study-slow-1", "LoadTestDeleted"), ("dsvc", "study-slow", "ServiceDeleted")],
+)
+def test_a_deleted_child_is_told_and_the_others_go_on(
+    kubectl: Kubectl, operator: OperatorProcess, kind: str, child: str, reason: str
+) -> None:
+    kubectl.apply(comparison())
+    pods_alone = PlayedStudy(kubectl, SPEEDS, silent=True)
+    pods_alone.until(
+        lambda status: status.get("runs", [{}])[-1].get("state") == "Testing", "the first test"
+    )
+    kubectl("delete", kind, child)
+    status = PlayedStudy(kubectl, SPEEDS).until_over()
+    assert status["state"] == "Complete", status
+    assert row(status, "slow")["reason"] == reason
+    assert row(status, "fast")["rank"] == 1
+
+
+def test_other_fields_begin_anew(kubectl: Kubectl, operator: OperatorProcess) -> None:
+    kubectl.apply(comparison())
+    first = PlayedStudy(kubectl, SPEEDS).until_over()
+    longer = {"users": {"stages": [{"users": 3, "duration": "5s"}]}}
+    kubectl.patch("cmp", "study", {"spec": {"loadTest": longer}})
+    study = PlayedStudy(kubectl, SPEEDS)
+    study.until(lambda status: status["run"] != first["run"], "a new run")
+    assert study.until_over()["state"] == "Complete"
+    tests = [test["spec"]["users"]["stages"] for test in kubectl.list("lt")]
+    assert tests == [longer["users"]["stages"]] * 2
+
+
+def test_a_variant_that_makes_no_service_is_said(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(comparison(variants=[*TWO, {"name": "typo", "service": {"backend": "flask"}}]))
+    eventually(lambda: kubectl.status("cmp", "study").get("state") == "Failed", what="the verdict")
+    said = condition(kubectl.get("cmp", "study"), "Failed")
+    assert said["reason"] == "InvalidVariant"
+    assert "variant typo: spec.backend" in said["message"]
+    assert kubectl.list("dsvc") == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"variants": [TWO[0]]}, "should have at least 2 items"),
+        ({"variants": [TWO[0], TWO[0]]}, "two variants have the same name: give each its own"),
+        ({"variants": [*TWO, {"name": "With Space"}]}, "spec.variants[2].name"),
+        ({"cooldown": "a while"}, "write a duration such as 90s"),
+        ({"cooldown": "2h"}, "cooldown is at most 1h"),
+        ({"readyTimeout": "1s"}, "readyTimeout is between 10s and 24h"),
+        ({"repetitions": 0}, "greater than or equal to 1"),
+        ({"loadTest": {}}, "say how much load: set users.stages"),
+        ({"loadTest": {**LOAD, "arrivals": {"stages": []}}}, "exactly one of them"),
+        ({"service": {**SERVICE, "backend": "flask"}}, "Unsupported value"),
+        ({"service": {**SERVICE, "model": {"source": "demo"}}}, "model.source"),
+    ],
+)
+def test_a_bad_one_is_refused(kubectl: Kubectl, spec: Object, sentence: str) -> None:
+    with pytest.raises(KubectlError) as refused:
+        kubectl.apply(comparison(**spec))
+    assert sentence in str(refused.value)
+
+
+def test_a_name_that_leaves_no_room_for_its_childrens_is_refused(kubectl: Kubectl) -> None:
+    with pytest.raises(KubectlError, match="at most 30 characters"):
+        kubectl.apply(comparison("n" * 31))
