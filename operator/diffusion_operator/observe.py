@@ -50,23 +50,26 @@ class Pods:
     """Whether the head of the Ray cluster answers; nothing where there is none."""
     awaiting_volumes: tuple[Mapping[str, Any], ...] = ()
     """Those of the wanted revision of which no container has begun."""
+    older: int = 0
+    """Pods of other revisions that are there, those that finish what they have included."""
 
 
 def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
     """Sort the pods by what they do for ``revision``."""
     every = list(pods)
     alive = [pod for pod in every if not pod["metadata"].get("deletionTimestamp")]
-    current = [pod for pod in alive if _revision(pod) == revision]
+    current = [pod for pod in alive if pod_revision(pod) == revision]
     failures = [failure for pod in current if (failure := failure_of(pod)) is not None]
     return Pods(
         present=len(every),
         current=len(current),
         ready=sum(is_ready(pod) for pod in current),
-        ready_revisions=frozenset(_revision(pod) for pod in alive if is_ready(pod)),
+        ready_revisions=frozenset(pod_revision(pod) for pod in alive if is_ready(pod)),
         scheduled=sum(bool((pod.get("spec") or {}).get("nodeName")) for pod in current),
-        unscheduled=sum(_found_no_node(pod) is not None for pod in current),
+        unscheduled=sum(found_no_node(pod) is not None for pod in current),
         failures=tuple(sorted(failures, key=lambda failure: failure.time or "")),
         awaiting_volumes=tuple(pod for pod in current if awaits_volumes(pod)),
+        older=sum(pod_revision(pod) != revision for pod in every),
     )
 
 
@@ -81,7 +84,8 @@ def with_head(pods: Pods, heads: Pods) -> Pods:
     )
 
 
-def _revision(pod: Mapping[str, Any]) -> str:
+def pod_revision(pod: Mapping[str, Any]) -> str:
+    """The revision that the pod is of."""
     return labels_of(pod).get(REVISION_LABEL, "")
 
 
@@ -95,7 +99,7 @@ def failure_of(pod: Mapping[str, Any]) -> Failure | None:
     """What went wrong in a pod that doesn't answer, if anything did."""
     if is_ready(pod):
         return None
-    refused = _found_no_node(pod)
+    refused = found_no_node(pod)
     if refused is not None:
         return _unscheduled(pod, refused)
     return next(
@@ -130,7 +134,7 @@ def mount_failure(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -
     return _failure(pod, reason, message, found[-1].get("lastTimestamp"))
 
 
-def _found_no_node(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def found_no_node(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The scheduler's own words on why it found no node, if it has looked and found none."""
     scheduled = condition_of(pod, "PodScheduled")
     unschedulable = scheduled is not None and scheduled.get("reason") == "Unschedulable"

@@ -12,29 +12,43 @@ from diffusion_operator.build.ray_cluster import head_deployment, is_cluster, wi
 from diffusion_operator.build.server import startup_seconds
 from diffusion_operator.build.sources import fetches
 from diffusion_operator.objects import REVISION_LABEL, Object
-from diffusion_operator.settings import Accelerator, Settings
+from diffusion_operator.settings import Settings
 
 # What a pod needs beside its start: a node, its volumes, its image.
 PLACEMENT_SECONDS = 60
 # Ten gigabytes at three megabytes a second.
 FETCH_SECONDS = 3600
+# How a rollout goes on: one pod more for a while, one less for a while, or none for a while.
+SURGE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+IN_PLACE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+RECREATE = {"type": "Recreate"}
 
 
 def deployments(
-    owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: Settings
+    owner: Mapping[str, Any],
+    spec: DiffusionServiceSpec,
+    settings: Settings,
+    *,
+    in_place: bool = False,
 ) -> list[Object]:
-    """The Deployments of a DiffusionService, that of the model first. Raises ``BuildError``."""
+    """The Deployments of a DiffusionService, that of the model first. Raises ``BuildError``.
+
+    With ``in_place`` an old pod ends before a new one starts, otherwise after it is ready.
+    """
     accelerator = accelerator_of(spec, settings)
     pod = serving_pod(owner, spec, settings, accelerator)
     if not is_cluster(spec):
-        return [_deployment(owner, spec, pod, _strategy(accelerator))]
+        return [_deployment(owner, spec, pod, IN_PLACE if in_place else SURGE)]
     # The workers of one revision can't join the head of another.
-    workers = _deployment(owner, spec, with_role(owner, pod, "worker"), {"type": "Recreate"})
+    workers = _deployment(owner, spec, with_role(owner, pod, "worker"), RECREATE)
     return [workers, head_deployment(owner, spec, workers, pod)]
 
 
 def _deployment(
-    owner: Mapping[str, Any], spec: DiffusionServiceSpec, pod: Object, strategy: Object
+    owner: Mapping[str, Any],
+    spec: DiffusionServiceSpec,
+    pod: Object,
+    strategy: Mapping[str, Any],
 ) -> Object:
     return child(
         owner,
@@ -44,7 +58,7 @@ def _deployment(
         spec={
             "replicas": 0 if spec.suspend else spec.replicas,
             "selector": {"matchLabels": selector(owner)},
-            "strategy": strategy,
+            "strategy": dict(strategy),
             "progressDeadlineSeconds": _progress_deadline(spec),
             "revisionHistoryLimit": 3,
             "template": _template(owner, spec, pod),
@@ -77,10 +91,12 @@ def _progress_deadline(spec: DiffusionServiceSpec) -> int:
     return startup_seconds(spec) + PLACEMENT_SECONDS + fetching
 
 
-def _strategy(accelerator: Accelerator | None) -> Object:
-    # A GPU is rarely spare, and a surge pod that waits for one would block the rollout for ever.
-    surge, unavailable = (0, 1) if accelerator else (1, 0)
-    return {
-        "type": "RollingUpdate",
-        "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable},
-    }
+def is_in_place(deployment: Mapping[str, Any]) -> bool:
+    """Whether a rollout of the Deployment ends an old pod before it starts a new one."""
+    strategy = deployment["spec"].get("strategy") or {}
+    return (strategy.get("rollingUpdate") or {}).get("maxSurge") == 0
+
+
+def is_recreated(deployment: Mapping[str, Any]) -> bool:
+    """Whether a rollout of the Deployment ends all old pods before it starts a new one."""
+    return bool((deployment["spec"].get("strategy") or {}).get("type") == "Recreate")

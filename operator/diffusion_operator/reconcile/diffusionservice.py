@@ -29,6 +29,7 @@ from diffusion_operator.objects import (
 from diffusion_operator.observe import Pods, mount_failure, observe_pods, with_head
 from diffusion_operator.reconcile.problems import invalid_spec, refusal
 from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
+from diffusion_operator.rollout.room import must_go_in_place
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.diffusionservice import Problem, service_status
 
@@ -93,10 +94,20 @@ class ServiceReconciler:
         heads = self._cache.pods_of(key.namespace, key.name, HEAD_LABEL)
         return with_head(pods, observe_pods(heads, revision))
 
+    def _deployments(self, owner: Object, spec: DiffusionServiceSpec) -> list[Object]:
+        """The Deployments as they are wanted, given how the rollout stands."""
+        built = deployments(owner, spec, self._settings)
+        live = self._cache.get(key_of(built[0]))
+        meta = owner["metadata"]
+        pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
+        if must_go_in_place(built[0], live, pods):
+            return deployments(owner, spec, self._settings, in_place=True)
+        return built
+
     async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
         """Make the children be as wanted; returns the Deployment whose pods hold the model."""
         wanted = [
-            *deployments(owner, spec, self._settings),
+            *self._deployments(owner, spec),
             service_account(owner, owner["metadata"]["name"], spec.service_account.annotations),
             service(owner, spec),
             *optional_children(owner, spec),

@@ -15,7 +15,7 @@ from diffusion_operator.cache import Cache
 from diffusion_operator.clock import utc_now
 from diffusion_operator.cluster import ApiError, Cluster, said_by
 from diffusion_operator.objects import DIGEST_ANNOTATION, Key, Object, is_owned, key_of
-from diffusion_operator.status.events import warning
+from diffusion_operator.status.events import warnings
 
 logger = logging.getLogger(__name__)
 
@@ -143,13 +143,11 @@ class Writes:
         return None
 
     async def _tell(self, owner: Mapping[str, Any], status: Mapping[str, Any]) -> None:
-        event = warning(owner, status, self._now())
-        if event is None:
-            return
-        try:
-            await self._cluster.create_once(event)
-        except ApiError as error:  # the status has it all; an Event is a courtesy
-            logger.warning("no Event about %s: %s", owner["metadata"]["name"], said_by(error))
+        for event in warnings(owner, status, self._now()):
+            try:
+                await self._cluster.create_once(event)
+            except ApiError as error:  # the status has it all; an Event is a courtesy
+                logger.warning("no Event about %s: %s", owner["metadata"]["name"], said_by(error))
 
     def forget(self, key: Key) -> None:
         """Drop what is kept for a resource that is gone."""

@@ -10,13 +10,15 @@ from diffusion_operator.api.diffusionservice import (
     Failure,
     Precision,
 )
-from diffusion_operator.build.deployment import revision_of
+from diffusion_operator.build.deployment import is_in_place, is_recreated, revision_of
 from diffusion_operator.build.metadata import selector
 from diffusion_operator.build.service import url
 from diffusion_operator.objects import condition_of
 from diffusion_operator.observe import Pods
 from diffusion_operator.status.conditions import Verdict, conditions
+from diffusion_operator.status.events import DOWNTIME
 
+_NO_ROOM = {"InsufficientGPU", "Unschedulable"}
 _MODEL_FAILURES = {"DownloadFailed", "ModelLoadFailed", "WrongDevice"}
 
 
@@ -57,7 +59,7 @@ def service_status(
         url=url(meta["name"], meta["namespace"]),
         revision=_served_revision(deployment, pods) or previous.get("revision"),
         precision=precision,
-        last_failure=_last_failure(pods, previous),
+        last_failure=_last_failure(deployment, pods, previous),
     )
 
 
@@ -69,9 +71,12 @@ def _served_revision(deployment: Mapping[str, Any] | None, pods: Pods) -> str:
     return min(pods.ready_revisions, default="")
 
 
-def _last_failure(pods: Pods, previous: Mapping[str, Any]) -> Failure | None:
-    if pods.failures:
-        return pods.failures[-1]
+def _last_failure(
+    deployment: Mapping[str, Any] | None, pods: Pods, previous: Mapping[str, Any]
+) -> Failure | None:
+    failures = _told_failures(deployment, pods)
+    if failures:
+        return failures[-1]
     before = previous.get("lastFailure")
     return Failure.model_validate(before) if before else None
 
@@ -91,7 +96,7 @@ def _verdicts(
     wanted = 0 if spec.suspend else spec.replicas
     return [
         _ready(spec, deployment, pods),
-        _progressing(wanted, deployment, pods),
+        _progressing(spec, wanted, deployment, pods),
         _scheduled(pods),
         _model_loaded(pods),
         _stopped(spec, pods),
@@ -154,8 +159,9 @@ def _serving(wanted: int, pods: Pods) -> Verdict:
 
 
 def _trouble(deployment: Mapping[str, Any] | None, pods: Pods) -> Problem | None:
-    if pods.failures:
-        latest = pods.failures[-1]
+    failures = _told_failures(deployment, pods)
+    if failures:
+        latest = failures[-1]
         still = (
             "; the previous revision still answers"
             if pods.ready_revisions and not pods.ready
@@ -174,11 +180,36 @@ def _trouble(deployment: Mapping[str, Any] | None, pods: Pods) -> Problem | None
     return None
 
 
-def _progressing(wanted: int, deployment: Mapping[str, Any] | None, pods: Pods) -> Verdict:
+def _told_failures(deployment: Mapping[str, Any] | None, pods: Pods) -> list[Failure]:
+    """Without those of pods that wait for an old one to end, as the rollout goes."""
+    waits = deployment is not None and is_in_place(deployment) and pods.older > 0
+    return [found for found in pods.failures if not (waits and found.reason in _NO_ROOM)]
+
+
+def _progressing(
+    spec: DiffusionServiceSpec, wanted: int, deployment: Mapping[str, Any] | None, pods: Pods
+) -> Verdict:
     if _rolled_out(wanted, deployment, pods):
         return Verdict("Progressing", "False", "UpToDate", "every replica is of this revision")
     message = f"{pods.current} of {wanted} replicas are of this revision, {pods.ready} answer"
-    return Verdict("Progressing", "True", "RollingOut", message)
+    if deployment is None or not pods.older:
+        return Verdict("Progressing", "True", "RollingOut", message)
+    reason, how = _way(spec, wanted, deployment)
+    return Verdict("Progressing", "True", reason, f"{message}; {how}")
+
+
+def _way(spec: DiffusionServiceSpec, wanted: int, deployment: Mapping[str, Any]) -> tuple[str, str]:
+    """How one revision takes over from another, as a reason, and why so in a sentence."""
+    lacking = "there is no spare GPU" if spec.gpu else "there is no room for one more pod"
+    if is_recreated(deployment):
+        how = "nothing answers meanwhile, as workers can't join the Ray head of another revision"
+        return DOWNTIME, how
+    if not is_in_place(deployment):
+        return "RollingOut", "each new replica answers before an old one ends"
+    if wanted == 1:
+        how = f"nothing answers meanwhile, as the only replica has to end first: {lacking}"
+        return DOWNTIME, how
+    return "RollingOutInPlace", f"one replica at a time ends before the next starts: {lacking}"
 
 
 def _scheduled(pods: Pods) -> Verdict:

@@ -7,23 +7,38 @@ from typing import Any
 from diffusion_operator.objects import MANAGER, Object
 
 _MESSAGE_LIMIT = 1024
+# The reason of Progressing while nothing answers, by the way that a rollout has to go.
+DOWNTIME = "RollingOutWithDowntime"
 # What someone asked for is no news to them.
 _WANTED = {"Suspended", "ScaledToZero"}
 
 
-def warning(owner: Mapping[str, Any], status: Mapping[str, Any], now: str) -> Object | None:
-    """The Event about a service that has become not Ready for a new reason, if it has.
+def warnings(owner: Mapping[str, Any], status: Mapping[str, Any], now: str) -> list[Object]:
+    """The Events about what the status newly tells: trouble, and downtime that begins.
 
-    Its name is made of the reason and the generation, so that it can be made but once.
+    Their names are made of the reason and the generation, so that each can be made but once.
     """
-    ready = _ready(status)
-    if ready is None or ready["status"] != "False" or ready["reason"] in _WANTED:
-        return None
-    before = _ready(owner.get("status") or {})
-    if before is not None and (before["status"], before["reason"]) == ("False", ready["reason"]):
-        return None
+    before = owner.get("status") or {}
+    return [
+        _event(owner, found, now)
+        for kind in ("Ready", "Progressing")
+        if _is_news(found := _said(status, kind)) and not _same(found, _said(before, kind))
+    ]
+
+
+def _is_news(condition: Mapping[str, Any]) -> bool:
+    if condition.get("type") == "Ready":
+        return condition["status"] == "False" and condition["reason"] not in _WANTED
+    return condition.get("reason") == DOWNTIME
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one.get(field) == other.get(field) for field in ("status", "reason"))
+
+
+def _event(owner: Mapping[str, Any], condition: Mapping[str, Any], now: str) -> Object:
     meta = owner["metadata"]
-    about = [meta["uid"], meta["generation"], ready["reason"]]
+    about = [meta["uid"], meta["generation"], condition["reason"]]
     digest = hashlib.sha256(repr(about).encode()).hexdigest()[:16]
     return {
         "apiVersion": "v1",
@@ -35,8 +50,8 @@ def warning(owner: Mapping[str, Any], status: Mapping[str, Any], now: str) -> Ob
             **{field: meta[field] for field in ("name", "namespace", "uid")},
         },
         "type": "Warning",
-        "reason": ready["reason"],
-        "message": ready["message"][:_MESSAGE_LIMIT],
+        "reason": condition["reason"],
+        "message": condition["message"][:_MESSAGE_LIMIT],
         "source": {"component": MANAGER},
         "firstTimestamp": now,
         "lastTimestamp": now,
@@ -44,6 +59,6 @@ def warning(owner: Mapping[str, Any], status: Mapping[str, Any], now: str) -> Ob
     }
 
 
-def _ready(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _said(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     conditions = status.get("conditions") or ()
-    return next((found for found in conditions if found["type"] == "Ready"), None)
+    return next((found for found in conditions if found["type"] == kind), {})

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
-from diffusion_operator.build.deployment import deployments, revision_of
+from diffusion_operator.build.deployment import IN_PLACE, RECREATE, deployments, revision_of
 from diffusion_operator.observe import mount_failure, observe_pods, with_head
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.diffusionservice import Problem, service_status
@@ -312,3 +312,27 @@ def test_a_suspended_service_is_stopped_once_its_pods_are_gone(scene: Scene) -> 
 
 def test_every_condition_is_of_the_generation_it_was_computed_from(scene: Scene) -> None:
     assert {found.observed_generation for found in scene.status().conditions} == {3}
+
+
+def test_the_way_of_a_rollout_is_told_and_why(scene: Scene) -> None:
+    scene.counts(replicas=2, updatedReplicas=1, readyReplicas=2, availableReplicas=2)
+    scene.pod(ready=True, revision="old")
+    scene.pod()
+    assert scene.said("Progressing") == ("True", "RollingOut")
+    scene.deployment["spec"]["strategy"] = IN_PLACE
+    assert scene.said("Progressing") == ("True", "RollingOutInPlace")
+    scene.spec = scene.spec.model_copy(update={"replicas": 1})
+    assert scene.said("Progressing") == ("True", "RollingOutWithDowntime")
+    scene.deployment["spec"]["strategy"] = RECREATE
+    assert scene.said("Progressing") == ("True", "RollingOutWithDowntime")
+
+
+def test_a_pod_that_waits_for_an_old_one_to_end_is_no_trouble(scene: Scene) -> None:
+    lacking = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    scene.deployment["spec"]["strategy"] = IN_PLACE
+    scene.pod(ready=True, revision="old")["metadata"]["deletionTimestamp"] = NOW
+    scene.pod(conditions=[{**lacking, "message": "1 Insufficient nvidia.com/gpu."}])
+    assert scene.said("Ready") == ("Unknown", "RollingOut")
+    assert scene.status().last_failure is None
+    del scene.pods[0]
+    assert scene.said("Ready") == ("False", "InsufficientGPU")
