@@ -39,12 +39,14 @@ class Cache:
         jobs: Index,
         tests: Index,
         compared: Index,
+        revisions: Index,
     ) -> None:
         self._indices = indices
         self._pods = pods
         self._jobs = jobs
         self._tests = tests
         self._compared = compared
+        self._revisions = revisions
         self._written: dict[Key, Object] = {}
 
     def get(self, key: Key) -> Object | None:
@@ -75,6 +77,10 @@ class Cache:
     def compared(self, namespace: str, comparison: str) -> list[Object]:
         """The DiffusionServices and LoadTests labelled as made for that Comparison."""
         return _found(self._compared, namespace, comparison)
+
+    def revisions(self, namespace: str, service: str) -> list[Object]:
+        """The ControllerRevisions labelled as belonging to that DiffusionService."""
+        return _found(self._revisions, namespace, service)
 
     def wrote(self, obj: Object) -> None:
         """Remember the API server's answer to a write."""

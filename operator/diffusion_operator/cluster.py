@@ -22,6 +22,7 @@ _KINDS = {
     "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
     "ConfigMap": ("", "v1", "configmaps"),
     "Deployment": ("apps", "v1", "deployments"),
+    "ControllerRevision": ("apps", "v1", "controllerrevisions"),
     "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
     "Job": ("batch", "v1", "jobs"),
     "Role": ("rbac.authorization.k8s.io", "v1", "roles"),

@@ -31,6 +31,7 @@ RBAC = "rbac.authorization.k8s.io"
 # kind → (group, version, plural)
 OWNED = {
     "Deployment": ("apps", "v1", "deployments"),
+    "ControllerRevision": ("apps", "v1", "controllerrevisions"),
     "Service": ("", "v1", "services"),
     "ServiceAccount": ("", "v1", "serviceaccounts"),
     "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
@@ -85,6 +86,13 @@ async def jobs_by_test(body: kopf.Body, **_: Any) -> Indexed | None:
     return {_place(body, owner): trimmed(body, "Job", "batch/v1")} if owner else None
 
 
+@kopf.index(*OWNED["ControllerRevision"], id="revisions_by_service")
+async def revisions_by_service(body: kopf.Body, **_: Any) -> Indexed | None:
+    owner = labels_of(body).get(SERVICE_LABEL)
+    kept = trimmed(body, "ControllerRevision", "apps/v1")
+    return {_place(body, owner): kept} if owner else None
+
+
 @kopf.index(*PRIMARY["LoadTest"], id="tests_by_target")
 async def tests_by_target(body: kopf.Body, **_: Any) -> Indexed | None:
     target = target_of(body)
@@ -131,6 +139,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
         jobs=indices["jobs_by_test"],
         tests=indices["tests_by_target"],
         compared=indices["compared"],
+        revisions=indices["revisions_by_service"],
     )
     cluster = await Cluster.connect()
     memo.controller = Controller(cluster, cache, read_settings())

@@ -95,6 +95,11 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     return ready is not None and ready["status"] == "True"
 
 
+def restarts(pod: Mapping[str, Any]) -> int:
+    """How often the pod's containers had to be started again, the most restarted one."""
+    return max((int(found.get("restartCount", 0)) for found in _statuses(pod)), default=0)
+
+
 def failure_of(pod: Mapping[str, Any]) -> Failure | None:
     """What went wrong in a pod that doesn't answer, if anything did."""
     if is_ready(pod):

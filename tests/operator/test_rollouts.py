@@ -17,7 +17,7 @@ Capacity = Callable[[int], None]
 
 
 @pytest.fixture
-def spare(control_plane: Kubectl) -> Iterator[Capacity]:
+def spare(control_plane: Kubectl, kubectl: Kubectl) -> Iterator[Capacity]:
     """Gives the pretend node so many stand-ins of a GPU; afterwards it has none again."""
 
     def have(count: int) -> None:
@@ -26,7 +26,15 @@ def spare(control_plane: Kubectl) -> Iterator[Capacity]:
         control_plane.patch("node", NAME, status, "--subresource=status")
 
     yield have
+    kubectl("delete", "dsvc,deployments,replicasets", "--all")
+    eventually(lambda: end_pods(kubectl), what="no pod to hold one")
     have(0)
+
+
+def end_pods(kubectl: Kubectl) -> bool:
+    """Play the kubelet at the pods' end; whether there was none left."""
+    kubectl("delete", "pods", "--all", "--grace-period=0", "--force")
+    return not kubectl.list("pods")
 
 
 def mine(kubectl: Kubectl) -> list[Object]:
@@ -101,3 +109,106 @@ def test_without_a_spare_gpu_several_replicas_go_one_at_a_time(
     ending = [pod for pod in mine(kubectl) if pod["metadata"].get("deletionTimestamp")]
     assert len(ending) == 1
     assert says(kubectl, "Ready") == "RollingOut"
+
+
+def end_loading(kubectl: Kubectl, revision: str, times: int) -> None:
+    """Play the kubelet: the pods of that revision have ended so often, in the server's words."""
+    words = '{"reason": "ModelLoadFailed", "message": "/models/none has no model_index.json"}'
+    container = {
+        "name": "server",
+        "image": "x",
+        "imageID": "",
+        "ready": False,
+        "restartCount": times,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 78, "message": words}},
+    }
+
+    def pods() -> list[Object]:
+        return kubectl.list("pods", f"diffusion.dev/service=demo,diffusion.dev/revision={revision}")
+
+    for pod in eventually(pods, what=f"a pod of revision {revision}"):
+        status = {"status": {"containerStatuses": [container]}}
+        kubectl.patch("pod", pod["metadata"]["name"], status, "--subresource=status")
+
+
+def deployed(kubectl: Kubectl) -> str:
+    labels = kubectl.get("deployment", "demo")["spec"]["template"]["metadata"]["labels"]
+    return str(labels["diffusion.dev/revision"])
+
+
+def another_revision(kubectl: Kubectl, before: str, **spec: Any) -> str:
+    """The revision that the changed spec asks for, once it rolls out."""
+    kubectl.patch("dsvc", "demo", {"spec": spec})
+    eventually(lambda: deployed(kubectl) != before, what="the new revision")
+    return deployed(kubectl)
+
+
+def events_of(kubectl: Kubectl, reason: str) -> list[Object]:
+    return [found for found in kubectl.list("events") if found["reason"] == reason]
+
+
+def test_a_revision_that_never_becomes_ready_gives_way_to_the_last_good_one(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    good = deployed(kubectl)
+    bad = another_revision(kubectl, good, model={"source": "image:///models/none"})
+    end_loading(kubectl, bad, times=1)
+    eventually(lambda: says(kubectl, "Ready") == "ModelLoadFailed", what="the failure to be said")
+    assert deployed(kubectl) == bad
+    end_loading(kubectl, bad, times=3)
+    eventually(lambda: says(kubectl, "Ready") == "RolledBack", what="the rollback")
+    assert deployed(kubectl) == good
+    service = kubectl.get("dsvc", "demo")
+    assert (service["status"]["revision"], service["status"]["failedRevision"]) == (good, bad)
+    assert "ModelLoadFailed: /models/none has no" in condition(service, "Ready")["message"]
+    assert service["spec"]["model"]["source"] == "image:///models/none"
+
+    operator.stop()
+    operator.start()
+    kubectl("scale", "dsvc/demo", "--replicas=2")
+    eventually(
+        lambda: kubectl.get("deployment", "demo")["spec"]["replicas"] == 2, what="two replicas"
+    )
+    assert deployed(kubectl) == good
+    assert len(events_of(kubectl, "RolledBack")) == 1
+
+    another_revision(kubectl, good, model={"source": "image:///models/other"})
+    make_pods_ready(kubectl)
+    assert "failedRevision" not in kubectl.get("dsvc", "demo")["status"]
+
+
+def test_one_good_revision_is_kept_and_goes_with_the_service(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    for steps in (5, 6, 7):
+        before = deployed(kubectl)
+        another_revision(kubectl, before, generation={"steps": steps})
+        make_pods_ready(kubectl)
+        kept = [found["metadata"]["name"] for found in kubectl.list("controllerrevisions")]
+        assert f"demo-{before}" in kept
+        eventually(lambda: len(kubectl.list("controllerrevisions")) == 1, what="only one kept")
+    kubectl("delete", "dsvc", "demo")
+    eventually(lambda: not kubectl.list("controllerrevisions"), what="none left")
+
+
+def test_with_hold_a_failed_revision_stays_until_the_spec_changes(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service(rollout={"onFailure": "Hold"}))
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    bad = another_revision(kubectl, deployed(kubectl), model={"source": "image:///models/none"})
+    end_loading(kubectl, bad, times=5)
+    eventually(lambda: says(kubectl, "Ready") == "ModelLoadFailed", what="the failure")
+    assert deployed(kubectl) == bad
+    assert (
+        "the previous revision still answers"
+        in (condition(kubectl.get("dsvc", "demo"), "Ready")["message"])
+    )

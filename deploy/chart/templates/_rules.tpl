@@ -26,6 +26,10 @@ rules:
   - apiGroups: [apps]
     resources: [deployments]
     verbs: [get, list, watch, create, patch, delete]
+  # The last good revision of each service.
+  - apiGroups: [apps]
+    resources: [controllerrevisions]
+    verbs: [get, list, watch, create, patch, delete]
   - apiGroups: [batch]
     resources: [jobs]
     verbs: [get, list, watch, create, patch, delete]

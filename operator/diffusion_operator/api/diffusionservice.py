@@ -384,6 +384,17 @@ class PodTemplate(_Open):
     spec: PodTemplateSpec | None = Field(None, description="The pod's spec.")
 
 
+class Rollout(Model):
+    """How a new revision takes over."""
+
+    on_failure: Literal["Rollback", "Hold"] = Field(
+        "Rollback",
+        description="What happens when no pod of a new revision becomes ready. Rollback: the last "
+        "revision that served comes back until the spec changes again. Hold: the rollout stays "
+        "where it is. Default: Rollback.",
+    )
+
+
 class Queue(Model):
     """What waits for the device."""
 
@@ -432,6 +443,7 @@ class DiffusionServiceSpec(Model):
         Batching(), description="How requests that wait together become one call of the model."
     )
     queue: Queue = Field(Queue(), description="What waits for the device.")
+    rollout: Rollout = Field(Rollout(), description="How a new revision takes over.")
     compile: Literal["none", "regional", "full"] = Field(
         "none",
         description="torch.compile of the model: regional compiles its repeated blocks, full the "
@@ -526,6 +538,11 @@ class DiffusionServiceStatus(Model):
     url: str = Field("", max_length=2048, description="Where to send requests in the cluster.")
     revision: str | None = Field(
         None, max_length=63, description="Revision that answers requests; set once it does."
+    )
+    failed_revision: str | None = Field(
+        None,
+        max_length=63,
+        description="The spec's revision, where it never became ready and another serves.",
     )
     precision: Precision | None = Field(None, description="The precision that is served.")
     last_failure: Failure | None = Field(

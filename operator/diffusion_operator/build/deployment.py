@@ -5,13 +5,13 @@ from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build.accelerator import accelerator_of
-from diffusion_operator.build.metadata import child, digest, labels, selector
+from diffusion_operator.build.metadata import changed, child, digest, labels, selector
 from diffusion_operator.build.pod import serving_pod
 from diffusion_operator.build.pod_template import with_pod_template
 from diffusion_operator.build.ray_cluster import head_deployment, is_cluster, with_role
 from diffusion_operator.build.server import startup_seconds
 from diffusion_operator.build.sources import fetches
-from diffusion_operator.objects import REVISION_LABEL, Object
+from diffusion_operator.objects import REVISION_LABEL, ROLLED_BACK_ANNOTATION, Object
 from diffusion_operator.settings import Settings
 
 # What a pod needs beside its start: a node, its volumes, its image.
@@ -28,17 +28,12 @@ def deployments(
     owner: Mapping[str, Any],
     spec: DiffusionServiceSpec,
     settings: Settings,
-    *,
-    in_place: bool = False,
 ) -> list[Object]:
-    """The Deployments of a DiffusionService, that of the model first. Raises ``BuildError``.
-
-    With ``in_place`` an old pod ends before a new one starts, otherwise after it is ready.
-    """
+    """The Deployments of a DiffusionService, that of the model first. Raises ``BuildError``."""
     accelerator = accelerator_of(spec, settings)
     pod = serving_pod(owner, spec, settings, accelerator)
     if not is_cluster(spec):
-        return [_deployment(owner, spec, pod, IN_PLACE if in_place else SURGE)]
+        return [_deployment(owner, spec, pod, SURGE)]
     # The workers of one revision can't join the head of another.
     workers = _deployment(owner, spec, with_role(owner, pod, "worker"), RECREATE)
     return [workers, head_deployment(owner, spec, workers, pod)]
@@ -89,6 +84,17 @@ def revision_of(built: Mapping[str, Any]) -> str:
 def _progress_deadline(spec: DiffusionServiceSpec) -> int:
     fetching = FETCH_SECONDS if fetches(spec.model) else 0
     return startup_seconds(spec) + PLACEMENT_SECONDS + fetching
+
+
+def in_place(built: Object) -> Object:
+    """The Deployment with a rollout that ends an old pod before it starts a new one."""
+    return changed(built, spec={**built["spec"], "strategy": dict(IN_PLACE)})
+
+
+def with_template(built: Object, template: Mapping[str, Any], note: str) -> Object:
+    """The Deployment with the pods of another revision, and a note on the one that failed."""
+    spec = {**built["spec"], "template": dict(template)}
+    return changed(built, {ROLLED_BACK_ANNOTATION: note}, spec=spec)
 
 
 def is_in_place(deployment: Mapping[str, Any]) -> bool:

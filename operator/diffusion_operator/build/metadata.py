@@ -70,6 +70,20 @@ def child(
     }
     if annotations:
         content["metadata"]["annotations"] = dict(annotations)
-    own = {**(annotations or {}), DIGEST_ANNOTATION: digest(content)}
-    metadata = {**content["metadata"], "annotations": own}
-    return {**content, "metadata": metadata}
+    return _with_digest(content, annotations or {})
+
+
+def changed(built: Object, annotations: Mapping[str, str] | None = None, **body: Any) -> Object:
+    """The built child with other content, and with a digest of that."""
+    metadata = {k: v for k, v in built["metadata"].items() if k != "annotations"}
+    kept = {k: v for k, v in built["metadata"]["annotations"].items() if k != DIGEST_ANNOTATION}
+    every = {**kept, **(annotations or {})}
+    content = {**built, **body, "metadata": metadata}
+    if every:
+        content["metadata"] = {**metadata, "annotations": every}
+    return _with_digest(content, every)
+
+
+def _with_digest(content: Object, annotations: Mapping[str, str]) -> Object:
+    own = {**annotations, DIGEST_ANNOTATION: digest(content)}
+    return {**content, "metadata": {**content["metadata"], "annotations": own}}

@@ -9,7 +9,18 @@ from pydantic import ValidationError
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build import BuildError
 from diffusion_operator.build.accelerator import accelerator_of
-from diffusion_operator.build.deployment import deployments, revision_of
+from diffusion_operator.build.deployment import (
+    deployments,
+    in_place,
+    revision_of,
+    with_template,
+)
+from diffusion_operator.build.good_revision import (
+    good_revision,
+    kept_claims,
+    kept_revision,
+    kept_templates,
+)
 from diffusion_operator.build.optional import optional_children, optional_keys
 from diffusion_operator.build.pod import has_volumes_of_others
 from diffusion_operator.build.ray_cluster import head_name, is_cluster, token_secret
@@ -24,17 +35,27 @@ from diffusion_operator.objects import (
     Key,
     Object,
     condition_of,
+    is_owned,
     key_of,
 )
 from diffusion_operator.observe import Pods, mount_failure, observe_pods, with_head
 from diffusion_operator.reconcile.problems import invalid_spec, refusal
 from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
+from diffusion_operator.rollout.rollback import (
+    can_serve_instead,
+    failed_for_good,
+    has_served,
+    last_good,
+    noted_failure,
+)
 from diffusion_operator.rollout.room import must_go_in_place
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.diffusionservice import Problem, service_status
 
 # An Event of the kubelet wakes no one here.
 VOLUMES_AGAIN_SECONDS = 5.0
+# An image that can't be pulled is given up after a while, and the kubelet tells only at times.
+PULL_AGAIN_SECONDS = 15.0
 
 
 class ServiceReconciler:
@@ -76,6 +97,8 @@ class ServiceReconciler:
         pods = self._pods(key, spec, revision_of(live) if live else "")
         if live is not None and pods.awaiting_volumes and has_volumes_of_others(live):
             pods, again = await self._with_mount_failures(pods), VOLUMES_AGAIN_SECONDS
+        if any(found.reason == "ImagePullFailed" for found in pods.failures):
+            again = sooner(again, PULL_AGAIN_SECONDS)
         status = service_status(
             owner,
             spec,
@@ -94,29 +117,86 @@ class ServiceReconciler:
         heads = self._cache.pods_of(key.namespace, key.name, HEAD_LABEL)
         return with_head(pods, observe_pods(heads, revision))
 
-    def _deployments(self, owner: Object, spec: DiffusionServiceSpec) -> list[Object]:
+    async def _deployments(self, owner: Object, spec: DiffusionServiceSpec) -> list[Object]:
         """The Deployments as they are wanted, given how the rollout stands."""
-        built = deployments(owner, spec, self._settings)
-        live = self._cache.get(key_of(built[0]))
         meta = owner["metadata"]
+        built = deployments(owner, spec, self._settings)
+        seen = [self._cache.get(key_of(each)) for each in built]
+        live = [each for each in seen if each is not None and is_owned(each, owner)]
+        if not live or seen[0] is None:
+            return built
         pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
-        if must_go_in_place(built[0], live, pods):
-            return deployments(owner, spec, self._settings, in_place=True)
+        if spec.rollout.on_failure == "Rollback":
+            built = await self._or_last_good(owner, built, live, pods)
+        if not is_cluster(spec) and must_go_in_place(built[0], live[0], pods):
+            return [in_place(built[0])]
         return built
+
+    async def _or_last_good(
+        self, owner: Object, built: list[Object], live: list[Object], pods: list[Object]
+    ) -> list[Object]:
+        """The Deployments, with the pods of the last good revision where the spec's fail."""
+        good = self._good(owner)
+        wanted, served = revision_of(built[0]), revision_of(live[0])
+        if served != wanted and has_served(owner, served, pods):
+            await self._keep_good(owner, live)
+        if good is None or not can_serve_instead(good, built):
+            return built
+        failed = noted_failure(live[0])
+        if failed is None and served == wanted and not has_served(owner, wanted, pods):
+            failed = failed_for_good(live[0], pods, self._now())
+        if failed is None or failed.revision != wanted:
+            return built
+        templates = kept_templates(good)
+        return [
+            with_template(each, templates[each["metadata"]["name"]], failed.text())
+            for each in built
+        ]
+
+    def _good(self, owner: Object) -> Object | None:
+        meta = owner["metadata"]
+        kept = self._cache.revisions(meta["namespace"], meta["name"])
+        return last_good(found for found in kept if is_owned(found, owner))
+
+    async def _keep_good(self, owner: Object, live: list[Object]) -> None:
+        """Keep the live pods to go back to, before others take their place."""
+        before = self._good(owner)
+        if before is not None and kept_revision(before) == revision_of(live[0]):
+            return
+        number = int(before["revision"]) + 1 if before is not None else 1
+        await self._writes.child_once(owner, good_revision(owner, live, number))
+
+    def _unwanted(self, owner: Object, wanted: list[Object]) -> list[Key]:
+        """What a service may have and this one has no use for."""
+        meta = owner["metadata"]
+        good = self._good(owner)
+        keys = {key_of(child) for child in wanted}
+        if good is not None and revision_of(wanted[0]) != (owner.get("status") or {}).get(
+            "revision"
+        ):
+            # The last good pods may have to come back to their models.
+            keys |= {
+                Key("PersistentVolumeClaim", meta["namespace"], at) for at in kept_claims(good)
+            }
+        outdated = [
+            key_of(kept)
+            for kept in self._cache.revisions(meta["namespace"], meta["name"])
+            if good is not None and kept["metadata"]["name"] != good["metadata"]["name"]
+        ]
+        return [*(key for key in optional_keys(owner) if key not in keys), *outdated]
 
     async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
         """Make the children be as wanted; returns the Deployment whose pods hold the model."""
         wanted = [
-            *self._deployments(owner, spec),
+            *await self._deployments(owner, spec),
             service_account(owner, owner["metadata"]["name"], spec.service_account.annotations),
             service(owner, spec),
             *optional_children(owner, spec),
         ]
         if is_cluster(spec):
             await self._keep_cluster_token(owner)
-        keys = {key_of(child) for child in wanted}
         live, *_ = await self._writes.children(
-            owner, wanted, unwanted=[key for key in optional_keys(owner) if key not in keys]
+            owner, wanted, unwanted=self._unwanted(owner, wanted)
         )
         return live
 

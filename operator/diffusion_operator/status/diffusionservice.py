@@ -1,7 +1,7 @@
 """The status of a DiffusionService."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import (
@@ -15,6 +15,7 @@ from diffusion_operator.build.metadata import selector
 from diffusion_operator.build.service import url
 from diffusion_operator.objects import condition_of
 from diffusion_operator.observe import Pods
+from diffusion_operator.rollout.rollback import Failed, noted_failure
 from diffusion_operator.status.conditions import Verdict, conditions
 from diffusion_operator.status.events import DOWNTIME
 
@@ -43,7 +44,12 @@ def service_status(
     """The whole status, from the live Deployment and its pods."""
     meta = service["metadata"]
     previous = service.get("status") or {}
-    verdicts = _verdicts(spec, deployment, pods, problem)
+    failed = noted_failure(deployment)
+    wanted = revision_of(deployment) if deployment else ""
+    takes_over = previous.get("revision") not in {None, wanted}
+    verdicts = _verdicts(spec, deployment, pods, problem, takes_over=takes_over)
+    if failed is not None and problem is None:
+        verdicts = [_rolled_back(found, failed, pods) for found in verdicts]
     live = (deployment or {}).get("status") or {}
     return DiffusionServiceStatus(
         observed_generation=meta["generation"],
@@ -58,9 +64,23 @@ def service_status(
         selector=",".join(f"{label}={value}" for label, value in selector(service).items()),
         url=url(meta["name"], meta["namespace"]),
         revision=_served_revision(deployment, pods) or previous.get("revision"),
+        failed_revision=failed.revision if failed else None,
         precision=precision,
         last_failure=_last_failure(deployment, pods, previous),
     )
+
+
+def _rolled_back(verdict: Verdict, failed: Failed, pods: Pods) -> Verdict:
+    """What is otherwise said of Ready and Progressing, where another revision serves."""
+    if verdict.type == "Progressing":
+        return replace(verdict, reason="RolledBack") if verdict.status == "False" else verdict
+    if verdict.type != "Ready" or verdict.status == "False":
+        return verdict
+    message = (
+        f"revision {failed.revision} never became ready ({failed.reason}: {failed.message}); the "
+        f"last good one serves until the spec changes: {pods.ready} replicas answer"
+    )
+    return Verdict("Ready", "False", "RolledBack", message)
 
 
 def _served_revision(deployment: Mapping[str, Any] | None, pods: Pods) -> str:
@@ -86,6 +106,8 @@ def _verdicts(
     deployment: Mapping[str, Any] | None,
     pods: Pods,
     problem: Problem | None,
+    *,
+    takes_over: bool,
 ) -> list[Verdict]:
     if problem is not None or spec is None:
         found = problem or Problem("InvalidSpec", "the spec can't be read")
@@ -96,7 +118,7 @@ def _verdicts(
     wanted = 0 if spec.suspend else spec.replicas
     return [
         _ready(spec, deployment, pods),
-        _progressing(spec, wanted, deployment, pods),
+        _progressing(spec, wanted, deployment, pods, takes_over=takes_over),
         _scheduled(pods),
         _model_loaded(pods),
         _stopped(spec, pods),
@@ -187,12 +209,17 @@ def _told_failures(deployment: Mapping[str, Any] | None, pods: Pods) -> list[Fai
 
 
 def _progressing(
-    spec: DiffusionServiceSpec, wanted: int, deployment: Mapping[str, Any] | None, pods: Pods
+    spec: DiffusionServiceSpec,
+    wanted: int,
+    deployment: Mapping[str, Any] | None,
+    pods: Pods,
+    *,
+    takes_over: bool,
 ) -> Verdict:
     if _rolled_out(wanted, deployment, pods):
         return Verdict("Progressing", "False", "UpToDate", "every replica is of this revision")
     message = f"{pods.current} of {wanted} replicas are of this revision, {pods.ready} answer"
-    if deployment is None or not pods.older:
+    if deployment is None or not (pods.older or takes_over):
         return Verdict("Progressing", "True", "RollingOut", message)
     reason, how = _way(spec, wanted, deployment)
     return Verdict("Progressing", "True", reason, f"{message}; {how}")

@@ -17,7 +17,9 @@ def named(key: Key, age: int, status: Object | None = None) -> Object:
 
 
 def turns(*tests: Object) -> Turns:
-    cache = Cache({}, pods={}, jobs={}, tests={("shop", "demo"): list(tests)}, compared={})
+    cache = Cache(
+        {}, pods={}, jobs={}, tests={("shop", "demo"): list(tests)}, compared={}, revisions={}
+    )
     return Turns(cache, 1)
 
 
@@ -48,7 +50,9 @@ def test_one_that_is_deleted_holds_nothing_back() -> None:
     one = turns(*tests)
     assert one.ask(A, "demo", "r1")
     assert not one.ask(B, "demo", "r2")
-    gone = Cache({}, pods={}, jobs={}, tests={("shop", "demo"): tests[1:]}, compared={})
+    gone = Cache(
+        {}, pods={}, jobs={}, tests={("shop", "demo"): tests[1:]}, compared={}, revisions={}
+    )
     one._cache = gone
     assert one.ask(B, "demo", "r2")
 

@@ -52,7 +52,7 @@ class RecordingCluster:
 
 
 def empty_cache() -> Cache:
-    return Cache({"Deployment": {}}, pods={}, jobs={}, tests={}, compared={})
+    return Cache({"Deployment": {}}, pods={}, jobs={}, tests={}, compared={}, revisions={})
 
 
 @pytest.fixture
@@ -129,7 +129,14 @@ async def test_nothing_is_written_where_one_child_of_several_cannot_be(
     foreign["metadata"]["ownerReferences"] = []
     account = service_account(service, "demo")
     cluster = RecordingCluster(foreign)
-    cache = Cache({"Deployment": {}, "ServiceAccount": {}}, pods={}, jobs={}, tests={}, compared={})
+    cache = Cache(
+        {"Deployment": {}, "ServiceAccount": {}},
+        pods={},
+        jobs={},
+        tests={},
+        compared={},
+        revisions={},
+    )
     writes = Writes(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError):
         await writes.children(service, [account, wanted])
@@ -188,7 +195,7 @@ def versioned(version: int) -> Object:
 
 def test_the_cache_answers_with_the_newer_of_watch_and_own_write() -> None:
     watched: dict[tuple[str, str], list[Object]] = {}
-    cache = Cache({"Deployment": watched}, pods={}, jobs={}, tests={}, compared={})
+    cache = Cache({"Deployment": watched}, pods={}, jobs={}, tests={}, compared={}, revisions={})
     key = Key("Deployment", "shop", "demo")
     assert cache.get(key) is None
 

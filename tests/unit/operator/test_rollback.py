@@ -1,0 +1,121 @@
+"""When a revision is given up, and what is remembered of it."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.build.deployment import deployments, revision_of, with_template
+from diffusion_operator.build.good_revision import good_revision, kept_claims, kept_templates
+from diffusion_operator.rollout.rollback import (
+    Failed,
+    can_serve_instead,
+    failed_for_good,
+    has_served,
+    last_good,
+    noted_failure,
+)
+from diffusion_operator.settings import Settings
+
+Object = dict[str, Any]
+NOW = "2026-01-02T03:04:05Z"
+FAILED = Failed("bad", "ModelLoadFailed", "no model_index.json")
+
+
+@pytest.fixture
+def live(service: Object, settings: Settings) -> Object:
+    spec = DiffusionServiceSpec.model_validate(service["spec"])
+    found: Object = deployments(service, spec, settings)[0]
+    found["metadata"]["generation"] = 4
+    found["status"] = {"observedGeneration": 4}
+    return found
+
+
+def pod(live: Object, *, restarts: int = 0, since: str = NOW, **state: Any) -> Object:
+    container = {"name": "server", "image": "reg/x:1", "restartCount": restarts, **state}
+    return {
+        "metadata": {
+            "name": "demo-1",
+            "labels": {"diffusion.dev/revision": revision_of(live)},
+            "creationTimestamp": since,
+        },
+        "status": {"containerStatuses": [container]},
+    }
+
+
+ENDED: Object = {"lastState": {"terminated": {"exitCode": 1}}}
+NO_IMAGE: Object = {"state": {"waiting": {"reason": "ImagePullBackOff"}}}
+
+
+def test_a_pod_that_ended_three_times_is_given_up_and_no_sooner(live: Object) -> None:
+    assert failed_for_good(live, [pod(live, restarts=2, **ENDED)], NOW) is None
+    failed = failed_for_good(live, [pod(live, restarts=3, **ENDED)], NOW)
+    assert failed is not None
+    assert (failed.revision, failed.reason) == (revision_of(live), "CrashLooping")
+
+
+def test_an_image_is_given_up_after_two_minutes(live: Object) -> None:
+    assert failed_for_good(live, [pod(live, since="2026-01-02T03:03:00Z", **NO_IMAGE)], NOW) is None
+    failed = failed_for_good(live, [pod(live, since="2026-01-02T03:02:00Z", **NO_IMAGE)], NOW)
+    assert failed is not None
+    assert failed.reason == "ImagePullFailed"
+
+
+def test_what_is_not_ready_in_time_is_given_up(live: Object) -> None:
+    overdue = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    live["status"]["conditions"] = [overdue]
+    failed = failed_for_good(live, [pod(live, state={"running": {}})], NOW)
+    assert failed is not None
+    assert failed.reason == "ProbeFailed"
+    live["status"]["observedGeneration"] = 3  # said of the revision before
+    assert failed_for_good(live, [pod(live, state={"running": {}})], NOW) is None
+
+
+def test_pods_of_another_revision_say_nothing(live: Object) -> None:
+    other = pod(live, restarts=9, **ENDED)
+    other["metadata"]["labels"]["diffusion.dev/revision"] = "old"
+    assert failed_for_good(live, [other], NOW) is None
+
+
+def test_a_revision_has_served_once_a_pod_of_it_answered(service: Object, live: Object) -> None:
+    revision = revision_of(live)
+    ready = pod(live)
+    ready["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    assert not has_served(service, revision, [pod(live)])
+    assert has_served(service, revision, [ready])
+    assert has_served({**service, "status": {"revision": revision}}, revision, [])
+
+
+def test_the_good_pods_come_back_to_the_letter_with_a_note_on_the_failure(
+    service: Object, live: Object, settings: Settings
+) -> None:
+    good = good_revision(service, [live], 1)
+    changed = {**service["spec"], "model": {"source": "image:///models/none"}}
+    built = deployments(service, DiffusionServiceSpec.model_validate(changed), settings)[0]
+    before = copy.deepcopy(built)
+    assert can_serve_instead(good, [built])
+    assert not can_serve_instead(good, [live])
+    back = with_template(built, kept_templates(good)["demo"], FAILED.text())
+    assert back["spec"]["template"] == live["spec"]["template"]
+    assert noted_failure(back) == FAILED
+    digest = "diffusion.dev/applied-digest"
+    assert back["metadata"]["annotations"][digest] != built["metadata"]["annotations"][digest]
+    assert built == before
+    assert noted_failure(built) is None
+
+
+def test_a_note_that_someone_else_wrote_is_none(live: Object) -> None:
+    live["metadata"]["annotations"]["diffusion.dev/rolled-back-from"] = "{"
+    assert noted_failure(live) is None
+
+
+def test_the_newest_kept_revision_counts_and_names_its_claims(
+    service: Object, live: Object
+) -> None:
+    claim = {"name": "store", "persistentVolumeClaim": {"claimName": "demo-models"}}
+    live["spec"]["template"]["spec"]["volumes"].append(claim)
+    kept = [good_revision(service, [live], number) for number in (2, 11, 10)]
+    assert last_good(kept) is kept[1]
+    assert last_good([]) is None
+    assert kept_claims(kept[0]) == {"demo-models"}
