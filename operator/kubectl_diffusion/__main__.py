@@ -10,7 +10,7 @@ from rich.console import Console
 from kubectl_diffusion.cluster import Cluster
 from kubectl_diffusion.errors import PluginError
 from kubectl_diffusion.predict import predict
-from kubectl_diffusion.report.command import RENDERERS, report
+from kubectl_diffusion.report.command import SUFFIXES, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,14 +44,16 @@ def parser() -> argparse.ArgumentParser:
     commands = found.add_subparsers(dest="command", required=True)
 
     shown = commands.add_parser(
-        "report", parents=[common], help="the report of a load test, as a page or a table"
+        "report",
+        parents=[common],
+        help="the report of a load test or a comparison, as a page or a table",
     )
-    shown.add_argument("test", help="lt/NAME, or the path of a report.json")
+    shown.add_argument("test", help="lt/NAME, cmp/NAME, or the path of a report.json")
     shown.add_argument("--open", action="store_true", help="open the page in a browser")
     shown.add_argument(
         "-o", "--output", type=Path, help="file to write, - for the terminal; else NAME-report.html"
     )
-    shown.add_argument("--format", choices=tuple(RENDERERS), default="html")
+    shown.add_argument("--format", choices=tuple(SUFFIXES), default="html")
 
     drawn = commands.add_parser("predict", parents=[common], help="an image from a service")
     drawn.add_argument("name", help="name of the DiffusionService")

@@ -11,7 +11,11 @@ from urllib3.exceptions import HTTPError
 from kubectl_diffusion.errors import PluginError
 
 GROUP, VERSION = "diffusion.dev", "v1alpha1"
-PLURALS = {"LoadTest": "loadtests", "DiffusionService": "diffusionservices"}
+PLURALS = {
+    "LoadTest": "loadtests",
+    "DiffusionService": "diffusionservices",
+    "Comparison": "comparisons",
+}
 _FORBIDDEN, _NOT_FOUND, _UNAUTHORIZED = 403, 404, 401
 
 Object = dict[str, Any]
@@ -39,7 +43,7 @@ class Cluster:
         self.namespace: str = namespace or chosen.get("context", {}).get("namespace") or "default"
 
     def resource(self, kind: str, name: str) -> Object:
-        """A LoadTest or DiffusionService. Raises ``PluginError``."""
+        """A LoadTest, DiffusionService or Comparison. Raises ``PluginError``."""
         api: Any = client.CustomObjectsApi(self.api)
         found: Object = self.ask(
             f"{kind} {name!r}",
@@ -94,7 +98,7 @@ class Cluster:
     def _said(self, what: str, error: ApiException) -> str:
         place = f"in namespace {self.namespace!r}"
         if error.status == _NOT_FOUND:
-            return f"there is no {what} {place}: look with kubectl get dsvc,lt -A, or give -n"
+            return f"there is no {what} {place}: look with kubectl get dsvc,lt,cmp -A, or give -n"
         if error.status == _FORBIDDEN:
             return f"you may not read {what} {place}: ask whoever grants rights there"
         if error.status == _UNAUTHORIZED:

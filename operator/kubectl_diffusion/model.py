@@ -10,13 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 
-class _Read(BaseModel):
+class Read(BaseModel):
+    """A part of a document that another program wrote."""
+
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
     )
 
 
-class Figures(_Read):
+class Figures(Read):
     requests: int
     failures: int
     requests_per_second: float
@@ -31,7 +33,7 @@ class Figures(_Read):
         return self.failures / self.requests if self.requests else 0.0
 
 
-class Timing(_Read):
+class Timing(Read):
     mean: float
     p50: float
     p95: float
@@ -57,7 +59,7 @@ class Stage(Figures):
     within_slo: bool | None = None
 
 
-class Point(_Read):
+class Point(Read):
     t: float
     users: int
     requests_per_second: float
@@ -66,18 +68,18 @@ class Point(_Read):
     p95: float | None
 
 
-class Target(_Read):
+class Target(Read):
     url: str
     fingerprint: dict[str, str] = Field(default_factory=dict)
     fingerprint_id: str | None = None
 
 
-class Histogram(_Read):
+class Histogram(Read):
     max_relative_error: float = 0.001
     buckets: tuple[tuple[float, int], ...] = ()
 
 
-class SearchPoint(_Read):
+class SearchPoint(Read):
     level: float
     requests: int
     requests_per_second: float
@@ -88,7 +90,7 @@ class SearchPoint(_Read):
     within_slo: bool
 
 
-class Search(_Read):
+class Search(Read):
     over: Literal["users", "rate"]
     knee: float | None
     confirmed: bool
@@ -97,31 +99,31 @@ class Search(_Read):
     curve: tuple[SearchPoint, ...]
 
 
-class Validity(_Read):
+class Validity(Read):
     status: bool
     reason: str
     message: str
 
 
-class SloCheck(_Read):
+class SloCheck(Read):
     name: str
     limit: float
     value: float | None
     met: bool
 
 
-class Slo(_Read):
+class Slo(Read):
     met: bool
     checks: tuple[SloCheck, ...] = ()
     message: str
 
 
-class RunError(_Read):
+class RunError(Read):
     reason: str
     message: str
 
 
-class Report(_Read):
+class Report(Read):
     """One run of a load test."""
 
     version: Literal[1]

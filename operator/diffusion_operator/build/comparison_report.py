@@ -33,8 +33,9 @@ def comparison_report(
         "version": 1,
         "name": meta["name"],
         "namespace": meta["namespace"],
-        "spec": comparison["spec"],
+        "spec": without_prompts(comparison["spec"]),
         "method": {
+            "criterion": found.criterion,
             "alpha": ALPHA,
             "smallestEffect": SMALLEST_EFFECT,
             "confidence": CONFIDENCE,
@@ -51,6 +52,27 @@ def comparison_report(
     return child(
         comparison, "v1", "ConfigMap", f"{meta['name']}-comparison", data={REPORT_KEY: text}
     )
+
+
+def without_prompts(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The Comparison's spec for people other than its author: prompts are private."""
+    load = _promptless(spec["loadTest"])
+    if "variants" not in spec:
+        return {**spec, "loadTest": load}
+    variants = [
+        {**each, "loadTest": _promptless(each["loadTest"])} if "loadTest" in each else each
+        for each in spec["variants"]
+    ]
+    return {**spec, "loadTest": load, "variants": variants}
+
+
+def _promptless(load: Mapping[str, Any]) -> dict[str, Any]:
+    request = load.get("request") or {}
+    inline = (request.get("prompts") or {}).get("inline")
+    if inline is None:
+        return dict(load)
+    said = f"{len(inline)} prompt(s), left out of reports"
+    return {**load, "request": {**request, "prompts": {"inline": [said]}}}
 
 
 def _plain(model: Any) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class Table:
     recommended: str
     conclusion: str
     differences: tuple[str, ...]
+    criterion: str
+    """The figure they are ranked by, in words."""
 
 
 def table(variants: Sequence[str], runs: Sequence[Run], compared: Compared) -> Table:
@@ -79,19 +81,20 @@ def table(variants: Sequence[str], runs: Sequence[Run], compared: Compared) -> T
         {name: [run.fingerprint or {} for run in by_variant[name]] for name in fit},
         compared.may_differ,
     )
+    by = compared.criterion.words
     if not compared.alike_loads:
         said = "the variants had unlike loads, so they are shown side by side and not ranked"
-        return Table(tuple(rows.values()), "", said, ("load", *unlike))
+        return Table(tuple(rows.values()), "", said, ("load", *unlike), by)
     ranking = rank(
         [_candidate(name, by_variant[name], compared.criterion) for name in fit],
         higher_is_better=compared.criterion.higher_is_better,
-        figure=compared.criterion.words,
+        figure=by,
     )
     recommended, conclusion = ranking.recommended or "", ranking.reason
     if unlike and recommended:
         recommended = ""
         conclusion += f"; not recommended, because the variants also differ in {unlike[0]}"
-    return Table(tuple(_in_order(rows, ranking)), recommended, conclusion, unlike)
+    return Table(tuple(_in_order(rows, ranking)), recommended, conclusion, unlike, by)
 
 
 def _in_order(rows: Mapping[str, Result], ranking: Ranking) -> list[Result]:

@@ -1,7 +1,17 @@
 """Charts as static SVG: no script, no network, and coloured by the page that they stand in."""
 
 from kubectl_diffusion.charts.axes import Axis, clock, linear, logarithmic, number
-from kubectl_diffusion.charts.svg import Bars, Line, Mark, Share, bar_chart, line_chart, share_chart
+from kubectl_diffusion.charts.svg import (
+    Bars,
+    Line,
+    Mark,
+    Share,
+    Stack,
+    bar_chart,
+    line_chart,
+    share_chart,
+    stack_chart,
+)
 
 __all__ = [
     "Axis",
@@ -9,6 +19,7 @@ __all__ = [
     "Line",
     "Mark",
     "Share",
+    "Stack",
     "bar_chart",
     "clock",
     "line_chart",
@@ -16,4 +27,5 @@ __all__ = [
     "logarithmic",
     "number",
     "share_chart",
+    "stack_chart",
 ]

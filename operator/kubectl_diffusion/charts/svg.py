@@ -60,15 +60,30 @@ class Share:
     text: str
 
 
+@dataclass(frozen=True)
+class Stack:
+    """A row of parts, one after the other."""
+
+    label: str
+    parts: Sequence[Share]
+    text: str
+
+
 def line_chart(
-    title: str, x: Axis, y: Axis, lines: Sequence[Line], marks: Iterable[Mark] = ()
+    title: str,
+    x: Axis,
+    y: Axis,
+    lines: Sequence[Line],
+    marks: Iterable[Mark] = (),
+    *,
+    legend: bool = True,
 ) -> str:
-    """Lines over one another, with a legend where there is more than one."""
+    """Lines over one another, with a legend where there is more than one and the page has none."""
     svg = _frame(title, x, y)
     _draw_marks(svg, marks, x, y)
     for line in lines:
         _draw_line(svg, line, x, y)
-    if len(lines) > 1:
+    if legend and len(lines) > 1:
         _legend(svg, [(line.label, line.colour, line.dashed) for line in lines])
     return _text_of(svg)
 
@@ -107,6 +122,24 @@ def share_chart(title: str, shares: Sequence[Share]) -> str:
         wide = _n(max(width * share.value / most, 1))
         ET.SubElement(svg, "rect", {"class": f"fill-{share.colour}", "width": wide, **size})
         _text(svg, (left + float(wide) + 6, top + _BAR - 3), share.text)
+    return _text_of(svg)
+
+
+def stack_chart(title: str, stacks: Sequence[Stack]) -> str:
+    """Rows of parts on one scale; the page says what the colours are, each part when pointed at."""
+    svg = _svg(title, 18 + _ROW * len(stacks))
+    most = max((sum(part.value for part in stack.parts) for stack in stacks), default=0.0) or 1.0
+    left, width = 126, WIDTH - 126 - 56
+    for row, stack in enumerate(stacks):
+        top, at = 10 + row * _ROW, float(left)
+        _text(svg, (left - 6, top + _BAR - 3), stack.label, "end")
+        for part in stack.parts:
+            wide = width * part.value / most
+            size = {"x": _n(at), "y": _n(top), "width": _n(wide), "height": _n(_BAR)}
+            bar = ET.SubElement(svg, "rect", {"class": f"fill-{part.colour}", **size})
+            ET.SubElement(bar, "title").text = f"{part.label}: {part.text}"
+            at += wide
+        _text(svg, (at + 6, top + _BAR - 3), stack.text)
     return _text_of(svg)
 
 

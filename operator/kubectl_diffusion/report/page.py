@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -9,13 +11,26 @@ from markupsafe import Markup
 from kubectl_diffusion.charts import number
 from kubectl_diffusion.model import Report
 from kubectl_diffusion.report.document import Document
-from kubectl_diffusion.report.figures import charts_of, milliseconds
+from kubectl_diffusion.report.figures import Chart, charts_of, milliseconds
 
 _PERCENT_DIGITS = 2
 
 
 def html(document: Document) -> str:
-    """The page."""
+    """The page of a load test."""
+    report = document.report
+    return rendered(
+        "loadtest.html.j2",
+        charts_of(report),
+        document=document,
+        report=report,
+        summary=report.summary,
+        tiles=tiles(report),
+    )
+
+
+def rendered(template: str, charts: Sequence[Chart], **values: Any) -> str:
+    """A page from its template, with the style sheet and the charts in it."""
     environment = Environment(
         loader=PackageLoader("kubectl_diffusion.report"),
         autoescape=True,
@@ -26,17 +41,12 @@ def html(document: Document) -> str:
     environment.filters |= {"latency": milliseconds, "number": number, "percent": percent}
     assert environment.loader is not None  # noqa: S101 - given above; tells the type checker so
     style, _, _ = environment.loader.get_source(environment, "style.css")
-    page = environment.get_template("loadtest.html.j2")
-    report = document.report
-    return page.render(
-        document=document,
-        report=report,
-        summary=report.summary,
-        tiles=tiles(report),
+    return environment.get_template(template).render(
         # drawn by our own code, which escapes every text in it
-        charts=[(chart, Markup(chart.svg)) for chart in charts_of(report)],  # noqa: S704
+        charts=[(chart, Markup(chart.svg)) for chart in charts],  # noqa: S704
         style=Markup(style),  # noqa: S704 - a file of this package
         style_hash=_hash(style),
+        **values,
     )
 
 

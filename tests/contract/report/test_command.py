@@ -94,12 +94,13 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     old = tmp_path / "old.json"
     old.write_text('{"version": 2}')
     said = {}
-    for name in ("absent", "new", "cmp/ramp", str(old), str(tmp_path / "no.json")):
+    for name in ("absent", "new", "cmp/ramp", "pod/ramp", str(old), str(tmp_path / "no.json")):
         assert run(finished, "report", name) == 1
         said[name] = capsys.readouterr().err
     assert "there is no LoadTest 'absent' in namespace 'shop'" in said["absent"]
     assert "has no report yet (it is Queued)" in said["new"]
-    assert "there are reports of load tests only" in said["cmp/ramp"]
+    assert "there is no Comparison 'ramp'" in said["cmp/ramp"]
+    assert "there are reports of load tests and comparisons only" in said["pod/ramp"]
     assert "are the plugin and the operator of the same version?" in said[str(old)]
     assert "can't be read: No such file" in said[str(tmp_path / "no.json")]
     assert not any("Traceback" in text for text in said.values())

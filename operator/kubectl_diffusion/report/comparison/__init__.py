@@ -1,0 +1,1 @@
+"""The report of a Comparison: ranked rows, variants over one another, the method in words."""
