@@ -39,6 +39,9 @@ OWNED = {
     "Role": (RBAC, "v1", "roles"),
     "RoleBinding": (RBAC, "v1", "rolebindings"),
     "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
+    "Ingress": ("networking.k8s.io", "v1", "ingresses"),
+    "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
+    "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes"),
     "Job": ("batch", "v1", "jobs"),
     "Pod": ("", "v1", "pods"),
 }

@@ -47,6 +47,14 @@ class Resources(Model):
     limits: dict[str, str] = Field(default_factory=dict)
 
 
+class NetworkPolicySettings(Model):
+    """Who may reach serving pods, where a NetworkPolicy says so."""
+
+    admit: tuple[dict[str, Any], ...] = Field(
+        (), description="Peers of a NetworkPolicy, beside the load tests of the same namespace."
+    )
+
+
 class Settings(Model):
     """The operator's own configuration."""
 
@@ -60,6 +68,9 @@ class Settings(Model):
     runner_resources: Resources = Resources()
     max_concurrent_load_tests: int = Field(
         1, ge=1, le=1000, description="Load tests that run against one target at the same time."
+    )
+    network_policy: NetworkPolicySettings | None = Field(
+        None, description="Set: each service gets a NetworkPolicy."
     )
     workers: int = Field(16, ge=1, le=64, description="Objects reconciled at the same time.")
 

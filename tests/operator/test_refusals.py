@@ -47,6 +47,13 @@ STAGE = {"users": 1, "duration": "10s"}
         ),
         ({"podTemplate": {"spec": {"containers": [{}]}}}, "containers[0].name: Required value"),
         ({"podTemplate": {"spec": {"restartPolicy": "Never"}}}, 'supported values: "Always"'),
+        ({"route": {"host": "a.test"}}, "set exactly one of route.gatewayRef"),
+        ({"route": {"host": "https://a.test", "ingressClassName": "x"}}, "is a host name alone"),
+        (
+            {"route": {"host": "a.test", "gatewayRef": {"name": "g"}, "tlsSecretName": "s"}},
+            "with a Gateway the certificate is named in its listener",
+        ),
+        ({"rollout": {"onFailure": "Retry"}}, 'supported values: "Rollback", "Hold"'),
         ({"auth": {}}, "spec.auth.apiKeySecretRef: Required value"),
         ({"precision": "float16"}, "float16 needs a GPU: set gpu.type, or write"),
         ({"replicas": -1}, "should be greater than or equal to 0"),

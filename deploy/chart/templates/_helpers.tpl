@@ -27,7 +27,14 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   "loadtest" (include "diffusion.image" (dict "root" . "own" .Values.images.loadtest "name" "diffusion-loadtest"))
   "backends" $backends
   "pullPolicy" .Values.imagePullPolicy -}}
-{{- dict
+{{- $policy := dict -}}
+{{- if .Values.networkPolicy.enabled -}}
+{{- $namespace := dict "matchLabels" (dict "kubernetes.io/metadata.name" .Release.Namespace) -}}
+{{- $own := dict "matchLabels" (include "diffusion.selector" . | fromYaml) -}}
+{{- $operator := dict "namespaceSelector" $namespace "podSelector" $own -}}
+{{- $policy = dict "networkPolicy" (dict "admit" (append .Values.networkPolicy.admit $operator)) -}}
+{{- end -}}
+{{- merge $policy (dict
   "images" $images
   "accelerators" .Values.accelerators
   "serverResources" .Values.serverResources
@@ -35,5 +42,5 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   "hfEndpoint" .Values.hfEndpoint
   "runnerResources" .Values.runnerResources
   "maxConcurrentLoadTests" .Values.maxConcurrentLoadTests
-  "workers" .Values.workers | toPrettyJson -}}
+  "workers" .Values.workers) | toPrettyJson -}}
 {{- end -}}

@@ -384,6 +384,62 @@ class PodTemplate(_Open):
     spec: PodTemplateSpec | None = Field(None, description="The pod's spec.")
 
 
+class GatewayRef(Model):
+    """A Gateway of the Gateway API."""
+
+    name: ObjectName = Field(description="Name of the Gateway.")
+    namespace: ObjectName | None = Field(
+        None, description="Its namespace. Default: the service's own."
+    )
+    section_name: ObjectName | None = Field(
+        None, description="Name of the listener to use. Default: each that fits the host."
+    )
+    scheme: Literal["https", "http"] = Field(
+        "https", description="What that listener speaks, for status.url. Default: https."
+    )
+
+
+class Route(Model):
+    """The way in from outside the cluster."""
+
+    host: str = Field(
+        min_length=1,
+        max_length=253,
+        description="Host name, such as images.example.com.",
+        json_schema_extra=rules(
+            rule(
+                r"self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+                "route.host is a host name alone, such as images.example.com",
+            )
+        ),
+    )
+    gateway_ref: GatewayRef | None = Field(
+        None, description="The Gateway that an HTTPRoute is made for. TLS ends at its listener."
+    )
+    ingress_class_name: ObjectName | None = Field(
+        None, description="Or the class of an Ingress that is made, such as nginx."
+    )
+    tls_secret_name: ObjectName | None = Field(
+        None, description="Secret with the certificate of an Ingress. Default: no TLS."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.gatewayRef) != has(self.ingressClassName)",
+                "set exactly one of route.gatewayRef (an HTTPRoute is made) and "
+                "route.ingressClassName (an Ingress is made)",
+            ),
+            rule(
+                "!has(self.tlsSecretName) || has(self.ingressClassName)",
+                "route.tlsSecretName is for an Ingress: with a Gateway the certificate is named "
+                "in its listener",
+                ".tlsSecretName",
+            ),
+        )
+    )
+
+
 class Rollout(Model):
     """How a new revision takes over."""
 
@@ -452,6 +508,9 @@ class DiffusionServiceSpec(Model):
     rayserve: RayServe | None = Field(None, description="What only the rayserve backend has.")
     auth: Auth | None = Field(
         None, description="Who may send requests. Default: whoever reaches the service."
+    )
+    route: Route | None = Field(
+        None, description="The way in from outside the cluster. Default: there is none."
     )
     service_account: ServiceAccountSpec = Field(
         ServiceAccountSpec(), description="The identity that the pods run as."
@@ -535,7 +594,11 @@ class DiffusionServiceStatus(Model):
     selector: str = Field(
         "", max_length=1024, description="Label selector of the pods, for the scale subresource."
     )
-    url: str = Field("", max_length=2048, description="Where to send requests in the cluster.")
+    url: str = Field(
+        "",
+        max_length=2048,
+        description="Where to send requests: the route's address, or the cluster's own.",
+    )
     revision: str | None = Field(
         None, max_length=63, description="Revision that answers requests; set once it does."
     )

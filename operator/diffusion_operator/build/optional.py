@@ -6,26 +6,37 @@ from typing import Any
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build.disruption_budget import disruption_budget
 from diffusion_operator.build.fetch import cache_claim, cache_claim_name
+from diffusion_operator.build.network_policy import network_policy
 from diffusion_operator.build.ray_cluster import head_name, head_service, is_cluster
+from diffusion_operator.build.route import route
 from diffusion_operator.objects import Key, Object
+from diffusion_operator.settings import Settings
 
 
-def optional_children(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> list[Object]:
-    """Those that the spec asks for."""
+def optional_children(
+    owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: Settings
+) -> list[Object]:
+    """Those that the spec and the settings ask for."""
+    policy = settings.network_policy
     claim = cache_claim(owner, spec)
     return [
         *([claim] if claim else []),
         *([head_service(owner)] if is_cluster(spec) else []),
         *([disruption_budget(owner)] if spec.replicas > 1 else []),
+        *([route(owner, spec.route)] if spec.route else []),
+        *([network_policy(owner, policy)] if policy else []),
     ]
 
 
 def optional_keys(owner: Mapping[str, Any]) -> list[Key]:
     """All that a service may have, and that goes when its spec asks for it no longer."""
-    namespace = owner["metadata"]["namespace"]
+    namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
     return [
         Key("PersistentVolumeClaim", namespace, cache_claim_name(owner)),
         Key("Deployment", namespace, head_name(owner)),
         Key("Service", namespace, head_name(owner)),
-        Key("PodDisruptionBudget", namespace, owner["metadata"]["name"]),
+        Key("PodDisruptionBudget", namespace, name),
+        Key("Ingress", namespace, name),
+        Key("HTTPRoute", namespace, name),
+        Key("NetworkPolicy", namespace, name),
     ]

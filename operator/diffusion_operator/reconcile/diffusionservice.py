@@ -191,7 +191,7 @@ class ServiceReconciler:
             *await self._deployments(owner, spec),
             service_account(owner, owner["metadata"]["name"], spec.service_account.annotations),
             service(owner, spec),
-            *optional_children(owner, spec),
+            *optional_children(owner, spec, self._settings),
         ]
         if is_cluster(spec):
             await self._keep_cluster_token(owner)

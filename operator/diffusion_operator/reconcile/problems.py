@@ -27,4 +27,10 @@ def refusal(error: ApiError) -> Problem:
         return Problem("QuotaExceeded" if "exceeded quota" in message else "Forbidden", message)
     if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
         return Problem("Refused", message)
+    if error.status == HTTPStatus.NOT_FOUND and "page not found" in message:
+        return Problem(
+            "KindNotInstalled",
+            "the cluster doesn't know the Gateway API: install its CRDs, or use "
+            "route.ingressClassName instead of route.gatewayRef",
+        )
     raise error

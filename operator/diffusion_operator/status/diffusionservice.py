@@ -12,6 +12,7 @@ from diffusion_operator.api.diffusionservice import (
 )
 from diffusion_operator.build.deployment import is_in_place, is_recreated, revision_of
 from diffusion_operator.build.metadata import selector
+from diffusion_operator.build.route import outside_url
 from diffusion_operator.build.service import url
 from diffusion_operator.objects import condition_of
 from diffusion_operator.observe import Pods
@@ -62,7 +63,9 @@ def service_status(
         replicas=live.get("replicas", 0),
         ready_replicas=live.get("readyReplicas", 0),
         selector=",".join(f"{label}={value}" for label, value in selector(service).items()),
-        url=url(meta["name"], meta["namespace"]),
+        url=outside_url(spec.route)
+        if spec is not None and spec.route is not None
+        else url(meta["name"], meta["namespace"]),
         revision=_served_revision(deployment, pods) or previous.get("revision"),
         failed_revision=failed.revision if failed else None,
         precision=precision,

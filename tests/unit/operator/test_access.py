@@ -1,0 +1,65 @@
+"""The ways in to a service, and who may take them."""
+
+from typing import Any
+
+import pytest
+
+from diffusion_operator.api.diffusionservice import Route
+from diffusion_operator.build.network_policy import network_policy
+from diffusion_operator.build.route import outside_url, route
+from diffusion_operator.cluster import ApiError
+from diffusion_operator.reconcile.problems import refusal
+from diffusion_operator.settings import NetworkPolicySettings
+
+Object = dict[str, Any]
+
+
+def test_an_ingress_leads_to_the_service_with_the_certificate_named(service: Object) -> None:
+    spec = Route(host="a.test", ingress_class_name="nginx", tls_secret_name="cert")
+    made = route(service, spec)
+    assert made["kind"] == "Ingress"
+    assert made["spec"]["tls"] == [{"hosts": ["a.test"], "secretName": "cert"}]
+    (path,) = made["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"]["service"] == {"name": "demo", "port": {"number": 80}}
+    assert outside_url(spec) == "https://a.test"
+
+
+def test_an_ingress_without_a_certificate_is_plain_http(service: Object) -> None:
+    spec = Route(host="a.test", ingress_class_name="nginx")
+    assert "tls" not in route(service, spec)["spec"]
+    assert outside_url(spec) == "http://a.test"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_http_route_is_a_child_of_the_gateways_listener(service: Object, scheme: str) -> None:
+    gateway = {"name": "web", "namespace": "infra", "sectionName": "tls", "scheme": scheme}
+    spec = Route.model_validate({"host": "a.test", "gatewayRef": gateway})
+    made = route(service, spec)
+    assert made["kind"] == "HTTPRoute"
+    (parent,) = made["spec"]["parentRefs"]
+    assert (parent["name"], parent["namespace"], parent["sectionName"]) == ("web", "infra", "tls")
+    assert made["spec"]["rules"][0]["backendRefs"][0]["name"] == "demo"
+    assert outside_url(spec) == f"{scheme}://a.test"
+
+
+def test_a_policy_admits_its_peers_and_load_tests_to_the_server_alone(service: Object) -> None:
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mon"}}}
+    policy = network_policy(service, NetworkPolicySettings(admit=(prometheus,)))["spec"]
+    others, own = policy["ingress"]
+    assert others["ports"] == [{"port": 8000, "protocol": "TCP"}]
+    assert prometheus in others["from"]
+    (runners,) = (peer for peer in others["from"] if "podSelector" in peer)
+    assert runners["podSelector"]["matchExpressions"][0]["key"] == "diffusion.dev/loadtest"
+    assert own == {"from": [{"podSelector": policy["podSelector"]}]}
+    assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "demo"
+
+
+class PathNotFoundError(ApiError):
+    def __init__(self, body: str) -> None:
+        self.status, self.body = 404, body
+
+
+def test_a_gateway_api_that_is_not_there_is_said_and_another_absence_is_tried_again() -> None:
+    assert refusal(PathNotFoundError("404 page not found")).reason == "KindNotInstalled"
+    with pytest.raises(PathNotFoundError):
+        refusal(PathNotFoundError('{"message": "namespaces \\"gone\\" not found"}'))
