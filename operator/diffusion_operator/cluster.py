@@ -26,6 +26,8 @@ _KINDS = {
     "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
     "Ingress": ("networking.k8s.io", "v1", "ingresses"),
     "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
+    "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
+    "ScaledObject": ("keda.sh", "v1alpha1", "scaledobjects"),
     "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes"),
     "Job": ("batch", "v1", "jobs"),
     "Role": ("rbac.authorization.k8s.io", "v1", "roles"),
@@ -106,6 +108,32 @@ class Cluster:
                 _resource(obj["kind"]),
                 body=obj,
                 field_manager=MANAGER,
+                force_conflicts=True,
+                serialize=False,
+            )
+        )
+
+    async def groups(self) -> frozenset[str]:
+        """The API groups that the cluster knows. Raises ``ApiError``."""
+        found = await self._json(self._client.request("get", "/apis", serialize=False))
+        return frozenset(group["name"] for group in found["groups"])
+
+    async def hand_over_replicas(self, key: Key, replicas: int) -> None:
+        """Have the Deployment's replicas owned beside this operator, so that they outlast it.
+
+        Raises ``ApiError``.
+        """
+        group, version, _ = _KINDS[key.kind]
+        await self._json(
+            self._client.server_side_apply(
+                _resource(key.kind),
+                body={
+                    "apiVersion": f"{group}/{version}",
+                    "kind": key.kind,
+                    "metadata": {"name": key.name, "namespace": key.namespace},
+                    "spec": {"replicas": replicas},
+                },
+                field_manager=f"{MANAGER}-hand-over",
                 force_conflicts=True,
                 serialize=False,
             )

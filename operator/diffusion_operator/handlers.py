@@ -41,6 +41,8 @@ OWNED = {
     "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
     "Ingress": ("networking.k8s.io", "v1", "ingresses"),
     "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
+    "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
+    "ScaledObject": ("keda.sh", "v1alpha1", "scaledobjects"),
     "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes"),
     "Job": ("batch", "v1", "jobs"),
     "Pod": ("", "v1", "pods"),

@@ -15,6 +15,7 @@ HEAD_LABEL = "diffusion.dev/ray-head"
 ROLE_LABEL = "diffusion.dev/role"
 REVISION_LABEL = "diffusion.dev/revision"
 DIGEST_ANNOTATION = "diffusion.dev/applied-digest"
+SCALED_BY_ANNOTATION = "diffusion.dev/scaled-by"
 ROLLED_BACK_ANNOTATION = "diffusion.dev/rolled-back-from"
 
 

@@ -47,6 +47,18 @@ STAGE = {"users": 1, "duration": "10s"}
         ),
         ({"podTemplate": {"spec": {"containers": [{}]}}}, "containers[0].name: Required value"),
         ({"podTemplate": {"spec": {"restartPolicy": "Never"}}}, 'supported values: "Always"'),
+        (
+            {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
+            "autoscaling.minReplicas is above autoscaling.maxReplicas",
+        ),
+        (
+            {
+                "backend": "rayserve",
+                "rayserve": {"topology": "cluster"},
+                "autoscaling": {"maxReplicas": 2},
+            },
+            "autoscaling is for rayserve.topology: pods",
+        ),
         ({"route": {"host": "a.test"}}, "set exactly one of route.gatewayRef"),
         ({"route": {"host": "https://a.test", "ingressClassName": "x"}}, "is a host name alone"),
         (

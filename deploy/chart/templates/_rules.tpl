@@ -47,6 +47,13 @@ rules:
   - apiGroups: [""]
     resources: [events]
     verbs: [list, create]
+  # Who scales a service by what waits, where the cluster has someone for that.
+  - apiGroups: [autoscaling]
+    resources: [horizontalpodautoscalers]
+    verbs: [get, list, watch, create, patch, delete]
+  - apiGroups: [keda.sh]
+    resources: [scaledobjects]
+    verbs: [get, list, watch, create, patch, delete]
   # The way in from outside, and who may come in.
   - apiGroups: [networking.k8s.io]
     resources: [ingresses, networkpolicies]

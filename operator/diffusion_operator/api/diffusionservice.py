@@ -384,6 +384,29 @@ class PodTemplate(_Open):
     spec: PodTemplateSpec | None = Field(None, description="The pod's spec.")
 
 
+class Autoscaling(Model):
+    """How many replicas there are, by the requests that wait."""
+
+    min_replicas: int = Field(1, ge=1, le=1000, description="Fewest replicas. Default: 1.")
+    max_replicas: int = Field(ge=1, le=1000, description="Most replicas.")
+    target_queued_per_replica: int = Field(
+        4,
+        ge=1,
+        le=10000,
+        description="Requests that may wait in each replica before there is one more. Default: 4.",
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
+                "autoscaling.minReplicas is above autoscaling.maxReplicas: lower it or raise that",
+                ".minReplicas",
+            )
+        )
+    )
+
+
 class GatewayRef(Model):
     """A Gateway of the Gateway API."""
 
@@ -479,8 +502,14 @@ class DiffusionServiceSpec(Model):
         1,
         ge=0,
         le=1000,
-        description="Number of pods, each with a copy of the model. Default: 1.",
+        description="Number of pods, each with a copy of the model; ignored while autoscaling is "
+        "set. Default: 1.",
         json_schema_extra={"crd-default": 1, "format": "int32"},
+    )
+    autoscaling: Autoscaling | None = Field(
+        None,
+        description="Replicas by the requests that wait: through KEDA or a custom-metrics API "
+        "where the cluster has one, by the operator otherwise. Default: replicas says how many.",
     )
     gpu: Gpu | None = Field(
         None, description="The accelerator of each replica; left out, the model runs on CPU."
@@ -558,6 +587,13 @@ class DiffusionServiceSpec(Model):
                 "FastAPI has no batching of its own: write batching.mode: engine or none, or "
                 "choose backend litserve or rayserve",
                 ".batching.mode",
+            ),
+            rule(
+                "!has(self.autoscaling) || !has(self.rayserve) || !has(self.rayserve.topology)"
+                " || self.rayserve.topology != 'cluster'",
+                "autoscaling is for rayserve.topology: pods, as a Ray cluster has one queue for "
+                "all: leave it out and set replicas",
+                ".autoscaling",
             ),
             rule(
                 "!has(self.rayserve) || self.backend == 'rayserve'",

@@ -11,7 +11,12 @@ from diffusion_operator.build.pod_template import with_pod_template
 from diffusion_operator.build.ray_cluster import head_deployment, is_cluster, with_role
 from diffusion_operator.build.server import startup_seconds
 from diffusion_operator.build.sources import fetches
-from diffusion_operator.objects import REVISION_LABEL, ROLLED_BACK_ANNOTATION, Object
+from diffusion_operator.objects import (
+    REVISION_LABEL,
+    ROLLED_BACK_ANNOTATION,
+    SCALED_BY_ANNOTATION,
+    Object,
+)
 from diffusion_operator.settings import Settings
 
 # What a pod needs beside its start: a node, its volumes, its image.
@@ -89,6 +94,14 @@ def _progress_deadline(spec: DiffusionServiceSpec) -> int:
 def in_place(built: Object) -> Object:
     """The Deployment with a rollout that ends an old pod before it starts a new one."""
     return changed(built, spec={**built["spec"], "strategy": dict(IN_PLACE)})
+
+
+def scaled(built: Object, replicas: int | None, by: str = "") -> Object:
+    """The Deployment with so many replicas, or with none said, which leaves them to someone."""
+    spec = {name: value for name, value in built["spec"].items() if name != "replicas"}
+    if replicas is not None:
+        return changed(built, spec={"replicas": replicas, **spec})
+    return changed(built, {SCALED_BY_ANNOTATION: by}, spec=spec)
 
 
 def with_template(built: Object, template: Mapping[str, Any], note: str) -> Object:

@@ -18,11 +18,12 @@ def optional_children(
 ) -> list[Object]:
     """Those that the spec and the settings ask for."""
     policy = settings.network_policy
+    most_replicas = spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
     claim = cache_claim(owner, spec)
     return [
         *([claim] if claim else []),
         *([head_service(owner)] if is_cluster(spec) else []),
-        *([disruption_budget(owner)] if spec.replicas > 1 else []),
+        *([disruption_budget(owner)] if most_replicas > 1 else []),
         *([route(owner, spec.route)] if spec.route else []),
         *([network_policy(owner, policy)] if policy else []),
     ]
@@ -39,4 +40,6 @@ def optional_keys(owner: Mapping[str, Any]) -> list[Key]:
         Key("Ingress", namespace, name),
         Key("HTTPRoute", namespace, name),
         Key("NetworkPolicy", namespace, name),
+        Key("ScaledObject", namespace, name),
+        Key("HorizontalPodAutoscaler", namespace, name),
     ]

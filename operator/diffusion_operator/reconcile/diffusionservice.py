@@ -40,6 +40,7 @@ from diffusion_operator.objects import (
 )
 from diffusion_operator.observe import Pods, mount_failure, observe_pods, with_head
 from diffusion_operator.reconcile.problems import invalid_spec, refusal
+from diffusion_operator.reconcile.scaling import LOOK_SECONDS, Scaling, scalers
 from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
 from diffusion_operator.rollout.rollback import (
     can_serve_instead,
@@ -74,12 +75,14 @@ class ServiceReconciler:
         self._writes = writes
         self._settings = settings
         self._now = now
+        self._scaling = Scaling(cluster)
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile; returns in how many seconds to look again, if no event would say so."""
         owner = self._cache.get(key)
         if owner is None or owner["metadata"].get("deletionTimestamp"):
             self._writes.forget(key)
+            self._scaling.forget(Key("Deployment", key.namespace, key.name))
             return None  # owner references do the cleaning up
         spec, precision, live, problem, again = None, None, None, None, None
         try:
@@ -97,6 +100,8 @@ class ServiceReconciler:
         pods = self._pods(key, spec, revision_of(live) if live else "")
         if live is not None and pods.awaiting_volumes and has_volumes_of_others(live):
             pods, again = await self._with_mount_failures(pods), VOLUMES_AGAIN_SECONDS
+        if spec is not None and await self._scaling.scaler(spec) == "own":
+            again = sooner(again, LOOK_SECONDS)
         if any(found.reason == "ImagePullFailed" for found in pods.failures):
             again = sooner(again, PULL_AGAIN_SECONDS)
         status = service_status(
@@ -123,9 +128,15 @@ class ServiceReconciler:
         built = deployments(owner, spec, self._settings)
         seen = [self._cache.get(key_of(each)) for each in built]
         live = [each for each in seen if each is not None and is_owned(each, owner)]
-        if not live or seen[0] is None:
-            return built
+        first = live[0] if live and seen[0] is not None else None
         pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
+        scaler = await self._scaling.scaler(spec)
+        if spec.autoscaling is not None and scaler is not None:
+            built[0] = await self._scaling.replicated(
+                built[0], first, spec.autoscaling, scaler, pods
+            )
+        if first is None:
+            return built
         if spec.rollout.on_failure == "Rollback":
             built = await self._or_last_good(owner, built, live, pods)
         if not is_cluster(spec) and must_go_in_place(built[0], live[0], pods):
@@ -192,6 +203,7 @@ class ServiceReconciler:
             service_account(owner, owner["metadata"]["name"], spec.service_account.annotations),
             service(owner, spec),
             *optional_children(owner, spec, self._settings),
+            *scalers(owner, spec, await self._scaling.scaler(spec)),
         ]
         if is_cluster(spec):
             await self._keep_cluster_token(owner)

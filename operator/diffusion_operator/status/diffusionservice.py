@@ -17,6 +17,7 @@ from diffusion_operator.build.service import url
 from diffusion_operator.objects import condition_of
 from diffusion_operator.observe import Pods
 from diffusion_operator.rollout.rollback import Failed, noted_failure
+from diffusion_operator.scaling.scaler import asked_replicas
 from diffusion_operator.status.conditions import Verdict, conditions
 from diffusion_operator.status.events import DOWNTIME
 
@@ -118,7 +119,7 @@ def _verdicts(
             Verdict("Ready", "False", found.reason, found.message),
             Verdict("Progressing", "False", found.reason, "nothing moves until this is mended"),
         ]
-    wanted = 0 if spec.suspend else spec.replicas
+    wanted = asked_replicas(spec, deployment)
     return [
         _ready(spec, deployment, pods),
         _progressing(spec, wanted, deployment, pods, takes_over=takes_over),
@@ -144,7 +145,7 @@ def _idle(spec: DiffusionServiceSpec) -> Problem | None:
     """Why no pod is wanted, if none is."""
     if spec.suspend:
         return Problem("Suspended", "spec.suspend is true: nothing answers until it is false")
-    if spec.replicas == 0:
+    if spec.replicas == 0 and spec.autoscaling is None:
         return Problem("ScaledToZero", "spec.replicas is 0: nothing answers")
     return None
 
@@ -162,7 +163,7 @@ def _ready(spec: DiffusionServiceSpec, deployment: Mapping[str, Any] | None, pod
     idle = _idle(spec)
     if idle is not None:
         return Verdict("Ready", "False", idle.reason, idle.message)
-    wanted = spec.replicas
+    wanted = asked_replicas(spec, deployment)
     if _rolled_out(wanted, deployment, pods):
         return _serving(wanted, pods)
     trouble = _trouble(deployment, pods)

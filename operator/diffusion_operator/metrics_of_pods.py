@@ -1,0 +1,29 @@
+"""What a serving pod says of itself on its /metrics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from diffusion_operator.build.server import PORT
+
+TIMEOUT = aiohttp.ClientTimeout(total=3)
+MOST_BYTES = 1_000_000
+
+
+async def read_metrics(pod: Mapping[str, Any]) -> str | None:
+    """The pod's metrics as text; nothing where it doesn't answer."""
+    address = (pod.get("status") or {}).get("podIP")
+    if not address:
+        return None
+    host = f"[{address}]" if ":" in address else address
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=TIMEOUT) as session,
+            session.get(f"http://{host}:{PORT}/metrics") as answer,
+        ):
+            if not answer.ok:
+                return None
+            return (await answer.content.read(MOST_BYTES)).decode(errors="replace")
+    except (aiohttp.ClientError, TimeoutError):
+        return None

@@ -1,0 +1,115 @@
+"""Replicas by what waits in the queues, whoever decides on them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+from kubectl import Kubectl, eventually
+from manifests import diffusion_service
+from operator_process import OperatorProcess
+from played import children, make_pods_ready
+
+Object = dict[str, Any]
+ADDRESS = "127.77.0.1"  # of this machine alone, and of no one else on it
+SCALING: Object = {"minReplicas": 1, "maxReplicas": 3, "targetQueuedPerReplica": 4}
+SCALED_OBJECTS: Object = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "scaledobjects.keda.sh"},
+    "spec": {
+        "group": "keda.sh",
+        "scope": "Namespaced",
+        "names": {"kind": "ScaledObject", "plural": "scaledobjects", "singular": "scaledobject"},
+        "versions": [
+            {
+                "name": "v1alpha1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "x-kubernetes-preserve-unknown-fields": True,
+                    }
+                },
+            }
+        ],
+    },
+}
+
+
+class Metrics(BaseHTTPRequestHandler):
+    """A pod in whose queue nine requests wait."""
+
+    def do_GET(self) -> None:
+        body = b"# TYPE diffusion_queue_length gauge\ndiffusion_queue_length 9.0\n"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+@contextmanager
+def busy_pod() -> Iterator[None]:
+    server = ThreadingHTTPServer((ADDRESS, 8000), Metrics)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def replicas(kubectl: Kubectl) -> int:
+    return int(kubectl.get("deployment", "demo")["spec"]["replicas"])
+
+
+def test_without_help_the_operator_adds_replicas_for_what_waits(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service(autoscaling=SCALING))
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
+    address = {"status": {"podIP": ADDRESS, "podIPs": [{"ip": ADDRESS}]}}
+    with busy_pod():
+        kubectl.patch("pod", pod["metadata"]["name"], address, "--subresource=status")
+        eventually(lambda: replicas(kubectl) == 3, what="three replicas for nine requests")
+        make_pods_ready(kubectl)
+    assert kubectl.get("dsvc", "demo")["spec"]["replicas"] == 1
+    assert kubectl.get("dsvc", "demo")["status"]["readyReplicas"] == 3
+    kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": None}})
+    eventually(lambda: replicas(kubectl) == 1, what="the spec's own number again")
+
+
+def test_replicas_that_keda_owns_are_left_to_it(
+    control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service(replicas=2))
+    before = eventually(lambda: kubectl.find("deployment", "demo"), what="the Deployment")
+    control_plane.apply(SCALED_OBJECTS)
+    try:
+        control_plane("wait", "--for=condition=Established", "crd", "scaledobjects.keda.sh")
+        kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": SCALING}})
+        made = eventually(lambda: kubectl.find("scaledobject", "demo"), what="the ScaledObject")
+        assert made["spec"]["scaleTargetRef"]["name"] == "demo"
+        assert replicas(kubectl) == 2
+        kubectl("scale", "deployment/demo", "--replicas=3")
+        kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+        template = before["spec"]["template"]
+        eventually(
+            lambda: kubectl.get("deployment", "demo")["spec"]["template"] != template,
+            what="the change",
+        )
+        assert replicas(kubectl) == 3
+        kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": None}})
+        eventually(lambda: not kubectl.find("scaledobject", "demo"), what="it to go")
+        eventually(lambda: replicas(kubectl) == 2, what="the spec's own number again")
+    finally:
+        control_plane("delete", "crd", "scaledobjects.keda.sh")

@@ -1,0 +1,158 @@
+"""How many replicas there are to be, and who says so."""
+
+from typing import Any
+
+import pytest
+
+from diffusion_operator.api.diffusionservice import Autoscaling, DiffusionServiceSpec
+from diffusion_operator.build.autoscaler import pod_autoscaler, scaled_object
+from diffusion_operator.build.deployment import deployments
+from diffusion_operator.objects import Key
+from diffusion_operator.reconcile import scaling as module
+from diffusion_operator.reconcile.scaling import Scaling
+from diffusion_operator.scaling.own import CALM_SECONDS, next_replicas, queued, wanted_replicas
+from diffusion_operator.scaling.scaler import asked_replicas, scaler_of
+from diffusion_operator.settings import Settings
+
+Object = dict[str, Any]
+ONE_TO_FIVE = Autoscaling(min_replicas=1, max_replicas=5, target_queued_per_replica=4)
+EXPOSITION = """# HELP diffusion_queue_length Requests that wait for the engine.
+# TYPE diffusion_queue_length gauge
+diffusion_queue_length 7.0
+diffusion_queue_length_of_something_else 100.0
+"""
+
+
+def spec_of(service: Object, **more: Any) -> DiffusionServiceSpec:
+    return DiffusionServiceSpec.model_validate({**service["spec"], **more})
+
+
+@pytest.mark.parametrize(
+    ("groups", "scaler"),
+    [({"keda.sh", "custom.metrics.k8s.io"}, "keda"), ({"custom.metrics.k8s.io"}, "hpa"),
+     ({"apps"}, "own")],
+)  # fmt: skip
+def test_the_best_of_what_the_cluster_has_decides(
+    service: Object, groups: set[str], scaler: str
+) -> None:
+    spec = spec_of(service, autoscaling={"maxReplicas": 5})
+    assert scaler_of(spec, groups) == scaler
+    assert scaler_of(spec_of(service), groups) is None
+    assert scaler_of(spec.model_copy(update={"suspend": True}), groups) is None
+
+
+def test_what_waits_is_read_from_the_metrics() -> None:
+    assert queued(EXPOSITION) == 7
+    assert queued('diffusion_queue_length{device="0"} 1\ndiffusion_queue_length{device="1"} 2') == 3
+    assert queued("up 1") is None
+
+
+@pytest.mark.parametrize(
+    ("waiting", "wanted"),
+    [([0.0], 1), ([4.0], 1), ([5.0], 2), ([9.0, 8.0], 5), ([99.0], 5), ([None], None), ([], None)],
+)
+def test_each_replica_gets_its_share_within_the_bounds(
+    waiting: list[float | None], wanted: int | None
+) -> None:
+    assert wanted_replicas(waiting, ONE_TO_FIVE) == wanted
+
+
+def test_it_goes_up_at_once_and_down_by_one_after_a_time_of_calm() -> None:
+    assert next_replicas(1, 4, 0) == 4
+    assert next_replicas(4, 1, CALM_SECONDS - 1) == 4
+    assert next_replicas(4, 1, CALM_SECONDS) == 3
+
+
+def test_an_autoscaler_asks_the_deployment_and_a_suspended_service_has_none(
+    service: Object,
+) -> None:
+    scaled = spec_of(service, autoscaling={"minReplicas": 2, "maxReplicas": 5})
+    assert asked_replicas(scaled, {"spec": {"replicas": 4}}) == 4
+    assert asked_replicas(scaled, None) == 2
+    assert asked_replicas(scaled.model_copy(update={"suspend": True}), None) == 0
+    assert asked_replicas(spec_of(service), {"spec": {"replicas": 4}}) == 2
+
+
+def test_kedas_object_adds_up_the_queues_of_all_pods(service: Object) -> None:
+    made = scaled_object(service, ONE_TO_FIVE)["spec"]
+    (trigger,) = made["triggers"]
+    assert trigger["metadata"]["url"] == "http://demo.shop.svc:8000/metrics"
+    assert trigger["metadata"]["aggregationType"] == "sum"
+    assert trigger["metadata"]["targetValue"] == "4"
+    assert (made["minReplicaCount"], made["maxReplicaCount"]) == (1, 5)
+
+
+def test_an_hpa_goes_by_the_average_queue(service: Object) -> None:
+    made = pod_autoscaler(service, ONE_TO_FIVE)["spec"]
+    (metric,) = made["metrics"]
+    assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": "4"}
+    assert made["scaleTargetRef"]["kind"] == "Deployment"
+
+
+class Scene:
+    """Two ready pods, what they say, and a clock."""
+
+    def __init__(self, built: Object) -> None:
+        self.built = built
+        self.now = 0.0
+        self.handed_over: list[tuple[str, int]] = []
+        self.scaling = Scaling(self, clock=lambda: self.now)  # type: ignore[arg-type] # a stand-in by shape
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        self.pods = [{"metadata": {"name": name}, "status": ready} for name in "ab"]
+
+    async def hand_over_replicas(self, key: Key, replicas: int) -> None:
+        self.handed_over.append((key.name, replicas))
+
+    async def replicas(self, current: int, scaler: Any = "own") -> int | None:
+        live = {**self.built, "spec": {**self.built["spec"], "replicas": current}}
+        found = await self.scaling.replicated(self.built, live, ONE_TO_FIVE, scaler, self.pods)
+        replicas: int | None = found["spec"].get("replicas")
+        return replicas
+
+
+@pytest.fixture
+def scene(service: Object, settings: Settings) -> Scene:
+    return Scene(deployments(service, spec_of(service), settings)[0])
+
+
+def say(monkeypatch: pytest.MonkeyPatch, *texts: str | None) -> None:
+    left = dict(zip("ab", texts, strict=True))
+
+    async def read(pod: Object) -> str | None:
+        return left[pod["metadata"]["name"]]
+
+    monkeypatch.setattr(module, "read_metrics", read)
+
+
+async def test_its_own_decision_takes_a_replica_away_only_after_a_time_of_calm(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(monkeypatch, EXPOSITION, EXPOSITION)
+    assert await scene.replicas(2) == 4
+    say(monkeypatch, "diffusion_queue_length 0", "diffusion_queue_length 0")
+    scene.now = 20
+    assert await scene.replicas(4) == 4
+    scene.now = 20 + CALM_SECONDS
+    assert await scene.replicas(4) == 3
+    scene.now += 20
+    assert await scene.replicas(3) == 3
+
+
+async def test_a_pod_that_does_not_tell_keeps_the_replicas_from_going_down(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(monkeypatch, "diffusion_queue_length 0", None)
+    assert await scene.replicas(4) == 4
+    scene.now = 2 * CALM_SECONDS
+    assert await scene.replicas(4) == 4
+
+
+async def test_replicas_are_handed_over_before_they_are_left_out(scene: Scene) -> None:
+    assert await scene.replicas(3, "keda") is None
+    assert scene.handed_over == [("demo", 3)]
+    scene.built = await scene.scaling.replicated(
+        scene.built, {**scene.built, "spec": {"replicas": 3}}, ONE_TO_FIVE, "keda", scene.pods
+    )
+    scene.handed_over.clear()
+    assert await scene.replicas(3, "keda") is None
+    assert scene.handed_over == []
