@@ -1,7 +1,6 @@
-"""A real browser, and an API server that knows one LoadTest and one service."""
+"""An API server that knows one LoadTest and one service."""
 
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,21 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, sync_playwright
 
 Object = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium; `make test-contract` installs it. Its event loop must end before others' begin."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert program is not None, "there is no chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        # no sandbox of its own: the tests may run as root, and the page is ours
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass

@@ -1,0 +1,160 @@
+"""The page at /ui in a real browser, against each backend with the demo model behind it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect
+
+from demo_model.checker import look, read
+from demo_model.shapes import parse
+from serving_process import IMAGES, VARIANTS, Server, configuration
+
+WEIGHTS = IMAGES / "demo_model" / "weights"
+PROMPT = "a red circle on a blue background"
+GENERATION = {"steps": 8, "guidanceScale": 2.0, "scheduler": "ddim"}
+PHONE: Any = {"width": 360, "height": 780}
+
+
+@pytest.fixture(
+    scope="module", params=[each for each in VARIANTS if each.mode == "engine"], ids=str
+)
+def drawing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A ready server of the demo model."""
+    environ = configuration(WEIGHTS, request.param, generation=GENERATION, limits={"maxSteps": 50})
+    server = Server(tmp_path_factory.mktemp("drawing"), environ)
+    try:
+        yield server.ready()
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser has to say against the page, and whom else the page asks."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, drawing: Server, complaints: list[str]) -> Iterator[Page]:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    def note(asked: Request) -> None:
+        if not asked.url.startswith((drawing.url, "blob:", "data:")):
+            complaints.append(f"asks for {asked.url}")
+
+    page.on("request", note)
+    page.goto(f"{drawing.url}/ui")
+    expect(page.locator("#about")).to_contain_text("float32")
+    yield page
+    context.close()
+
+
+def make(page: Page, pictures: int = 1) -> None:
+    """Press the button, and wait until so many more pictures are there."""
+    before = page.locator("figure").count()
+    page.get_by_role("button", name="Make").click()
+    expect(page.locator("figure")).to_have_count(before + pictures, timeout=60_000)
+
+
+def saved(page: Page, folder: Path, place: int = 0) -> Path:
+    """The picture at that place, as its download."""
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").nth(place).click()
+    path = folder / f"{place}-{download.value.suggested_filename}"
+    download.value.save_as(path)
+    return path
+
+
+def seeds(page: Page) -> list[int]:
+    facts = page.locator("figure .facts").all_inner_texts()
+    return [int(re.findall(r"Seed (\d+)", fact)[0]) for fact in facts]
+
+
+def test_the_picture_is_what_its_prompt_says_and_the_bar_moves_with_the_steps(
+    page: Page, tmp_path: Path, complaints: list[str]
+) -> None:
+    page.get_by_label("Prompt", exact=True).fill(PROMPT)
+    page.get_by_label("Seed").fill("7")
+    page.evaluate(
+        """() => { window.seen = []; new MutationObserver(() => {
+             const bar = document.querySelector('#bar');
+             if (bar.hasAttribute('value')) window.seen.push([bar.value, bar.max]);
+           }).observe(document.querySelector('#working'), {subtree: true, attributes: true}); }"""
+    )
+    make(page)
+    seen = page.evaluate("window.seen")
+    assert [8, 8] in seen
+    assert len({value for value, _ in seen}) >= 3, "the bar jumped to its end"
+    picture = saved(page, tmp_path)
+    assert picture.name == "0-7.png"
+    assert look(read(picture)).differences(parse(PROMPT)) == []
+    assert "denoise" in page.locator("figure .facts").first.inner_text()
+    assert complaints == []
+
+
+def test_several_at_once_each_have_a_seed_that_makes_them_again(
+    page: Page, tmp_path: Path, complaints: list[str]
+) -> None:
+    page.get_by_label("Prompt", exact=True).fill("two green squares")
+    page.get_by_label("Pictures").fill("3")
+    make(page, pictures=3)
+    assert len(set(seeds(page))) == 3
+    second = saved(page, tmp_path, 1)
+    wanted = seeds(page)[1]
+    page.get_by_role("button", name="Same again").nth(1).click()
+    expect(page.locator("figure")).to_have_count(4, timeout=60_000)
+    assert seeds(page)[0] == wanted
+    again = saved(page, tmp_path, 0)
+    assert _likeness(second, again) < 2, "the same seed made another picture"
+    assert complaints == []
+
+
+def _likeness(first: Path, second: Path) -> float:
+    """Mean difference of two pictures, of 255; a batch may round otherwise than one alone."""
+    return float(abs(read(first) - read(second)).mean() * 255)
+
+
+def test_the_curl_of_a_picture_is_the_request_that_made_it(
+    page: Page, drawing: Server, complaints: list[str]
+) -> None:
+    page.get_by_label("Prompt", exact=True).fill("a red circle")
+    page.get_by_label("Negative prompt").fill("it's blue")
+    page.get_by_label("Steps").fill("4")
+    make(page)
+    page.get_by_role("button", name="Copy as curl").click()
+    copied = str(page.evaluate("navigator.clipboard.readText()"))
+    assert copied.startswith(f"curl '{drawing.url}/predict'")
+    assert '"negative_prompt":"it\'\\\'\'s blue"' in copied
+    assert f'"seed":{seeds(page)[0]}' in copied
+    assert complaints == []
+
+
+def test_what_the_server_refuses_is_said_by_its_field(page: Page) -> None:
+    page.get_by_label("Prompt", exact=True).fill("a red circle")
+    page.evaluate("document.querySelector('#form').noValidate = true")
+    page.get_by_label("Steps").fill("500")
+    page.get_by_role("button", name="Make").click()
+    expect(page.get_by_role("alert")).to_contain_text("steps")
+
+
+def test_it_works_by_keyboard_on_a_phone_in_the_dark(page: Page, complaints: list[str]) -> None:
+    page.set_viewport_size(PHONE)
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    page.keyboard.type(PROMPT)  # the prompt has the focus from the start
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("figure")).to_have_count(1, timeout=60_000)
+    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    assert page.evaluate(wide) is False
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert int(re.findall(r"\d+", ink)[0]) > 127, "dark ink on a dark page"
+    assert complaints == []

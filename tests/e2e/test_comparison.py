@@ -1,0 +1,169 @@
+"""Comparisons on a real node: real services, one after the other, under real load."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from in_cluster import OperatorPod
+from kubectl import Kubectl, condition, eventually
+from manifests import API_VERSION
+
+Object = dict[str, Any]
+EXAMPLE = Path(__file__).parents[2] / "examples" / "comparison.yaml"
+
+PLAIN: Object = {"name": "plain"}
+TWIN: Object = {"name": "twin"}
+# Python imports it at its start, and each request is 200 ms late from then on.
+LATE = """
+import asyncio
+from starlette.applications import Starlette
+
+answered = Starlette.__call__
+
+
+async def late(self, scope, receive, send):
+    if scope.get("path") == "/predict":
+        await asyncio.sleep(0.2)
+    await answered(self, scope, receive, send)
+
+
+Starlette.__call__ = late
+"""
+# One core for the server leaves the other one to those who measure it.
+SERVER: Object = {"name": "server", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}
+LATE_SERVER: Object = {
+    **SERVER,
+    "env": [{"name": "PYTHONPATH", "value": "/late:/app"}],
+    "volumeMounts": [{"name": "late", "mountPath": "/late"}],
+}
+HANDICAPPED: Object = {
+    "name": "late",
+    "service": {
+        "podTemplate": {
+            "spec": {
+                "containers": [LATE_SERVER],
+                "volumes": [{"name": "late", "configMap": {"name": "late"}}],
+            }
+        }
+    },
+}
+
+
+def comparison(*variants: Object) -> Object:
+    """One user, as many requests as a 95th percentile takes, three times."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Comparison",
+        "metadata": {"name": "study"},
+        "spec": {
+            "service": {
+                "backend": "fastapi",
+                "model": {"source": "image:///models/demo"},
+                "generation": {"steps": 4, "guidanceScale": "2", "scheduler": "ddim"},
+                "podTemplate": {"spec": {"containers": [SERVER]}},
+            },
+            "variants": list(variants),
+            "loadTest": {
+                "users": {"stages": [{"users": 1, "duration": "5s"}]},
+                "minRequests": 70,
+                "warmup": {"requests": 5},
+            },
+            "repetitions": 3,
+            "cooldown": "1s",
+        },
+    }
+
+
+def over(kubectl: Kubectl, name: str = "study", within: float = 480) -> Object:
+    """The Comparison's status once it has ended."""
+
+    def look() -> Object | None:
+        status = kubectl.status("cmp", name)
+        return status if status.get("state") in {"Complete", "Failed"} else None
+
+    return eventually(look, within=within, every=1, what=f"{name} to end")
+
+
+def compare_with_a_late_one(kubectl: Kubectl) -> None:
+    kubectl("create", "configmap", "late", f"--from-literal=sitecustomize.py={LATE}")
+    kubectl.apply(comparison(HANDICAPPED, PLAIN))
+
+
+def told(status: Object) -> str:
+    """What a failed assertion shows of it."""
+    return json.dumps([status.get("conclusion"), status.get("results"), status.get("runs")])
+
+
+def assert_the_late_one_is_last_and_separated(kubectl: Kubectl, status: Object) -> None:
+    assert status["state"] == "Complete", told(status)
+    ranked = [(row["variant"], row.get("rank")) for row in status["results"]]
+    assert ranked == [("plain", 1), ("late", 2)], told(status)
+    best, worst = status["results"]
+    assert float(worst["requestsPerSecond"]["high"]) < float(best["requestsPerSecond"]["low"])
+    assert condition(kubectl.get("cmp", "study"), "Comparable")["status"] == "True", told(status)
+
+
+def assert_rows_are_filled(status: Object) -> None:
+    for row in status["results"]:
+        assert row["runs"] == 3, row
+        assert row["failures"] == 0, row
+        for figure in ("requestsPerSecond", "p50", "p95", "p99", "coldStartSeconds"):
+            found = row[figure]
+            assert 0 < float(found["low"]) <= float(found["mean"]) <= float(found["high"]), row
+        assert row["tax"]["denoise"] > 0
+
+
+def test_a_hidden_handicap_is_found_though_the_operator_is_killed_in_the_middle(
+    kubectl: Kubectl, operator: OperatorPod
+) -> None:
+    compare_with_a_late_one(kubectl)
+    eventually(
+        lambda: kubectl.status("cmp", "study").get("progress") == "2/6",
+        within=240,
+        every=1,
+        what="the second repetition",
+    )
+    operator.kill()
+    status = over(kubectl)
+    assert_the_late_one_is_last_and_separated(kubectl, status)
+    assert_rows_are_filled(status)
+    assert kubectl.list("dsvc") == []
+    assert len(kubectl.list("lt")) == 6
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("time", range(5))
+def test_a_hidden_handicap_is_found_each_time(kubectl: Kubectl, time: int) -> None:
+    compare_with_a_late_one(kubectl)
+    assert_the_late_one_is_last_and_separated(kubectl, over(kubectl))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("time", range(5))
+def test_of_two_identical_variants_none_is_recommended(kubectl: Kubectl, time: int) -> None:
+    kubectl.apply(comparison(PLAIN, TWIN))
+    status = over(kubectl)
+    assert status["state"] == "Complete", told(status)
+    assert status["recommended"] == "", told(status)
+    assert all(row.get("rank") for row in status["results"]), told(status)
+    assert "is not separated from" in status["conclusion"]
+
+
+@pytest.mark.full
+def test_the_example_compares_all_backends(kubectl: Kubectl, operator: OperatorPod) -> None:
+    kubectl.apply(yaml.safe_load(EXAMPLE.read_text()))
+    for turn in range(1, 6):
+        eventually(
+            lambda turn=turn: kubectl.status("cmp", "frameworks").get("progress") == f"{turn}/9",  # type: ignore[misc]
+            within=300,
+            every=1,
+            what=f"turn {turn}",
+        )
+        operator.kill()
+    status = over(kubectl, "frameworks", within=1200)
+    assert status["state"] == "Complete", told(status)
+    assert len(status["results"]) == 3
+    assert_rows_are_filled(status)
