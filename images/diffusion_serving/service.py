@@ -202,7 +202,7 @@ class Service:
         return _json(
             {
                 "backend": config.backend,
-                "versions": versions.versions(),
+                "versions": versions.versions_with(config.backend),
                 "service": self._settings.service or None,
                 "revision": self._settings.revision or None,
                 "model": str(config.model.path),

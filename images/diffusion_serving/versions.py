@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from diffusion_serving.config import Settings
 
 _PACKAGES = ("torch", "diffusers", "transformers")
+_FRAMEWORKS = {"fastapi": "fastapi", "litserve": "litserve", "rayserve": "ray"}
+"""The package of each backend."""
 
 
 @cache
@@ -17,6 +19,12 @@ def versions() -> dict[str, str]:
         "diffusion_serving": _version("diffusion-operator"),
         **{package: _version(package) for package in _PACKAGES},
     }
+
+
+def versions_with(backend: str) -> dict[str, str]:
+    """The same and the version of the backend's framework."""
+    framework = _FRAMEWORKS[backend]
+    return {**versions(), framework: _version(framework)}
 
 
 def build_info(settings: Settings) -> dict[str, str]:

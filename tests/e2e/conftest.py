@@ -4,19 +4,16 @@ The cluster is removed after the session unless ``KEEP_CLUSTER`` is set, which m
 session start in seconds.
 """
 
-import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from in_cluster import OperatorPod
+from in_cluster import OperatorPod, forwarded, namespace
 from install import Installed, install
 from kubectl import Kubectl
 
@@ -24,7 +21,6 @@ ROOT = Path(__file__).parents[2]
 CLUSTER = "e2e"
 
 Forward = Callable[[str], Any]
-_names = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -44,15 +40,9 @@ def cluster(installed: Installed) -> Kubectl:
 
 @pytest.fixture
 def kubectl(cluster: Kubectl) -> Iterator[Kubectl]:
-    """kubectl in a namespace of the test's own, where only restricted pods are admitted."""
-    name = f"e2e-{next(_names)}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    cluster("delete", "namespace", name, "--ignore-not-found")
-    cluster.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    )
-    yield cluster.in_namespace(name)
-    cluster("delete", "namespace", name, "--wait=false")
+    """kubectl in a namespace of the test's own."""
+    with namespace(cluster) as kubectl:
+        yield kubectl
 
 
 @pytest.fixture
@@ -63,28 +53,4 @@ def operator(cluster: Kubectl, installed: Installed) -> OperatorPod:
 @pytest.fixture
 def forward(kubectl: Kubectl) -> Forward:
     """``with forward("service/demo") as client``: an HTTP client through kubectl port-forward."""
-
-    @contextmanager
-    def forwarded(target: str) -> Iterator[httpx.Client]:
-        process = subprocess.Popen(
-            [
-                kubectl.program,
-                f"--kubeconfig={kubectl.kubeconfig}",
-                f"--namespace={kubectl.namespace}",
-                "port-forward",
-                target,
-                ":80",
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            address = process.stdout.readline().split(" -> ")[0].split()[-1]
-            with httpx.Client(base_url=f"http://{address}", timeout=60) as client:
-                yield client
-        finally:
-            process.terminate()
-            process.wait()
-
-    return forwarded
+    return lambda target: forwarded(kubectl, target)

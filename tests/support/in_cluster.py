@@ -1,17 +1,65 @@
 """What the end-to-end tests do to a cluster and wait for in it."""
 
 import base64
+import itertools
 import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from demo_model.checker import look, read
+from demo_model.shapes import parse
 from install import Installed
 from kubectl import Kubectl, condition, eventually
 
 STARTED_WITHIN = 300.0
 
 Object = dict[str, Any]
+
+_names = itertools.count(1)
+
+
+@contextmanager
+def namespace(cluster: Kubectl) -> Iterator[Kubectl]:
+    """kubectl in a namespace of its own, where only restricted pods are admitted."""
+    name = f"e2e-{next(_names)}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster("delete", "namespace", name, "--ignore-not-found")
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    )
+    yield cluster.in_namespace(name)
+    cluster("delete", "namespace", name, "--wait=false")
+
+
+@contextmanager
+def forwarded(kubectl: Kubectl, target: str) -> Iterator[httpx.Client]:
+    """An HTTP client of one pod of the target, through kubectl port-forward."""
+    process = subprocess.Popen(
+        [
+            kubectl.program,
+            f"--kubeconfig={kubectl.kubeconfig}",
+            f"--namespace={kubectl.namespace}",
+            "port-forward",
+            target,
+            ":80",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split(" -> ")[0].split()[-1]
+        with httpx.Client(base_url=f"http://{address}", timeout=60) as client:
+            yield client
+    finally:
+        process.terminate()
+        process.wait()
 
 
 class OperatorPod:
@@ -73,6 +121,14 @@ def picture(answer: httpx.Response) -> bytes:
     """The first picture of an answer of /predict."""
     assert answer.status_code == 200, answer.text
     return base64.b64decode(answer.json()["images"][0])
+
+
+def wrong(answer: httpx.Response, prompt: str) -> list[str]:
+    """What of the picture isn't as the prompt asks."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(picture(answer))
+        file.flush()
+        return look(read(Path(file.name))).differences(parse(prompt))
 
 
 def ready_reason(kubectl: Kubectl, name: str = "demo") -> str:
