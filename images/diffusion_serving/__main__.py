@@ -15,6 +15,7 @@ from diffusion_serving import logs, termination  # noqa: E402
 from diffusion_serving.auth import Keys  # noqa: E402
 from diffusion_serving.config import read_settings  # noqa: E402
 from diffusion_serving.errors import StartupError  # noqa: E402
+from diffusion_serving.model_files import inspect  # noqa: E402
 
 
 def main() -> int:
@@ -31,6 +32,8 @@ def main() -> int:
         settings = read_settings(sys.argv[1:], os.environ)
         if auth := settings.config.auth:
             Keys(auth.api_key_file)  # now, and not in one of a framework's own processes
+        if settings.config.rayserve.topology == "pods":  # the head of a Ray cluster has no model
+            inspect(settings.config.model.path)  # now, as a framework may take long to start
         logging.getLogger("diffusion_serving").info(
             "starting", extra=settings.config.model_dump(mode="json")
         )
