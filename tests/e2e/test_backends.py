@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 from in_cluster import (
+    OF_SERVICE,
+    SMALL,
     forwarded,
     namespace,
     picture,
@@ -29,10 +31,7 @@ from manifests import diffusion_service, load_test
 Object = dict[str, Any]
 
 BACKENDS = ("fastapi", "litserve", "rayserve")
-OF_SERVICE = "diffusion.dev/service=demo"
 UNTIL_STOPPED = {"stages": [{"users": 3, "duration": "1h"}], "spawnRate": "3"}
-# Three pods at once find room on a node of two cores.
-SMALL = {"name": "server", "resources": {"requests": {"cpu": "100m"}}}
 # Copies of the demo model that were cut off, and that hold a pickle instead of safetensors.
 SPOIL = """
 for how in corrupted pickled; do cp -r /models/demo /models/other/$how; done

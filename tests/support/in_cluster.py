@@ -18,6 +18,9 @@ from install import Installed
 from kubectl import Kubectl, condition, eventually
 
 STARTED_WITHIN = 300.0
+OF_SERVICE = "diffusion.dev/service=demo"
+# Several pods at once find room on a node of two cores.
+SMALL = {"name": "server", "resources": {"requests": {"cpu": "100m"}}}
 
 Object = dict[str, Any]
 

@@ -60,9 +60,16 @@ class LocalHub:
     requests: list[tuple[str, str]] = field(default_factory=list)
     keys_at_the_store: list[str] = field(default_factory=list)
     """Authorization headers that reached the large files' host: there should be none."""
+    host: str = "127.0.0.1"
+    """The address to listen at."""
+    ports: tuple[int, int] = (0, 0)
+    """Of the API and of the large files' host; 0 is any that is free."""
 
     def __enter__(self) -> Self:
-        self._servers = [_Server(handler, self) for handler in (_Api, _Store)]
+        self._servers = [
+            _Server((self.host, port), handler, self)
+            for port, handler in zip(self.ports, (_Api, _Store), strict=True)
+        ]
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         self.endpoint, self.store = (
@@ -90,8 +97,10 @@ class LocalHub:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler], hub: LocalHub) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], hub: LocalHub
+    ) -> None:
+        super().__init__(address, handler)
         self.hub = hub
 
     def handle_error(self, request: Any, client_address: Any) -> None:
