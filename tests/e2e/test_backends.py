@@ -129,7 +129,7 @@ def test_probes_metrics_pages_and_problems_are_the_same(
 
 def test_no_request_fails_while_it_changes_grows_and_loses_a_pod(kubectl: Kubectl) -> None:
     first = kubectl.get("dsvc", "demo")["status"]["revision"]
-    kubectl.apply(load_test(users=UNTIL_STOPPED, think={"min": "200ms", "max": "800ms"}))
+    kubectl.apply(load_test(users=UNTIL_STOPPED, think={"min": "100ms", "max": "1500ms"}))
     go_on(kubectl)
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
     wait_until_ready(kubectl)

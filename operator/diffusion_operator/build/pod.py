@@ -12,6 +12,7 @@ from diffusion_operator.build.pods import POD_SECURITY, SCRATCH_VOLUME
 from diffusion_operator.build.server import (
     API_KEY_VOLUME,
     DRAIN_SECONDS,
+    ENDPOINTS_SECONDS,
     SHARED_MEMORY,
     claim_volume_name,
     server,
@@ -35,8 +36,8 @@ def serving_pod(
     accelerator: Accelerator | None,
 ) -> Object:
     """The pod's spec. Raises ``BuildError``."""
-    grace = DRAIN_SECONDS + seconds(spec.queue.timeout) + LONGEST_REQUEST_SECONDS
-    grace += ENDING_SECONDS[spec.backend]
+    grace = ENDPOINTS_SECONDS + DRAIN_SECONDS + ENDING_SECONDS[spec.backend]
+    grace += seconds(spec.queue.timeout) + LONGEST_REQUEST_SECONDS
     pod: Object = {
         "serviceAccountName": owner["metadata"]["name"],
         "automountServiceAccountToken": False,

@@ -19,7 +19,10 @@ API_KEY_VOLUME = "api-key"
 SHARED_MEMORY: Object = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}}
 
 # The endpoints of a pod that ends are gone from every node well within this time.
-DRAIN_SECONDS = 5
+ENDPOINTS_SECONDS = 5
+# Then each answer says that the connection closes: longer than clients think between two requests,
+# or one that was idle meanwhile is closed without a word, which may cross with its next request.
+DRAIN_SECONDS = 3
 # Twenty minutes cover a large model from a slow volume, and torch.compile may take as long again.
 STARTUP_SECONDS = {"none": 1200, "regional": 2400, "full": 3600}
 
@@ -55,6 +58,7 @@ def server(
             {"name": "DIFFUSION_SERVING_CONFIG", "value": config},
             {"name": "DIFFUSION_SERVICE", "value": owner["metadata"]["name"]},
             {"name": "DIFFUSION_REVISION", "valueFrom": revision},
+            {"name": "DIFFUSION_DRAIN_SECONDS", "value": str(DRAIN_SECONDS)},
         ],
         "resources": _resources(spec, settings, accelerator),
         "securityContext": CONTAINER_SECURITY,
@@ -77,7 +81,7 @@ def server(
             "timeoutSeconds": 10,
             "failureThreshold": 6,
         },
-        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINTS_SECONDS}}},
     }
 
 

@@ -458,3 +458,18 @@ def test_a_ray_clusters_token_is_no_part_of_any_pod(service: Object, settings: S
 
 def test_in_pods_topology_there_is_no_head(service: Object, settings: Settings) -> None:
     assert len(deployments(service, spec_of(service, backend="rayserve"), settings)) == 1
+
+
+@pytest.mark.parametrize("backend", ["fastapi", "litserve", "rayserve"])
+def test_a_pod_has_time_to_end_all_that_it_began(
+    backend: str, service: Object, settings: Settings
+) -> None:
+    pod = pod_of(built(service, settings, backend=backend, queue={"timeout": "90s"}))
+    env = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
+    sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    # The load test's users keep a connection that is idle for up to two seconds.
+    assert float(env["DIFFUSION_DRAIN_SECONDS"]) > 2
+    longest_request = 60
+    assert pod["terminationGracePeriodSeconds"] >= (
+        sleep + float(env["DIFFUSION_DRAIN_SECONDS"]) + 90 + longest_request
+    )

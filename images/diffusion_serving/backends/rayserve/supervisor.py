@@ -78,6 +78,10 @@ class Supervisor:
         if self._loaded:
             self._wait(drain_seconds)
         self._node.close_proxy()
+        if self._loaded:
+            # Only from now on does the proxy tell clients, with its next answer, that their
+            # connection closes: what the replicas say of theirs ends at the proxy.
+            self._wait(drain_seconds)
         while not self._impatient and any(self._inside.get(link, 1) for link in replicas.links):
             replicas.tell(Count())
             self._wait(_COUNT_SECONDS)
