@@ -36,8 +36,8 @@ def serving_pod(
     accelerator: Accelerator | None,
 ) -> Object:
     """The pod's spec. Raises ``BuildError``."""
-    grace = ENDPOINTS_SECONDS + DRAIN_SECONDS + ENDING_SECONDS[spec.backend]
-    grace += seconds(spec.queue.timeout) + LONGEST_REQUEST_SECONDS
+    grace = seconds(spec.queue.timeout) + LONGEST_REQUEST_SECONDS
+    grace += ENDPOINTS_SECONDS + DRAIN_SECONDS + ENDING_SECONDS[spec.backend]
     pod: Object = {
         "serviceAccountName": owner["metadata"]["name"],
         "automountServiceAccountToken": False,
