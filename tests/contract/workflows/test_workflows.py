@@ -3,22 +3,39 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from checkers import actionlint, checkov
+from checkers import actionlint, checkov, zizmor
+from diffusion_operator.api.comparison import ComparisonSpec
+from terraform_offline.workspace import ROOTS
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / ".github" / "workflows"
 WORKFLOWS = sorted(FOLDER.glob("*.yaml"))
 
 
+@pytest.fixture(scope="module")
+def kubectl() -> str:
+    command = [sys.executable, "-m", "localcluster", "tool", "kubectl"]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
 def lint(*files: Path) -> subprocess.CompletedProcess[str]:
     command = [str(actionlint()), "-no-color", *map(str, files)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def tagged(text: str) -> str:
+    """The workflow with its actions by tag: only by that does actionlint know their inputs."""
+    changed = re.sub(r"@[0-9a-f]{40} # (v\d+)\S*", r"@\1", text)
+    assert changed != text
+    return changed
 
 
 def read(workflow: Path) -> dict[str, Any]:
@@ -29,6 +46,14 @@ def read(workflow: Path) -> dict[str, Any]:
 
 def test_actionlint_finds_nothing() -> None:
     done = lint(*WORKFLOWS)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda each: each.name)
+def test_actions_get_the_inputs_that_they_have(workflow: Path, tmp_path: Path) -> None:
+    copy = tmp_path / workflow.name
+    copy.write_text(tagged(workflow.read_text()))
+    done = lint(copy)
     assert done.returncode == 0, done.stdout
 
 
@@ -45,7 +70,7 @@ def test_a_mistake_is_found(tmp_path: Path, right: str, wrong: str, complaint: s
     text = (FOLDER / "images.yaml").read_text()
     assert right in text
     broken = tmp_path / "images.yaml"
-    broken.write_text(text.replace(right, wrong))
+    broken.write_text(tagged(text.replace(right, wrong)))
     done = lint(broken)
     assert done.returncode != 0
     assert complaint in done.stdout
@@ -78,11 +103,69 @@ def test_no_long_lived_key_is_used(workflow: Path) -> None:
     assert "credentials_json" not in workflow.read_text()
 
 
+def audit(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(zizmor()), "--offline", "--no-progress", "--format", "plain"]
+    command += ["--config", ".github/zizmor.yml", str(folder)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_zizmor_finds_nothing() -> None:
+    done = audit(FOLDER)
+    assert done.returncode == 0, done.stdout
+    assert "No findings" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "finding"),
+    [
+        (r"@[0-9a-f]{40} # (v\d+)", r"@\1", "unpinned-uses"),
+        ("with: {persist-credentials: false}", "", "artipacked"),
+        ('"bucket=\\$STATE_BUCKET"', '"bucket=${{ github.head_ref }}"', "template-injection"),
+        ("pull_request:", "pull_request_target:", "dangerous-triggers"),
+    ],
+)
+def test_an_insecure_workflow_is_found(
+    tmp_path: Path, right: str, wrong: str, finding: str
+) -> None:
+    text = (FOLDER / "deploy.yaml").read_text()
+    changed = re.sub(right, wrong, text)
+    assert changed != text
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    (folder / "deploy.yaml").write_text(changed)
+    done = audit(folder)
+    assert done.returncode != 0
+    assert finding in done.stdout
+
+
 def test_the_test_environment_is_destroyed_whatever_happens() -> None:
     job = read(FOLDER / "test-environment.yaml")["jobs"]["destroy"]
     assert job["if"].startswith("always()")
     assert "compare" in job["needs"]
     assert job["steps"][-1]["run"] == "terraform destroy -auto-approve"
+
+
+def test_what_is_compared_is_the_example_on_a_gpu_of_the_catalogue(kubectl: str) -> None:
+    """The step's own patch of the example, by the kubectl that it calls."""
+    steps = read(FOLDER / "test-environment.yaml")["jobs"]["compare"]["steps"]
+    (step,) = [each for each in steps if "comparison.yaml" in each.get("run", "")]
+    command, _ = step["run"].split("|", 1)
+    done = subprocess.run(
+        ["bash", "-euc", command.replace("kubectl", kubectl, 1).replace("\\", "")],
+        cwd=ROOT,
+        env=step["env"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    compared = yaml.safe_load(done.stdout)
+    spec = ComparisonSpec.model_validate(compared["spec"])
+    values = yaml.safe_load((ROOT / "deploy" / "chart" / "values.yaml").read_text())
+    assert spec.service.gpu is not None
+    assert spec.service.gpu.type in values["accelerators"]
+    example = yaml.safe_load((ROOT / "examples" / "comparison.yaml").read_text())
+    del compared["spec"]["service"]["gpu"]
+    assert compared["spec"] == example["spec"]
 
 
 def test_images_come_with_sbom_and_provenance() -> None:
@@ -110,6 +193,12 @@ def test_every_image_is_built() -> None:
     stages = set(re.findall(r"^FROM \S+ AS (\S+)", dockerfile, re.MULTILINE))
     targets = {each["target"] for each in listed}
     assert {"operator", "loadtest", "fastapi"} <= targets <= stages
+
+
+def test_the_providers_checksums_are_checked_in_every_root() -> None:
+    job = read(FOLDER / "test.yaml")["jobs"]["terraform"]
+    (step,) = [each["run"] for each in job["steps"] if "providers lock" in each.get("run", "")]
+    assert all(f" {root}" in step for root in ROOTS)
 
 
 def test_checkov_finds_nothing() -> None:

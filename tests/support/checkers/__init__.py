@@ -43,11 +43,22 @@ def glua() -> Path:
 
 @cache
 def checkov() -> Path:
-    """The finder of insecure settings, in an environment of its own: its dependencies are old."""
-    lock = _HERE / "checkov.lock"
-    folder = DERIVED / f"checkov-{content_hash(lock.read_bytes(), sys.version.encode())}"
+    """The finder of insecure settings in Terraform, manifests and Dockerfiles."""
+    return _locked("checkov")
+
+
+@cache
+def zizmor() -> Path:
+    """The finder of insecure GitHub workflows."""
+    return _locked("zizmor")
+
+
+def _locked(name: str) -> Path:
+    """A program of PyPI's in an environment of its own: its dependencies are not the project's."""
+    lock = _HERE / f"{name}.lock"
+    folder = DERIVED / f"{name}-{content_hash(lock.read_bytes(), sys.version.encode())}"
     DERIVED.mkdir(parents=True, exist_ok=True)
-    with (DERIVED / "checkov.lock").open("w") as held:
+    with (DERIVED / f"{name}.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         if not (folder / "done").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -56,4 +67,4 @@ def checkov() -> Path:
             install = ["pip", "install", "--python", str(folder), "--require-hashes"]
             subprocess.run([*pip, *install, "--requirement", str(lock)], check=True)
             (folder / "done").touch()
-    return folder / "bin" / "checkov"
+    return folder / "bin" / name

@@ -2,7 +2,7 @@
 
 import sys
 
-from checkers import actionlint, checkov, glua
+from checkers import actionlint, checkov, glua, zizmor
 from localcluster.errors import LocalClusterError
 from terraform_offline.mirror import mirror, used_resources
 from terraform_offline.programs import terraform
@@ -11,7 +11,7 @@ from terraform_offline.workspace import REAL
 
 def main() -> int:
     try:
-        for make in (terraform, actionlint, glua, checkov):
+        for make in (terraform, actionlint, glua, checkov, zizmor):
             make()
         if not REAL:
             mirror(used_resources())
