@@ -19,6 +19,25 @@ run "lets_only_the_environments_jobs_deploy" {
   }
 }
 
+run "makes_accounts_and_no_key" {
+  command = plan
+
+  # Of all directories: what isn't written anywhere can't be made.
+  assert {
+    condition     = length(module.identity.emails) == 2 && alltrue([for name in fileset("..", "**/*.tf") : !strcontains(file("../${name}"), "google_service_account_key")])
+    error_message = "No key of a service account may be made: tokens are exchanged instead."
+  }
+}
+
+run "gives_no_primitive_role" {
+  command = plan
+
+  assert {
+    condition     = length(module.identity.roles) > 5 && length(setintersection(module.identity.roles, ["roles/owner", "roles/editor", "roles/viewer"])) == 0
+    error_message = "roles/owner, roles/editor and roles/viewer reach everything in the project."
+  }
+}
+
 run "refuses_an_unknown_environment" {
   command = plan
   variables { environment = "staging" }

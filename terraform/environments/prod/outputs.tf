@@ -37,3 +37,8 @@ output "operator_values" {
   description = "Values that the operator's chart was given; null where something else installs it."
   value       = one(module.operator[*].values)
 }
+
+output "ranges" {
+  description = "Private IPv4 ranges of the nodes, of their pods and of the Kubernetes Services."
+  value       = var.ranges
+}

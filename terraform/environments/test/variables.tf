@@ -15,6 +15,11 @@ variable "prod_project_id" {
   nullable    = false
 
   validation {
+    condition     = can(regex("^[a-z][-a-z0-9]{4,28}[a-z0-9]$", var.prod_project_id))
+    error_message = "prod_project_id must be the id of the project that prod is in, so that this environment can stay out of it."
+  }
+
+  validation {
     condition     = var.prod_project_id != var.project_id
     error_message = "The test environment needs a project of its own: project_id is prod's."
   }

@@ -51,24 +51,44 @@ variable "network" {
   description = "Id of the network, from the network module."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = length(var.network) > 0
+    error_message = "network must be the id of a network: take it from the network module."
+  }
 }
 
 variable "subnetwork" {
   description = "Id of the nodes' subnetwork, from the network module."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = length(var.subnetwork) > 0
+    error_message = "subnetwork must be the id of a subnetwork: take it from the network module."
+  }
 }
 
 variable "pods_range" {
   description = "Name of the subnetwork's secondary range for pods."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", var.pods_range))
+    error_message = "pods_range must be the name of a secondary range, such as pods, not the range itself."
+  }
 }
 
 variable "services_range" {
   description = "Name of the subnetwork's secondary range for Kubernetes Services."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", var.services_range))
+    error_message = "services_range must be the name of a secondary range, such as services, not the range itself."
+  }
 }
 
 variable "node_service_account" {
@@ -123,4 +143,9 @@ variable "labels" {
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for key, value in var.labels : can(regex("^[a-z][-_a-z0-9]{0,62}$", key)) && can(regex("^[-_a-z0-9]{0,63}$", value))])
+    error_message = "labels must be lower-case letters, digits, dashes and underscores, at most 63 of them, and begin with a letter: Google takes no others."
+  }
 }

@@ -24,12 +24,22 @@ variable "cluster" {
   description = "Name of the cluster, from the cluster module."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$", var.cluster))
+    error_message = "cluster must be the name of a cluster: take it from the cluster module."
+  }
 }
 
 variable "location" {
   description = "Region or zone of the cluster."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+(-[a-z])?$", var.location))
+    error_message = "location must be a region such as europe-west4 or a zone such as europe-west4-a."
+  }
 }
 
 variable "zones" {
@@ -154,4 +164,9 @@ variable "labels" {
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = alltrue([for key, value in var.labels : can(regex("^[a-z][-_a-z0-9]{0,62}$", key)) && can(regex("^[-_a-z0-9]{0,63}$", value))])
+    error_message = "labels must be lower-case letters, digits, dashes and underscores, at most 63 of them, and begin with a letter: Google takes no others."
+  }
 }

@@ -12,3 +12,11 @@ output "github_provider" {
   description = "What google-github-actions/auth calls workload_identity_provider; null without a repository."
   value       = one(google_iam_workload_identity_pool_provider.github[*].name)
 }
+
+output "roles" {
+  description = "Every role on the project that an account has."
+  value = toset(concat(
+    [for binding in google_project_iam_member.role : binding.role],
+    [for binding in google_project_iam_member.grants : binding.role],
+  ))
+}

@@ -26,6 +26,11 @@ variable "chart" {
   description = "Directory or reference of the chart; null for the one in this repository."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.chart == null || length(coalesce(var.chart, " ")) > 1
+    error_message = "chart must be a directory or the reference of a chart, such as oci://registry.example/charts/diffusion-operator."
+  }
 }
 
 variable "registry" {
@@ -44,6 +49,11 @@ variable "tag" {
   type        = string
   default     = ""
   nullable    = false
+
+  validation {
+    condition     = can(regex("^([A-Za-z0-9_][-.A-Za-z0-9_]{0,127})?$", var.tag))
+    error_message = "tag must be the tag of an image, without the image's name and the colon."
+  }
 }
 
 variable "images" {
@@ -72,6 +82,11 @@ variable "resources" {
   default = {
     requests = { cpu = "100m", memory = "192Mi" }
     limits   = { memory = "512Mi" }
+  }
+
+  validation {
+    condition     = alltrue([for quantity in concat(values(var.resources.requests), values(var.resources.limits)) : can(regex("^[0-9.]+([EPTGMk]i?|m)?$", quantity))])
+    error_message = "resources must be quantities as Kubernetes writes them, such as 100m of cpu and 192Mi of memory."
   }
 }
 

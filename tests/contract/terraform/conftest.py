@@ -1,6 +1,7 @@
 """Terraform in copies of the checkout's configuration; the checkout itself is left alone."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,8 @@ TEST = COMMON | {
     "prod_project_id": PROD["project_id"],
     "zone": "europe-west4-a",
 }
+INPUTS = {"environments/prod": PROD, "environments/test": TEST | {"branch": "feature"}}
+"""What each environment can be planned with."""
 
 
 def pytest_report_header() -> str:
@@ -46,21 +49,39 @@ def broken(workspace: Workspace, tmp_path: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def prod(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    return Plan.of_environment(workspace.copy(tmp_path_factory.mktemp("prod")), "prod", **PROD)
+    return Plan.of(workspace.copy(tmp_path_factory.mktemp("prod")), "environments/prod", **PROD)
 
 
 @pytest.fixture(scope="session")
 def branches(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Plan]:
     """The test environments of two branches."""
     copy = workspace.copy(tmp_path_factory.mktemp("test"))
-    one = Plan.of_environment(copy, "test", branch="feature/faster-vae", **TEST)
-    return one, Plan.of_environment(copy, "test", branch="feature/faster-unet", **TEST)
+    one = Plan.of(copy, "environments/test", branch="feature/faster-vae", **TEST)
+    return one, Plan.of(copy, "environments/test", branch="feature/faster-unet", **TEST)
+
+
+@pytest.fixture(scope="session")
+def bootstrap(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return Plan.of(
+        workspace.copy(tmp_path_factory.mktemp("bootstrap")),
+        "bootstrap",
+        project_id=PROD["project_id"],
+        environment="prod",
+        github_repository="team/diffusion",
+        state_bucket="team-diffusion-terraform",
+    )
+
+
+@pytest.fixture(params=INPUTS)
+def inputs(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Each environment, and what it can be planned with."""
+    return request.param, INPUTS[request.param]
 
 
 @pytest.fixture(scope="session")
 def values(prod: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of the values that Terraform gives the chart."""
-    (release,) = prod.of("helm_release")
+    (release,) = prod.all_of("helm_release")
     file = tmp_path_factory.mktemp("values") / "values.yaml"
     file.write_text("\n---\n".join(release["values"]))
     return file

@@ -10,6 +10,7 @@ from terraform_offline.programs import terraform
 from terraform_offline.workspace import DIRECTORIES, MODULES, ROOTS, Workspace
 
 _BLOCK = re.compile(r'^(variable|output) "(\w+)" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
+_VALIDATION = "\n  validation {\n"
 
 
 def test_it_is_formatted() -> None:
@@ -43,9 +44,39 @@ def test_its_inputs_and_outputs_explain_themselves(directory: str) -> None:
 
 
 @pytest.mark.parametrize("directory", MODULES)
-def test_a_module_tests_what_it_refuses(directory: str) -> None:
+def test_a_modules_inputs_are_validated(directory: str) -> None:
+    for name, body in _variables(directory).items():
+        free = re.search(r"^  type += (bool|any)$", body, re.MULTILINE)
+        assert free or _VALIDATION in body, f"anything may be given as {name}"
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES)
+def test_each_validation_is_seen_to_refuse(directory: str) -> None:
     tests = "".join(each.read_text() for each in (TERRAFORM / directory / "tests").iterdir())
-    assert "expect_failures" in tests
+    refused = set(re.findall(r"expect_failures += \[var\.(\w+)\]", tests))
+    assert refused == {name for name, body in _variables(directory).items() if _VALIDATION in body}
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES)
+def test_everything_declared_is_used(directory: str) -> None:
+    files = sorted((TERRAFORM / directory).glob("*.tf"))
+    text = "".join(each.read_text() for each in files)
+    unused = {
+        name
+        for name, body in _variables(directory).items()
+        if not re.search(rf"\bvar\.{name}\b", text.replace(body, ""))
+    }
+    # Prod's project is told to a test environment so that it can be refused.
+    assert unused == ({"prod_project_id"} if directory == "environments/test" else set())
+    for block in re.findall(r"^locals \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL):
+        for name in re.findall(r"^  (\w+) +=", block, re.MULTILINE):
+            assert re.search(rf"\blocal\.{name}\b", text), name
+
+
+def _variables(directory: str) -> dict[str, str]:
+    """What stands in the block of each variable."""
+    text = (TERRAFORM / directory / "variables.tf").read_text()
+    return {name: body for kind, name, body in _BLOCK.findall(text) if kind == "variable"}
 
 
 @pytest.mark.parametrize("directory", ROOTS)

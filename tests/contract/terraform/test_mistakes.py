@@ -9,7 +9,8 @@ import pytest
 from terraform_offline.paths import ROOT
 from terraform_offline.workspace import DIRECTORIES, Outcome, Workspace
 
-_CALL = re.compile(r'^(?:resource|module) ".*?" \{\n.*?^\}', re.MULTILINE | re.DOTALL)
+_CALL = re.compile(r'^((?:resource|module) ".*?") \{\n.*?^\}', re.MULTILINE | re.DOTALL)
+_META = re.compile(r"^  (?:source|for_each|count) ", re.MULTILINE)
 _ARGUMENT = re.compile(r"^  (\w+)( +)= .*$", re.MULTILINE)
 
 
@@ -22,8 +23,7 @@ def _in_first_call(text: str, change: Callable[[str], str]) -> str:
 
 def _with_first_value(value: str, call: str) -> str:
     """The call with another value of its first argument that isn't a meta-argument."""
-    arguments = (each for each in _ARGUMENT.finditer(call) if each[1] not in {"source", "for_each"})
-    first = next(arguments)
+    first = next(each for each in _ARGUMENT.finditer(call) if not _META.match(each[0]))
     return f"{call[: first.start()]}  {first[1]}{first[2]}= {value}{call[first.end() :]}"
 
 
@@ -80,6 +80,37 @@ def test_a_mistake_is_refused(broken: Workspace, directory: str, mistake: str) -
 def test_a_missing_argument_is_refused(broken: Workspace, directory: str) -> None:
     refusal = _refused(broken, directory, partial(_without_argument, REQUIRED[directory]))
     assert f'The argument "{REQUIRED[directory]}" is required' in refusal
+
+
+def _without_arguments(call: str) -> str:
+    """The call with what makes it one alone, and none of its arguments and blocks."""
+    head, *lines = call.splitlines()
+    begins = [n for n, line in enumerate(lines) if re.match(r"  \w", line)]
+    ends = [*begins[1:], len(lines) - 1]
+    kept = [
+        line
+        for begin, end in zip(begins, ends, strict=True)
+        if _META.match(lines[begin])
+        for line in lines[begin:end]
+    ]
+    return "\n".join([head, *kept, "}"])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("directory", DIRECTORIES)
+def test_a_mistake_in_any_call_is_refused(broken: Workspace, directory: str) -> None:
+    """Every mistake in every resource and module call; the above makes each in one a directory."""
+    main = broken.directory(directory) / "main.tf"
+    right = main.read_text()
+    changes = [*MISTAKES.values(), (_without_arguments, "Missing required argument")]
+    accepted = []
+    for call in _CALL.finditer(right):
+        for change, complaint in changes:
+            main.write_text(right[: call.start()] + change(call[0]) + right[call.end() :])
+            said = broken.terraform(directory, "validate").output
+            if complaint not in said or f"in {call[1]}" not in said:
+                accepted.append(f"{call[1]}: {complaint}\n{said}")
+    assert not accepted, "\n".join(accepted)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """What making the environments from nothing comes to."""
 
 import ipaddress
+from typing import Any
 
 import pytest
 
 from terraform_offline.plans import Plan
+from terraform_offline.workspace import Workspace
 
 PRIMITIVE_ROLES = {"roles/owner", "roles/editor", "roles/viewer"}
 NAMES = ("name", "account_id", "repository_id")
@@ -24,42 +26,61 @@ def names(plan: Plan) -> set[tuple[str, str, str]]:
     return found
 
 
+@pytest.fixture(params=["prod", "test", "bootstrap"])
+def anything(request: pytest.FixtureRequest) -> Plan:
+    """The plan of each root."""
+    made: Plan | tuple[Plan, Plan] = request.getfixturevalue(
+        "branches" if request.param == "test" else request.param
+    )
+    return made[0] if isinstance(made, tuple) else made
+
+
 @pytest.fixture(params=["prod", "test"])
 def plan(request: pytest.FixtureRequest) -> Plan:
+    """The plan of each environment."""
     prod: Plan = request.getfixturevalue("prod")
     branches: tuple[Plan, Plan] = request.getfixturevalue("branches")
     return prod if request.param == "prod" else branches[0]
 
 
 def test_no_node_has_a_public_address(plan: Plan) -> None:
-    pools = plan.of("google_container_node_pool")
+    pools = plan.all_of("google_container_node_pool")
     assert len(pools) == 2
     assert all(each["network_config"][0]["enable_private_nodes"] for each in pools)
-    (cluster,) = plan.of("google_container_cluster")
+    (cluster,) = plan.all_of("google_container_cluster")
     assert cluster["private_cluster_config"][0]["enable_private_nodes"]
 
 
-def test_no_key_is_made(plan: Plan) -> None:
-    assert "google_service_account" in plan.types
-    assert not {kind for kind in plan.types if "key" in kind}
+def test_no_key_is_made(anything: Plan) -> None:
+    assert "google_service_account" in anything.types
+    assert not {kind for kind in anything.types if "key" in kind}
 
 
-def test_no_primitive_role_is_given(plan: Plan) -> None:
-    roles = {each["values"]["role"] for each in plan.resources if "role" in each["values"]}
+def test_ci_can_give_the_nodes_role_and_no_other(bootstrap: Plan) -> None:
+    giver = "roles/resourcemanager.projectIamAdmin"
+    roles = bootstrap.all_of("google_project_iam_member")
+    (condition,) = [each["condition"][0] for each in roles if each["role"] == giver]
+    assert ".hasOnly(['roles/container.defaultNodeServiceAccount'])" in condition["expression"]
+
+
+def test_no_primitive_role_is_given(anything: Plan) -> None:
+    roles = {each["values"]["role"] for each in anything.resources if "role" in each["values"]}
     assert roles
     assert not roles & PRIMITIVE_ROLES
 
 
-def test_nobody_but_named_accounts_gets_a_role(plan: Plan) -> None:
-    members = [each["values"].get("member") for each in plan.resources if "_iam_" in each["type"]]
+def test_nobody_but_named_accounts_gets_a_role(anything: Plan) -> None:
+    members = [
+        each["values"].get("member") for each in anything.resources if "_iam_" in each["type"]
+    ]
     assert members
     assert not {"allUsers", "allAuthenticatedUsers"} & set(members)
 
 
 def test_nodes_run_as_an_account_of_their_own(plan: Plan) -> None:
-    accounts = {each["account_id"] for each in plan.of("google_service_account")}
+    accounts = {each["account_id"] for each in plan.all_of("google_service_account")}
     assert any(each.endswith("-nodes") for each in accounts)
-    roles = plan.of("google_project_iam_member")
+    roles = plan.all_of("google_project_iam_member")
     assert [each["role"] for each in roles] == ["roles/container.defaultNodeServiceAccount"]
 
 
@@ -81,7 +102,7 @@ def test_two_branches_share_nothing_but_the_project(branches: tuple[Plan, Plan])
 
 def test_the_networks_could_be_told_apart(prod: Plan, branches: tuple[Plan, Plan]) -> None:
     def ranges(plan: Plan) -> list[ipaddress.IPv4Network]:
-        (subnetwork,) = plan.of("google_compute_subnetwork")
+        (subnetwork,) = plan.all_of("google_compute_subnetwork")
         secondary = [each["ip_cidr_range"] for each in subnetwork["secondary_ip_range"]]
         return [ipaddress.IPv4Network(each) for each in (subnetwork["ip_cidr_range"], *secondary)]
 
@@ -97,7 +118,30 @@ def test_a_branchs_environment_can_be_destroyed_and_prod_not(
     prod: Plan, branches: tuple[Plan, Plan]
 ) -> None:
     for plan, protected in ((prod, True), (branches[0], False)):
-        (cluster,) = plan.of("google_container_cluster")
-        (bucket,) = plan.of("google_storage_bucket")
+        (cluster,) = plan.all_of("google_container_cluster")
+        (bucket,) = plan.all_of("google_storage_bucket")
         assert cluster["deletion_protection"] is protected
         assert bucket["force_destroy"] is not protected
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"accelerator": "nvidia-h100-80gb"}, "A zone does not list this accelerator."),
+        (
+            {"ranges": {"nodes": "10.0.0.0/22", "pods": "10.0.0.0/16", "services": "10.1.0.0/20"}},
+            "The ranges of nodes, pods and services overlap:",
+        ),
+        ({"project_id": ""}, "project_id must be the id of a Google Cloud project:"),
+    ],
+    ids=["a zone without the accelerator", "overlapping ranges", "an empty project"],
+)
+def test_bad_input_is_refused_with_a_sentence(
+    broken: Workspace, inputs: tuple[str, dict[str, Any]], wrong: dict[str, Any], sentence: str
+) -> None:
+    environment, right = inputs
+    with pytest.raises(AssertionError) as refused:
+        Plan.of(broken, environment, **(right | wrong))
+    said = " ".join(str(refused.value).split())
+    assert "Invalid value for variable" in said
+    assert sentence in said

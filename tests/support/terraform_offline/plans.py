@@ -9,14 +9,14 @@ from terraform_offline.workspace import Workspace
 
 @dataclass(frozen=True)
 class Plan:
-    """The resources and outputs of an environment that isn't there yet."""
+    """The resources and outputs of a directory of which nothing is there yet."""
 
     resources: list[dict[str, Any]]
     outputs: dict[str, Any]
 
     @classmethod
-    def of_environment(cls, workspace: Workspace, environment: str, **variables: Any) -> "Plan":
-        planned = workspace.plan(f"environments/{environment}", **variables)["planned_values"]
+    def of(cls, workspace: Workspace, directory: str, **variables: Any) -> "Plan":
+        planned = workspace.plan(directory, **variables)["planned_values"]
         outputs = {name: each.get("value") for name, each in planned["outputs"].items()}
         return cls(list(_resources(planned["root_module"])), outputs)
 
@@ -24,7 +24,7 @@ class Plan:
     def types(self) -> set[str]:
         return {each["type"] for each in self.resources}
 
-    def of(self, kind: str) -> list[dict[str, Any]]:
+    def all_of(self, kind: str) -> list[dict[str, Any]]:
         """The planned attributes of all resources of a type."""
         return [each["values"] for each in self.resources if each["type"] == kind]
 

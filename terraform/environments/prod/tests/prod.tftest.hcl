@@ -24,6 +24,15 @@ run "composes_the_modules" {
   }
 }
 
+run "gives_nodes_one_role_and_nothing_primitive" {
+  command = plan
+
+  assert {
+    condition     = setunion(module.node_identity.roles, module.model_identity.roles) == toset(["roles/container.defaultNodeServiceAccount"])
+    error_message = "Of the project's roles the nodes must have their own, and nobody any other."
+  }
+}
+
 run "leaves_the_operator_to_argo_cd" {
   command = plan
   variables { install_operator = false }
@@ -44,4 +53,10 @@ run "refuses_zones_of_another_region" {
   command = plan
   variables { zones = ["us-central1-a"] }
   expect_failures = [var.zones]
+}
+
+run "refuses_a_zone_for_a_region" {
+  command = plan
+  variables { region = "europe-west4-a" }
+  expect_failures = [var.region]
 }

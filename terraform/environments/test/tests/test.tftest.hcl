@@ -21,6 +21,47 @@ run "composes_the_modules_for_the_branch" {
   }
 }
 
+run "gives_nodes_one_role_and_nothing_primitive" {
+  command = plan
+
+  assert {
+    condition     = setunion(module.node_identity.roles, module.model_identity.roles) == toset(["roles/container.defaultNodeServiceAccount"])
+    error_message = "Of the project's roles the nodes must have their own, and nobody any other."
+  }
+}
+
+# Prod as its own directory makes it, beside the branch's environment above.
+run "prod" {
+  command = plan
+  module { source = "../prod" }
+  variables {
+    project_id = "team-diffusion-prod"
+    zones      = ["europe-west4-a"]
+  }
+}
+
+run "shares_nothing_with_prod" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for name in ["cluster", "registry", "models_bucket"] :
+      run.composes_the_modules_for_the_branch[name] != run.prod[name] && length(run.prod[name]) > 0
+    ])
+    error_message = "The branch's cluster, registry and bucket must not be prod's."
+  }
+
+  assert {
+    condition     = !strcontains(jsonencode(run.composes_the_modules_for_the_branch), "team-diffusion-prod")
+    error_message = "Nothing of the branch's may lie in prod's project."
+  }
+
+  assert {
+    condition     = length(setintersection(values(var.ranges), values(run.prod.ranges))) == 0
+    error_message = "The branch's addresses must not be prod's."
+  }
+}
+
 run "tells_branches_apart_that_begin_alike" {
   command = plan
   variables { branch = "feature/faster_vae-2" }
@@ -53,4 +94,16 @@ run "refuses_a_zone_of_another_region" {
   command = plan
   variables { zone = "us-central1-a" }
   expect_failures = [var.zone]
+}
+
+run "refuses_a_zone_for_a_region" {
+  command = plan
+  variables { region = "europe-west4-a" }
+  expect_failures = [var.region]
+}
+
+run "refuses_not_to_know_prods_project" {
+  command = plan
+  variables { prod_project_id = "" }
+  expect_failures = [var.prod_project_id]
 }

@@ -129,3 +129,45 @@ run "refuses_an_empty_project" {
   variables { project_id = "" }
   expect_failures = [var.project_id]
 }
+
+run "refuses_a_name_with_capitals" {
+  command = plan
+  variables { name = "Prod" }
+  expect_failures = [var.name]
+}
+
+run "refuses_a_continent" {
+  command = plan
+  variables { location = "europe" }
+  expect_failures = [var.location]
+}
+
+run "refuses_no_network" {
+  command = plan
+  variables { network = "" }
+  expect_failures = [var.network]
+}
+
+run "refuses_no_subnetwork" {
+  command = plan
+  variables { subnetwork = "" }
+  expect_failures = [var.subnetwork]
+}
+
+run "refuses_a_range_for_its_name" {
+  command = plan
+  variables { pods_range = "10.20.0.0/16" }
+  expect_failures = [var.pods_range]
+}
+
+run "refuses_a_range_for_the_name_of_services" {
+  command = plan
+  variables { services_range = "10.30.0.0/20" }
+  expect_failures = [var.services_range]
+}
+
+run "refuses_a_label_with_capitals" {
+  command = plan
+  variables { labels = { Team = "Design" } }
+  expect_failures = [var.labels]
+}

@@ -159,3 +159,45 @@ run "refuses_an_empty_project" {
   variables { project_id = "" }
   expect_failures = [var.project_id]
 }
+
+run "refuses_a_name_with_capitals" {
+  command = plan
+  variables { name = "L4" }
+  expect_failures = [var.name]
+}
+
+run "refuses_no_cluster" {
+  command = plan
+  variables { cluster = "" }
+  expect_failures = [var.cluster]
+}
+
+run "refuses_a_continent" {
+  command = plan
+  variables { location = "europe" }
+  expect_failures = [var.location]
+}
+
+run "refuses_half_a_node" {
+  command = plan
+  variables { min_nodes = 0.5 }
+  expect_failures = [var.min_nodes]
+}
+
+run "refuses_an_unknown_driver" {
+  command = plan
+  variables { driver = "550.90" }
+  expect_failures = [var.driver]
+}
+
+run "refuses_the_default_account" {
+  command = plan
+  variables { node_service_account = "123456789012-compute@developer.gserviceaccount.com" }
+  expect_failures = [var.node_service_account]
+}
+
+run "refuses_a_label_with_capitals" {
+  command = plan
+  variables { labels = { team = "Design" } }
+  expect_failures = [var.labels]
+}

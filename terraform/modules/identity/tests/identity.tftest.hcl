@@ -133,3 +133,9 @@ run "refuses_an_empty_project" {
   variables { project_id = "" }
   expect_failures = [var.project_id]
 }
+
+run "refuses_a_name_with_capitals" {
+  command = plan
+  variables { name = "Prod" }
+  expect_failures = [var.name]
+}

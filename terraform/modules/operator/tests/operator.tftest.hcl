@@ -67,3 +67,27 @@ run "refuses_a_namespace_with_capitals" {
   variables { namespace = "Diffusion" }
   expect_failures = [var.namespace]
 }
+
+run "refuses_a_name_with_dots" {
+  command = plan
+  variables { name = "diffusion.operator" }
+  expect_failures = [var.name]
+}
+
+run "refuses_no_chart" {
+  command = plan
+  variables { chart = "" }
+  expect_failures = [var.chart]
+}
+
+run "refuses_a_tag_with_its_colon" {
+  command = plan
+  variables { tag = ":1.0" }
+  expect_failures = [var.tag]
+}
+
+run "refuses_a_quantity_without_its_unit" {
+  command = plan
+  variables { resources = { limits = { memory = "half a gigabyte" } } }
+  expect_failures = [var.resources]
+}

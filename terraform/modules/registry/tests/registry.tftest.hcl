@@ -52,3 +52,33 @@ run "refuses_an_empty_project" {
   variables { project_id = "" }
   expect_failures = [var.project_id]
 }
+
+run "refuses_a_name_with_capitals" {
+  command = plan
+  variables { name = "Prod" }
+  expect_failures = [var.name]
+}
+
+run "refuses_a_zone_for_a_region" {
+  command = plan
+  variables { region = "europe-west4-a" }
+  expect_failures = [var.region]
+}
+
+run "refuses_the_whole_worlds_images" {
+  command = plan
+  variables { writers = { everyone = "allAuthenticatedUsers" } }
+  expect_failures = [var.writers]
+}
+
+run "refuses_to_delete_at_once" {
+  command = plan
+  variables { delete_after_days = 0 }
+  expect_failures = [var.delete_after_days]
+}
+
+run "refuses_a_label_with_capitals" {
+  command = plan
+  variables { labels = { Team = "design" } }
+  expect_failures = [var.labels]
+}

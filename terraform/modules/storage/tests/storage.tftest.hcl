@@ -41,3 +41,27 @@ run "refuses_an_empty_project" {
   variables { project_id = "" }
   expect_failures = [var.project_id]
 }
+
+run "refuses_a_name_with_capitals" {
+  command = plan
+  variables { name = "Prod" }
+  expect_failures = [var.name]
+}
+
+run "refuses_a_zone_for_a_region" {
+  command = plan
+  variables { region = "europe-west4-a" }
+  expect_failures = [var.region]
+}
+
+run "refuses_to_show_models_to_the_whole_world" {
+  command = plan
+  variables { readers = { everyone = "allUsers" } }
+  expect_failures = [var.readers]
+}
+
+run "refuses_a_label_with_capitals" {
+  command = plan
+  variables { labels = { Team = "design" } }
+  expect_failures = [var.labels]
+}
