@@ -34,7 +34,7 @@ test-contract: $(VENV)/done chromium test-programs ## Each program over its own 
 test-terraform: $(VENV)/done test-programs ## Terraform, workflows and GitOps alone (part of test-contract)
 	$(BIN)/pytest tests/contract/terraform tests/contract/workflows tests/contract/gitops
 
-test-e2e: $(VENV)/done ## Everything together: real kubelet, images, Locust
+test-e2e: $(VENV)/done test-programs ## Everything together: real kubelet, images, Locust
 	$(BIN)/pytest tests/e2e --timeout 900
 
 test-full: $(VENV)/done ## What takes longer: the demo model over 500 unseen prompts

@@ -1,8 +1,9 @@
 """The app of apps: every wave's Application, and what it would apply."""
 
 import json
+import os
+import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,24 +90,46 @@ def test_the_operators_values_leave_definitions_to_their_own_wave(template: Rend
     assert "CustomResourceDefinition" not in kinds
 
 
-def test_pinned_images_are_what_the_operator_runs(template: Render, tmp_path: Path) -> None:
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
+    done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout
+
+
+def test_a_commit_of_the_workflows_makes_the_operator_run_what_was_built(
+    template: Render, tmp_path: Path
+) -> None:
+    """The workflow's own step, in a clone of a repository that holds what it touches."""
     digest = f"sha256:{'5' * 64}"
-    built = tmp_path / "built.json"
-    built.write_text(
-        f'{{"operator": "ghcr.io/team/diffusion-operator@{digest}",'
-        f' "loadtest": "ghcr.io/team/diffusion-loadtest@{digest}",'
-        f' "fastapi": "ghcr.io/team/diffusion-serving-fastapi@{digest}"}}'
-    )
-    command = [sys.executable, "deploy/pin_images.py", str(built)]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    targets = ("operator", "loadtest", "fastapi", "litserve", "rayserve")
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    _git(tmp_path, "init", "--quiet", "--bare", "--initial-branch", "main", str(origin))
+    _git(tmp_path, "clone", "--quiet", str(origin), str(clone))
+    _git(clone, "checkout", "--quiet", "-B", "main")
+    shutil.copytree(ROOT / "deploy", clone / "deploy", symlinks=True)
+    _git(clone, "add", "deploy")
+    _git(clone, "commit", "--quiet", "--message", "what was there")
+    built = {target: f"ghcr.io/team/diffusion-{target}@{digest}" for target in targets}
+    (clone / "built").mkdir()
+    (clone / "built" / "built.json").write_text(json.dumps(built))
+    deploy = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yaml").read_text())
+    (script,) = [each["run"] for each in deploy["jobs"]["pin"]["steps"] if "run" in each]
+
+    environment = {"PATH": os.environ["PATH"], "GITHUB_SHA": "0123456789abcdef"}
+    subprocess.run(["bash", "-euc", script], cwd=clone, env=environment, check=True)
+
+    changed = _git(origin, "diff", "--name-only", "main~1", "main").split()
+    assert changed == ["deploy/argocd/operator/images.yaml"]
     images = tmp_path / "images.yaml"
-    images.write_text(done.stdout)
-
+    images.write_text(_git(origin, "show", f"main:{changed[0]}"))
     objects = template("--values", ARGOCD / "operator" / "values.yaml", "--values", images)
-
     (deployment,) = [each for each in objects if each["kind"] == "Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == f"ghcr.io/team/diffusion-operator@{digest}"
+    assert container["image"] == built["operator"]
+    (settings,) = [each for each in objects if each["metadata"]["name"].endswith("-settings")]
+    held = json.loads(settings["data"]["settings.json"])["images"]
+    assert held["loadtest"] == built["loadtest"]
+    assert held["backends"] == {target: built[target] for target in targets[2:]}
 
 
 def test_argo_cd_is_taught_each_check_under_its_key(kustomize: Render) -> None:
