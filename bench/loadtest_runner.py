@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ahead import ahead
 from figures import Figure, table
 from known_target import KnownTarget, Served, known_target, nearest_rank
 
 LOADTEST = Path(__file__).parents[1] / "loadtest"
-AHEAD = -10
 SECONDS = 30.0
 USERS = 30
 RATE = 40.0
@@ -95,7 +95,7 @@ def _run(target: KnownTarget, load: dict[str, Any], core: int | None = None) -> 
     }
     pin = [] if core is None else ["taskset", "--cpu-list", str(core)]
     with tempfile.TemporaryDirectory() as folder:
-        command = [*pin, "nice", "-n", str(AHEAD), sys.executable, "-m", "diffusion_loadtest"]
+        command = [*pin, *ahead(), sys.executable, "-m", "diffusion_loadtest"]
         subprocess.run(
             [*command, "--out", folder],
             env={

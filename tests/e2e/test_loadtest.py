@@ -1,13 +1,29 @@
 """LoadTests on a real node: the real Locust against the real server."""
 
 import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import pytest
+from kubernetes.utils.quantity import parse_quantity
+
 from in_cluster import OperatorPod, finished, requests_so_far, wait_until_ready
+from install import Installed
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
 
 Object = dict[str, Any]
+Forward = Callable[[str], Any]
+ROOT = Path(__file__).parents[2]
+CLUSTER = "e2e"
+QUICK = {"steps": 1, "guidanceScale": "1", "scheduler": "ddim"}
+RUNNERS = "diffusion.dev/loadtest=ramp"
 
 
 def test_figures_of_a_real_run_stand_in_the_columns(
@@ -71,3 +87,125 @@ def test_prompts_of_a_config_map_are_used(kubectl: Kubectl) -> None:
     kubectl.apply(load_test(request={"prompts": {"configMapRef": {"name": "words"}}}))
     status = finished(kubectl, "ramp")
     assert (status["state"], status["summary"]["failures"]) == ("Complete", 0), status
+
+
+def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
+    kubectl: Kubectl, installed: Installed, forward: Forward, tmp_path: Path
+) -> None:
+    kubectl.apply(diffusion_service(generation=QUICK))
+    wait_until_ready(kubectl)
+    kubectl.apply(load_test(workers=3, users={"stages": [{"users": 6, "duration": "15s"}]}))
+    eventually(lambda: requests_so_far(kubectl, "ramp"), within=90, what="load")
+    restart = ["restart", "containerd", "--name", CLUSTER]
+    subprocess.run([sys.executable, "-m", "localcluster", *restart], cwd=ROOT, check=True)
+    status = finished(kubectl, "ramp")
+    summary = status["summary"]
+    assert (status["state"], summary["failures"], summary["maxUsers"]) == ("Complete", 0, 6), status
+    with forward("service/demo") as server:
+        text = server.get("/metrics").text
+    told = re.findall(r"^diffusion_requests_total\{([^}]*)\} (\d+)", text, re.MULTILINE)
+    served = sum(int(count) for labels, count in told if "/predict" in labels)
+    assert summary["requests"] == served
+
+    page, image = tmp_path / "report.html", tmp_path / "circle.png"
+    plugin(installed, kubectl, "report", "lt/ramp", "--output", str(page))
+    assert page.read_text().startswith("<!doctype html>")
+    plugin(installed, kubectl, "predict", "demo", "a red circle", "--output", str(image))
+    assert image.read_bytes().startswith(b"\x89PNG")
+
+    kubectl("delete", "configmap", status["reportRef"]["name"])
+    eventually(
+        lambda: (
+            condition(kubectl.get("lt", "ramp"), "ReportAvailable").get("reason") == "ReportMissing"
+        ),
+        what="the loss",
+    )
+    assert kubectl.status("lt", "ramp")["summary"] == summary
+
+
+def test_whatever_ends_a_run_is_told_and_the_load_stops(kubectl: Kubectl) -> None:
+    kubectl.apply(diffusion_service(generation=QUICK))
+    wait_until_ready(kubectl)
+    long = {"stages": [{"users": 1, "duration": "5m"}]}
+    kubectl.apply(load_test(users=long))
+    eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="load")
+    kubectl.patch("lt", "ramp", {"spec": {"suspend": True}})
+    no_load(kubectl)
+    assert kubectl.status("lt", "ramp")["state"] == "Suspended"
+
+    kubectl.patch("lt", "ramp", {"spec": {"suspend": False}})
+    eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="load again")
+    kubectl("delete", "pods", "-l", RUNNERS, "--grace-period=0", "--force")
+    status = finished(kubectl, "ramp", within=60)
+    failed = condition({"status": status}, "Failed")
+    assert (status["state"], failed["reason"]) == ("Failed", "RunnerLost")
+
+    kubectl("annotate", "lt", "ramp", "diffusion.dev/run-at=now")
+    eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="another run")
+    kubectl("delete", "lt", "ramp")
+    no_load(kubectl)
+
+    kubectl.apply(load_test(users=long))
+    eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="load of a new test")
+    kubectl("delete", "dsvc", "demo")
+    status = finished(kubectl, "ramp", within=60)
+    failed = condition({"status": status}, "Failed")
+    assert (status["state"], failed["reason"]) == ("Failed", "TargetDeleted")
+    assert status["summary"]["requests"] > 0
+    no_load(kubectl)
+
+
+@pytest.mark.full
+def test_a_runner_without_an_image_and_a_worker_without_a_node_are_said(
+    kubectl: Kubectl, installed: Installed
+) -> None:
+    node = kubectl.list("nodes")[0]["status"]["allocatable"]["cpu"]
+    # of two pods that take more than half a node each, one finds no place
+    cores = parse_quantity(node) * Decimal("0.6")
+    nowhere = load_test(targetRef=None, url="http://nobody.invalid", workers=2)
+    with settings_of(installed, f"runnerResources.requests.cpu={int(cores * 1000)}m"):
+        kubectl.apply(nowhere)
+        said_within_15_seconds(kubectl, "Unschedulable", "Insufficient cpu")
+        kubectl("delete", "lt", "ramp")
+    with settings_of(installed, "images.loadtest=localhost:1/none:none"):
+        kubectl.apply(nowhere)
+        said_within_15_seconds(kubectl, "ImagePullFailed", "localhost:1/none:none")
+
+
+def said_within_15_seconds(kubectl: Kubectl, reason: str, words: str) -> None:
+    """The reason and the words stand in the status so soon after the Job was made."""
+    eventually(lambda: kubectl.list("jobs"), what="a Job")
+    eventually(
+        lambda: condition(kubectl.get("lt", "ramp"), "Complete").get("reason") == reason,
+        within=15,
+        what=reason,
+    )
+    assert words in condition(kubectl.get("lt", "ramp"), "Complete")["message"]
+
+
+def no_load(kubectl: Kubectl) -> None:
+    """The load's pods are gone within seconds."""
+    eventually(lambda: not kubectl.list("pods", RUNNERS), within=20, what="the load to stop")
+
+
+def plugin(installed: Installed, kubectl: Kubectl, *arguments: str) -> None:
+    """``kubectl diffusion``, as kubectl would start it."""
+    at = [f"--kubeconfig={installed.kubeconfig}", f"--namespace={kubectl.namespace}"]
+    subprocess.run([sys.executable, "-m", "kubectl_diffusion", *arguments, *at], check=True)
+
+
+@contextmanager
+def settings_of(installed: Installed, *values: str) -> Iterator[None]:
+    """The operator with other values of its chart, and as it was afterwards."""
+
+    def helm(*arguments: str) -> None:
+        where = [f"--kubeconfig={installed.kubeconfig}", f"--namespace={installed.namespace}"]
+        subprocess.run([installed.helm, *where, *arguments], cwd=ROOT, check=True)
+
+    changes = [f"--set-string={value}" for value in values]
+    options = ["--reuse-values", "--wait", "--timeout=3m", *changes]
+    helm("upgrade", installed.release, "deploy/chart", *options)
+    try:
+        yield
+    finally:
+        helm("rollback", installed.release, "--wait", "--timeout=3m")

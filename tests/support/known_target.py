@@ -8,7 +8,6 @@ import base64
 import contextlib
 import io
 import json
-import os
 import random
 import subprocess
 import sys
@@ -22,11 +21,13 @@ from typing import Any
 
 from PIL import Image
 
-AHEAD = -10
-"""Its priority: the machine's other work should not get in between what is timed."""
+from ahead import go_ahead, is_strict
 
 BACKLOG = 4096
 """More connections at once than any test opens."""
+
+ALLOWED_AT_ONCE = 0.5
+"""A rate may be exceeded for a moment by what it allows in so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Behaviour:
     seed: int = 1
     failure_ratio: float = 0.0
     """So many are refused with 500 after their service time."""
+    rate: float = 0.0
+    """So many a second are served, on average; what is more is refused with 500. 0: all."""
     slots: int = 0
     """So many are served at a time, the others wait in order; 0: all."""
     slowdown: float = 0.0
@@ -85,6 +88,8 @@ class Target:
         self._first: float | None = None
         self._busy = 0
         self._served: list[Served] = []
+        self._allowed = ALLOWED_AT_ONCE * behaviour.rate
+        self._counted = self._began
         self._slots = asyncio.Semaphore(behaviour.slots or 10**9)
         body = {"images": [base64.b64encode(picture()).decode()], "format": "png"}
         self._answer = json.dumps(body | {"width": 128, "height": 128}).encode()
@@ -151,8 +156,20 @@ class Target:
         else:
             drawn = behaviour.median * self._chance.lognormvariate(0.0, behaviour.sigma)
         slowed = drawn * (1 + behaviour.slowdown * self._busy)
-        failed = self._chance.random() < behaviour.failure_ratio
+        failed = self._chance.random() < behaviour.failure_ratio or self._is_too_much()
         return min(slowed, behaviour.longest), 500 if failed else 200
+
+    def _is_too_much(self) -> bool:
+        """Whether more come than the rate allows, by a bucket of what it has allowed so far."""
+        rate, now = self._behaviour.rate, time.perf_counter()
+        if not rate:
+            return False
+        allowed = self._allowed + rate * (now - self._counted)
+        self._allowed, self._counted = min(allowed, ALLOWED_AT_ONCE * rate), now
+        if self._allowed < 1:
+            return True
+        self._allowed -= 1
+        return False
 
     def _stalled(self) -> float:
         """How long an answer that is ready now is still held back."""
@@ -200,8 +217,16 @@ def nearest_rank(values: Sequence[float], percent: float) -> float:
     return ordered[max(1, int(-(-len(ordered) * percent // 100))) - 1]
 
 
+def noise(lateness: Sequence[float]) -> float:
+    """Seconds that the machine may put between what a target recorded and what its client saw.
+
+    None to speak of where both go ahead of all others. Elsewhere each waits for a core; how long,
+    the lateness of the target's own timers tells, of which the client's is a multiple at times.
+    """
+    return 0.0 if is_strict() else 0.02 + 5 * nearest_rank(lateness, 95)
+
+
 if __name__ == "__main__":
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, AHEAD)
+    go_ahead()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Target(Behaviour(**json.loads(sys.argv[1]))).serve())

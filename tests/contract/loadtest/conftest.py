@@ -21,10 +21,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-LOADTEST = Path(__file__).parents[3] / "loadtest"
+from ahead import ahead, go_ahead
 
-AHEAD = -10
-"""Priority of both ends: the machine's other work should not get in between what is timed."""
+LOADTEST = Path(__file__).parents[3] / "loadtest"
 
 Behaviour = Callable[[int], tuple[float, str]]
 """The n-th request's delay in seconds and its outcome, a key of `ANSWERS` or a connection fault."""
@@ -117,8 +116,7 @@ class Server:
             started.set()
 
         def work() -> None:
-            with contextlib.suppress(PermissionError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), AHEAD)
+            go_ahead(threading.get_native_id())
             asyncio.set_event_loop(self._loop)
             self._loop.run_until_complete(serve())
             self._loop.run_forever()
@@ -242,7 +240,7 @@ class Runner:
         }
         process = subprocess.Popen(
             [
-                *("nice", "-n", str(AHEAD)),  # runs the command also where it may not do that
+                *ahead(),
                 sys.executable,
                 *("-W", "error::RuntimeWarning"),  # how gevent says that it patched too late
                 *("-m", "diffusion_loadtest", "--out", str(self.out), *options),
@@ -271,10 +269,14 @@ class Runner:
         out, err = process.communicate(timeout=120)
         return process.returncode, out + err
 
-    def report(self, document: dict[str, Any], *options: str, workers: int = 1) -> dict[str, Any]:
+    def report(
+        self, document: dict[str, Any], *options: str, workers: int = 1, **variables: str
+    ) -> dict[str, Any]:
         """The report of a run that publishes one; all its processes ended well."""
         started = (
-            [self.start(document, *options)] if workers == 1 else self.start_crew(document, workers)
+            [self.start(document, *options, **variables)]
+            if workers == 1
+            else self.start_crew(document, workers, **variables)
         )
         for process in started:
             code, printed = self.finish(process)

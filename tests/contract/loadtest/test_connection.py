@@ -1,6 +1,7 @@
 """One user's connection against a real server: what it reuses, and how it fails."""
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,20 +17,26 @@ def test_connection_is_kept_and_its_answers_are_timed_to_the_last_byte(serve: An
     server = serve(lambda _: (0.1, "ok"))
     with Connection(server.url, 5.0) as connection:
         connection.get("/readyz")  # the process's very first request sets up what all others use
-        answers = [connection.post("/predict", BODY) for _ in range(3)]
+        begun = [time.perf_counter()]
+        answers = []
+        for _ in range(3):
+            answers.append(connection.post("/predict", BODY))
+            begun.append(time.perf_counter())
     assert server.connections == 1
-    for answer, seen in zip(answers, server.served, strict=True):
+    waits = [after - before for before, after in pairwise(begun)]
+    for answer, seen, waited in zip(answers, server.served, waits, strict=True):
         assert (answer.status, len(answer.body) > 40_000) == (200, True)
-        assert 0 < answer.seconds - (seen.answered - seen.arrived) < 0.1
+        assert seen.delay < answer.seconds < waited
 
 
 def test_old_connection_is_replaced(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "CONNECTION_SECONDS", 0.15)
-    server = serve(lambda _: (0.1, "ok"))
+    monkeypatch.setattr(client, "IDLE_SECONDS", 60.0)
+    server = serve(lambda _: (0.0, "ok"))
     with Connection(server.url, 5.0) as connection:
-        for _ in range(4):
+        for seconds, connections in ((60.0, 1), (60.0, 1), (0.0, 2)):
+            monkeypatch.setattr(client, "CONNECTION_SECONDS", seconds)
             connection.post("/predict", BODY)
-    assert server.connections == 2
+            assert server.connections == connections
 
 
 def test_idle_connection_is_replaced(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,13 +64,13 @@ def test_connection_that_the_server_closed_is_no_failure_of_the_next_request(ser
 def test_missing_answer_is_a_failure_and_the_next_request_a_new_try(
     serve: Any, outcome: str, kind: str
 ) -> None:
-    server = serve(lambda n: (0.0, "ok") if n else (5.0 if outcome == "stall" else 0.0, outcome))
-    with Connection(server.url, 0.5) as connection:
+    server = serve(lambda n: (0.0, "ok") if n else (60.0 if outcome == "stall" else 0.0, outcome))
+    with Connection(server.url, 2.0) as connection:
         began = time.monotonic()
         with pytest.raises(NoAnswerError) as caught:
             connection.post("/predict", BODY)
         assert caught.value.kind == kind
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 30
         # a request is never sent twice behind the user's back
         assert len(server.served) == 1
         assert connection.post("/predict", BODY).status == 200
@@ -76,7 +83,7 @@ def test_answer_that_trickles_in_is_timed_out_as_a_whole(serve: Any) -> None:
         with pytest.raises(NoAnswerError) as caught:
             connection.post("/predict", BODY)
     assert caught.value.kind == "Timeout"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://nowhere.invalid"])

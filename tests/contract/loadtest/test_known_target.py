@@ -1,11 +1,12 @@
 """What is reported of a target of known latency, against what that target itself recorded."""
 
+import math
 import signal
 from typing import Any
 
 import pytest
 
-from known_target import Served, known_target, nearest_rank
+from known_target import known_target, nearest_rank, noise
 
 # percentiles fall on a level each, so that a late answer or two move none of them far
 LEVELS = ((0.5, 70), (0.9, 22), (1.4, 8))
@@ -20,26 +21,30 @@ def arrivals(distribution: str, rate: float = RATE, seconds: float = SECONDS) ->
     return {"users": None, "arrivals": {"stages": stages, "distribution": distribution}}
 
 
-def lateness(served: list[Served]) -> float:
-    """By how much this machine let the target's own timers be late: the noise of the hour."""
-    return nearest_rank([s.answered - s.arrived - s.wanted for s in served], 95)
+SLOWING = {"median": 0.4, "sigma": 0.2, "slowdown": 0.05}
+STEADY = {"levels": LEVELS}
 
 
 @pytest.mark.parametrize(
-    ("load", "workers"),
-    [(CLOSED, 1), (CLOSED, 3), (arrivals("constant"), 1), (arrivals("poisson"), 3)],
-    ids=["closed-1", "closed-3", "open-1", "open-3"],
+    ("load", "workers", "behaviour"),
+    [
+        (CLOSED, 1, STEADY),
+        (CLOSED, 3, STEADY),
+        (CLOSED, 1, SLOWING),
+        (arrivals("constant"), 1, STEADY),
+        (arrivals("poisson"), 3, STEADY),
+    ],
+    ids=["closed-1", "closed-3", "closed-slowing-1", "constant-1", "poisson-3"],
 )
-def test_figures_are_those_that_the_target_recorded(
-    load: dict[str, Any], workers: int, make_plan: Any, runner: Any, tmp_path: Any
+def test_figures_are_within_one_per_cent_of_what_the_target_recorded(
+    load: dict[str, Any], workers: int, behaviour: dict[str, Any], make_plan: Any, runner: Any
 ) -> None:
-    (tmp_path / "key").write_text("a-key\n")
-    with known_target(levels=LEVELS, seed=workers, failure_ratio=0.08, key="a-key") as target:
+    with known_target(**behaviour, seed=workers, failure_ratio=0.08, key="a-key") as target:
         document = make_plan(target.url, [], **load) | {
-            "auth": {"apiKeyFile": str(tmp_path / "key")},
+            "auth": {"apiKeyVariable": "KEY_OF_THE_TARGET"},
             "request": {"body": {"width": 128}, "seed": {"policy": "random"}},
         }
-        report = runner.report(document, workers=workers)
+        report = runner.report(document, workers=workers, KEY_OF_THE_TARGET="a-key")
         served = target.served()
     summary = report["summary"]
     good = [s for s in served if s.status == 200]
@@ -48,42 +53,37 @@ def test_figures_are_those_that_the_target_recorded(
     assert summary["failuresByKind"] == {"HTTP500": failed}
     assert summary["failureRatio"] == round(failed / len(served), 6)
 
-    noise = lateness(served)
+    between = noise([s.answered - s.arrived - s.wanted for s in served])
     took = sorted(s.answered - s.arrived for s in good)
-    for percent in (50, 95):
+    for percent in (50, 95, 99):
         expected = nearest_rank(took, percent)
-        close = 0.01 * expected + noise
+        close = 0.01 * expected + between
         assert summary[f"p{percent}"] / 1000 == pytest.approx(expected, abs=close)
-    # rank by rank, each figure's own samples are the target's; a busy machine delays a few of them
+    # the distribution's own samples are the target's, each in its rank's place
     seen = [low / 1000 for low, count in report["histogram"]["buckets"] for _ in range(count)]
     assert len(seen) == len(took)
-    close_ones = sum(
-        abs(mine - its) < 0.01 * its + noise for mine, its in zip(seen, took, strict=True)
-    )
-    assert close_ones >= 0.95 * len(seen)
-    assert summary["p99"] / 1000 == pytest.approx(nearest_rank(seen, 99), rel=0.001)
-    # the target knows when the first request came, but not when it was due
-    gap = 0.0 if load.get("users") else 1 / RATE
+    assert nearest_rank(seen, 99) == pytest.approx(summary["p99"] / 1000, rel=0.001)
+    # the target knows when the first request came, which is second 0 to a few milliseconds
     span = max(s.answered for s in good) - min(s.arrived for s in served)
-    close = 0.01 + (noise + 4 * gap) / span
-    assert summary["requestsPerSecond"] == pytest.approx(len(good) / span, rel=close)
+    assert summary["requestsPerSecond"] == pytest.approx(
+        len(good) / span, rel=0.01 + between / span
+    )
 
     timings = summary["timings"]
     wanted = sum(s.wanted for s in good) / len(good) * 1000
     assert timings["denoise"]["mean"] == pytest.approx(0.8 * wanted, rel=1e-3)
     assert timings["vae"]["mean"] == pytest.approx(0.2 * wanted, rel=1e-3)
-    assert timings["other"]["p50"] / 1000 < noise + 0.02
     assert summary["mean"] == pytest.approx(
         sum(part["mean"] for part in timings.values()), rel=1e-3
     )
     seeds = [s.seed for s in served]
     assert len(set(seeds)) == len(seeds), "each request has a seed of its own"
     assert None not in seeds
-    if gap:
-        assert report["stages"][0]["users"] == summary["maxUsers"] > RATE * 0.5
-    else:
+    if load.get("users"):
         assert summary["maxUsers"] == USERS
-    # so many of so few seconds that the machine's noise may count against it, but nothing else
+    else:
+        assert report["stages"][0]["users"] == summary["maxUsers"] > RATE * 0.5
+    # on a machine too busy to go ahead on, that the client came late is for it to say
     assert report["valid"]["reason"] in {"Measured", "ClientSaturated"}
 
 
@@ -104,32 +104,55 @@ def test_stall_shows_in_the_open_loop(make_plan: Any, runner: Any) -> None:
 
 
 def test_search_finds_the_knee(make_plan: Any, runner: Any) -> None:
-    # 4 at a time, 0.1 s each: n users wait n/4 * 0.1 s, which is within 0.2625 s for up to 10
-    with known_target(median=0.1, slots=4) as target:
+    # 2 at a time, 0.1 s each: n users wait n/2 * 0.1 s, which is within 0.425 s for up to 8
+    with known_target(median=0.1, slots=2) as target:
         report = runner.report(
             make_plan(target.url, [])
             | {
                 "users": None,
-                "search": {"over": "users", "min": 1, "max": 32, "probeSeconds": 1.5},
-                "slo": {"p50Seconds": 0.2625},
+                "search": {"over": "users", "min": 3, "max": 24, "probeSeconds": 1.5},
+                "slo": {"p50Seconds": 0.425},
             }
         )
         served = target.served()
     found = report["search"]
-    assert 9 <= found["knee"] <= 11
+    assert 7 <= found["knee"] <= 9
     assert found["step"] == 1
     assert found["confirmed"]
     assert len(report["stages"]) <= 12
     assert report["slo"]["met"]
     assert report["summary"]["maxUsersWithinSlo"] == found["knee"]
-    # the curve is that of such a queue: 40 requests/s at most, and waiting beyond 4 users
+    # the curve is that of such a queue: 20 requests/s at most, and waiting beyond 2 users
     levels = [point["level"] for point in found["curve"]]
     assert levels == sorted(levels)
-    assert [levels[0], levels[-1]] == [1, 32]
-    assert all(point["requestsPerSecond"] < 40.5 for point in found["curve"])
-    assert found["curve"][-1]["p50"] == pytest.approx(32 / 4 * 100, rel=0.1)
+    assert [levels[0], levels[-1]] == [3, 12]
+    assert all(point["requestsPerSecond"] < 20.5 for point in found["curve"])
+    late = noise([s.answered - s.arrived - s.wanted for s in served[:3]])
+    assert found["curve"][-1]["p50"] / 1000 == pytest.approx(12 / 2 * 0.1, rel=0.1, abs=6 * late)
     counted = sum(stage["requests"] + stage["discarded"] for stage in report["stages"])
     assert counted == len(served)
+
+
+@pytest.mark.full
+def test_search_finds_the_highest_rate(make_plan: Any, runner: Any) -> None:
+    # of 300 a second 270 are served, which makes a tenth fail; with more, more
+    with known_target(median=0.02, rate=270.0) as target:
+        report = runner.report(
+            make_plan(target.url, [])
+            | {
+                "users": None,
+                "search": {"over": "rate", "min": 20, "max": 1000, "probeSeconds": 10.0},
+                "slo": {"maxFailureRatio": 0.1},
+            }
+        )
+    found = report["search"]
+    assert found["confirmed"]
+    assert len(report["stages"]) <= 12
+    assert report["summary"]["maxRateWithinSlo"] == found["knee"]
+    assert found["step"] <= 0.021 * found["knee"]
+    # a Poisson process of that rate brings 3000 in a probe, more or less by their root
+    by_chance = 3 * 300 / math.sqrt(3000)
+    assert found["knee"] == pytest.approx(300, abs=found["step"] + by_chance)
 
 
 def test_worker_that_is_lost_is_said_and_the_others_take_over(make_plan: Any, runner: Any) -> None:
@@ -148,8 +171,10 @@ def test_worker_that_is_lost_is_said_and_the_others_take_over(make_plan: Any, ru
     # what the lost one had seen last is lost; before and after that there were eight users
     unseen = len(served) - report["summary"]["requests"]
     assert 0 <= unseen <= 4 * 60
-    last = [s for s in served if s.arrived > served[-1].answered - 1.0]
-    assert len(last) == pytest.approx(8 / 0.1, rel=0.25)
+    end = max(s.answered for s in served)
+    last = [s for s in served if s.answered > end - 2.0]
+    waited = sum(s.answered - max(s.arrived, end - 2.0) for s in last)
+    assert waited / 2.0 == pytest.approx(8, rel=0.15)
     assert runner.read("progress.json")["workersConnected"] == 1
 
 

@@ -10,12 +10,9 @@ from typing import Any
 
 import pytest
 
+from known_target import nearest_rank, noise
+
 PAGE = "http://127.0.0.1:8089"
-
-
-def nearest_rank(values: list[float], percent: int) -> float:
-    ordered = sorted(values)
-    return ordered[-(-len(ordered) * percent // 100) - 1]
 
 
 def test_requests_and_failures_are_those_that_the_target_counted(mixed_run: Any) -> None:
@@ -42,11 +39,9 @@ def test_latencies_are_those_that_the_target_saw(mixed_run: Any) -> None:
     summary = mixed_run.report["summary"]
     good = [s for s in mixed_run.server.served if s.outcome == "ok"]
     took = [(s.answered - s.arrived) * 1000 for s in good]
-    # a busy machine delays the client about as much as it delayed the server's own timers
-    late = [(s.answered - s.arrived - s.delay) * 1000 for s in good]
-    close = 5 + nearest_rank(late, 95)
+    close = 5 + 1000 * noise([s.answered - s.arrived - s.delay for s in good])
     assert summary["p50"] == pytest.approx(nearest_rank(took, 50), rel=0.01, abs=close)
-    assert summary["p95"] == pytest.approx(nearest_rank(took, 95), rel=0.01, abs=2 * close)
+    assert summary["p95"] == pytest.approx(nearest_rank(took, 95), rel=0.01, abs=close)
     assert summary["p50"] < summary["p95"] < summary["p99"]
 
 
@@ -99,7 +94,10 @@ def test_answers_after_the_last_stage_are_awaited(serve: Any, runner: Any) -> No
     assert report["summary"]["failuresByKind"] == {"Timeout": 1}
     assert report["summary"]["requests"] == 3
     # the run lasted until the last success at 1.5 s, not until the timeout at 2.5 s
-    assert report["summary"]["requestsPerSecond"] == pytest.approx(2 / 1.5, rel=0.05)
+    good = [s for s in server.served if s.outcome == "ok"]
+    span = max(s.answered for s in good) - min(s.arrived for s in server.served)
+    late = noise([s.answered - s.arrived - s.delay for s in good])
+    assert report["summary"]["requestsPerSecond"] == pytest.approx(2 / span, rel=0.02 + late)
     assert report["stages"][0]["requestsPerSecond"] == report["summary"]["requestsPerSecond"]
 
 
@@ -112,7 +110,8 @@ def test_think_time_spaces_requests(serve: Any, runner: Any) -> None:
         for before, after in zip(server.served, server.served[1:], strict=False)
     ]
     assert min(gaps) >= 0.4
-    assert max(gaps) < 0.7
+    late = noise([s.answered - s.arrived - s.delay for s in server.served])
+    assert max(gaps) < 0.7 + late
     assert report["summary"]["requests"] == len(gaps) + 1 >= 3
 
 
@@ -147,7 +146,7 @@ def test_termination_stops_the_load_and_keeps_the_figures(serve: Any, runner: An
     code, printed = runner.finish(process)
 
     assert code == 0, printed
-    assert time.monotonic() - told < 5
+    assert time.monotonic() - told < 10
     report = runner.read("report.json")
     assert report["error"]["reason"] == "Interrupted"
     assert report["summary"]["failures"] == 0
