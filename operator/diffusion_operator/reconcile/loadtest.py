@@ -237,12 +237,13 @@ class TestReconciler:
         test, spec, access = look.test, look.spec, access_name(look.test)
         if running is not None and is_over(running):
             return running
-        builders = (service_account, report_config_map, role, role_binding)
-        wanted = [build(test, access) for build in builders]
+        account = service_account(test, access)
+        # What the runner needs when it runs, which takes a pod longer than writing these.
+        others = [build(test, access) for build in (report_config_map, role, role_binding)]
         if spec.workers > 1:
-            wanted = [*wanted, master_service(test, run.name)]
+            others.append(master_service(test, run.name))
         if running is not None:
-            await self._writes.children(test, wanted)
+            await self._writes.children(test, [account, *others])
         else:
             annotations = {BASIS: run.of.text()}
             if look.service is not None:
@@ -257,7 +258,7 @@ class TestReconciler:
                 access=access,
                 annotations=annotations,
             )
-            running = await self._writes.child_once(test, manifest, after=wanted)
+            running = await self._writes.child_once(test, manifest, after=[account], beside=others)
         if spec.workers > 1:
             manifest = workers_job(
                 test,

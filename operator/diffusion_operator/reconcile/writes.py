@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -56,13 +56,15 @@ class Writes:
         Those ``unwanted`` are deleted. Nothing is written where one of the wanted can't be.
         Raises ``NameTakenError``, ``LeftoverError`` or ``ApiError``.
         """
-        found = await asyncio.gather(*(self._live(owner, child) for child in wanted))
-        made = await asyncio.gather(
-            *(self._as_wanted(child, live) for child, live in zip(wanted, found, strict=True)),
-            return_exceptions=True,  # one that fails must not leave the others half written
-        )
+        found = await self._all_live(owner, wanted)
+        made = await _side_by_side(map(self._as_wanted, wanted, found))
         await self._delete(owner, unwanted)
-        return [_made(outcome) for outcome in made]
+        return _made(made)
+
+    async def _all_live(
+        self, owner: Mapping[str, Any], wanted: Sequence[Object]
+    ) -> list[Object | None]:
+        return await asyncio.gather(*(self._live(owner, child) for child in wanted))
 
     async def _as_wanted(self, wanted: Object, live: Object | None) -> Object:
         return (
@@ -80,14 +82,25 @@ class Writes:
                 await self._cluster.delete(key)
 
     async def child_once(
-        self, owner: Mapping[str, Any], wanted: Object, after: Sequence[Object] = ()
+        self,
+        owner: Mapping[str, Any],
+        wanted: Object,
+        after: Sequence[Object] = (),
+        beside: Sequence[Object] = (),
     ) -> Object:
         """Make the child if it isn't there; one that is there is left as it is (a Job, say).
 
-        The children it needs are made before it, while it's still being looked for.
+        It comes ``after`` what it needs from its first moment. What it needs only later is made
+        ``beside`` it, so that it needn't wait for that.
         Raises as ``children`` does.
         """
-        live, _ = await asyncio.gather(self._live(owner, wanted), self.children(owner, after))
+        live, *found = await self._all_live(owner, [wanted, *after, *beside])
+        _made(await _side_by_side(map(self._as_wanted, after, found)))
+        others = map(self._as_wanted, beside, found[len(after) :])
+        made = await _side_by_side([self._once(wanted, live), *others])
+        return _made(made)[0]
+
+    async def _once(self, wanted: Object, live: Object | None) -> Object:
         return live or await self._apply(wanted)
 
     async def _apply(self, wanted: Object) -> Object:
@@ -154,10 +167,21 @@ class Writes:
         self._told.pop(key, None)
 
 
-def _made(outcome: Object | BaseException) -> Object:
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome
+async def _side_by_side(
+    making: Iterable[Coroutine[Any, Any, Object]],
+) -> list[Object | BaseException]:
+    """What came of each; one that fails must not leave the others half written."""
+    return await asyncio.gather(*making, return_exceptions=True)
+
+
+def _made(outcomes: Iterable[Object | BaseException]) -> list[Object]:
+    """The objects. Raises what one of them failed with."""
+    made = []
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        made.append(outcome)
+    return made
 
 
 def sooner(*delays: float | None) -> float | None:
