@@ -12,6 +12,7 @@ import yaml
 
 from checkers import actionlint, checkov, zizmor
 from diffusion_operator.api.comparison import ComparisonSpec
+from kubectl_diffusion.__main__ import parser
 from terraform_offline.workspace import ROOTS
 
 ROOT = Path(__file__).parents[3]
@@ -166,6 +167,16 @@ def test_what_is_compared_is_the_example_on_a_gpu_of_the_catalogue(kubectl: str)
     example = yaml.safe_load((ROOT / "examples" / "comparison.yaml").read_text())
     del compared["spec"]["service"]["gpu"]
     assert compared["spec"] == example["spec"]
+
+
+def test_the_report_is_asked_for_as_the_plugin_takes_it() -> None:
+    steps = read(FOLDER / "test-environment.yaml")["jobs"]["compare"]["steps"]
+    (step,) = [each["run"] for each in steps if "kubectl_diffusion" in each.get("run", "")]
+    _, _, arguments = step.partition("-m kubectl_diffusion ")
+    words = arguments.splitlines()[0].replace("$comparison", "frameworks").replace('"', "").split()
+    options = parser().parse_args(words)
+    assert (options.command, options.test) == ("report", "cmp/frameworks")
+    assert str(options.output) == "report/frameworks.html"
 
 
 def test_images_come_with_sbom_and_provenance() -> None:

@@ -79,6 +79,8 @@ class Workspace:
         }
         if REAL:
             del settings["TF_CLI_CONFIG_FILE"]
+            # It won't begin without a token, and asks Google nothing to plan what isn't there yet.
+            settings["GOOGLE_OAUTH_ACCESS_TOKEN"] = "none"
         done = subprocess.run(
             [terraform(), f"-chdir={self.directory(directory)}", *arguments, "-no-color"],
             env=os.environ | settings,
