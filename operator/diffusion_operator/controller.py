@@ -8,6 +8,7 @@ from diffusion_operator.cache import Cache
 from diffusion_operator.clock import utc_now
 from diffusion_operator.cluster import ApiError, Cluster, said_by
 from diffusion_operator.objects import (
+    CANDIDATE_LABEL,
     COMPARISON_LABEL,
     HEAD_LABEL,
     SERVICE_LABEL,
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 _LABELS = {
     SERVICE_LABEL: "DiffusionService",
     HEAD_LABEL: "DiffusionService",
+    CANDIDATE_LABEL: "DiffusionService",
     TEST_LABEL: "LoadTest",
     COMPARISON_LABEL: "Comparison",
 }

@@ -14,6 +14,7 @@ from diffusion_operator.cluster import Cluster
 from diffusion_operator.controller import Controller
 from diffusion_operator.election import Candidate
 from diffusion_operator.objects import (
+    CANDIDATE_LABEL,
     COMPARISON_LABEL,
     HEAD_LABEL,
     MANAGER,
@@ -82,6 +83,7 @@ for _kind in WATCHED:
 async def pods_by_owner(body: kopf.Body, **_: Any) -> Indexed | None:
     labels = labels_of(body)
     owner = labels.get(SERVICE_LABEL) or labels.get(TEST_LABEL) or labels.get(HEAD_LABEL)
+    owner = owner or labels.get(CANDIDATE_LABEL)
     return {_place(body, owner): trimmed(body, "Pod", "v1")} if owner else None
 
 

@@ -9,6 +9,7 @@ from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service
 from operator_process import OperatorProcess
 from played import children, make_pods_ready
+from played_runner import begun, finish
 from pretend_node import NAME
 
 Object = dict[str, Any]
@@ -212,3 +213,70 @@ def test_with_hold_a_failed_revision_stays_until_the_spec_changes(
         "the previous revision still answers"
         in (condition(kubectl.get("dsvc", "demo"), "Ready")["message"])
     )
+
+
+GATE: Object = {
+    "gate": {
+        "loadTestTemplate": {
+            "users": {"stages": [{"users": 1, "duration": "5s"}]},
+            "slo": {"p95": "8s"},
+        }
+    }
+}
+
+
+def begin_gate(kubectl: Kubectl) -> tuple[str, str]:
+    """A served revision beside a candidate under load; the test and its run."""
+    kubectl.apply(diffusion_service(rollout=GATE))
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+    mark_ready(kubectl, "diffusion.dev/candidate=demo")
+    (test,) = eventually(lambda: kubectl.list("lt"), what="the candidate's test")
+    name = test["metadata"]["name"]
+    assert test["spec"]["url"] == f"http://demo-preview.{kubectl.namespace}.svc"
+    return name, begun(kubectl, name)
+
+
+def mark_ready(kubectl: Kubectl, selector: str) -> None:
+    """Play the kubelet: the pods found so answer."""
+    found = eventually(lambda: kubectl.list("pods", selector), what=f"pods of {selector}")
+    ready = [{"type": kind, "status": "True"} for kind in ("Ready", "PodScheduled")]
+    status = {"status": {"conditions": ready, "phase": "Running"}}
+    for pod in found:
+        kubectl.patch("pod", pod["metadata"]["name"], status, "--subresource=status")
+
+
+def test_a_gated_revision_takes_over_when_it_has_passed_its_load_test(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    test, run = begin_gate(kubectl)
+    before = deployed(kubectl)
+    assert kubectl.status("dsvc", "demo")["revision"] == before
+    eventually(lambda: says(kubectl, "Ready") == "Gating", what="the trial to be told")
+    (candidate,) = kubectl.list("pods", "diffusion.dev/candidate=demo")
+    assert "diffusion.dev/service" not in candidate["metadata"]["labels"]
+    operator.stop()
+    operator.start()
+    met = {"met": True, "checks": [], "message": "p95 300 ms of 8000"}
+    finish(kubectl, run, test, slo=met)
+    eventually(lambda: deployed(kubectl) != before, what="the takeover")
+    make_pods_ready(kubectl)
+    eventually(lambda: not kubectl.find("deployment", "demo-candidate"), what="the candidate to go")
+    eventually(lambda: not kubectl.find("service", "demo-preview"), what="its Service to go")
+
+
+def test_a_gated_revision_that_fails_its_load_test_takes_no_traffic(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    test, run = begin_gate(kubectl)
+    before = deployed(kubectl)
+    missed = {"met": False, "checks": [], "message": "p95 9000 ms of 8000"}
+    finish(kubectl, run, test, slo=missed)
+    eventually(lambda: says(kubectl, "Ready") == "RolledBack", what="the refusal")
+    assert deployed(kubectl) == before
+    message = condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
+    assert "GateNotMet" in message
+    assert "p95 9000 ms of 8000" in message
+    eventually(lambda: not kubectl.find("deployment", "demo-candidate"), what="the candidate to go")
+    assert kubectl.find("lt", test)

@@ -7,28 +7,22 @@ from pydantic import ConfigDict, Field
 from diffusion_operator.api.fields import (
     Decimal,
     Duration,
+    GuidanceScale,
     Model,
     ObjectName,
     SecretKey,
+    Side,
     decimal_rules,
     duration_rules,
     rule,
     rules,
 )
+from diffusion_operator.api.loadtest import LOAD_RULES, LoadSpec
 from diffusion_operator.api.status import Condition
 
 Backend = Literal["fastapi", "litserve", "rayserve"]
 Precision = Literal["float16", "bfloat16", "float32"]
 Scheduler = Literal["ddim", "euler", "dpm++2m", "unipc", "lcm"]
-GuidanceScale = Annotated[
-    Decimal,
-    Field(
-        json_schema_extra=decimal_rules(
-            "double(self) <= 100.0", 'guidanceScale is at most 100: write for example "7.5"'
-        )
-    ),
-]
-Side = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
 
 
 class Gpu(Model):
@@ -463,8 +457,39 @@ class Route(Model):
     )
 
 
+class GateLoad(LoadSpec):
+    """The load that a candidate is tried with."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            *LOAD_RULES,
+            rule(
+                "has(self.slo)",
+                "say in slo what a new revision has to keep, such as slo: {p95: 8s}",
+                ".slo",
+            ),
+        )
+    )
+
+
+class RolloutGate(Model):
+    """What a new revision has to pass before it takes over."""
+
+    load_test_template: GateLoad = Field(
+        description="A LoadTest's spec without a target. One replica of the new revision is tried "
+        "with it on a preview Service of its own; requests go to the new revision only when that "
+        "LoadTest is Valid and SLOMet."
+    )
+
+
 class Rollout(Model):
     """How a new revision takes over."""
+
+    gate: RolloutGate | None = Field(
+        None,
+        description="What a new revision has to pass before it takes over. Default: nothing. The "
+        "first revision of a service has no one to take over from, and none to pass.",
+    )
 
     on_failure: Literal["Rollback", "Hold"] = Field(
         "Rollback",
@@ -594,6 +619,12 @@ class DiffusionServiceSpec(Model):
                 "autoscaling is for rayserve.topology: pods, as a Ray cluster has one queue for "
                 "all: leave it out and set replicas",
                 ".autoscaling",
+            ),
+            rule(
+                "!has(self.rollout) || !has(self.rollout.gate) || !has(self.rayserve)"
+                " || !has(self.rayserve.topology) || self.rayserve.topology != 'cluster'",
+                "rollout.gate is for rayserve.topology: pods: leave it out",
+                ".rollout.gate",
             ),
             rule(
                 "!has(self.rayserve) || self.backend == 'rayserve'",

@@ -64,6 +64,15 @@ Decimal = Annotated[
     Field(max_length=16, json_schema_extra=decimal_rules()),
     _validated(_DECIMAL, 'write a decimal number in quotes, such as "2.5"'),
 ]
+GuidanceScale = Annotated[
+    Decimal,
+    Field(
+        json_schema_extra=decimal_rules(
+            "double(self) <= 100.0", 'guidanceScale is at most 100: write for example "7.5"'
+        )
+    ),
+]
+Side = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
 ObjectName = Annotated[
     str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
 ]

@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from diffusion_operator.api.diffusionservice import GuidanceScale, Side
 from diffusion_operator.api.fields import (
     Decimal,
     Duration,
+    GuidanceScale,
     Model,
     ObjectName,
     SecretKey,
+    Side,
     decimal_rules,
     duration_rules,
     rule,

@@ -110,6 +110,11 @@ def with_template(built: Object, template: Mapping[str, Any], note: str) -> Obje
     return changed(built, {ROLLED_BACK_ANNOTATION: note}, spec=spec)
 
 
+def with_pods_of(built: Object, live: Mapping[str, Any]) -> Object:
+    """The Deployment with the pods that the live one has."""
+    return changed(built, spec={**built["spec"], "template": live["spec"]["template"]})
+
+
 def is_in_place(deployment: Mapping[str, Any]) -> bool:
     """Whether a rollout of the Deployment ends an old pod before it starts a new one."""
     strategy = deployment["spec"].get("strategy") or {}

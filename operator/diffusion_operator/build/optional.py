@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.build.candidate import candidate_name, preview_name
 from diffusion_operator.build.disruption_budget import disruption_budget
 from diffusion_operator.build.fetch import cache_claim, cache_claim_name
 from diffusion_operator.build.network_policy import network_policy
@@ -35,6 +36,8 @@ def optional_keys(owner: Mapping[str, Any]) -> list[Key]:
     return [
         Key("PersistentVolumeClaim", namespace, cache_claim_name(owner)),
         Key("Deployment", namespace, head_name(owner)),
+        Key("Deployment", namespace, candidate_name(owner)),
+        Key("Service", namespace, preview_name(owner)),
         Key("Service", namespace, head_name(owner)),
         Key("PodDisruptionBudget", namespace, name),
         Key("Ingress", namespace, name),

@@ -2,17 +2,26 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build import BuildError
 from diffusion_operator.build.accelerator import accelerator_of
+from diffusion_operator.build.candidate import (
+    candidate,
+    candidate_name,
+    gate_name,
+    gate_test,
+    preview,
+    preview_url,
+)
 from diffusion_operator.build.deployment import (
     deployments,
     in_place,
     revision_of,
+    with_pods_of,
     with_template,
 )
 from diffusion_operator.build.good_revision import (
@@ -30,6 +39,7 @@ from diffusion_operator.build.serving_config import precision_of
 from diffusion_operator.cache import Cache
 from diffusion_operator.cluster import ApiError, Cluster
 from diffusion_operator.objects import (
+    CANDIDATE_LABEL,
     HEAD_LABEL,
     SERVICE_LABEL,
     Key,
@@ -42,6 +52,7 @@ from diffusion_operator.observe import Pods, mount_failure, observe_pods, with_h
 from diffusion_operator.reconcile.problems import invalid_spec, refusal
 from diffusion_operator.reconcile.scaling import LOOK_SECONDS, Scaling, scalers
 from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
+from diffusion_operator.rollout.gate import Gate, answers, gate_failure, has_passed, waiting
 from diffusion_operator.rollout.rollback import (
     can_serve_instead,
     failed_for_good,
@@ -57,6 +68,15 @@ from diffusion_operator.status.diffusionservice import Problem, service_status
 VOLUMES_AGAIN_SECONDS = 5.0
 # An image that can't be pulled is given up after a while, and the kubelet tells only at times.
 PULL_AGAIN_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be there of pods."""
+
+    deployments: list[Object]
+    candidate: list[Object] = field(default_factory=list)
+    gate: Gate | None = None
 
 
 class ServiceReconciler:
@@ -84,11 +104,11 @@ class ServiceReconciler:
             self._writes.forget(key)
             self._scaling.forget(Key("Deployment", key.namespace, key.name))
             return None  # owner references do the cleaning up
-        spec, precision, live, problem, again = None, None, None, None, None
+        spec, precision, live, gate, problem, again = None, None, None, None, None, None
         try:
             spec = DiffusionServiceSpec.model_validate(owner["spec"])
             precision = precision_of(spec, accelerator_of(spec, self._settings))
-            live = await self._children(owner, spec)
+            live, gate = await self._children(owner, spec)
         except ValidationError as error:
             problem = Problem("InvalidSpec", invalid_spec(error))
         except BuildError as error:
@@ -112,6 +132,7 @@ class ServiceReconciler:
             pods=pods,
             problem=problem,
             now=self._now(),
+            gate=gate,
         )
         return sooner(again, await self._writes.status(owner, status))
 
@@ -122,7 +143,7 @@ class ServiceReconciler:
         heads = self._cache.pods_of(key.namespace, key.name, HEAD_LABEL)
         return with_head(pods, observe_pods(heads, revision))
 
-    async def _deployments(self, owner: Object, spec: DiffusionServiceSpec) -> list[Object]:
+    async def _deployments(self, owner: Object, spec: DiffusionServiceSpec) -> "_Plan":
         """The Deployments as they are wanted, given how the rollout stands."""
         meta = owner["metadata"]
         built = deployments(owner, spec, self._settings)
@@ -136,12 +157,55 @@ class ServiceReconciler:
                 built[0], first, spec.autoscaling, scaler, pods
             )
         if first is None:
-            return built
+            return _Plan(built)
+        if spec.rollout.gate is not None and not is_cluster(spec):
+            gated = await self._gated(owner, spec, built[0], first, pods)
+            if gated is not None:
+                return gated
         if spec.rollout.on_failure == "Rollback":
             built = await self._or_last_good(owner, built, live, pods)
         if not is_cluster(spec) and must_go_in_place(built[0], live[0], pods):
-            return [in_place(built[0])]
-        return built
+            return _Plan([in_place(built[0])])
+        return _Plan(built)
+
+    async def _gated(
+        self,
+        owner: Object,
+        spec: DiffusionServiceSpec,
+        built: Object,
+        live: Object,
+        pods: list[Object],
+    ) -> "_Plan | None":
+        """The live pods, with a candidate beside them; nothing once nothing is to be waited for."""
+        wanted, served = revision_of(built), revision_of(live)
+        if wanted == served or not has_served(owner, served, pods):
+            return None
+        meta = owner["metadata"]
+        test_name = gate_name(owner, wanted)
+        test = self._cache.get(Key("LoadTest", meta["namespace"], test_name))
+        if test is not None and not is_owned(test, owner):
+            test = None
+        if has_passed(test):
+            return None
+        await self._keep_good(owner, [live])
+        tried = self._cache.get(Key("Deployment", meta["namespace"], candidate_name(owner)))
+        seen = self._cache.pods_of(meta["namespace"], meta["name"], CANDIDATE_LABEL)
+        failed = noted_failure(live)
+        if failed is None or failed.revision != wanted:
+            failed = gate_failure(wanted, tried, seen, test, self._now())
+        if failed is not None:
+            return _Plan([with_template(built, live["spec"]["template"], failed.text())])
+        up = answers(tried, wanted)
+        return _Plan(
+            [with_pods_of(built, live)],
+            [] if spec.suspend else self._tried(owner, built, wanted, begun=up or test is not None),
+            waiting(wanted, test_name, seen, up=up),
+        )
+
+    def _tried(self, owner: Object, built: Object, revision: str, *, begun: bool) -> list[Object]:
+        """The candidate, its address and, once it answers, its load test."""
+        made = [candidate(owner, built), preview(owner)]
+        return [*made, gate_test(owner, revision)] if begun else made
 
     async def _or_last_good(
         self, owner: Object, built: list[Object], live: list[Object], pods: list[Object]
@@ -182,9 +246,8 @@ class ServiceReconciler:
         meta = owner["metadata"]
         good = self._good(owner)
         keys = {key_of(child) for child in wanted}
-        if good is not None and revision_of(wanted[0]) != (owner.get("status") or {}).get(
-            "revision"
-        ):
+        served, revision = (owner.get("status") or {}).get("revision"), revision_of(wanted[0])
+        if good is not None and (revision == kept_revision(good) or revision != served):
             # The last good pods may have to come back to their models.
             keys |= {
                 Key("PersistentVolumeClaim", meta["namespace"], at) for at in kept_claims(good)
@@ -194,12 +257,25 @@ class ServiceReconciler:
             for kept in self._cache.revisions(meta["namespace"], meta["name"])
             if good is not None and kept["metadata"]["name"] != good["metadata"]["name"]
         ]
-        return [*(key for key in optional_keys(owner) if key not in keys), *outdated]
+        # The test of the latest candidate tells why it was taken or not: it stays until the next.
+        tests = [
+            key_of(test)
+            for test in self._cache.tests(meta["namespace"], preview_url(owner))
+            if any(key.kind == "LoadTest" for key in keys) and key_of(test) not in keys
+        ]
+        return [*(key for key in optional_keys(owner) if key not in keys), *outdated, *tests]
 
-    async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
-        """Make the children be as wanted; returns the Deployment whose pods hold the model."""
+    async def _children(
+        self, owner: Object, spec: DiffusionServiceSpec
+    ) -> tuple[Object, Gate | None]:
+        """Make the children be as wanted.
+
+        Returns the Deployment whose pods hold the model, and what its successor waits for.
+        """
+        plan = await self._deployments(owner, spec)
         wanted = [
-            *await self._deployments(owner, spec),
+            *plan.deployments,
+            *plan.candidate,
             service_account(owner, owner["metadata"]["name"], spec.service_account.annotations),
             service(owner, spec),
             *optional_children(owner, spec, self._settings),
@@ -210,7 +286,7 @@ class ServiceReconciler:
         live, *_ = await self._writes.children(
             owner, wanted, unwanted=self._unwanted(owner, wanted)
         )
-        return live
+        return live, plan.gate
 
     async def _keep_cluster_token(self, owner: Object) -> None:
         """Make the Secret before the pods that need it; the operator may make Secrets, not read."""

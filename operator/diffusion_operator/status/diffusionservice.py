@@ -16,6 +16,7 @@ from diffusion_operator.build.route import outside_url
 from diffusion_operator.build.service import url
 from diffusion_operator.objects import condition_of
 from diffusion_operator.observe import Pods
+from diffusion_operator.rollout.gate import Gate
 from diffusion_operator.rollout.rollback import Failed, noted_failure
 from diffusion_operator.scaling.scaler import asked_replicas
 from diffusion_operator.status.conditions import Verdict, conditions
@@ -42,6 +43,7 @@ def service_status(
     pods: Pods,
     problem: Problem | None,
     now: str,
+    gate: Gate | None = None,
 ) -> DiffusionServiceStatus:
     """The whole status, from the live Deployment and its pods."""
     meta = service["metadata"]
@@ -52,6 +54,8 @@ def service_status(
     verdicts = _verdicts(spec, deployment, pods, problem, takes_over=takes_over)
     if failed is not None and problem is None:
         verdicts = [_rolled_back(found, failed, pods) for found in verdicts]
+    if gate is not None and problem is None:
+        verdicts = [_gated(found, gate) for found in verdicts]
     live = (deployment or {}).get("status") or {}
     return DiffusionServiceStatus(
         observed_generation=meta["generation"],
@@ -74,6 +78,20 @@ def service_status(
     )
 
 
+def _gated(verdict: Verdict, gate: Gate) -> Verdict:
+    """What is otherwise said of Ready and Progressing, where a candidate is being tried."""
+    if verdict.type == "Progressing":
+        return Verdict("Progressing", "True", "Gating", gate.message)
+    if verdict.type != "Ready" or verdict.status != "True":
+        return verdict
+    still = "the revision before it serves meanwhile"
+    if gate.failure is None:
+        return Verdict("Ready", "Unknown", "Gating", f"{gate.message}; {still}")
+    failure = gate.failure
+    message = f"{gate.message}: pod {failure.pod}: {failure.message}; {still}"
+    return Verdict("Ready", "False", failure.reason, message)
+
+
 def _rolled_back(verdict: Verdict, failed: Failed, pods: Pods) -> Verdict:
     """What is otherwise said of Ready and Progressing, where another revision serves."""
     if verdict.type == "Progressing":
@@ -81,7 +99,7 @@ def _rolled_back(verdict: Verdict, failed: Failed, pods: Pods) -> Verdict:
     if verdict.type != "Ready" or verdict.status == "False":
         return verdict
     message = (
-        f"revision {failed.revision} never became ready ({failed.reason}: {failed.message}); the "
+        f"revision {failed.revision} did not take over ({failed.reason}: {failed.message}); the "
         f"last good one serves until the spec changes: {pods.ready} replicas answer"
     )
     return Verdict("Ready", "False", "RolledBack", message)

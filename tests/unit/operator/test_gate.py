@@ -1,0 +1,106 @@
+"""When a candidate takes over, and when it is refused."""
+
+from typing import Any
+
+import pytest
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.build.candidate import candidate, gate_name, gate_test, preview
+from diffusion_operator.build.deployment import deployments, revision_of
+from diffusion_operator.rollout.gate import answers, gate_failure, has_passed, waiting
+from diffusion_operator.settings import Settings
+
+Object = dict[str, Any]
+NOW = "2026-01-02T03:04:05Z"
+LOAD: Object = {"users": {"stages": [{"users": 1, "duration": "5s"}]}, "slo": {"p95": "8s"}}
+
+
+def ended(valid: str = "True", slo: str = "True", state: str = "Complete") -> Object:
+    said = {"Valid": valid, "SLOMet": slo}
+    conditions = [
+        {"type": kind, "status": status, "reason": "Said", "message": f"{kind} {status}"}
+        for kind, status in said.items()
+    ]
+    status = {"run": "r1", "state": state, "conditions": conditions}
+    return {"kind": "LoadTest", "metadata": {"name": "demo-gate-x"}, "status": status}
+
+
+@pytest.fixture
+def built(service: Object, settings: Settings) -> Object:
+    spec = DiffusionServiceSpec.model_validate(service["spec"])
+    found: Object = deployments(service, spec, settings)[0]
+    return found
+
+
+def test_only_figures_that_are_believed_and_good_let_a_candidate_pass() -> None:
+    assert has_passed(ended())
+    assert not has_passed(ended(valid="False"))
+    assert not has_passed(ended(slo="False"))
+    assert not has_passed(ended(valid="Unknown"))
+    assert not has_passed(ended(state="Running"))
+    assert not has_passed(None)
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        (ended(slo="False"), "not SLOMet: Said: SLOMet False"),
+        (ended(valid="False"), "not Valid: Said: Valid False"),
+    ],
+)
+def test_a_failed_test_is_the_reason(test: Object, words: str) -> None:
+    failed = gate_failure("new", None, [], test, NOW)
+    assert failed is not None
+    assert (failed.revision, failed.reason) == ("new", "GateNotMet")
+    assert words in failed.message
+    assert gate_failure("new", None, [], ended(state="Running"), NOW) is None
+
+
+def test_a_candidate_is_out_of_its_services_reach_and_of_the_same_revision(
+    service: Object, built: Object
+) -> None:
+    made = candidate(service, built)
+    template = made["spec"]["template"]
+    assert revision_of(made) == revision_of(built)
+    assert template["spec"] == built["spec"]["template"]["spec"]
+    assert "diffusion.dev/service" not in template["metadata"]["labels"]
+    found = {"diffusion.dev/candidate": "demo"}
+    assert made["spec"]["selector"]["matchLabels"] == found
+    assert preview(service)["spec"]["selector"] == found
+    assert made["spec"]["replicas"] == 1
+
+
+def test_the_gates_test_has_the_templates_load_on_the_preview(service: Object) -> None:
+    service["spec"]["rollout"] = {"gate": {"loadTestTemplate": LOAD}}
+    made = gate_test(service, "abc")
+    assert made["metadata"]["name"] == "demo-gate-abc"
+    assert made["spec"] == {**LOAD, "url": "http://demo-preview.shop.svc", "rerun": "Never"}
+
+
+def test_the_longest_names_test_has_a_name_that_fits(service: Object) -> None:
+    service["metadata"]["name"] = "a" * 52
+    first = gate_name(service, "0123456789")
+    service["metadata"]["name"] = "a" * 51 + "b"
+    assert len(first) <= 52
+    assert gate_name(service, "0123456789") != first
+
+
+def test_a_candidate_answers_once_its_own_revision_is_available(built: Object) -> None:
+    revision = revision_of(built)
+    built["metadata"]["generation"] = 2
+    built["status"] = {"observedGeneration": 2, "availableReplicas": 1, "updatedReplicas": 1}
+    assert answers(built, revision)
+    assert not answers(built, "other")
+    assert not answers(None, revision)
+    built["status"]["observedGeneration"] = 1
+    assert not answers(built, revision)
+
+
+def test_what_keeps_a_candidate_from_starting_is_told() -> None:
+    refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    lacking = {**refused, "message": "1 Insufficient nvidia.com/gpu."}
+    pod = {"metadata": {"name": "c"}, "status": {"conditions": [lacking]}}
+    gate = waiting("new", "demo-gate-new", [pod], up=False)
+    assert gate.failure is not None
+    assert gate.failure.reason == "InsufficientGPU"
+    assert "demo-gate-new" in waiting("new", "demo-gate-new", [pod], up=True).message
