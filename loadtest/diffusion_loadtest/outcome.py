@@ -52,6 +52,7 @@ class Outcome:
     load_seconds: float
     witnessed: Witnessed
     about: Mapping[str, Any] | None
+    about_after: Mapping[str, Any] | None
     started: datetime
     completed: datetime
     error: RunError | None
@@ -85,6 +86,7 @@ def report_of(outcome: Outcome) -> Report:
         target=TargetFound(
             url=plan.target.url,
             about=None if outcome.about is None else dict(outcome.about),
+            about_after=None if outcome.about_after is None else dict(outcome.about_after),
             fingerprint=facts,
             fingerprint_id=fingerprint_id(facts),
         ),

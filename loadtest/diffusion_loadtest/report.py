@@ -136,13 +136,15 @@ class Histogram(Document):
 
 
 class TargetFound(Document):
-    """The target; `about` is what its /about said before the load, null if it has none.
+    """The target; `about` is what its /about said before the load, null if it has none;
+    `about_after` is what it said last, from which follows what the load has used up.
 
     `fingerprint` is what figures depend on, in words; `fingerprint_id` tells two targets apart.
     """
 
     url: str
     about: dict[str, JsonValue] | None
+    about_after: dict[str, JsonValue] | None = None
     fingerprint: dict[str, str] = Field(default_factory=dict)
     fingerprint_id: str | None = None
 

@@ -187,6 +187,7 @@ class Run:
                     warmup_failures=warmed_up.failures,
                 ),
                 about=target.before,
+                about_after=target.latest,
                 started=started,
                 completed=datetime.now(UTC),
                 error=error,

@@ -20,6 +20,7 @@ class TargetWatch:
         self.restarted: str | None = None
         self.changed: str | None = None
         self.before = before
+        self.latest = before
         self._ask = ask
 
     def watch(self, seconds: Callable[[], float]) -> None:
@@ -33,6 +34,7 @@ class TargetWatch:
         now = self._ask() if self.before is not None else None
         if now is None or self.before is None:
             return
+        self.latest = now
         self.restarted = self.restarted or restarted(now, seconds())
         self.changed = self.changed or changed(self.before, now)
 

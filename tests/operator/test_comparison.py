@@ -54,6 +54,14 @@ def test_variants_take_turns_on_the_hardware_and_end_in_a_ranked_table(
     assert kubectl.list("dsvc") == []
     assert len(kubectl.list("lt")) == 4
 
+    kubectl("delete", "lt", "study-fast-1")
+    kubectl.patch("cmp", "study", {"spec": {"cooldown": "2s"}})
+    eventually(
+        lambda: kubectl.status("cmp", "study").get("observedGeneration") == 2, what="a look at it"
+    )
+    kept = kubectl.get("configmap", reference["name"])["data"][reference["key"]]
+    assert kept == written, "a deleted load test took its part of the report along"
+
     kubectl("delete", "cmp", "study")
     eventually(
         lambda: (
@@ -98,7 +106,8 @@ def test_a_suspended_one_frees_the_hardware_and_goes_on_at_its_repetition(
 ) -> None:
     kubectl.apply(comparison())
     study = PlayedStudy(kubectl, SPEEDS)
-    study.until(lambda status: status.get("variant") == "fast", "the second variant")
+    running = study.until(lambda status: status.get("variant") == "fast", "the second variant")
+    assert running["conclusion"] == running["recommended"] == "", "a verdict before the end"
     kubectl.patch("cmp", "study", {"spec": {"suspend": True}})
     study.until(lambda status: status.get("state") == "Suspended", "the pause")
     study.until(lambda _: not kubectl.list("pods", "diffusion.dev/service"), "no pod to be left")

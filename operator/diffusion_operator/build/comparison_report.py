@@ -20,6 +20,11 @@ MOST_POINTS = 6000
 _OF_A_LOAD = ("stages", "timeline", "search", "slo")
 
 
+def report_name(comparison: Mapping[str, Any]) -> str:
+    """Name of the report's ConfigMap."""
+    return f"{comparison['metadata']['name']}-comparison"
+
+
 def comparison_report(
     comparison: Mapping[str, Any],
     runs: Sequence[Run],
@@ -49,9 +54,7 @@ def comparison_report(
         "loads": {name: _load(report, points) for name, report in reports.items()},
     }
     text = json.dumps(document, separators=(",", ":"))
-    return child(
-        comparison, "v1", "ConfigMap", f"{meta['name']}-comparison", data={REPORT_KEY: text}
-    )
+    return child(comparison, "v1", "ConfigMap", report_name(comparison), data={REPORT_KEY: text})
 
 
 def without_prompts(spec: Mapping[str, Any]) -> dict[str, Any]:

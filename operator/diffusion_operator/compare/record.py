@@ -72,7 +72,7 @@ def ended(run: Run, test: Mapping[str, Any], report: Report, *, images: int, now
     valid, slo = condition_of(test, "Valid"), condition_of(test, "SLOMet")
     bad = condition_of(test, "Failed") if status["state"] == "Failed" else _if_false(valid)
     about = (report.get("target") or {}).get("about") or {}
-    after = (report.get("target") or {}).get("aboutAfter") or about
+    after = (report.get("target") or {}).get("aboutAfter") or {}
     made = (summary.get("requests", 0) - summary.get("failures", 0)) * images
     return run.model_copy(
         update={

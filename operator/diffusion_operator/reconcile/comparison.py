@@ -21,7 +21,7 @@ from diffusion_operator.build.compared import (
     variant_service,
     variant_test,
 )
-from diffusion_operator.build.comparison_report import REPORT_KEY, comparison_report
+from diffusion_operator.build.comparison_report import REPORT_KEY, comparison_report, report_name
 from diffusion_operator.build.metadata import digest
 from diffusion_operator.cache import Cache
 from diffusion_operator.cluster import ApiError, Cluster, said_by
@@ -290,21 +290,31 @@ class ComparisonReconciler:
 
     async def _finish(self, work: "Work") -> Seen:
         found = self._table(work, work.runs)
-        reports = {}
-        namespace = work.comparison["metadata"]["namespace"]
-        for run in work.runs:
-            test = self._cache.get(Key("LoadTest", namespace, run.load_test))
-            if test is not None and (test.get("status") or {}).get("state"):
-                reports[run.load_test] = self._report(test)
-        document = comparison_report(work.comparison, work.runs, found, reports)
-        await self._writes.children(work.comparison, [document])
+        place = Key(
+            "ConfigMap", work.comparison["metadata"]["namespace"], report_name(work.comparison)
+        )
+        # Load tests that are deleted after the end stay in the report.
+        if not work.is_told or self._cache.get(place) is None:
+            loads = self._loads(work)
+            document = comparison_report(work.comparison, work.runs, found, loads)
+            await self._writes.children(work.comparison, [document])
         fit = [row for row in found.results if not row.reason]
-        ref = ReportRef(name=document["metadata"]["name"], key=REPORT_KEY)
+        ref = ReportRef(name=place.name, key=REPORT_KEY)
         if not fit:
             said = "; ".join(f"{row.variant}: {row.message}" for row in found.results)
             return self._seen(work, "Failed", "NoFigures", said[:4000], table=found, ref=ref)
         said = f"{len(fit)} of {len(found.results)} variants have figures: {found.conclusion}"
         return self._seen(work, "Complete", "Finished", said[:4000], table=found, ref=ref)
+
+    def _loads(self, work: "Work") -> dict[str, Report]:
+        """The runner's report of each LoadTest that still has one."""
+        namespace = work.comparison["metadata"]["namespace"]
+        tests = (self._cache.get(Key("LoadTest", namespace, run.load_test)) for run in work.runs)
+        return {
+            test["metadata"]["name"]: self._report(test)
+            for test in tests
+            if test is not None and (test.get("status") or {}).get("state")
+        }
 
     def _table(self, work: "Work", runs: Sequence[Run]) -> Table:
         names = list(work.variants)
@@ -382,6 +392,13 @@ class Work:
             for run in self.known
             if run.completion_time and Step(run.variant, run.repetition) in wanted
         ]
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the status tells the end of these runs, and of no others."""
+        status = self.comparison.get("status") or {}
+        same = status.get("run") == self.run and len(self.known) == len(self.runs)
+        return same and "reportRef" in status
 
     @property
     def next_step(self) -> Step | None:

@@ -35,6 +35,8 @@ def comparison_status(comparison: Mapping[str, Any], seen: Seen, *, now: str) ->
     previous = comparison.get("status") or {}
     ended = [run for run in seen.runs if run.completion_time]
     over = seen.state == "Complete"
+    # A verdict that is looked at again and again until it is there would be one too often.
+    found = seen.table if over or seen.state == "Failed" else None
     return ComparisonStatus(
         observed_generation=generation,
         conditions=conditions(
@@ -53,8 +55,8 @@ def comparison_status(comparison: Mapping[str, Any], seen: Seen, *, now: str) ->
         )
         if over
         else None,
-        recommended=seen.table.recommended if seen.table else "",
-        conclusion=seen.table.conclusion if seen.table else "",
+        recommended=found.recommended if found else "",
+        conclusion=found.conclusion if found else "",
         differences=_bounded(seen.table.differences) if seen.table else None,
         results=seen.table.results if seen.table else None,
         runs=tuple(seen.runs) or None,

@@ -49,6 +49,7 @@ def outcome(wanted: LoadPlan, samples: list[Sample], **changes: Any) -> Outcome:
             load_seconds=20.0,
             witnessed=Witnessed(busyness=[calm, calm]),
             about={"backend": "fastapi", "revision": "r1"},
+            about_after={"backend": "fastapi", "revision": "r1", "usage": {"energy_joules": 9}},
             started=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
             completed=datetime(2026, 1, 2, 3, 4, 25, tzinfo=UTC),
             error=None,
@@ -220,6 +221,7 @@ def test_largest_report_fits_its_config_map() -> None:
             user_changes=[(0.0, 100_000)],
             load_seconds=seconds,
             about={"x": "y" * 65_000},
+            about_after={"x": "y" * 65_000},
         )
     )
     assert len(report.histogram.buckets) > 6000

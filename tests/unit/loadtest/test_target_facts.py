@@ -79,8 +79,10 @@ def test_first_change_is_kept_and_silence_is_none() -> None:
     watch = TargetWatch(ABOUT, lambda: next(said))
     watch.look(lambda: 1.0)
     assert watch.changed is None
+    assert watch.latest == ABOUT
     watch.look(lambda: 2.0)
     watch.look(lambda: 3.0)
+    assert watch.latest == ABOUT | {"revision": "r3"}
     assert watch.changed == "revision r2 answers instead of r1"
 
 
