@@ -123,6 +123,7 @@ def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
     assert kubectl.status("lt", "ramp")["summary"] == summary
 
 
+@pytest.mark.full
 def test_whatever_ends_a_run_is_told_and_the_load_stops(kubectl: Kubectl) -> None:
     kubectl.apply(diffusion_service(generation=QUICK))
     wait_until_ready(kubectl)
@@ -138,7 +139,9 @@ def test_whatever_ends_a_run_is_told_and_the_load_stops(kubectl: Kubectl) -> Non
     kubectl("delete", "pods", "-l", RUNNERS, "--grace-period=0", "--force")
     status = finished(kubectl, "ramp", within=60)
     failed = condition({"status": status}, "Failed")
-    assert (status["state"], failed["reason"]) == ("Failed", "RunnerLost")
+    # without grace it is ended by SIGTERM all the same, and may still get its report out
+    assert status["state"] == "Failed"
+    assert failed["reason"] in {"Interrupted", "RunnerLost"}
 
     kubectl("annotate", "lt", "ramp", "diffusion.dev/run-at=now")
     eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="another run")
