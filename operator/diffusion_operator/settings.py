@@ -27,6 +27,9 @@ class Accelerator(Model):
     device: Literal["cuda", "cpu"] = Field(
         "cuda", description="The torch device; cpu for a stand-in resource."
     )
+    memory: str | None = Field(
+        None, description="Memory of one as a quantity, to warn of models that can't fit it."
+    )
     price_per_hour: str | None = Field(
         None, description="Dollars an hour for one, a decimal string."
     )

@@ -419,3 +419,20 @@ def test_killed_at_any_moment_it_takes_up_where_it_left_off(
     operator.start()
     eventually(lambda: all(children(kubectl, name) for name in names), what="all the children")
     eventually(lambda: all(ready_reason(kubectl, name) for name in names), what="every status")
+
+
+def test_a_model_that_cannot_fit_its_gpu_is_warned_of_before_it_starts(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    source = {"source": "hf://CompVis/stable-diffusion-v1-4"}
+    kubectl.apply(diffusion_service(model=source, gpu={"type": "standin-2gi"}))
+
+    def loaded() -> Object:
+        return condition(kubectl.get("dsvc", "demo"), "ModelLoaded")
+
+    eventually(lambda: loaded().get("reason") == "ModelTooLarge", what="the warning")
+    assert "needs at least 5.0 GiB in float32, and its GPU has 2Gi" in loaded()["message"]
+    eventually(
+        lambda: any(event["reason"] == "ModelTooLarge" for event in kubectl.list("events")),
+        what="the Event",
+    )

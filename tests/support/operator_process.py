@@ -15,7 +15,14 @@ SETTINGS = {
         "loadtest": "loadtest:none",
         "backends": {backend: f"{backend}:none" for backend in ("fastapi", "litserve", "rayserve")},
     },
-    "accelerators": {"standin": {"resourceName": "diffusion.dev/standin-gpu", "device": "cpu"}},
+    "accelerators": {
+        "standin": {"resourceName": "diffusion.dev/standin-gpu", "device": "cpu"},
+        "standin-2gi": {
+            "resourceName": "diffusion.dev/standin-gpu",
+            "device": "cpu",
+            "memory": "2Gi",
+        },
+    },
 }
 
 STARTED = "the operator has started"

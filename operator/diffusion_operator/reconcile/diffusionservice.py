@@ -30,6 +30,7 @@ from diffusion_operator.build.good_revision import (
     kept_revision,
     kept_templates,
 )
+from diffusion_operator.build.model_size import misfit
 from diffusion_operator.build.optional import optional_children, optional_keys
 from diffusion_operator.build.pod import has_volumes_of_others
 from diffusion_operator.build.ray_cluster import head_name, is_cluster, token_secret
@@ -104,10 +105,13 @@ class ServiceReconciler:
             self._writes.forget(key)
             self._scaling.forget(Key("Deployment", key.namespace, key.name))
             return None  # owner references do the cleaning up
-        spec, precision, live, gate, problem, again = None, None, None, None, None, None
+        spec, precision, too_large = None, None, None
+        live, gate, problem, again = None, None, None, None
         try:
             spec = DiffusionServiceSpec.model_validate(owner["spec"])
-            precision = precision_of(spec, accelerator_of(spec, self._settings))
+            accelerator = accelerator_of(spec, self._settings)
+            precision = precision_of(spec, accelerator)
+            too_large = misfit(spec, precision, accelerator)
             live, gate = await self._children(owner, spec)
         except ValidationError as error:
             problem = Problem("InvalidSpec", invalid_spec(error))
@@ -133,6 +137,7 @@ class ServiceReconciler:
             problem=problem,
             now=self._now(),
             gate=gate,
+            misfit=too_large,
         )
         return sooner(again, await self._writes.status(owner, status))
 

@@ -20,7 +20,7 @@ from diffusion_operator.rollout.gate import Gate
 from diffusion_operator.rollout.rollback import Failed, noted_failure
 from diffusion_operator.scaling.scaler import asked_replicas
 from diffusion_operator.status.conditions import Verdict, conditions
-from diffusion_operator.status.events import DOWNTIME
+from diffusion_operator.status.events import DOWNTIME, MODEL_TOO_LARGE
 
 _NO_ROOM = {"InsufficientGPU", "Unschedulable"}
 _MODEL_FAILURES = {"DownloadFailed", "ModelLoadFailed", "WrongDevice"}
@@ -44,6 +44,7 @@ def service_status(
     problem: Problem | None,
     now: str,
     gate: Gate | None = None,
+    misfit: str | None = None,
 ) -> DiffusionServiceStatus:
     """The whole status, from the live Deployment and its pods."""
     meta = service["metadata"]
@@ -56,6 +57,8 @@ def service_status(
         verdicts = [_rolled_back(found, failed, pods) for found in verdicts]
     if gate is not None and problem is None:
         verdicts = [_gated(found, gate) for found in verdicts]
+    if misfit is not None:
+        verdicts = [_warned(found, misfit) for found in verdicts]
     live = (deployment or {}).get("status") or {}
     return DiffusionServiceStatus(
         observed_generation=meta["generation"],
@@ -76,6 +79,13 @@ def service_status(
         precision=precision,
         last_failure=_last_failure(deployment, pods, previous),
     )
+
+
+def _warned(verdict: Verdict, misfit: str) -> Verdict:
+    """What is otherwise said of a model that isn't loaded yet, where it can't fit its GPU."""
+    if verdict.type != "ModelLoaded" or verdict.status != "Unknown":
+        return verdict
+    return replace(verdict, reason=MODEL_TOO_LARGE, message=misfit)
 
 
 def _gated(verdict: Verdict, gate: Gate) -> Verdict:

@@ -9,19 +9,21 @@ from diffusion_operator.objects import MANAGER, Object
 _MESSAGE_LIMIT = 1024
 # The reason of Progressing while nothing answers, by the way that a rollout has to go.
 DOWNTIME = "RollingOutWithDowntime"
+# The reason of ModelLoaded where the model can't fit its GPU, told before it is tried.
+MODEL_TOO_LARGE = "ModelTooLarge"
 # What someone asked for is no news to them.
 _WANTED = {"Suspended", "ScaledToZero"}
 
 
 def warnings(owner: Mapping[str, Any], status: Mapping[str, Any], now: str) -> list[Object]:
-    """The Events about what the status newly tells: trouble, and downtime that begins.
+    """The Events about what the status newly tells: trouble, downtime, a model too large.
 
     Their names are made of the reason and the generation, so that each can be made but once.
     """
     before = owner.get("status") or {}
     return [
         _event(owner, found, now)
-        for kind in ("Ready", "Progressing")
+        for kind in ("Ready", "Progressing", "ModelLoaded")
         if _is_news(found := _said(status, kind)) and not _same(found, _said(before, kind))
     ]
 
@@ -29,7 +31,7 @@ def warnings(owner: Mapping[str, Any], status: Mapping[str, Any], now: str) -> l
 def _is_news(condition: Mapping[str, Any]) -> bool:
     if condition.get("type") == "Ready":
         return condition["status"] == "False" and condition["reason"] not in _WANTED
-    return condition.get("reason") == DOWNTIME
+    return condition.get("reason") in {DOWNTIME, MODEL_TOO_LARGE}
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

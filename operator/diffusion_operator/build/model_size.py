@@ -1,0 +1,42 @@
+"""Whether a model can fit the memory of its GPU, as far as that is known beforehand."""
+
+from kubernetes.utils.quantity import parse_quantity
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, Precision
+from diffusion_operator.settings import Accelerator
+
+GIB = 1024**3
+_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
+# What a GPU's driver and the work on one image take at the least, beside the weights.
+_BESIDE_WEIGHTS = GIB
+_SD1, _SD2, _SDXL = 1_066_000_000, 1_290_000_000, 3_469_000_000
+# Parameters of U-Net, text encoders and VAE of models on the Hugging Face Hub, in lower case.
+_PARAMETERS = {
+    "compvis/stable-diffusion-v1-4": _SD1,
+    "runwayml/stable-diffusion-v1-5": _SD1,
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": _SD1,
+    "stabilityai/stable-diffusion-2": _SD2,
+    "stabilityai/stable-diffusion-2-1": _SD2,
+    "stabilityai/stable-diffusion-2-1-base": _SD2,
+    "stabilityai/sd-turbo": _SD2,
+    "stabilityai/stable-diffusion-xl-base-1.0": _SDXL,
+    "stabilityai/sdxl-turbo": _SDXL,
+}
+
+
+def misfit(
+    spec: DiffusionServiceSpec, precision: Precision, accelerator: Accelerator | None
+) -> str | None:
+    """Why the model can't fit its GPU, in a sentence; nothing where it can, or isn't known."""
+    name = spec.model.source.removeprefix("hf://").lower()
+    parameters = _PARAMETERS.get(name) if spec.model.source.startswith("hf://") else None
+    if parameters is None or accelerator is None or accelerator.memory is None:
+        return None
+    needed = parameters * _BYTES[precision] + _BESIDE_WEIGHTS
+    if needed <= parse_quantity(accelerator.memory):
+        return None
+    smaller = ", or precision: float16" if precision == "float32" else ""
+    return (
+        f"the model needs at least {needed / GIB:.1f} GiB in {precision}, and its GPU has "
+        f"{accelerator.memory}: choose a larger gpu.type{smaller}"
+    )
