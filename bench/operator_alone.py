@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,68 @@ def quiet(path: Path) -> None:
         time.sleep(2)
 
 
-def measure(plane: ControlPlane) -> list[Figure]:
+class MinimalProcess(OperatorProcess):
+    """The least that an operator could do, to tell its time from the API server's."""
+
+    program = ("bench/peers/minimal_operator.py",)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Seconds that the same took the minimal operator."""
+
+    apply: float
+    last_deployment: float
+    last_status: float
+
+
+def measure_floor(plane: ControlPlane) -> Floor:
+    """What the API server and its controllers take by themselves, on a control plane of its own."""
+    config.load_kube_config(plane.kubeconfig)
+    api = client.CustomObjectsApi()
+    arrivals = Arrivals(client.AppsV1Api().list_namespaced_deployment, NAMESPACE, seen=there)
+    statuses = Arrivals(
+        api.list_namespaced_custom_object, GROUP, VERSION, NAMESPACE, PLURAL, seen=told
+    )
+
+    def create(name: str) -> None:
+        api.create_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL, service(name))
+
+    with tempfile.TemporaryDirectory() as directory:
+        minimal = MinimalProcess(plane.kubeconfig, Path(directory))
+        minimal.start(until="the minimal operator has started")
+        try:
+            create("first")
+            statuses.wait("first")
+            delays = _one_by_one(create, arrivals)
+            last_deployment, last_status = _in_one_go(create, arrivals, statuses)
+        finally:
+            minimal.kill()
+    return Floor(statistics.median(delays), last_deployment, last_status)
+
+
+def _one_by_one(create: Callable[[str], None], arrivals: Arrivals) -> list[float]:
+    """Seconds from each create to its Deployment."""
+    delays = []
+    for number in range(SAMPLES):
+        begun = time.monotonic()
+        create(f"one-{number}")
+        delays.append(arrivals.wait(f"one-{number}") - begun)
+    return delays
+
+
+def _in_one_go(
+    create: Callable[[str], None], arrivals: Arrivals, statuses: Arrivals
+) -> tuple[float, float]:
+    """Seconds from the last of many creates to the last Deployment and the last true status."""
+    many = [f"many-{number}" for number in range(MANY)]
+    with ThreadPoolExecutor(CREATORS) as pool:
+        list(pool.map(create, many))
+    created = time.monotonic()
+    return arrivals.wait(*many) - created, statuses.wait(*many) - created
+
+
+def measure(plane: ControlPlane, floor: Floor) -> list[Figure]:
     """All figures of the operator."""
     config.load_kube_config(plane.kubeconfig)
     api = client.CustomObjectsApi()
@@ -148,22 +210,13 @@ def measure(plane: ControlPlane) -> list[Figure]:
             quiet(plane.audit_log)
             memory_one = operator.memory_mb()
 
-            delays = []
-            for number in range(SAMPLES):
-                begun = time.monotonic()
-                create(f"one-{number}")
-                delays.append(arrivals.wait(f"one-{number}") - begun)
+            delays = _one_by_one(create, arrivals)
             names = {f"one-{number}" for number in range(SAMPLES)}
             statuses.wait(*names)
             quiet(plane.audit_log)
             writes = writes_for(plane.audit_log, names)
 
-            many = [f"many-{number}" for number in range(MANY)]
-            with ThreadPoolExecutor(CREATORS) as pool:
-                list(pool.map(create, many))
-            created = time.monotonic()
-            last_deployment = arrivals.wait(*many) - created
-            last_status = statuses.wait(*many) - created
+            last_deployment, last_status = _in_one_go(create, arrivals, statuses)
             quiet(plane.audit_log)
             memory_many = operator.memory_mb()
 
@@ -177,16 +230,20 @@ def measure(plane: ControlPlane) -> list[Figure]:
 
     print("writes of the operator for 50 services:", dict(writes))
     prototype = "a 60-line kopf prototype"
+    here = "the minimal operator here"
+    median = statistics.median(delays)
     return [
-        Figure("apply → Deployment exists, p50", "operator", statistics.median(delays) * 1000,
-               "ms", 30, f"{prototype}: 21-30; KServe 0.20: 42-62"),
+        Figure("apply → Deployment exists, p50", "operator", median * 1000, "ms", 30,
+               f"{here}: {floor.apply * 1000:.0f}; {prototype}: 21-30; KServe 0.20: 42-62"),
         Figure("API writes per minimal service", "operator", writes.total() / SAMPLES,
                "writes", 5, f"{prototype}: 4; KServe 0.20: 12"),
         Figure("API writes at a restart, nothing changed", "operator", at_restart, "writes", 0),
         Figure(f"last of {MANY} Deployments after the last create", "operator", last_deployment,
-               "s", 1, f"{prototype}: 0.4; KServe 0.20, at 300: 10"),
+               "s", 1, f"{here}: {floor.last_deployment:.1f}; {prototype}: 0.4; "
+               "KServe 0.20, at 300: 10"),
         Figure(f"last of {MANY} true statuses after the last create", "operator", last_status,
-               "s", 3, f"{prototype}: 1; KServe 0.20, at 300: 54"),
+               "s", 3, f"{here}: {floor.last_status:.1f}; {prototype}: 1; "
+               "KServe 0.20, at 300: 54"),
         Figure("memory at 1 service", "operator", memory_one, "MB"),
         Figure(f"memory at {MANY} services", "operator", memory_many, "MB", 180,
                f"{prototype} at 1,000: 147"),

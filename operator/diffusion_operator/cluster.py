@@ -1,16 +1,18 @@
-"""Writes to the API server: server-side apply under one field manager, and little else."""
+"""Requests to the API server: server-side apply under one field manager, and little else."""
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from kubernetes.aio import client, config
-from kubernetes.aio.dynamic import DynamicClient, Resource
-from kubernetes.aio.dynamic.exceptions import ConflictError, DynamicApiError, NotFoundError
 
 from diffusion_operator.api import GROUP, VERSION
 from diffusion_operator.objects import MANAGER, Key, Object
 
+# kind → (group, version, plural); known beforehand, so that nothing has to be discovered
 _KINDS = {
     "DiffusionService": (GROUP, VERSION, "diffusionservices"),
     "LoadTest": (GROUP, VERSION, "loadtests"),
@@ -34,45 +36,59 @@ _KINDS = {
     "RoleBinding": ("rbac.authorization.k8s.io", "v1", "rolebindings"),
 }
 
-ApiError = DynamicApiError
+# A request that gets no answer is given up, and tried again with the whole object.
+TIMEOUT_SECONDS = 30.0
+_CONNECTIONS = 100
+_APPLY = "application/apply-patch+yaml"
+_JSON = "application/json"
+
+
+class ApiError(Exception):
+    """The API server refused."""
+
+    def __init__(self, status: int, reason: str, body: str, retry_after: float | None) -> None:
+        super().__init__(f"{status} {reason}")
+        self.status = status
+        self.reason = reason
+        self.body = body
+        self.retry_after = retry_after
+        """Seconds after which the API server wants to be asked again, if it said so."""
+
+
+class NotFoundError(ApiError):
+    """There is no such object."""
 
 
 def said_by(error: ApiError) -> str:
     """The message of the API server's answer, or the answer where it has none."""
     try:
-        return str(json.loads(error.body or "")["message"])
+        return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):
-        return str(error.body)[:500]
-
-
-def _resource(kind: str) -> Resource:
-    group, version, plural = _KINDS[kind]
-    return Resource(
-        prefix="apis" if group else "api",
-        group=group,
-        api_version=version,
-        kind=kind,
-        namespaced=True,
-        name=plural,
-    )
+        return error.body[:500]
 
 
 class Cluster:
-    """The API server, as the operator writes to it. Safe to use from concurrent tasks."""
+    """The API server, as the operator writes to it. Safe to use from concurrent tasks.
+
+    The connection is the official client's. Requests are made here, as the client's own way to
+    one takes longer than the API server does for most (docs/adr/0013).
+    """
 
     def __init__(self, api: client.ApiClient) -> None:
-        # Every kind is known beforehand, so the client is left without its discovery requests.
         self.api = api
-        self._client = DynamicClient(api)
 
     @classmethod
     async def connect(cls) -> "Cluster":
         """Connect with the pod's service account, or else the current kube context."""
+        configuration = client.Configuration()
         try:
-            config.load_incluster_config()
+            config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
-            await config.load_kube_config()
-        return cls(client.ApiClient())
+            await config.load_kube_config(client_configuration=configuration)
+        configuration.connection_pool_maxsize = _CONNECTIONS
+        # Otherwise a thread looks for a .netrc file at each request.
+        configuration.client_session_kwargs = {"trust_env": False}
+        return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:
         await self.api.close()
@@ -80,42 +96,24 @@ class Cluster:
     async def get(self, key: Key) -> Object | None:
         """The object, or nothing where there is none. Raises ``ApiError``."""
         try:
-            return await self._json(
-                self._client.get(
-                    _resource(key.kind), name=key.name, namespace=key.namespace, serialize=False
-                )
-            )
+            return await self._request("GET", _path(key.kind, key.namespace, key.name))
         except NotFoundError:
             return None
 
     async def failed_mounts(self, pod: Mapping[str, Any]) -> list[Object]:
         """The kubelet's complaints about the pod's volumes. Raises ``ApiError``."""
         about = f"involvedObject.uid={pod['metadata']['uid']},reason=FailedMount"
-        found = await self._json(
-            self._client.get(
-                _resource("Event"),
-                namespace=pod["metadata"]["namespace"],
-                field_selector=about,
-                serialize=False,
-            )
-        )
+        path = _path("Event", pod["metadata"]["namespace"])
+        found = await self._request("GET", path, {"fieldSelector": about})
         return list(found["items"])
 
     async def apply(self, obj: Object) -> Object:
         """Server-side apply; what others set beside it stays. Raises ``ApiError``."""
-        return await self._json(
-            self._client.server_side_apply(
-                _resource(obj["kind"]),
-                body=obj,
-                field_manager=MANAGER,
-                force_conflicts=True,
-                serialize=False,
-            )
-        )
+        return await self._apply(obj)
 
     async def groups(self) -> frozenset[str]:
         """The API groups that the cluster knows. Raises ``ApiError``."""
-        found = await self._json(self._client.request("get", "/apis", serialize=False))
+        found = await self._request("GET", "/apis")
         return frozenset(group["name"] for group in found["groups"])
 
     async def hand_over_replicas(self, key: Key, replicas: int) -> None:
@@ -124,70 +122,74 @@ class Cluster:
         Raises ``ApiError``.
         """
         group, version, _ = _KINDS[key.kind]
-        await self._json(
-            self._client.server_side_apply(
-                _resource(key.kind),
-                body={
-                    "apiVersion": f"{group}/{version}",
-                    "kind": key.kind,
-                    "metadata": {"name": key.name, "namespace": key.namespace},
-                    "spec": {"replicas": replicas},
-                },
-                field_manager=f"{MANAGER}-hand-over",
-                force_conflicts=True,
-                serialize=False,
-            )
-        )
-
-    async def create_once(self, obj: Object) -> None:
-        """Make the object; one of its name that is there stays as it is. Raises ``ApiError``."""
-        try:
-            await self._json(
-                self._client.create(
-                    _resource(obj["kind"]),
-                    body=obj,
-                    namespace=obj["metadata"]["namespace"],
-                    field_manager=MANAGER,
-                    serialize=False,
-                )
-            )
-        except ConflictError:
-            return
+        body = {
+            "apiVersion": f"{group}/{version}",
+            "kind": key.kind,
+            "metadata": {"name": key.name, "namespace": key.namespace},
+            "spec": {"replicas": replicas},
+        }
+        await self._apply(body, manager=f"{MANAGER}-hand-over")
 
     async def apply_status(self, obj: Object) -> Object:
         """Server-side apply of the status subresource. Raises ``ApiError``."""
-        resource = _resource(obj["kind"])
+        return await self._apply(obj, "/status")
+
+    async def _apply(
+        self, obj: Object, subresource: str = "", *, manager: str = MANAGER
+    ) -> Object:
         meta = obj["metadata"]
-        path = resource.path(name=meta["name"], namespace=meta["namespace"])
-        return await self._json(
-            self._client.request(
-                "patch",
-                f"{path}/status",
-                body=obj,
-                content_type="application/apply-patch+yaml",
-                field_manager=MANAGER,
-                force_conflicts=True,
-                serialize=False,
-            )
-        )
+        path = _path(obj["kind"], meta["namespace"], meta["name"]) + subresource
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._request("PATCH", path, query, obj, _APPLY)
+
+    async def create_once(self, obj: Object) -> None:
+        """Make the object; one of its name that is there stays as it is. Raises ``ApiError``."""
+        path = _path(obj["kind"], obj["metadata"]["namespace"])
+        try:
+            await self._request("POST", path, {"fieldManager": MANAGER}, obj)
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
 
     async def delete(self, key: Key) -> None:
         """Delete the object and, in the background, what it owns; absence is fine."""
-        try:
-            await self._json(
-                self._client.delete(
-                    _resource(key.kind),
-                    name=key.name,
-                    namespace=key.namespace,
-                    propagation_policy="Background",
-                    serialize=False,
-                )
-            )
-        except NotFoundError:
-            return
+        path = _path(key.kind, key.namespace, key.name)
+        with suppress(NotFoundError):
+            await self._request("DELETE", path, {"propagationPolicy": "Background"})
 
-    @staticmethod
-    async def _json(call: Any) -> Object:
-        response = await call
-        found: Object = await response.json()
-        return found
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = _JSON,
+    ) -> Object:
+        url = f"{self.api.configuration.host}{path}"
+        if query:
+            url = f"{url}?{urlencode(query)}"
+        headers = {"Accept": _JSON, "Content-Type": content_type}
+        await self.api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        answer = await self.api.call_api(
+            method, url, headers, body=body, _request_timeout=TIMEOUT_SECONDS
+        )
+        text = await answer.read()
+        if answer.status < HTTPStatus.BAD_REQUEST:
+            found: Object = json.loads(text)
+            return found
+        kind = NotFoundError if answer.status == HTTPStatus.NOT_FOUND else ApiError
+        said = text.decode(errors="replace")
+        raise kind(answer.status, answer.reason or "", said, _retry_after(answer.headers))
+
+
+def _path(kind: str, namespace: str, name: str = "") -> str:
+    group, version, plural = _KINDS[kind]
+    prefix = f"/apis/{group}/{version}" if group else f"/api/{version}"
+    path = f"{prefix}/namespaces/{namespace}/{plural}"
+    return f"{path}/{name}" if name else path
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of the answer's ``Retry-After``; the API server gives no dates there."""
+    said = headers.get("Retry-After", "")
+    return float(said) if said.isdecimal() else None

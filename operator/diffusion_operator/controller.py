@@ -22,7 +22,7 @@ from diffusion_operator.reconcile.diffusionservice import ServiceReconciler
 from diffusion_operator.reconcile.loadtest import TestReconciler
 from diffusion_operator.reconcile.writes import Writes
 from diffusion_operator.settings import Settings
-from diffusion_operator.workqueue import WorkQueue
+from diffusion_operator.workqueue import Retry, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _LABELS = {
 }
 
 
-class ReconcileError(Exception):
+class ReconcileError(Retry):
     """The API server refused; the message is its answer."""
 
 
@@ -71,14 +71,15 @@ class Controller:
             return await self._reconcilers[key.kind](key)
         except ApiError as error:
             # The client's own text is a traceback; what the API server said is what helps.
-            raise ReconcileError(f"{error.status} {error.reason}: {said_by(error)}") from error
+            said = f"{error.status} {error.reason}: {said_by(error)}"
+            raise ReconcileError(said, after=error.retry_after) from error
 
     def saw(self, kind: str, obj: Mapping[str, Any], *, deleted: bool) -> None:
         """An event of the watch, after the indices have taken it in."""
         meta = obj["metadata"]
         key = Key(kind, meta["namespace"], meta["name"])
-        self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
-        if kind in self._reconcilers:
+        news = self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
+        if kind in self._reconcilers and (news or kind != "DiffusionService"):
             self._queue.add(key)
         # A pod of a service may restart without its service's status moving.
         target = key.name if kind == "DiffusionService" else labels_of(obj).get(SERVICE_LABEL)
@@ -89,7 +90,8 @@ class Controller:
             self._wake_rivals(key, obj)
         for label, owner_kind in _LABELS.items():
             owner = labels_of(obj).get(label)
-            if owner:
+            # A service's children are read with one's own writes over them; a test's Jobs are not.
+            if owner and (news or owner_kind != "DiffusionService"):
                 self._queue.add(Key(owner_kind, key.namespace, owner))
 
     def _wake_rivals(self, key: Key, test: Mapping[str, Any]) -> None:

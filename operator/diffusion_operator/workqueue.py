@@ -18,6 +18,14 @@ LAST_RETRY_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
+class Retry(Exception):  # noqa: N818 - says what to do, not what went wrong
+    """Work that failed, and may say how long to wait at least before it is tried again."""
+
+    def __init__(self, message: str, *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
 class WorkQueue(Generic[K]):
     """Calls ``work(key)`` for every key added, until it succeeds.
 
@@ -93,6 +101,8 @@ class WorkQueue(Generic[K]):
         except Exception as error:  # noqa: BLE001 - whatever fails, the other keys must go on
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS)
+            if isinstance(error, Retry) and error.after is not None:
+                delay = max(delay, error.after)
             logger.warning(
                 "%s failed, again in %.1f s: %s: %s", key, delay, type(error).__name__, error
             )

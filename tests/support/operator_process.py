@@ -31,6 +31,8 @@ STARTED = "the operator has started"
 class OperatorProcess:
     """The operator, to be started, stopped, killed and started again."""
 
+    program: tuple[str, ...] = ("-m", "diffusion_operator", "--liveness", "")
+
     def __init__(self, kubeconfig: str, directory: Path, *arguments: str) -> None:
         self._arguments = arguments
         self._kubeconfig = kubeconfig
@@ -49,7 +51,7 @@ class OperatorProcess:
         seen = self.said(until)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "diffusion_operator", "--liveness", "", *self._arguments],
+                [sys.executable, *self.program, *self._arguments],
                 cwd=ROOT,
                 env=environment,
                 stdout=log,

@@ -7,13 +7,12 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from kubernetes.aio.dynamic.exceptions import NotFoundError
 from kubernetes.utils.quantity import parse_quantity
 
 from diffusion_operator.api.fields import Model
 from diffusion_operator.cache import Cache
 from diffusion_operator.clock import utc_now
-from diffusion_operator.cluster import ApiError, Cluster, said_by
+from diffusion_operator.cluster import ApiError, Cluster, NotFoundError, said_by
 from diffusion_operator.objects import DIGEST_ANNOTATION, Key, Object, is_owned, key_of
 from diffusion_operator.status.events import warnings
 

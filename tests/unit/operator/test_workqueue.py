@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from diffusion_operator.workqueue import WorkQueue
+from diffusion_operator.workqueue import Retry, WorkQueue
 
 
 async def test_a_key_added_many_times_while_it_waits_is_worked_on_once() -> None:
@@ -92,3 +92,22 @@ async def test_work_that_asks_to_be_called_later_is() -> None:
     await asyncio.wait_for(done.wait(), 5)
     await queue.stop()
     assert calls == 2
+
+
+async def test_work_that_is_told_when_to_come_back_comes_no_sooner() -> None:
+    times: list[float] = []
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def work(_: str) -> None:
+        times.append(loop.time())
+        if len(times) == 1:
+            raise Retry("429", after=0.5)
+        done.set()
+
+    queue: WorkQueue[str] = WorkQueue(work)
+    queue.start()
+    queue.add("a")
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.stop()
+    assert times[1] - times[0] >= 0.5
