@@ -77,3 +77,11 @@ def operator(operator_process: OperatorProcess) -> Iterator[OperatorProcess]:
     yield operator_process
     if not operator_process.running:
         operator_process.start()
+
+
+@pytest.fixture
+def alone(operator_process: OperatorProcess) -> Iterator[None]:
+    """The session's operator, which knows no Lease, is away."""
+    operator_process.stop()
+    yield
+    operator_process.start()

@@ -32,14 +32,6 @@ def pair(kubectl: Kubectl, tmp_path: Path) -> Iterator[tuple[OperatorProcess, Op
     assert "Traceback" not in leader.log.read_text() + standby.log.read_text()
 
 
-@pytest.fixture
-def alone(operator_process: OperatorProcess) -> Iterator[None]:
-    """The session's operator, which knows no Lease, is away."""
-    operator_process.stop()
-    yield
-    operator_process.start()
-
-
 def test_a_killed_leader_is_followed_by_the_one_that_stands_by(
     alone: None, kubectl: Kubectl, pair: tuple[OperatorProcess, OperatorProcess]
 ) -> None:

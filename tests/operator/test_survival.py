@@ -1,0 +1,141 @@
+"""The operator where the way to the API server fails: it goes on, and ends in the right state."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from control_plane_parts import api_server_pid, compact_etcd, kill_api_server
+from faulty_proxy import Fault, FaultyProxy
+from kubectl import Kubectl, KubectlError, eventually
+from manifests import diffusion_service
+from operator_process import OperatorProcess
+from played import children
+
+# The API server takes its time to come back, and kopf tries again after pauses that grow.
+RECOVERED_WITHIN = 90.0
+
+
+@pytest.fixture
+def proxy(kubectl: Kubectl, tmp_path: Path) -> Iterator[FaultyProxy]:
+    with FaultyProxy(kubectl.kubeconfig, tmp_path) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def behind_proxy(
+    alone: None, kubectl: Kubectl, proxy: FaultyProxy, tmp_path: Path
+) -> Iterator[OperatorProcess]:
+    """An operator that knows the API server through the proxy only."""
+    process = OperatorProcess(proxy.kubeconfig, tmp_path, f"--namespace={kubectl.namespace}")
+    process.start()
+    yield process
+    process.kill()
+    assert "Traceback" not in process.log.read_text()
+
+
+def settled(kubectl: Kubectl, name: str) -> bool:
+    """Whether the service's children are there, and its status is of its present generation."""
+    service = kubectl.get("dsvc", name)
+    status = service.get("status") or {}
+    return bool(
+        children(kubectl, name)
+        and status.get("observedGeneration") == service["metadata"]["generation"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after"), [(409, None), (429, 1), (500, None), (503, None)]
+)
+def test_refused_writes_are_made_again(
+    kubectl: Kubectl,
+    proxy: FaultyProxy,
+    behind_proxy: OperatorProcess,
+    status: int,
+    retry_after: int | None,
+) -> None:
+    proxy.fail(Fault(("PATCH",), status, times=5, retry_after=retry_after))
+    begun = time.monotonic()
+    kubectl.apply(diffusion_service())
+    eventually(lambda: settled(kubectl, "demo"), within=RECOVERED_WITHIN, what="the service")
+    assert proxy.refused == 5
+    assert time.monotonic() - begun >= (retry_after or 0)
+
+
+def test_refused_reads_are_made_again(
+    kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess
+) -> None:
+    proxy.fail(Fault(("GET",), 503, times=4))
+    kubectl.apply(diffusion_service())
+    eventually(lambda: settled(kubectl, "demo"), within=RECOVERED_WITHIN, what="the service")
+
+
+def test_what_happened_while_the_watch_was_lost_is_caught_up_with(
+    kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: settled(kubectl, "demo"), what="the service")
+    proxy.deaf = True
+    proxy.cut_watches()
+    assert proxy.lost > 0
+    kubectl.apply(diffusion_service(replicas=2))
+    kubectl.apply(diffusion_service("later"))
+    proxy.deaf = False
+    eventually(lambda: settled(kubectl, "later"), within=RECOVERED_WITHIN, what="the later one")
+    eventually(lambda: replicas(kubectl) == 2, within=RECOVERED_WITHIN, what="the change")
+
+
+def test_a_history_that_is_gone_is_listed_anew(
+    kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    kubectl.apply(diffusion_service("leaving"))
+    eventually(lambda: settled(kubectl, "demo") and settled(kubectl, "leaving"), what="both")
+    proxy.deaf = True
+    proxy.cut_watches()
+    kubectl.apply(diffusion_service(replicas=2))
+    kubectl.apply(diffusion_service("later"))
+    kubectl("delete", "dsvc", "leaving")
+    compact_etcd(kubectl.kubeconfig)
+    proxy.deaf = False
+    eventually(lambda: settled(kubectl, "later"), within=RECOVERED_WITHIN, what="the later one")
+    eventually(lambda: replicas(kubectl) == 2, within=RECOVERED_WITHIN, what="the change")
+    # The one that left is forgotten: another of its name is made as new.
+    gone = lambda: kubectl.find("deployment", "leaving") is None  # noqa: E731
+    eventually(gone, within=RECOVERED_WITHIN, what="the children of the deleted one to go")
+    kubectl.apply(diffusion_service("leaving"))
+    eventually(lambda: settled(kubectl, "leaving"), within=RECOVERED_WITHIN, what="its successor")
+
+
+def test_a_restart_of_the_api_server_is_outlived(
+    kubectl: Kubectl, behind_proxy: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: settled(kubectl, "demo"), what="the service")
+    before = kill_api_server(kubectl.kubeconfig)
+    eventually(
+        lambda: api_server_pid(kubectl.kubeconfig) not in {None, before},
+        within=RECOVERED_WITHIN,
+        what="another API server",
+    )
+    again = trying(lambda: kubectl.apply(diffusion_service(replicas=2)))
+    eventually(again, within=RECOVERED_WITHIN, what="the API server to answer")
+    eventually(trying(lambda: replicas(kubectl) == 2), within=RECOVERED_WITHIN, what="the change")
+
+
+def replicas(kubectl: Kubectl) -> int:
+    """What the Deployment is asked for."""
+    return int(kubectl.get("deployment", "demo")["spec"]["replicas"])
+
+
+def trying(look: Callable[[], bool | None]) -> Callable[[], bool]:
+    """Whether it could be done, and wasn't false, with an API server that may be away."""
+
+    def done() -> bool:
+        try:
+            return look() is not False
+        except KubectlError:
+            return False
+
+    return done
