@@ -8,6 +8,7 @@ import kopf
 import uvloop
 
 import diffusion_operator.handlers  # noqa: F401 - its import registers the handlers with kopf
+from diffusion_operator import metrics
 
 
 def main() -> None:
@@ -25,6 +26,13 @@ def main() -> None:
         metavar="NAME",
         help="look after this namespace only; may be given several times",
     )
+    parser.add_argument(
+        "--metrics-port",
+        type=int,
+        default=0,
+        metavar="PORT",
+        help="answer Prometheus on this port; 0 for not at all",
+    )
     parser.add_argument("--verbose", action="store_true", help="log kopf's own decisions too")
     options = parser.parse_args()
     kopf.configure(verbose=options.verbose, log_format=kopf.LogFormat.JSON)
@@ -32,6 +40,8 @@ def main() -> None:
         # kopf tells of every event of every object, aiohttp of every probe; neither is news.
         for chatty in ("kopf.objects", "aiohttp.access"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
+    if options.metrics_port:
+        metrics.serve(options.metrics_port)
     uvloop.run(_run(options))
 
 

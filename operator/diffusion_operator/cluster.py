@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from kubernetes.aio import client, config
 
 from diffusion_operator.api import GROUP, VERSION
+from diffusion_operator.metrics import API_ERRORS
 from diffusion_operator.objects import MANAGER, Key, Object
 
 # kind → (group, version, plural); known beforehand, so that nothing has to be discovered
@@ -177,6 +178,8 @@ class Cluster:
         if answer.status < HTTPStatus.BAD_REQUEST:
             found: Object = json.loads(text)
             return found
+        if answer.status != HTTPStatus.NOT_FOUND:  # which is what asking for absence hopes for
+            API_ERRORS.labels(str(answer.status)).inc()
         kind = NotFoundError if answer.status == HTTPStatus.NOT_FOUND else ApiError
         said = text.decode(errors="replace")
         raise kind(answer.status, answer.reason or "", said, _retry_after(answer.headers))

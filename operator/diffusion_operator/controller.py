@@ -7,6 +7,7 @@ from typing import Any
 from diffusion_operator.cache import Cache
 from diffusion_operator.clock import utc_now
 from diffusion_operator.cluster import ApiError, Cluster, said_by
+from diffusion_operator.metrics import LEADER, RECONCILE_SECONDS, RECONCILES
 from diffusion_operator.objects import (
     CANDIDATE_LABEL,
     COMPARISON_LABEL,
@@ -56,23 +57,32 @@ class Controller:
     def start(self) -> None:
         """Begin to reconcile; what was seen before has been waiting."""
         self._queue.start()
+        LEADER.set(1)
         logger.info("the operator has started")
 
     async def finish(self) -> None:
         """End reconciling; nothing is written any more."""
         await self._queue.stop()
+        LEADER.set(0)
 
     async def close(self) -> None:
         """Drop the connections."""
         await self._cluster.close()
 
     async def _reconcile(self, key: Key) -> float | None:
+        outcome = "failed"
         try:
-            return await self._reconcilers[key.kind](key)
+            with RECONCILE_SECONDS.labels(key.kind).time():
+                delay = await self._reconcilers[key.kind](key)
         except ApiError as error:
             # The client's own text is a traceback; what the API server said is what helps.
             said = f"{error.status} {error.reason}: {said_by(error)}"
             raise ReconcileError(said, after=error.retry_after) from error
+        else:
+            outcome = "done"
+            return delay
+        finally:
+            RECONCILES.labels(key.kind, outcome).inc()
 
     def saw(self, kind: str, obj: Mapping[str, Any], *, deleted: bool) -> None:
         """An event of the watch, after the indices have taken it in."""

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from diffusion_operator.metrics import QUEUE_DEPTH
+
 K = TypeVar("K", bound=Hashable)
 
 FIRST_RETRY_SECONDS = 0.2
@@ -63,6 +65,7 @@ class WorkQueue(Generic[K]):
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
+            QUEUE_DEPTH.set(len(self._waiting))
             self._ready.put_nowait(key)
 
     def add_later(self, key: K, seconds: float) -> None:
@@ -83,6 +86,7 @@ class WorkQueue(Generic[K]):
         while True:
             key = await self._ready.get()
             self._waiting.discard(key)
+            QUEUE_DEPTH.set(len(self._waiting))
             self._running.add(key)
             try:
                 delay = await self._attempt(key)
