@@ -135,9 +135,7 @@ class Cluster:
         """Server-side apply of the status subresource. Raises ``ApiError``."""
         return await self._apply(obj, "/status")
 
-    async def _apply(
-        self, obj: Object, subresource: str = "", *, manager: str = MANAGER
-    ) -> Object:
+    async def _apply(self, obj: Object, subresource: str = "", *, manager: str = MANAGER) -> Object:
         meta = obj["metadata"]
         path = _path(obj["kind"], meta["namespace"], meta["name"]) + subresource
         query = {"fieldManager": manager, "force": "true"}
