@@ -16,6 +16,14 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "comparison.yaml"
 
 PLAIN: Object = {"name": "plain"}
 TWIN: Object = {"name": "twin"}
+# So little work that 200 ms stand out, whoever else wants the cores.
+SMALL: Object = {
+    "steps": 1,
+    "width": 64,
+    "height": 64,
+    "guidanceScale": "2",
+    "scheduler": "ddim",
+}
 # Python imports it at its start, and each request is 200 ms late from then on.
 LATE = """
 import asyncio
@@ -62,7 +70,7 @@ def comparison(*variants: Object) -> Object:
             "service": {
                 "backend": "fastapi",
                 "model": {"source": "image:///models/demo"},
-                "generation": {"steps": 4, "guidanceScale": "2", "scheduler": "ddim"},
+                "generation": SMALL,
                 "podTemplate": {"spec": {"containers": [SERVER]}},
             },
             "variants": list(variants),
@@ -85,6 +93,11 @@ def over(kubectl: Kubectl, name: str = "study", within: float = 480) -> Object:
         return status if status.get("state") in {"Complete", "Failed"} else None
 
     return eventually(look, within=within, every=1, what=f"{name} to end")
+
+
+def too_busy(status: Object) -> bool:
+    """Whether someone else had the cores, so that the client could not keep up."""
+    return any(row["reason"] == "ClientSaturated" for row in status["results"])
 
 
 def compare_with_a_late_one(kubectl: Kubectl) -> None:
@@ -128,10 +141,15 @@ def test_a_hidden_handicap_is_found_though_the_operator_is_killed_in_the_middle(
     )
     operator.kill()
     status = over(kubectl)
-    assert_the_late_one_is_last_and_separated(kubectl, status)
-    assert_rows_are_filled(status)
+    assert status["state"] == "Complete", told(status)
+    assert status["progress"] == "6/6"
     assert kubectl.list("dsvc") == []
     assert len(kubectl.list("lt")) == 6
+    if too_busy(status):
+        assert status["recommended"] == "", told(status)  # it has been said, and nothing concluded
+        return
+    assert_the_late_one_is_last_and_separated(kubectl, status)
+    assert_rows_are_filled(status)
 
 
 @pytest.mark.full
