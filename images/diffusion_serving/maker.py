@@ -12,8 +12,8 @@ from typing import Protocol
 
 from prometheus_client import Metric
 
-from diffusion_serving.engine import Engine, Result, State
-from diffusion_serving.generation import Generation, OnStep, Pipeline
+from diffusion_serving.engine import BatchRunner, Engine, Result, Startup, State
+from diffusion_serving.generation import Generation, OnStep
 from diffusion_serving.metrics import Metrics
 
 
@@ -28,14 +28,17 @@ class ModelInfo:
     device_name: str
     dtype: str
     native_size: tuple[int, int]
+    startup: Startup
 
     @classmethod
-    def of(cls, pipeline: Pipeline) -> "ModelInfo":
+    def of(cls, runner: BatchRunner) -> "ModelInfo":
+        pipeline = runner.pipeline
         return cls(
             device=pipeline.device,
             device_name=pipeline.device_name,
             dtype=pipeline.dtype,
             native_size=pipeline.native_size,
+            startup=runner.startup,
         )
 
 
@@ -85,8 +88,8 @@ class EngineMaker:
 
     @property
     def model(self) -> ModelInfo | None:
-        pipeline = self._engine.pipeline
-        return None if pipeline is None else ModelInfo.of(pipeline)
+        runner = self._engine.runner
+        return None if runner is None else ModelInfo.of(runner)
 
     async def run(self, generation: Generation, on_step: OnStep | None = None) -> Result:
         job = self._engine.submit(generation, handed_over(on_step))

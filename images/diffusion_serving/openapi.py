@@ -55,7 +55,7 @@ def describe(config: ServingConfig) -> dict[str, Any]:
         "/healthz": {"get": _get("healthz", "Whether the process is alive.", unready=True)},
         "/readyz": {"get": _get("readyz", "Whether images are made.", unready=True)},
         "/metrics": {"get": _get("metrics", "Prometheus metrics.", media="text/plain")},
-        "/about": {"get": _get("about", "The model, versions, device, defaults and limits.")},
+        "/about": {"get": _about()},
     }
     if guarded:
         for path, operations in paths.items():
@@ -76,6 +76,7 @@ def describe(config: ServingConfig) -> dict[str, Any]:
                 "ImagesRequest": images_schema(config),
                 "ImagesResponse": _IMAGES_RESPONSE,
                 "Models": _MODELS,
+                "About": _ABOUT,
                 "OpenAIError": _OPENAI_ERROR,
                 **_schemas(PredictResponse.model_json_schema(ref_template=_REF)),
                 **_schemas(ProblemDocument.model_json_schema(ref_template=_REF)),
@@ -131,6 +132,36 @@ _MODELS: dict[str, Any] = {
         },
     },
     "required": ["object", "data"],
+}
+
+_SECONDS = {"type": "number", "minimum": 0}
+_BYTES = {"type": ["integer", "null"], "minimum": 0}
+_ABOUT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "ready": {"type": "boolean"},
+        "startup": {
+            "type": ["object", "null"],
+            "properties": dict.fromkeys(
+                ("load_seconds", "warm_up_seconds", "timing_seconds"), _SECONDS
+            ),
+            "required": ["load_seconds", "warm_up_seconds", "timing_seconds"],
+        },
+        "bare_pipeline": {
+            "type": ["array", "null"],
+            "items": {
+                "type": "object",
+                "properties": {"images": {"type": "integer", "minimum": 1}, "seconds": _SECONDS},
+                "required": ["images", "seconds"],
+            },
+        },
+        "usage": {
+            "type": "object",
+            "properties": {"memory_peak_bytes": _BYTES, "device_memory_peak_bytes": _BYTES},
+            "required": ["memory_peak_bytes", "device_memory_peak_bytes"],
+        },
+    },
+    "required": ["ready", "startup", "bare_pipeline", "usage"],
 }
 
 _OPENAI_ERROR: dict[str, Any] = {
@@ -223,6 +254,19 @@ def _models() -> dict[str, Any]:
             "200": {"description": "OK", "content": {JSON: {"schema": _ref("Models")}}},
         },
     }
+
+
+def _about() -> dict[str, Any]:
+    operation = _get("about", "The model, versions, device, defaults and limits.")
+    operation["description"] = (
+        "`startup` has the seconds it took to load the model, to warm it up and to time it. "
+        "`bare_pipeline` has the images and seconds of a call of the pipeline with nothing around "
+        "it, for each batch size up to the cap; null where that would have taken too long. `usage` "
+        "has the most memory that the server's processes held, and that on its devices, in bytes. "
+        "What isn't known, or not yet, is null."
+    )
+    operation["responses"]["200"]["content"] = {JSON: {"schema": _ref("About")}}
+    return operation
 
 
 def _guard(path: str, operation: dict[str, Any]) -> None:

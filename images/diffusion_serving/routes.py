@@ -89,6 +89,9 @@ def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
     async def metrics(_: Request) -> Response:
         return respond(await service.metrics())
 
+    async def about(_: Request) -> Response:
+        return respond(await service.about())
+
     def get(answer: Callable[[], Reply]) -> Endpoint:
         async def endpoint(_: Request) -> Response:
             return respond(answer())
@@ -102,7 +105,7 @@ def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
         ("GET", "/healthz"): get(service.healthz),
         ("GET", "/readyz"): get(service.readyz),
         ("GET", "/metrics"): metrics,
-        ("GET", "/about"): get(service.about),
+        ("GET", "/about"): about,
         ("GET", "/docs"): get(service.docs),
         **{("GET", path): get(partial(_same, reply)) for path, reply in service.page.items()},
         ("GET", "/openapi.json"): get(service.openapi),

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mappi
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from diffusion_serving import docs, openai_api, openapi, versions
+from diffusion_serving import docs, openai_api, openapi, usage, versions
 from diffusion_serving.api import predict_reader
 from diffusion_serving.auth import Keys
 from diffusion_serving.config import Settings
 from diffusion_serving.cores import available_cores
-from diffusion_serving.engine import Result, State
+from diffusion_serving.engine import Result, Startup, State
 from diffusion_serving.errors import DeadlineExceeded, NotReady, QueueFull, RequestError
 from diffusion_serving.events import event, step_event
 from diffusion_serving.generation import Generation, OnStep
@@ -194,9 +194,13 @@ class Service:
             return problem_reply(from_request_error(NotReady(why)))
         return _json({"status": "ready"})
 
-    def about(self) -> Reply:
+    async def about(self) -> Reply:
         """Who is answering; what is known only once the model has loaded is null before."""
         config, model = self._config, self._maker.model
+        families = [*self._metrics.registry.collect(), *await self._maker.metrics()]
+        used = await asyncio.get_running_loop().run_in_executor(
+            self._encoders, usage.usage, families
+        )
         size = model.native_size if model else (None, None)
         generation = config.generation
         return _json(
@@ -209,6 +213,9 @@ class Service:
                 "source": config.model.source or str(config.model.path),
                 "ready": self._not_ready() is None,
                 "uptime_seconds": time.monotonic() - self._began,
+                "startup": _startup(model.startup) if model else None,
+                "bare_pipeline": _bare(model.startup, config.devices) if model else None,
+                "usage": used,
                 "device": model.device if model else None,
                 "device_name": model.device_name if model else None,
                 "dtype": model.dtype if model else None,
@@ -283,6 +290,20 @@ def _timings(result: Result, encode_seconds: float) -> Timings:
         vae=ms(result.vae_seconds),
         encode=ms(encode_seconds),
     )
+
+
+def _startup(startup: Startup) -> dict[str, float]:
+    return {
+        "load_seconds": startup.load_seconds,
+        "warm_up_seconds": startup.warm_up_seconds,
+        "timing_seconds": startup.timing_seconds,
+    }
+
+
+def _bare(startup: Startup, devices: int) -> list[dict[str, float]] | None:
+    """The calls of the pipeline alone, as all devices together make them; None if untimed."""
+    calls = [{"images": size * devices, "seconds": seconds} for size, seconds in startup.bare]
+    return calls or None
 
 
 def _json(document: Mapping[str, Any]) -> Reply:

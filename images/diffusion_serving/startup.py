@@ -48,6 +48,7 @@ def make_engine(config: ServingConfig, metrics: Metrics, load: Load = load_model
             one_job=config.batching.mode == "none",
         ),
         devices=config.devices,
+        timed=True,
     )
 
 
@@ -66,6 +67,7 @@ def load_runner(
         lambda pipeline: warm_up_of(config, pipeline),
         max_images=config.batching.max_size,
         metrics=metrics,
+        timed=True,
     )
 
 

@@ -44,12 +44,22 @@ class Variant:
         return self.backend if self.mode == "engine" else f"{self.backend}-{self.mode}"
 
 
-VARIANTS = (Variant("fastapi"), Variant("litserve"), Variant("litserve", "framework"))
+VARIANTS = (
+    Variant("fastapi"),
+    Variant("litserve"),
+    Variant("litserve", "framework"),
+    Variant("rayserve"),
+)
+RAY_BATCHES = Variant("rayserve", "framework")
+_WAITS = {
+    # A framework takes what comes within this time, Ray Serve even while nothing could start.
+    Variant("litserve", "framework"): 100,
+    RAY_BATCHES: 500,
+}
 
 
 def configuration(model: Path, variant: Variant, **changes: Any) -> dict[str, str]:
     """The environment of a server of the tiny model, patient and with a queue for 60."""
-    framework = variant.mode == "framework"  # which takes what has come within this time
     document = {
         "version": 1,
         "backend": variant.backend,
@@ -57,7 +67,11 @@ def configuration(model: Path, variant: Variant, **changes: Any) -> dict[str, st
         "generation": {"steps": 2, "guidanceScale": 2.0, "scheduler": "dpm++2m"},
         "limits": {"maxSteps": 500, "maxPixels": 16384},
         "queue": {"maxLength": 60, "timeoutSeconds": 300.0},
-        "batching": {"mode": variant.mode, "maxSize": 8, "maxWaitMilliseconds": 100 * framework},
+        "batching": {
+            "mode": variant.mode,
+            "maxSize": 8,
+            "maxWaitMilliseconds": _WAITS.get(variant, 0),
+        },
         **changes,
     }
     return {
@@ -95,8 +109,10 @@ class Server:
         self.client = httpx.Client(base_url=self.url, timeout=120)
 
     def up(self) -> "Server":
-        """Waits until HTTP is answered at all."""
-        eventually(lambda: self._lives() and self.client.get("/healthz"), START_SECONDS)
+        """Waits until HTTP is answered, which is before the model has loaded."""
+        eventually(
+            lambda: self._lives() and self.client.get("/healthz").status_code == 200, START_SECONDS
+        )
         return self
 
     def ready(self) -> "Server":
@@ -165,16 +181,20 @@ def living(pids: set[int]) -> set[int]:
 
 
 def resident_bytes(pids: set[int]) -> int:
-    """Memory of the processes, what they share counted in parts."""
-    return sum(_proportional_bytes(pid) for pid in pids)
+    """Memory that the processes hold for themselves, what they share of it counted in parts.
+
+    Files are left out: how much of them is mapped is up to the kernel, and to whoever else maps it.
+    """
+    return sum(_own_bytes(pid) for pid in pids)
 
 
-def _proportional_bytes(pid: int) -> int:
+def _own_bytes(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
     except OSError:  # it has ended
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+    sizes = {name: int(rest.split()[0]) for name, _, rest in (x.partition(":") for x in lines[1:])}
+    return (sizes["Pss_Anon"] + sizes["Pss_Shmem"]) * 1024
 
 
 def _processes() -> Iterator[tuple[int, int, str]]:
@@ -227,6 +247,7 @@ class Pool:
                 "/healthz": server.client.get("/healthz"),
                 "/readyz": server.client.get("/readyz"),
                 "/predict": server.predict(prompt="x"),
+                "/about": server.client.get("/about", headers={"Authorization": f"Bearer {KEY}"}),
             }
         return server.ready()
 

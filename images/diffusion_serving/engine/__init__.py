@@ -6,7 +6,7 @@ happens on its owner's thread. Others submit jobs and wait for their futures.
 
 from diffusion_serving.engine.batches import Batching
 from diffusion_serving.engine.core import Engine
-from diffusion_serving.engine.jobs import Job, Result, State
+from diffusion_serving.engine.jobs import Job, Result, Startup, State
 from diffusion_serving.engine.runner import BatchRunner, Outcome, start_runner
 from diffusion_serving.generation import OnStep
 
@@ -18,6 +18,7 @@ __all__ = [
     "OnStep",
     "Outcome",
     "Result",
+    "Startup",
     "State",
     "start_runner",
 ]

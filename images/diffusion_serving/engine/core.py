@@ -32,6 +32,7 @@ class Engine:
         queue_timeout: seconds that a job may wait before it starts.
         batching: how waiting jobs are put together.
         devices: how many.
+        timed: whether each device's pipeline is timed alone before it is ready.
 
     """
 
@@ -45,6 +46,7 @@ class Engine:
         metrics: Metrics,
         batching: Batching | None = None,
         devices: int = 1,
+        timed: bool = False,
     ) -> None:
         self._load = load
         self._warm_up = warm_up
@@ -52,6 +54,7 @@ class Engine:
         self._queue_timeout = queue_timeout
         self._metrics = metrics
         self._batching = batching or Batching()
+        self._timed = timed
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._runners: list[BatchRunner] = []
@@ -63,8 +66,11 @@ class Engine:
             for index in range(devices)
         ]
         self._left = devices
-        self.ready: Future[Pipeline] = Future()
-        """Resolves when each device has warmed up; holds a `StartupError` if one failed."""
+        self.ready: Future[BatchRunner] = Future()
+        """The first device's runner, only to be asked about itself, when each has warmed up.
+
+        Holds a `StartupError` if one failed.
+        """
         self.ended: Future[None] = Future()
         """Resolves when all is done after `stop`; holds what ended the engine otherwise."""
         metrics.queue_length.set_function(lambda: self.queue_length)
@@ -83,8 +89,8 @@ class Engine:
         return all(owner.is_alive() for owner in self._owners)
 
     @property
-    def pipeline(self) -> Pipeline | None:
-        """The first device's pipeline, only to be asked about itself."""
+    def runner(self) -> BatchRunner | None:
+        """The first device's, only to be asked about itself."""
         return self.ready.result() if self._state is State.READY else None
 
     @property
@@ -161,6 +167,7 @@ class Engine:
                 self._warm_up,
                 max_images=self._batching.max_images,
                 metrics=self._metrics,
+                timed=self._timed,
             )
         except StartupError as error:
             self._refuse_start(error)
@@ -178,7 +185,7 @@ class Engine:
             if ready:
                 self._state = State.READY
         if ready:
-            self.ready.set_result(self._runners[0].pipeline)
+            self.ready.set_result(self._runners[0])
 
     def _refuse_start(self, error: StartupError) -> None:
         """A device cannot serve, so the engine does not, and the others end."""

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from diffusion_serving.engine.jobs import Result
+from diffusion_serving.engine.jobs import Result, Startup
 from diffusion_serving.errors import (
     DeviceLost,
     EngineFailed,
@@ -27,6 +27,9 @@ from diffusion_serving.logs import failure_fields
 from diffusion_serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+TIMING_SECONDS = 30.0
+"""The longest that a server is kept from being ready to time its pipeline alone."""
 
 Outcome = Result | RequestError
 """What became of one generation: pictures, or why there are none."""
@@ -91,6 +94,8 @@ class BatchRunner:
         """Only to be asked about itself."""
         self.seconds_per_image = 1.0
         """What an image of the warm-up took."""
+        self.startup = Startup(0.0, 0.0, 0.0, ())
+        """How it was started, if `start_runner` did."""
         self._max_images = max_images
         self._metrics = metrics
         self._caps: dict[tuple[int, int, bool], int] = {}
@@ -140,16 +145,32 @@ class BatchRunner:
         """
         with self._lock:
             for size in sizes:
-                begin = time.monotonic()
-                seeds = tuple(generation.seeds[0] + place for place in range(size))
                 try:
-                    self.pipeline([replace(generation, seeds=seeds)])
+                    seconds = self._timed(generation, size)
                 except OutOfMemory:
                     if size == sizes[0]:
                         raise
                     self._lower_cap(generation.key, size)
                     return
-                self.seconds_per_image = (time.monotonic() - begin) / size
+                self.seconds_per_image = seconds / size
+
+    def time_calls(self, generation: Generation) -> tuple[tuple[int, float], ...]:
+        """Images and seconds of a call for each power of two up to the cap, and for the cap.
+
+        None are made where the warm-up lets expect more than `TIMING_SECONDS` for all of them.
+        """
+        cap = self.cap(generation.key)
+        sizes = sorted({*(2**exponent for exponent in range(cap.bit_length())), cap})
+        if sum(sizes) * self.seconds_per_image > TIMING_SECONDS:
+            return ()
+        with self._lock:
+            return tuple((size, self._timed(generation, size)) for size in sizes)
+
+    def _timed(self, generation: Generation, size: int) -> float:
+        seeds = tuple(generation.seeds[0] + place for place in range(size))
+        begin = time.monotonic()
+        self.pipeline([replace(generation, seeds=seeds)])
+        return time.monotonic() - begin
 
     def _make(self, parts: Iterable[_Part]) -> None:
         """Makes parts that share a batch key, in as few calls as memory allows."""
@@ -228,8 +249,11 @@ def start_runner(
     *,
     max_images: int,
     metrics: Metrics,
+    timed: bool = False,
 ) -> BatchRunner:
     """Loads a model and makes its first images, one batch of each size that is special to it.
+
+    If `timed`, the pipeline's calls are then timed with nothing around them.
 
     Raises:
         StartupError: saying what keeps it from serving.
@@ -249,7 +273,10 @@ def start_runner(
     loaded = time.monotonic()
     runner = BatchRunner(pipeline, max_images=max_images, metrics=metrics)
     try:
-        runner.warm_up(warm_up(pipeline), pipeline.batch_sizes or (1,))
+        first = warm_up(pipeline)
+        runner.warm_up(first, pipeline.batch_sizes or (1,))
+        warm = time.monotonic()
+        bare = runner.time_calls(first) if timed else ()
     except StartupError:
         raise
     except Exception as error:
@@ -258,11 +285,12 @@ def start_runner(
             f"The model loaded, but its warm-up image failed ({type(error).__name__}: "
             f"{error}). Check the size, steps and precision that the service is set to."
         ) from error
+    runner.startup = Startup(loaded - begin, warm - loaded, time.monotonic() - warm, bare)
     log.info(
         "the model is loaded and warm",
         extra={
-            "load_seconds": round(loaded - begin, 2),
-            "warm_up_seconds": round(time.monotonic() - loaded, 2),
+            "load_seconds": round(runner.startup.load_seconds, 2),
+            "warm_up_seconds": round(runner.startup.warm_up_seconds, 2),
             "device": pipeline.device,
             "dtype": pipeline.dtype,
         },

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serving_process import VARIANTS, Pool, Server, Variant
+from serving_process import RAY_BATCHES, VARIANTS, Pool, Server, Variant
 
 # So small a model is slowed down by more threads, and much so where the cores are busy.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -153,7 +153,11 @@ def pool(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator
     pool.end()
 
 
-@pytest.fixture(scope="session", params=VARIANTS, ids=str)
+@pytest.fixture(
+    scope="session",
+    params=[*VARIANTS, pytest.param(RAY_BATCHES, marks=pytest.mark.full)],
+    ids=str,
+)
 def variant(request: pytest.FixtureRequest) -> Variant:
     """Every backend, with every one that forms batches; tests are grouped by it."""
     chosen: Variant = request.param

@@ -25,7 +25,7 @@ from serving_process import (
     living,
 )
 
-FASTAPI, LITSERVE = Variant("fastapi"), Variant("litserve")
+FASTAPI, LITSERVE, RAYSERVE = Variant("fastapi"), Variant("litserve"), Variant("rayserve")
 
 Start = Callable[..., Server]
 
@@ -52,6 +52,8 @@ def assert_gone(pids: set[int]) -> None:
 def test_signal_while_loading_ends_at_once_and_leaves_no_process(
     start: Start, variant: Variant, number: signal.Signals
 ) -> None:
+    if (variant, number) == (RAYSERVE, signal.SIGINT):
+        pytest.skip("Ray takes long to start, and the other signal shows the same")
     server = start(variant).up()
     family = server.family
     server.process.send_signal(number)
@@ -112,6 +114,30 @@ def test_worker_ends_with_a_server_that_is_killed(start: Start) -> None:
     assert workers
     server.process.kill()
     assert_gone(workers)
+
+
+def test_replica_that_is_killed_is_replaced_and_ray_that_ends_ends_the_server(
+    start: Start,
+) -> None:
+    server = start(RAYSERVE).ready()
+    (replica,) = (pid for pid in descendants(server.process.pid) if "ServeReplica" in command(pid))
+    os.kill(replica, signal.SIGKILL)
+    eventually(lambda: server.client.get("/readyz").status_code != 200)
+    server.ready()
+    assert server.predict(prompt="x").status_code == 200
+    family = server.family
+    (raylet,) = (pid for pid in family if command(pid).split("\0")[0].endswith("/raylet"))
+    os.kill(raylet, signal.SIGKILL)
+    assert_refused(server, "RayEnded", "Ray's processes ended")
+    assert_gone(family)
+
+
+def test_ray_ends_with_a_server_that_is_killed(start: Start) -> None:
+    server = start(RAYSERVE).up()
+    processes = descendants(server.process.pid)
+    assert len(processes) > 5
+    server.process.kill()
+    assert_gone(processes)
 
 
 def command(pid: int) -> str:

@@ -44,6 +44,7 @@ def test_http_is_up_before_the_model_is_loaded(server: Server) -> None:
         "/healthz": 200,
         "/readyz": 503,
         "/predict": 503,
+        "/about": 200,
     }
     assert_problem(server.early["/readyz"], 503, "still loading")
     (warm,) = [line for line in server.lines() if "load_seconds" in line]
@@ -72,6 +73,23 @@ def test_an_image_comes_as_bytes(server: Server, media: str) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (200, media)
     assert answer.headers["diffusion-seed"] == "5"
     assert Image.open(io.BytesIO(answer.content)).get_format_mimetype() == media
+
+
+def test_each_step_is_told_as_it_is_done_and_the_image_at_the_end(server: Server) -> None:
+    asked = {"prompt": "x", "seed": 5, "steps": 6}
+    told: list[tuple[str, dict[str, Any]]] = []
+    headers = {"Accept": "text/event-stream"}
+    with server.client.stream("POST", "/predict", json=asked, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                event = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                told.append((event, json.loads(line.removeprefix("data: "))))
+    *steps, (last, document) = told
+    assert steps == [("step", {"step": step, "steps": 6}) for step in range(1, 7)]
+    assert last == "images"
+    assert document["images"] == server.predict(**asked).json()["images"]
 
 
 def test_answers_are_not_compressed(server: Server) -> None:
@@ -237,6 +255,23 @@ def test_about_tells_who_answers(server: Server, variant: Variant) -> None:
     assert about["scheduler"] == "dpm++2m"
     assert (about["generation"]["width"], about["generation"]["steps"]) == (64, 2)
     assert all(re.match(r"\d+\.\d+", version) for version in about["versions"].values())
+
+
+def test_about_tells_what_starting_took_and_what_the_bare_pipeline_does(server: Server) -> None:
+    early, about = server.early["/about"].json(), server.client.get("/about").json()
+    assert (early["startup"], early["bare_pipeline"]) == (None, None)
+    assert all(seconds > 0 for seconds in about["startup"].values())
+    assert set(about["startup"]) == {"load_seconds", "warm_up_seconds", "timing_seconds"}
+    assert [call["images"] for call in about["bare_pipeline"]] == [1, 2, 4, 8]
+    assert all(call["seconds"] > 0 for call in about["bare_pipeline"])
+    timed = sum(call["seconds"] for call in about["bare_pipeline"])
+    assert timed <= about["startup"]["timing_seconds"] <= about["uptime_seconds"]
+
+
+def test_about_tells_the_memory_of_all_processes(server: Server) -> None:
+    used = server.client.get("/about").json()["usage"]
+    assert used["memory_peak_bytes"] > 0.9 * resident_bytes(server.family)
+    assert used["device_memory_peak_bytes"] is None  # it is the machine's own on a CPU
 
 
 def test_one_scrape_shows_all_processes(server: Server) -> None:

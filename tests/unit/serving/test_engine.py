@@ -266,7 +266,7 @@ def test_engine_is_not_ready_before_its_warm_up_image_is_out(build: Any, pipelin
     engine = build()
     engine.start()
     assert pipeline.entered.acquire(timeout=10)
-    assert engine.pipeline is None
+    assert engine.runner is None
     with pytest.raises(NotReady, match="loading"):
         engine.submit(wanted("x"))
     pipeline.release()

@@ -35,7 +35,7 @@ from diffusion_serving.backends.litserve.maker import (
 from diffusion_serving.backends.litserve.withdrawals import Withdrawals
 from diffusion_serving.backends.litserve.worker import EngineAPI, FrameworkAPI, visible_device
 from diffusion_serving.config import Batching, Queue
-from diffusion_serving.engine import Result, State, start_runner
+from diffusion_serving.engine import Result, Startup, State, start_runner
 from diffusion_serving.errors import (
     DeadlineExceeded,
     EngineFailed,
@@ -50,7 +50,7 @@ from diffusion_serving.generation import Generation
 from diffusion_serving.maker import ModelInfo
 from diffusion_serving.metrics import make_metrics
 
-MODEL = ModelInfo("cpu", "fake", "float32", (128, 96))
+MODEL = ModelInfo("cpu", "fake", "float32", (128, 96), Startup(0.0, 0.0, 0.0, ()))
 
 
 def generation(prompt: str = "x", seed: int = 1) -> Generation:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from diffusion_serving.engine import BatchRunner, Result
+from diffusion_serving.engine.runner import TIMING_SECONDS
 from diffusion_serving.errors import DeviceLost, EngineFailed
 from diffusion_serving.generation import Generation, OutOfMemory
 from diffusion_serving.metrics import make_metrics
@@ -132,3 +133,24 @@ def test_batches_and_their_images_are_counted(pipeline: Any) -> None:
     assert metrics.registry.get_sample_value("diffusion_batch_size_count") == 2
     stage = {"stage": "denoise"}
     assert metrics.registry.get_sample_value("diffusion_stage_seconds_count", stage) == 2
+
+
+def test_calls_are_timed_for_each_power_of_two_and_the_cap(pipeline: Any) -> None:
+    runner = BatchRunner(pipeline, max_images=6, metrics=make_metrics())
+    runner.warm_up(wanted("x"), (1,))
+    timed = runner.time_calls(wanted("x"))
+    assert [size for size, _ in timed] == [1, 2, 4, 6]
+    assert sizes(pipeline) == [1, 1, 2, 4, 6]
+    assert all(seconds > 0 for _, seconds in timed)
+
+
+def test_slow_pipeline_is_not_timed(runner: BatchRunner, pipeline: Any) -> None:
+    runner.seconds_per_image = TIMING_SECONDS / 6
+    assert runner.time_calls(wanted("x")) == ()
+    assert pipeline.batches == []
+
+
+def test_timing_is_not_counted_as_images(runner: BatchRunner) -> None:
+    runner.seconds_per_image = 0.01
+    assert runner.time_calls(wanted("x"))
+    assert runner._metrics.registry.get_sample_value("diffusion_images_total") == 0

@@ -155,7 +155,7 @@ class EngineAPI(_API):
     def _start(self, worker: Worker) -> ModelInfo:
         engine = make_engine(self._config, worker.metrics, self._load)
         engine.start()
-        pipeline = engine.ready.result()
+        runner = engine.ready.result()
 
         def on_end(ended: Future[None]) -> None:
             if isinstance(error := ended.exception(), StartupError):
@@ -163,7 +163,7 @@ class EngineAPI(_API):
 
         engine.ended.add_done_callback(on_end)
         self._maker = EngineMaker(engine, worker.metrics)
-        return ModelInfo.of(pipeline)
+        return ModelInfo.of(runner)
 
     # LitServe describes a route by the annotations of these two. Being coroutines keeps them from
     # being called on a thread.
@@ -208,7 +208,7 @@ class FrameworkAPI(_API):
 
     def _start(self, worker: Worker) -> ModelInfo:
         self._runner = load_runner(self._config, worker.metrics, load=self._load)
-        return ModelInfo.of(self._runner.pipeline)
+        return ModelInfo.of(self._runner)
 
     def predict(self, x: Ticket | Sequence[Ticket]) -> Outcome | Sequence[Outcome]:
         """Makes a batch's images; LitServe hands over a lone ticket if batches are of 1."""

@@ -83,8 +83,7 @@ class BatchingMaker:
 
     @property
     def model(self) -> ModelInfo | None:
-        ready = self._state is State.READY
-        return ModelInfo.of(self.ready.result().pipeline) if ready else None
+        return ModelInfo.of(self.ready.result()) if self._state is State.READY else None
 
     async def metrics(self) -> Sequence[Metric]:
         return ()

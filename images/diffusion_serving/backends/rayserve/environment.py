@@ -1,5 +1,6 @@
 """What Ray and Ray Serve read from the environment, all of it before they are imported."""
 
+import os
 import secrets
 import socket
 from collections.abc import Mapping
@@ -7,8 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffusion_serving.usage import SERVER
+
 LINK = "DIFFUSION_RAY_LINK"
 """Where a replica finds the process that started its node: the path of a socket."""
+_START_SECONDS = 180
+"""What Serve's proxy may take to start: on busy cores more than the 5 s and 30 s of Serve's own."""
+_DRAIN_SECONDS = 600
+"""What a proxy that takes no more connections may take to end those that it has."""
 _LOG_BYTES = 10_000_000
 """Of one of Ray's own log files before it begins anew."""
 
@@ -18,17 +25,19 @@ class Ports:
     """Ports beside the served one, on this machine alone where the node is alone."""
 
     gcs: int
+    client: int
     dashboard: int
     agent: int
     fallback: int
+    fallback_grpc: int
     statistics: int
     metrics: int
 
     @classmethod
     def free(cls) -> "Ports":
-        """Six that nobody uses now, so that several servers can run on one machine."""
+        """Eight that nobody uses now, so that several servers can run on one machine."""
         with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(6)]
+            sockets = [stack.enter_context(socket.socket()) for _ in range(8)]
             for one in sockets:
                 one.bind(("127.0.0.1", 0))
             return cls(*(one.getsockname()[1] for one in sockets))
@@ -41,6 +50,7 @@ def for_ray(
     haproxy = directory / "h"  # Serve adds 68 characters for a socket, which may have 97
     variables = {
         LINK: str(directory / "link"),
+        SERVER: str(os.getpid()),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DISABLE_IMPORT_WARNING": "1",
         # Memory that runs out is the kernel's to deal with, as with the other backends: Ray's own
@@ -58,7 +68,14 @@ def for_ray(
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{__package__}.headers:middlewares",
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(_START_SECONDS),
+        "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": str(_START_SECONDS),
+        # Serve kills a proxy that fails three checks in a row, and one that drains fails each. A
+        # proxy that is lost is seen from outside: nothing answers any more.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": str(_DRAIN_SECONDS),
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(_DRAIN_SECONDS),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports.fallback_grpc),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.statistics),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.metrics),
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",

@@ -22,7 +22,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """From a replica: its model has loaded and made a warm-up image."""
+    """From a replica: its model has loaded and made a warm-up image.
+
+    `node_id` is Ray's name of the node it is on.
+    """
+
+    node_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import json
 import logging
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +22,10 @@ OBJECT_STORE_BYTES = 80_000_000
 """Ray's least is 75 MB. Images do not pass through it."""
 ENGINES = "engines"
 """The resource of which a replica takes one."""
+HEAD = "head"
+"""The resource that only a head which has no engines has."""
 START_SECONDS = 180.0
+_KEEPER = Path(__file__).with_name("keeper.py")
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -33,11 +35,12 @@ class RayEnded(StartupError):  # noqa: N818 - named after the reason that users 
     reason = "RayEnded"
 
 
-def head(ports: Ports) -> list[str]:
+def head_part(ports: Ports) -> list[str]:
     """Of `ray start`: what makes a node the head of a cluster."""
     return [
         "--head",
         f"--port={ports.gcs}",
+        f"--ray-client-server-port={ports.client}",
         f"--dashboard-port={ports.dashboard}",
         "--include-dashboard=false",
         "--no-monitor",
@@ -45,21 +48,28 @@ def head(ports: Ports) -> list[str]:
 
 
 def command(
-    directory: Path, address: str, ports: Ports, *, cores: int, gpus: int, engines: int
+    directory: Path,
+    address: str,
+    ports: Ports,
+    *,
+    cores: int,
+    gpus: int,
+    resources: Mapping[str, int],
 ) -> list[str]:
     """The command line that starts a node's processes and stays as long as they do."""
     return [
-        # Ray's processes end with this one, however it ends.
-        *(("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()),
         sys.executable,
         "-m",
         "ray.scripts.scripts",
         "start",
         f"--node-ip-address={address}",
         f"--dashboard-agent-listen-port={ports.agent}",
+        # Any free ones: from its own range Ray gives its processes ports that another server's use.
+        "--min-worker-port=0",
+        "--max-worker-port=0",
         f"--num-cpus={cores}",
         f"--num-gpus={gpus}",
-        f"--resources={json.dumps({ENGINES: engines} if engines else {})}",
+        f"--resources={json.dumps(dict(resources))}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         f"--temp-dir={directory / 'ray'}",
         "--disable-usage-stats",
@@ -85,6 +95,9 @@ class Node:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-I", str(_KEEPER), str(self._process.pid)], stdin=subprocess.PIPE
+        )
 
     def check(self) -> None:
         """Raises RayEnded, with Ray's own last words, if its processes have ended."""
@@ -107,12 +120,15 @@ class Node:
                 raise RayEnded(f"Ray did not start within {START_SECONDS:g} s.")
             time.sleep(0.05)
 
+    @property
+    def proxy_runs(self) -> bool:
+        return bool(_proxies())
+
     def close_proxy(self) -> None:
         """Has Serve's proxy take no more connections, and close each after its next answer."""
-        for process in _descendants():
+        for process in _proxies():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if process.name() == "haproxy":
-                    process.send_signal(signal.SIGUSR1)
+                process.send_signal(signal.SIGUSR1)
 
     def end(self) -> None:
         """Ends all of Ray's processes, and waits until they have."""
@@ -121,7 +137,18 @@ class Node:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             psutil.wait_procs(left, timeout=1.0)
+        if self._keeper.stdin is not None:
+            self._keeper.stdin.close()
 
 
 def _descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
+
+
+def _proxies() -> list[psutil.Process]:
+    found = []
+    for process in _descendants():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() == "haproxy":
+                found.append(process)
+    return found

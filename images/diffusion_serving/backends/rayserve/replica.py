@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
+import ray
 from prometheus_client import Metric
 from ray import serve
 from ray.exceptions import RayError
@@ -69,6 +70,7 @@ class Replica:
         self._maker = maker
         self._service = Service(settings, maker, self._metrics)
         self._guests = Guests(create_app(self._service, self._metrics))
+        self._node_id: str = ray.get_runtime_context().get_node_id()
         self._loop = asyncio.get_running_loop()
         device.ready.add_done_callback(self._tell)
         device.ended.add_done_callback(self._tell)
@@ -94,7 +96,7 @@ class Replica:
         if isinstance(error, StartupError):
             self._link.send(Failed(error))
         elif error is None:
-            self._link.send(Loaded())
+            self._link.send(Loaded(self._node_id))
 
     def _listen(self) -> None:
         for message in self._link.messages():

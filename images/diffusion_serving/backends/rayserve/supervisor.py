@@ -1,5 +1,6 @@
 """The process that starts a Ray node, tells it what to serve, and ends it."""
 
+import io
 import logging
 import queue
 import signal
@@ -25,6 +26,26 @@ log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
 _COUNT_SECONDS = 0.1
+_SAID = 500
+"""Characters that are kept of a line of Ray's."""
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def exit_on_signals() -> None:
+    """From now on a signal unwinds what is being started."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: sys.exit(0))
+
+
+class Said(io.StringIO):
+    """A stream whose lines become warnings in the log: Ray prints what it has to tell."""
+
+    def write(self, text: str) -> int:
+        for line in filter(str.strip, text.splitlines()):
+            log.warning("Ray has said something", extra={"said": line[:_SAID]})
+        return len(text)
 
 
 class Supervisor:
@@ -37,11 +58,14 @@ class Supervisor:
 
     def __init__(self, node: Node, tick: Callable[[], None] = lambda: None) -> None:
         self._node = node
+        self._output = sys.stdout
         self._tick = tick
         self._events: queue.SimpleQueue[tuple[Link, Told] | signal.Signals] = queue.SimpleQueue()
         self._loaded: set[Link] = set()
         self._inside: dict[Link, int] = {}
         self.stopping = False
+        self.node_id: str | None = None
+        """Ray's name of this node, once a replica has told it."""
         self._impatient = False
 
     @property
@@ -52,14 +76,14 @@ class Supervisor:
     def hear(self, link: Link, told: Told) -> None:
         """Takes what a replica tells; on any thread."""
         if isinstance(told, Line):
-            sys.stdout.write(told.text)
-            sys.stdout.flush()
+            self._output.write(told.text)
+            self._output.flush()
         else:
             self._events.put((link, told))
 
     def take_signals(self) -> None:
         """From now on SIGTERM and SIGINT end what this process runs, in good order."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             signal.signal(number, lambda got, _: self._events.put(signal.Signals(got)))
 
     def run(self) -> None:
@@ -86,6 +110,18 @@ class Supervisor:
             replicas.tell(Count())
             self._wait(_COUNT_SECONDS)
 
+    def close(self, drain_seconds: float) -> None:
+        """Takes no more connections after that time, and returns when the open ones have ended."""
+        self._wait(drain_seconds)
+        self._node.close_proxy()
+        while not self._impatient and self._node.proxy_runs:
+            self._wait(_COUNT_SECONDS)
+
+    def wait_gone(self, replicas: Replicas) -> None:
+        """Returns when no replica is left, or at a second signal."""
+        while not self._impatient and replicas.links:
+            self._step(_TICK_SECONDS)
+
     def _wait(self, seconds: float) -> None:
         """So long, or until a second signal comes."""
         until = time.monotonic() + seconds
@@ -106,7 +142,8 @@ class Supervisor:
             return
         link, told = event
         match told:
-            case Loaded():
+            case Loaded(node_id):
+                self.node_id = node_id
                 self._loaded.add(link)
             case Failed(error):
                 raise error

@@ -1,0 +1,171 @@
+"""Topology `cluster`: a head, which takes the requests, and workers, which have the replicas.
+
+The environment says what a process is: DIFFUSION_RAY_ROLE (head or worker), DIFFUSION_RAY_ADDRESS
+(under which the others reach it), DIFFUSION_RAY_HEAD (host:port of the head, for workers; on a
+head, if given, the port it listens on for them).
+"""
+
+import dataclasses
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+from diffusion_serving.backends.rayserve.environment import Ports
+from diffusion_serving.backends.rayserve.local import Local, local_node
+from diffusion_serving.backends.rayserve.node import RayEnded, head_part
+from diffusion_serving.backends.rayserve.probes import Probes
+from diffusion_serving.backends.rayserve.supervisor import exit_on_signals
+from diffusion_serving.config import Settings
+from diffusion_serving.errors import InvalidConfiguration, StartupError
+from diffusion_serving.startup import Load
+
+log = logging.getLogger(__name__)
+
+GCS_PORT = 6379
+HEAD_SECONDS = 600.0
+"""How long a worker waits for its head."""
+_LEAVE_SECONDS = 600
+
+
+class HeadLost(StartupError):  # noqa: N818 - named after the reason that users see
+    """The head of this worker's cluster can't be reached (any more)."""
+
+    reason = "HeadLost"
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What this process is in its cluster."""
+
+    role: Literal["head", "worker"]
+    address: str
+    head_host: str
+    head_port: int
+
+
+def place_of(environ: Mapping[str, str]) -> Place:
+    """What the environment says.
+
+    Raises:
+        InvalidConfiguration: it doesn't say all, or not so that it can be read.
+
+    """
+    role = environ.get("DIFFUSION_RAY_ROLE", "")
+    address = environ.get("DIFFUSION_RAY_ADDRESS", "")
+    host, _, port = environ.get("DIFFUSION_RAY_HEAD", f":{GCS_PORT}").rpartition(":")
+    if role not in ("head", "worker"):
+        raise InvalidConfiguration(
+            f"DIFFUSION_RAY_ROLE is {role!r}: with rayserve.topology cluster it is head or worker."
+        )
+    if not address:
+        raise InvalidConfiguration(
+            "DIFFUSION_RAY_ADDRESS is missing: the address at which the others reach this process."
+        )
+    if not port.isdecimal() or (role == "worker" and not host):
+        raise InvalidConfiguration("DIFFUSION_RAY_HEAD is not host:port of the cluster's head.")
+    return Place("head" if role == "head" else "worker", address, host or address, int(port))
+
+
+def serve_cluster(settings: Settings, load: Load) -> int:
+    """Is a head or a worker until a signal comes; returns 0.
+
+    Raises:
+        StartupError: a model could not be loaded, a device was lost, Ray or the head ended.
+
+    """
+    place = place_of(os.environ)
+    if place.role == "head":
+        return _serve_head(settings, place, load)
+    return _serve_worker(settings, place)
+
+
+def _serve_head(settings: Settings, place: Place, load: Load) -> int:
+    ports = dataclasses.replace(Ports.free(), gcs=place.head_port)
+    part = head_part(ports)
+    with local_node(settings, ports, place.address, part, devices=0) as local:
+        # Here and not above: what these import reads the environment.
+        from diffusion_serving.backends.rayserve import deployment  # noqa: PLC0415
+
+        deployment.connect(f"{place.address}:{ports.gcs}")
+        exit_on_signals()  # Ray has taken them
+        deployment.start_serve(settings)
+        deployment.deploy_head()
+        deployment.deploy(settings, load, replicas=None)
+        local.supervisor.take_signals()
+        local.supervisor.run()
+        # The workers' replicas can't be asked from here: what they are making has so long.
+        local.supervisor.close(settings.drain_seconds)
+    return 0
+
+
+def _serve_worker(settings: Settings, place: Place) -> int:
+    devices, ports = settings.config.devices, Ports.free()
+    exit_on_signals()
+    _wait_for_head(place)
+    part = [f"--address={place.head_host}:{place.head_port}"]
+    try:
+        with local_node(settings, ports, place.address, part, devices=devices) as local:
+            supervisor = local.supervisor
+            with Probes(settings.host, settings.port, lambda: _why_not_ready(local, devices)):
+                supervisor.take_signals()
+                supervisor.run()
+                if (node_id := supervisor.node_id) is not None:
+                    _leave(place, node_id)
+                    supervisor.wait_gone(local.replicas)
+    except RayEnded as error:
+        raise HeadLost(
+            f"{error} Most likely the cluster's head at {place.head_host} is gone; this worker "
+            "joins the new one when it starts again."
+        ) from error
+    return 0
+
+
+def _wait_for_head(place: Place) -> None:
+    deadline = time.monotonic() + HEAD_SECONDS
+    while True:
+        try:
+            socket.create_connection((place.head_host, place.head_port), timeout=5).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise HeadLost(
+                    f"The cluster's head at {place.head_host}:{place.head_port} did not answer "
+                    f"for {HEAD_SECONDS:g} s."
+                ) from None
+            time.sleep(1.0)
+        else:
+            return
+
+
+def _why_not_ready(local: Local, devices: int) -> str | None:
+    if local.supervisor.stopping:
+        return "The server is stopping."
+    if local.supervisor.loaded < devices:
+        return "The model is still loading."
+    return None
+
+
+def _leave(place: Place, node_id: str) -> None:
+    """Has Serve take this node's replicas out of its routes and let them finish."""
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "drain-node",
+            f"--address={place.head_host}:{place.head_port}",
+            f"--node-id={node_id}",
+            "--reason=DRAIN_NODE_REASON_PREEMPTION",
+            "--reason-message=its pod ends",
+            f"--deadline-remaining-seconds={_LEAVE_SECONDS}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode != 0:
+        log.warning("the head did not let this node leave", extra={"said": ended.stderr[-300:]})
