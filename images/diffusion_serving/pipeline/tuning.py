@@ -1,6 +1,8 @@
 """Options that make a model faster and leave its images as they are."""
 
 import contextlib
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -43,7 +45,7 @@ def tune(pipe: Any, config: ServingConfig) -> None:
     """Applies the memory format, xformers, and compilation. LoRAs must be loaded before.
 
     Raises:
-        ModelLoadFailed: xformers is asked for and cannot be used.
+        ModelLoadFailed: xformers is asked for and cannot be used, or no compiler is there.
 
     """
     if config.channels_last:
@@ -59,6 +61,7 @@ def tune(pipe: Any, config: ServingConfig) -> None:
             ) from error
     if config.compile == "none":
         return
+    _check_compiler(config)
     torch._dynamo.config.recompile_limit = _SPECIALISATIONS  # noqa: SLF001 - documented there
     torch._dynamo.config.accumulated_recompile_limit = 8 * _SPECIALISATIONS  # noqa: SLF001
     # Each shape is compiled for itself: that is fastest, and the shapes are few and warmed up.
@@ -67,6 +70,25 @@ def tune(pipe: Any, config: ServingConfig) -> None:
     else:
         pipe.unet.compile(dynamic=False)
         pipe.vae.decoder.compile(dynamic=False)
+
+
+def _check_compiler(config: ServingConfig) -> None:
+    """What torch compiles a model to is code that a compiler has to finish.
+
+    Raises:
+        ModelLoadFailed: there is none.
+
+    """
+    if config.device == "cpu":
+        language, known = "C++", [os.environ.get("CXX"), "g++"]
+    else:
+        language, known = "C", [os.environ.get("CC"), "gcc", "clang"]
+    if not any(shutil.which(name) for name in known if name):
+        raise ModelLoadFailed(
+            f"compile is {config.compile}, and torch needs a {language} compiler for that, of "
+            f"which there is none here. Serve from an image that has {known[1]} as well, or set "
+            "compile to none."
+        )
 
 
 def attention(name: str) -> Callable[[], AbstractContextManager[None]]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -207,6 +208,16 @@ def quick_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
         real(module, **options, backend="eager")
 
     monkeypatch.setattr(torch.nn.Module, "compile", compile_quickly)
+    monkeypatch.setenv("CXX", sys.executable)  # there need be no real one
+
+
+def test_compilation_without_a_compiler_is_refused_with_what_to_do(
+    load: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ModelLoadFailed, match=r"C\+\+ compiler.*g\+\+.*compile to none"):
+        load(compile="regional")
 
 
 @pytest.mark.parametrize("how", ["regional", "full"])
