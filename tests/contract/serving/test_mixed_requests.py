@@ -2,10 +2,10 @@
 
 import asyncio
 import base64
+import functools
 import io
 import random
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,14 @@ def pictures(answer: httpx.Response) -> list[bytes]:
 def references(alone: DiffusersPipeline, body: dict[str, Any]) -> list[bytes]:
     """The same pictures, each made in a call of its own."""
     return [
-        alone([_generation(body, seed)]).pictures[0][0].rgb
+        _made_alone(alone, _generation(body, seed))
         for seed in seeds_from(body["seed"], body["images"])
     ]
+
+
+@functools.cache  # each backend is asked for the same
+def _made_alone(alone: DiffusersPipeline, generation: Generation) -> bytes:
+    return alone([generation]).pictures[0][0].rgb
 
 
 def _generation(body: dict[str, Any], *seeds: int) -> Generation:
@@ -140,7 +145,7 @@ def test_pixels_of_a_batch_of_eight_are_those_of_each_alone_to_a_ten_thousandth(
 
     watched(decoder, keep, lambda: alone(wanted))
     for generation in wanted:
-        watched(decoder, keep, partial(alone, [generation]))
+        watched(decoder, keep, functools.partial(alone, [generation]))
     together, apart = decoded[:8], decoded[8:]
     assert len(apart) == 8
     for one, other in zip(together, apart, strict=True):
