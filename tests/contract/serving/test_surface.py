@@ -337,6 +337,28 @@ def test_output_is_json_lines_without_prompts(server: Server) -> None:
     assert "secret" not in server.output.read_text()
 
 
+def test_sigterm_with_a_full_batch_in_flight_answers_all_and_leaves_no_process(
+    server: Server,
+) -> None:
+    """The last of the shared server, before the strict one starts: never two at a time."""
+    family, started = server.family, server.metric(STARTED)
+    with ThreadPoolExecutor(20) as threads:
+        sent = [threads.submit(server.predict, **SLOW)]
+        eventually(lambda: server.metric(STARTED) == started + 1)
+        sent += [threads.submit(server.predict, **SLOW | {"seed": n}) for n in range(8)]
+        sent += [threads.submit(server.predict, prompt="x") for _ in range(3)]
+        eventually(lambda: server.metric(WAITING) == 11)
+        eventually(lambda: server.metric(STARTED) >= started + 9)  # the full batch is being made
+        server.process.terminate()
+        assert eventually(lambda: server.client.get("/readyz").status_code == 503)
+        late = server.predict(prompt="late")
+        assert (late.status_code, late.headers["connection"]) == (200, "close")
+        assert [one.result().status_code for one in sent] == [200] * 12
+    assert server.process.wait(60) == 0, server.output.read_text()
+    eventually(lambda: not living(family - {os.getpid()}))
+    assert not server.termination.exists()
+
+
 def test_request_that_waits_too_long_is_504(strict: Server) -> None:
     strict.client.headers["Authorization"] = f"Bearer {KEY}"
     started = strict.metric(STARTED)
@@ -358,25 +380,3 @@ def test_only_who_has_a_key_is_served(strict: Server, variant: Variant) -> None:
         assert set(got) == {status}
     for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"):
         assert strict.client.get(path, headers=wrong).status_code == 200
-
-
-def test_sigterm_with_a_full_batch_in_flight_answers_all_and_leaves_no_process(
-    server: Server,
-) -> None:
-    """The last of the shared server: the next test that wants it gets a new one."""
-    family, started = server.family, server.metric(STARTED)
-    with ThreadPoolExecutor(20) as threads:
-        sent = [threads.submit(server.predict, **SLOW)]
-        eventually(lambda: server.metric(STARTED) == started + 1)
-        sent += [threads.submit(server.predict, **SLOW | {"seed": n}) for n in range(8)]
-        sent += [threads.submit(server.predict, prompt="x") for _ in range(3)]
-        eventually(lambda: server.metric(WAITING) == 11)
-        eventually(lambda: server.metric(STARTED) >= started + 9)  # the full batch is being made
-        server.process.terminate()
-        assert eventually(lambda: server.client.get("/readyz").status_code == 503)
-        late = server.predict(prompt="late")
-        assert (late.status_code, late.headers["connection"]) == (200, "close")
-        assert [one.result().status_code for one in sent] == [200] * 12
-    assert server.process.wait(60) == 0, server.output.read_text()
-    eventually(lambda: not living(family - {os.getpid()}))
-    assert not server.termination.exists()
