@@ -116,6 +116,7 @@ def test_worker_ends_with_a_server_that_is_killed(start: Start) -> None:
     assert_gone(workers)
 
 
+@pytest.mark.full
 def test_replica_that_is_killed_is_replaced_and_ray_that_ends_ends_the_server(
     start: Start,
 ) -> None:

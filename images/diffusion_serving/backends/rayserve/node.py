@@ -86,10 +86,14 @@ class Node:
         # So that a process whose parent has ended is found among this one's children.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._log = directory / "start.log"
+        self._command, self._environ = command, dict(environ)
+        self._start()
+
+    def _start(self) -> None:
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                command,
-                env=dict(environ),
+                self._command,
+                env=self._environ,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -109,16 +113,26 @@ class Node:
     def wait_started(self) -> None:
         """Waits until the node's processes run.
 
+        Ray gives them 30 s, which is too little on busy cores: then they are started again.
+
         Raises:
             RayEnded: they don't, or take too long.
 
         """
         deadline = time.monotonic() + START_SECONDS
         while b"Ray runtime started" not in self._log.read_bytes():
+            late = time.monotonic() > deadline
+            if self._process.poll() is not None and not late and self._was_slow():
+                log.warning("Ray did not start in its own time; it is started again")
+                self.end()
+                self._start()
             self.check()
-            if time.monotonic() > deadline:
+            if late:
                 raise RayEnded(f"Ray did not start within {START_SECONDS:g} s.")
             time.sleep(0.05)
+
+    def _was_slow(self) -> bool:
+        return b"timed out during startup" in self._log.read_bytes()
 
     @property
     def proxy_runs(self) -> bool:

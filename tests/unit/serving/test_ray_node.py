@@ -1,0 +1,40 @@
+"""A Ray node's start, with a shell in Ray's place."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+START = """
+import os, sys
+from pathlib import Path
+from diffusion_serving.backends.rayserve.node import Node
+folder = Path(sys.argv[1])
+node = Node(["bash", "-c", sys.argv[2], "bash", str(folder / "once")], folder, os.environ)
+try:
+    node.wait_started()
+finally:
+    node.end()
+"""
+SLOW_ONCE = """
+if [ -e "$1" ]; then echo "Ray runtime started"; exec sleep 60; fi
+touch "$1"; echo "The current node timed out during startup."; exit 1
+"""
+
+
+def started(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
+    """In a process of its own, since a node's end is that of all children."""
+    command = [sys.executable, "-c", START, str(folder), script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_ray_that_was_too_slow_for_itself_is_started_again(tmp_path: Path) -> None:
+    assert started(tmp_path, SLOW_ONCE).returncode == 0
+    assert (tmp_path / "once").exists()
+
+
+def test_ray_that_cannot_start_is_told_of_with_its_last_words(tmp_path: Path) -> None:
+    ended = started(tmp_path, "echo no such address; exit 3")
+    assert ended.returncode == 1
+    assert "RayEnded: Ray's processes ended (exit code 3). Its last words: no such address" in (
+        ended.stderr
+    )
