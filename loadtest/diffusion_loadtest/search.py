@@ -2,7 +2,8 @@
 
 Bracket: from the lowest level up in equal factors until a probe fails. Bisect: halve the factor
 between the highest level within and the lowest beyond until they are one step apart. Confirm: probe
-the highest level within a second time; if it fails now, it counts as beyond, and bisecting goes on.
+the highest level within a second time; if it fails now, it counts as beyond, and the level one step
+below it is next: what was within once and beyond once is near to the knee.
 """
 
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ def next_level(search: Search, probed: Sequence[Probed]) -> float | None:
         if beyond is None and within < search.max:
             return next(level for level in _bracket(search) if level > within)
         if beyond is not None and beyond - within > _step(search, within):
+            if Probed(beyond, within=True) in probed:
+                return _level(search, beyond - _step(search, within))
             return _between(search, within, beyond)
     return None if _is_confirmed(probed, within) else within
 

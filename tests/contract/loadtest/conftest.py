@@ -25,6 +25,9 @@ from ahead import ahead, go_ahead
 
 LOADTEST = Path(__file__).parents[3] / "loadtest"
 
+FINISHED_WITHIN = 300.0
+"""Seconds; the longest run is a search of twelve probes."""
+
 Behaviour = Callable[[int], tuple[float, str]]
 """The n-th request's delay in seconds and its outcome, a key of `ANSWERS` or a connection fault."""
 
@@ -266,7 +269,7 @@ class Runner:
 
     def finish(self, process: Any) -> tuple[int, str]:
         """The exit code, and all that the process printed."""
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=FINISHED_WITHIN)
         return process.returncode, out + err
 
     def report(

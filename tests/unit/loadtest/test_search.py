@@ -88,3 +88,21 @@ def test_level_that_fails_when_it_is_confirmed_is_beyond() -> None:
 
     found = knee(wanted, carried_out(wanted, within))
     assert found == Knee(5.0, confirmed=True, step=1.0, at_max=False)
+
+
+def test_rate_that_held_once_and_failed_once_costs_one_step() -> None:
+    wanted = search("rate", 100, 900)
+    seen: list[float] = []
+
+    def within(level: float) -> bool:
+        seen.append(level)
+        return level < 300 or (level == 300 and seen.count(300) == 1)
+
+    probed = carried_out(wanted, within)
+    found = knee(wanted, probed)
+    assert Probed(300.0, within=False) in probed
+    assert len(probed) <= MAX_PROBES
+    assert found.confirmed
+    assert found.level is not None
+    assert found.step == pytest.approx(300 - found.level)
+    assert 0 < found.step <= 0.021 * found.level
