@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kubectl import Kubectl, condition, eventually
+from kubectl import Kubectl, KubectlError, condition, eventually
 from manifests import diffusion_service, load_test
 from operator_process import OperatorProcess
 from played import CHILDREN, children, make_pods_ready
@@ -147,10 +147,16 @@ def test_a_gpu_that_no_node_has_is_named_as_what_is_lacking(
 
 def test_a_quota_in_the_way_is_named(kubectl: Kubectl, operator: OperatorProcess) -> None:
     kubectl("create", "quota", "none", "--hard=pods=0")
-    eventually(
-        lambda: "pods" in (kubectl.get("quota", "none").get("status") or {}).get("hard", {}),
-        what="the quota to hold",
-    )
+
+    def holds() -> bool:
+        # Its status is there a moment before admission knows of it.
+        try:
+            kubectl("run", "probe", "--image=x", "--dry-run=server")
+        except KubectlError as error:
+            return "exceeded quota" in str(error)
+        return False
+
+    eventually(holds, what="the quota to hold")
     kubectl.apply(diffusion_service())
     eventually(lambda: ready_reason(kubectl) == "QuotaExceeded", what="the reason")
 
