@@ -19,15 +19,15 @@ OPERATOR = f"registry.example/diffusion-operator@sha256:{'1' * 64}"
 @pytest.fixture
 def values(tmp_path: Path) -> Path:
     """A file of what prod's plan gives the chart."""
-    plan = Plan.of_environment(
+    plan = Plan.of(
         Workspace.of_checkout(tmp_path),
-        "prod",
+        "environments/prod",
         project_id="team-diffusion-prod",
         region="europe-west4",
         zones=["europe-west4-a"],
         images={"operator": OPERATOR},
     )
-    (release,) = plan.of("helm_release")
+    (release,) = plan.all_of("helm_release")
     file = tmp_path / "values.yaml"
     file.write_text(release["values"][0])
     return file
