@@ -86,14 +86,8 @@ class Cache:
         """Remember the API server's answer to a write."""
         self._written[key_of(obj)] = obj
 
-    def saw(self, key: Key, resource_version: int, *, deleted: bool) -> bool:
-        """Forget a remembered write that the watch has caught up with.
-
-        Returns whether the event is news: the echo of one's own write isn't, nor what was before.
-        """
+    def saw(self, key: Key, resource_version: int, *, deleted: bool) -> None:
+        """Forget a remembered write that the watch has caught up with."""
         written = self._written.get(key)
-        if written is None:
-            return True
-        if deleted or _version(written) <= resource_version:
+        if written is not None and (deleted or _version(written) <= resource_version):
             del self._written[key]
-        return deleted or _version(written) < resource_version

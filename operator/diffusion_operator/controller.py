@@ -88,8 +88,9 @@ class Controller:
         """An event of the watch, after the indices have taken it in."""
         meta = obj["metadata"]
         key = Key(kind, meta["namespace"], meta["name"])
-        news = self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
-        if kind in self._reconcilers and (news or kind != "DiffusionService"):
+        self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
+        # The echo of one's own write wakes, too: what stands in it may be newer than what was read.
+        if kind in self._reconcilers:
             self._queue.add(key)
         # A pod of a service may restart without its service's status moving.
         target = key.name if kind == "DiffusionService" else labels_of(obj).get(SERVICE_LABEL)
@@ -100,8 +101,7 @@ class Controller:
             self._wake_rivals(key, obj)
         for label, owner_kind in _LABELS.items():
             owner = labels_of(obj).get(label)
-            # A service's children are read with one's own writes over them; a test's Jobs are not.
-            if owner and (news or owner_kind != "DiffusionService"):
+            if owner:
                 self._queue.add(Key(owner_kind, key.namespace, owner))
 
     def _wake_rivals(self, key: Key, test: Mapping[str, Any]) -> None:
