@@ -1,5 +1,6 @@
 """How one revision of a DiffusionService takes over from another."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from pretend_node import NAME
 
 Object = dict[str, Any]
 GPU = {"type": "standin"}
+STANDIN = "diffusion.dev/standin-gpu"
 Capacity = Callable[[int], None]
 
 
@@ -22,14 +24,28 @@ def spare(control_plane: Kubectl, kubectl: Kubectl) -> Iterator[Capacity]:
     """Gives the pretend node so many stand-ins of a GPU; afterwards it has none again."""
 
     def have(count: int) -> None:
-        gpus = {"diffusion.dev/standin-gpu": str(count)}
+        gpus = {STANDIN: str(count)}
         status = {"status": {"capacity": gpus, "allocatable": gpus}}
         control_plane.patch("node", NAME, status, "--subresource=status")
 
+    # Services of other tests may have been waiting for one.
+    control_plane("delete", "dsvc", "--all", "--all-namespaces")
+    eventually(lambda: not takers(control_plane), what="no other pod to want one")
     yield have
     kubectl("delete", "dsvc,deployments,replicasets", "--all")
     eventually(lambda: end_pods(kubectl), what="no pod to hold one")
     have(0)
+
+
+def takers(control_plane: Kubectl) -> list[Object]:
+    """The pods that want a stand-in, of all namespaces."""
+    pods = json.loads(control_plane("get", "pods", "--all-namespaces", "-o", "json"))["items"]
+    return [
+        pod
+        for pod in pods
+        for container in pod["spec"]["containers"]
+        if STANDIN in container.get("resources", {}).get("limits", {})
+    ]
 
 
 def end_pods(kubectl: Kubectl) -> bool:

@@ -32,7 +32,8 @@ STEADY = {"levels": LEVELS}
         (CLOSED, 3, STEADY),
         (CLOSED, 1, SLOWING),
         (arrivals("constant"), 1, STEADY),
-        (arrivals("poisson"), 3, STEADY),
+        # the first of these may come a while after the beginning: longer, so that it weighs less
+        (arrivals("poisson", seconds=2 * SECONDS), 3, STEADY),
     ],
     ids=["closed-1", "closed-3", "closed-slowing-1", "constant-1", "poisson-3"],
 )
