@@ -29,7 +29,8 @@ def spare(control_plane: Kubectl, kubectl: Kubectl) -> Iterator[Capacity]:
         control_plane.patch("node", NAME, status, "--subresource=status")
 
     # Services of other tests may have been waiting for one.
-    control_plane("delete", "dsvc", "--all", "--all-namespaces")
+    for namespace in {pod["metadata"]["namespace"] for pod in takers(control_plane)}:
+        control_plane.in_namespace(namespace)("delete", "dsvc,deployments,replicasets", "--all")
     eventually(lambda: not takers(control_plane), what="no other pod to want one")
     yield have
     kubectl("delete", "dsvc,deployments,replicasets", "--all")
