@@ -83,7 +83,7 @@ def test_with_a_spare_gpu_the_new_pod_starts_beside_the_old_one(
         what="both on the node",
     )
     assert not any(pod["metadata"].get("deletionTimestamp") for pod in mine(kubectl))
-    assert says(kubectl, "Progressing") == "RollingOut"
+    eventually(lambda: says(kubectl, "Progressing") == "RollingOut", what="the way")
 
 
 def test_without_a_spare_gpu_the_only_replica_ends_first_and_the_downtime_is_announced(
