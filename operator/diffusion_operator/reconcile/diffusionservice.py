@@ -281,15 +281,18 @@ class ServiceReconciler:
         wanted = [
             *plan.deployments,
             *plan.candidate,
-            service_account(owner, owner["metadata"]["name"], spec.service_account.annotations),
             service(owner, spec),
             *optional_children(owner, spec, self._settings),
             *scalers(owner, spec, await self._scaling.scaler(spec)),
         ]
         if is_cluster(spec):
             await self._keep_cluster_token(owner)
+        # Without it the first pods are refused, and that refusal hides the reason of a later one.
+        account = service_account(
+            owner, owner["metadata"]["name"], spec.service_account.annotations
+        )
         live, *_ = await self._writes.children(
-            owner, wanted, unwanted=self._unwanted(owner, wanted)
+            owner, wanted, unwanted=self._unwanted(owner, wanted), after=[account]
         )
         return live, plan.gate
 

@@ -48,15 +48,21 @@ class Writes:
         self._told: dict[Key, float] = {}
 
     async def children(
-        self, owner: Mapping[str, Any], wanted: Sequence[Object], unwanted: Sequence[Key] = ()
+        self,
+        owner: Mapping[str, Any],
+        wanted: Sequence[Object],
+        unwanted: Sequence[Key] = (),
+        after: Sequence[Object] = (),
     ) -> list[Object]:
         """Make the children be as ``wanted``, side by side, and return them as they are.
 
-        Those ``unwanted`` are deleted. Nothing is written where one of the wanted can't be.
+        They come ``after`` what they need from their first moment. Those ``unwanted`` are deleted.
+        Nothing is written where one of the wanted can't be.
         Raises ``NameTakenError``, ``LeftoverError`` or ``ApiError``.
         """
-        found = await self._all_live(owner, wanted)
-        made = await _side_by_side(map(self._as_wanted, wanted, found))
+        found = await self._all_live(owner, [*after, *wanted])
+        _made(await _side_by_side(map(self._as_wanted, after, found)))
+        made = await _side_by_side(map(self._as_wanted, wanted, found[len(after) :]))
         await self._delete(owner, unwanted)
         return _made(made)
 

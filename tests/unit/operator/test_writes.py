@@ -1,5 +1,6 @@
 """When the operator writes, and when it doesn't."""
 
+import asyncio
 import copy
 from typing import Any
 
@@ -120,6 +121,31 @@ async def test_an_object_of_someone_else_is_never_taken_over(
     with pytest.raises(NameTakenError, match="give the DiffusionService another name"):
         await writes.children(service, [wanted])
     assert cluster.applied == []
+
+
+async def test_a_child_comes_after_what_it_needs_from_its_first_moment(
+    service: Object, wanted: Object
+) -> None:
+    class SlowCluster(RecordingCluster):
+        async def apply(self, obj: Object) -> Object:
+            if obj["kind"] == "ServiceAccount":
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            return await super().apply(obj)
+
+    cache = Cache(
+        {"Deployment": {}, "ServiceAccount": {}},
+        pods={},
+        jobs={},
+        tests={},
+        compared={},
+        revisions={},
+    )
+    cluster = SlowCluster()
+    writes = Writes(cluster, cache)  # type: ignore[arg-type]
+    (made,) = await writes.children(service, [wanted], after=[service_account(service, "demo")])
+    assert [obj["kind"] for obj in cluster.applied] == ["ServiceAccount", "Deployment"]
+    assert made["kind"] == "Deployment"
 
 
 async def test_nothing_is_written_where_one_child_of_several_cannot_be(
