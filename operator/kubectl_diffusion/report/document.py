@@ -1,13 +1,15 @@
 """What a report shows: the runner's JSON, and what the cluster knows beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from kubectl_diffusion.errors import PluginError
 from kubectl_diffusion.model import Report
+
+R = TypeVar("R", bound=BaseModel)
 
 _ORDER = ("Complete", "Failed", "Valid", "SLOMet")
 
@@ -41,17 +43,32 @@ class Document:
     """The target's fingerprint."""
 
 
-def parse(text: str) -> Report:
-    """The runner's JSON. Raises ``PluginError`` for one that isn't a report of version 1."""
+def parsed(model: type[R], text: str, what: str) -> R:
+    """The JSON of a report of version 1. Raises ``PluginError``, which says ``what`` it isn't."""
     try:
-        return Report.model_validate_json(text)
+        return model.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the document"
         raise PluginError(
-            f"this is no load report that is known here ({place}: {first['msg']}): are the "
+            f"this is no {what} that is known here ({place}: {first['msg']}): are the "
             "plugin and the operator of the same version?"
         ) from None
+
+
+def verdicts_of(status: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Verdict, ...]:
+    """Those conditions of a status, in that order, that are there."""
+    said = {each["type"]: each for each in status.get("conditions") or ()}
+    return tuple(
+        Verdict(kind, said[kind]["status"], said[kind]["reason"], said[kind]["message"])
+        for kind in kinds
+        if kind in said
+    )
+
+
+def parse(text: str) -> Report:
+    """The runner's JSON. Raises ``PluginError`` for one that isn't a report of version 1."""
+    return parsed(Report, text, "load report")
 
 
 def of_file(text: str, name: str) -> Document:
@@ -67,12 +84,7 @@ def of_test(test: Mapping[str, Any], text: str) -> Document:
     if status.get("run") != report.run:
         verdicts = _runners_verdicts(report)
     else:
-        said = {each["type"]: each for each in status.get("conditions") or ()}
-        verdicts = tuple(
-            Verdict(kind, said[kind]["status"], said[kind]["reason"], said[kind]["message"])
-            for kind in _ORDER
-            if kind in said
-        )
+        verdicts = verdicts_of(status, _ORDER)
     known = ((status.get("target") or {}).get("fingerprint")) or {}
     more = {name: str(known[name]) for name in ("image", "replicas", "digest") if known.get(name)}
     title = f"{test['metadata']['namespace']}/{test['metadata']['name']}"

@@ -4,11 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from kubectl_diffusion.comparison import ComparisonReport
-from kubectl_diffusion.errors import PluginError
-from kubectl_diffusion.report.document import Verdict
+from kubectl_diffusion.report.document import Verdict, parsed, verdicts_of
 
 _ORDER = ("Complete", "Failed", "Comparable")
 _API_VERSION = "diffusion.dev/v1alpha1"
@@ -57,15 +54,7 @@ class ComparisonDocument:
 
 def parse(text: str) -> ComparisonReport:
     """The operator's JSON. Raises ``PluginError`` for one that isn't such a report of version 1."""
-    try:
-        return ComparisonReport.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise PluginError(
-            f"this is no report of a comparison that is known here ({place}: {first['msg']}): are "
-            "the plugin and the operator of the same version?"
-        ) from None
+    return parsed(ComparisonReport, text, "report of a comparison")
 
 
 def of_file(text: str, _: str) -> ComparisonDocument:
@@ -82,10 +71,4 @@ def of_file(text: str, _: str) -> ComparisonDocument:
 
 def of_comparison(comparison: Mapping[str, Any], text: str) -> ComparisonDocument:
     """The report of a Comparison, judged by its status."""
-    said = {each["type"]: each for each in comparison["status"].get("conditions") or ()}
-    verdicts = tuple(
-        Verdict(kind, said[kind]["status"], said[kind]["reason"], said[kind]["message"])
-        for kind in _ORDER
-        if kind in said
-    )
-    return ComparisonDocument(parse(text), verdicts)
+    return ComparisonDocument(parse(text), verdicts_of(comparison["status"], _ORDER))
