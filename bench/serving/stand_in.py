@@ -23,6 +23,7 @@ class StandIn:
     dtype = "float32"
     native_size = (SIDE, SIDE)
     device_memory_bytes = None
+    device_use = None
     batch_sizes = ()
 
     def __init__(self, seconds: float) -> None:

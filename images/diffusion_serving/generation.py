@@ -87,6 +87,14 @@ class BatchOutput:
     seconds: Mapping[str, float]
 
 
+class DeviceUse(NamedTuple):
+    """What a device has done since its model was loaded; None is unknown."""
+
+    joules: float | None
+    busy_seconds: float | None
+    """The time in which it ran anything."""
+
+
 class Pipeline(Protocol):
     """A loaded model. Only the engine's thread may call it: it is not safe to share."""
 
@@ -109,6 +117,10 @@ class Pipeline(Protocol):
     @property
     def device_memory_bytes(self) -> int | None:
         """Memory held on the device, None where that is the process's own. Any thread may ask."""
+
+    @property
+    def device_use(self) -> DeviceUse | None:
+        """What it has spent, None where the device has no meter. Any thread may ask."""
 
     @property
     def batch_sizes(self) -> Sequence[int]:

@@ -1,6 +1,6 @@
 """Prometheus metrics. No label ever holds anything that a client wrote."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import (
@@ -11,8 +11,11 @@ from prometheus_client import (
     Metric,
     ProcessCollector,
 )
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from diffusion_serving.exposition import expose
+from diffusion_serving.generation import DeviceUse
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
 """Bucket bounds from a tiny model on a GPU to a full-size one on two CPU cores."""
@@ -56,6 +59,31 @@ class Metrics:
             registry=self.registry,
         )
         gauge.set_function(read)
+
+    def publish_device_use(self, read: Callable[[], DeviceUse]) -> None:
+        """Adds `diffusion_energy_joules_total` and `diffusion_device_busy_seconds_total`.
+
+        They are read anew on each scrape, and left out where they are unknown.
+        """
+        self.registry.register(_Uses(read))
+
+
+class _Uses(Collector):
+    def __init__(self, read: Callable[[], DeviceUse]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        use = self._read()
+        if use.joules is not None:
+            yield CounterMetricFamily(
+                "diffusion_energy_joules", "What this process's device has spent.", use.joules
+            )
+        if use.busy_seconds is not None:
+            yield CounterMetricFamily(
+                "diffusion_device_busy_seconds",
+                "Time in which this process's device ran anything.",
+                use.busy_seconds,
+            )
 
 
 def make_metrics() -> Metrics:

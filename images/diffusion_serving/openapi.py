@@ -136,6 +136,7 @@ _MODELS: dict[str, Any] = {
 
 _SECONDS = {"type": "number", "minimum": 0}
 _BYTES = {"type": ["integer", "null"], "minimum": 0}
+_IF_KNOWN = {"type": ["number", "null"], "minimum": 0}
 _ABOUT: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -157,8 +158,18 @@ _ABOUT: dict[str, Any] = {
         },
         "usage": {
             "type": "object",
-            "properties": {"memory_peak_bytes": _BYTES, "device_memory_peak_bytes": _BYTES},
-            "required": ["memory_peak_bytes", "device_memory_peak_bytes"],
+            "properties": {
+                "memory_peak_bytes": _BYTES,
+                "device_memory_peak_bytes": _BYTES,
+                "energy_joules": _IF_KNOWN,
+                "device_busy_seconds": _IF_KNOWN,
+            },
+            "required": [
+                "memory_peak_bytes",
+                "device_memory_peak_bytes",
+                "energy_joules",
+                "device_busy_seconds",
+            ],
         },
     },
     "required": ["ready", "startup", "bare_pipeline", "usage"],

@@ -1,12 +1,12 @@
 """Puts the engine together: what it loads, on which device, and what it warms up with."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from diffusion_serving.api import Defaults
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import Batching, BatchRunner, Engine, start_runner
-from diffusion_serving.generation import Generation, Pipeline
+from diffusion_serving.generation import DeviceUse, Generation, Pipeline
 from diffusion_serving.metrics import Metrics
 
 Load = Callable[[ServingConfig, int], Pipeline]
@@ -100,7 +100,19 @@ class _Publisher:
                 self._metrics.publish_device(pipeline.device, pipeline.device_name, pipeline.dtype)
                 if pipeline.device_memory_bytes is not None:
                     self._metrics.publish_device_memory(self._memory_bytes)
+                if pipeline.device_use is not None:
+                    self._metrics.publish_device_use(self._use)
         return pipeline
 
     def _memory_bytes(self) -> int:
         return sum(pipeline.device_memory_bytes or 0 for pipeline in self._pipelines)
+
+    def _use(self) -> DeviceUse:
+        uses = [use for pipeline in self._pipelines if (use := pipeline.device_use) is not None]
+        return DeviceUse(_sum(use.joules for use in uses), _sum(use.busy_seconds for use in uses))
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """The sum of what is known, None if nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

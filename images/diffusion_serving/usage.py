@@ -12,20 +12,31 @@ SERVER = "DIFFUSION_SERVER_PID"
 """Set where the process that answers isn't the one that started the others."""
 
 _DEVICE_MEMORY = "diffusion_device_memory_bytes"
+_ENERGY = "diffusion_energy_joules_total"
+_BUSY = "diffusion_device_busy_seconds_total"
 
 
 def usage(families: Iterable[Metric]) -> dict[str, Any]:
-    """What is known of memory, in bytes; what isn't is null. Takes milliseconds.
+    """What is known of memory, energy and use; what isn't is null. Takes milliseconds.
 
     Args:
         families: the metrics of all processes.
 
     """
-    device = [s.value for family in families for s in family.samples if s.name == _DEVICE_MEMORY]
+    samples = [sample for family in families for sample in family.samples]
+
+    def total(name: str) -> float | None:
+        values = [sample.value for sample in samples if sample.name == name]
+        return sum(values) if values else None
+
+    memory = total(_DEVICE_MEMORY)
     return {
         "memory_peak_bytes": memory_peak_bytes(int(os.environ.get(SERVER, os.getpid()))),
         # torch gives back what it once took only where it ran out of it.
-        "device_memory_peak_bytes": int(sum(device)) if device else None,
+        "device_memory_peak_bytes": None if memory is None else int(memory),
+        # Since the model was loaded, all devices together.
+        "energy_joules": total(_ENERGY),
+        "device_busy_seconds": total(_BUSY),
     }
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from diffusion_serving.config import Scheduler
-from diffusion_serving.generation import BatchOutput, Generation, OnStep, Picture
+from diffusion_serving.generation import BatchOutput, DeviceUse, Generation, OnStep, Picture
 from diffusion_serving.pipeline.failures import device_probe, guarded
 from diffusion_serving.pipeline.loras import Loras
+from diffusion_serving.pipeline.nvml import meter_of
 from diffusion_serving.pipeline.prompts import Embedding, PromptEncoder
 from diffusion_serving.pipeline.schedulers import make_scheduler
 
@@ -54,6 +55,7 @@ class DiffusersPipeline:
         self._batch_sizes = batch_sizes
         self._fill = fill
         self._probe = device_probe(pipe.device)
+        self._meter = meter_of(_uuid(pipe.device)) if self.device == "cuda" else None
 
     @property
     def device(self) -> str:
@@ -75,6 +77,10 @@ class DiffusersPipeline:
         height, width = (size, size) if isinstance(size, int) else size
         factor = self._pipe.vae_scale_factor
         return width * factor, height * factor
+
+    @property
+    def device_use(self) -> DeviceUse | None:
+        return None if self._meter is None else self._meter.use()
 
     @property
     def batch_sizes(self) -> Sequence[int]:
@@ -187,6 +193,11 @@ class DiffusersPipeline:
         if self.device == "cuda":
             torch.cuda.synchronize(self._pipe.device)
         return time.monotonic()
+
+
+def _uuid(device: torch.device) -> str:
+    """As NVML has it."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def _filled(images: int, sizes: Sequence[int]) -> int:

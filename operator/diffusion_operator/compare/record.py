@@ -143,9 +143,13 @@ def _with_startup(start: ColdStart | None, about: Mapping[str, Any]) -> ColdStar
 def _usage(about: Mapping[str, Any], after: Mapping[str, Any], images: int) -> dict[str, Any]:
     """Memory, GPU and energy of the pod that was asked; what it doesn't know stays unknown."""
     before, usage = about.get("usage") or {}, after.get("usage") or {}
-    joules = usage.get("energy_joules")
-    utilisation = usage.get("gpu_utilisation")
+    joules, busy = usage.get("energy_joules"), usage.get("device_busy_seconds")
     spent = None if joules is None else joules - (before.get("energy_joules") or 0.0)
+    lasted = after.get("uptime_seconds", 0.0) - about.get("uptime_seconds", 0.0)
+    utilisation = None
+    if busy is not None and lasted > 0:
+        worked = busy - (before.get("device_busy_seconds") or 0.0)
+        utilisation = worked / lasted / after.get("devices", 1)
     return {
         "memory_bytes": usage.get("memory_peak_bytes"),
         "device_memory_bytes": usage.get("device_memory_peak_bytes"),

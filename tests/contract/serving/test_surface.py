@@ -272,6 +272,7 @@ def test_about_tells_the_memory_of_all_processes(server: Server) -> None:
     used = server.client.get("/about").json()["usage"]
     assert used["memory_peak_bytes"] > 0.9 * resident_bytes(server.family)
     assert used["device_memory_peak_bytes"] is None  # it is the machine's own on a CPU
+    assert (used["energy_joules"], used["device_busy_seconds"]) == (None, None)
 
 
 def test_one_scrape_shows_all_processes(server: Server) -> None:

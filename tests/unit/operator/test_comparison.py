@@ -286,9 +286,14 @@ def test_a_runs_figures_are_its_load_tests_and_its_reports() -> None:
     about = {
         "bare_pipeline": [{"images": 1, "seconds": 0.5}, {"images": 8, "seconds": 2.0}],
         "startup": {"load_seconds": 3.25, "warm_up_seconds": 1.5},
-        "usage": {"energy_joules": 1000.0},
+        "usage": {"energy_joules": 1000.0, "device_busy_seconds": 10.0},
+        "uptime_seconds": 50.0,
     }
-    after = {"usage": {"energy_joules": 3000.0, "memory_peak_bytes": 7, "gpu_utilisation": 0.5}}
+    after = {
+        "usage": {"energy_joules": 3000.0, "memory_peak_bytes": 7, "device_busy_seconds": 40.0},
+        "uptime_seconds": 80.0,
+        "devices": 2,
+    }
     report = {
         "target": {"about": about, "aboutAfter": after},
         "summary": {"timings": {"queue": {"mean": 12.4}, "denoise": {"mean": 80.6}}},
@@ -307,6 +312,8 @@ def test_a_runs_figures_are_its_load_tests_and_its_reports() -> None:
     assert found.cold_start == ColdStart(ready=9, model_load="3.25", first_images="1.5")
     # 2000 joules for the 100 requests that succeeded, of 2 images each.
     assert found.joules_per_image == "10"
+    # Two GPUs that were busy for 30 seconds of 30 together.
+    assert found.gpu_utilisation == "0.5"
     assert found.memory_bytes == 7
     assert found.fingerprint is not None
     assert found.fingerprint["steps"] == "4"

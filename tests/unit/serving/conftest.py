@@ -25,6 +25,7 @@ class FakePipeline:
     dtype = "float32"
     native_size = (128, 96)
     device_memory_bytes = None
+    device_use = None
     batch_sizes = ()
 
     def __init__(self) -> None:

@@ -25,6 +25,8 @@ ENGINES = "engines"
 HEAD = "head"
 """The resource that only a head which has no engines has."""
 START_SECONDS = 180.0
+_SLOW = (b"timed out during startup", b"Failed to connect to GCS")
+"""Ray's words where it took its own processes, or a cluster's head, for dead too soon."""
 _KEEPER = Path(__file__).with_name("keeper.py")
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -113,7 +115,8 @@ class Node:
     def wait_started(self) -> None:
         """Waits until the node's processes run.
 
-        Ray gives them 30 s, which is too little on busy cores: then they are started again.
+        Ray gives them 30 s, and a worker's head less, which is too little on busy cores: then they
+        are started again.
 
         Raises:
             RayEnded: they don't, or take too long.
@@ -132,7 +135,8 @@ class Node:
             time.sleep(0.05)
 
     def _was_slow(self) -> bool:
-        return b"timed out during startup" in self._log.read_bytes()
+        said = self._log.read_bytes()
+        return any(words in said for words in _SLOW)
 
     @property
     def proxy_runs(self) -> bool:

@@ -1,0 +1,117 @@
+"""What a GPU has spent, with NVML's functions played, and who is told."""
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from diffusion_serving import usage
+from diffusion_serving.config import ServingConfig
+from diffusion_serving.generation import DeviceUse
+from diffusion_serving.metrics import make_metrics
+from diffusion_serving.pipeline.nvml import Gpu, Meter, NvmlError, meter_of
+from diffusion_serving.startup import make_engine
+
+NOT_SUPPORTED, NOT_FOUND = 3, 6
+
+
+class Nvml:
+    """NVML's functions with one GPU, that has spent `millijoules` and is `percent` busy."""
+
+    def __init__(self) -> None:
+        self.millijoules: int | None = 5_000
+        self.percent: int | None = 40
+
+    def nvmlInit_v2(self) -> int:  # noqa: N802 - NVML's own names, here and below
+        return 0
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: bytes, handle: Any) -> int:  # noqa: N802
+        if uuid != b"GPU-1":
+            return NOT_FOUND
+        handle._obj.value = 77
+        return 0
+
+    def nvmlDeviceGetTotalEnergyConsumption(  # noqa: N802
+        self, device: ctypes.c_void_p, energy: Any
+    ) -> int:
+        assert device.value == 77
+        if self.millijoules is None:
+            return NOT_SUPPORTED
+        energy._obj.value = self.millijoules
+        return 0
+
+    def nvmlDeviceGetUtilizationRates(self, device: ctypes.c_void_p, rates: Any) -> int:  # noqa: N802
+        assert device.value == 77
+        if self.percent is None:
+            return NOT_SUPPORTED
+        rates._obj.gpu = self.percent
+        return 0
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_meter_tells_what_was_spent_and_busy_since_it_was_made() -> None:
+    nvml, clock = Nvml(), Clock()
+    meter = Meter(Gpu(nvml, "GPU-1"), clock)
+    assert meter.use() == DeviceUse(0.0, 0.0)
+    nvml.millijoules = 12_500
+    clock.now += 10
+    meter.sample()
+    nvml.percent = 100
+    clock.now += 2
+    meter.sample()
+    assert meter.use() == DeviceUse(7.5, 6.0)
+
+
+def test_gpu_that_tells_neither_is_unknown_and_not_zero() -> None:
+    nvml = Nvml()
+    nvml.millijoules = nvml.percent = None
+    meter = Meter(Gpu(nvml, "GPU-1"))
+    meter.sample()
+    assert meter.use() == DeviceUse(None, None)
+
+
+def test_gpu_that_nvml_does_not_know_is_refused() -> None:
+    with pytest.raises(NvmlError, match="nvmlDeviceGetHandleByUUID: 6"):
+        Gpu(Nvml(), "GPU-2")
+
+
+def test_machine_without_nvml_has_no_meter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_serving.pipeline.nvml.LIBRARY", "libnothing.so")
+    assert meter_of("GPU-1") is None
+
+
+MakeFake = Callable[[], Any]
+
+
+def told(make_fake: MakeFake, *uses: DeviceUse | None) -> dict[str, Any]:
+    """What /about tells of a service whose devices have been used so."""
+    metrics = make_metrics()
+    pipelines = [make_fake() for _ in uses]
+    for pipeline, use in zip(pipelines, uses, strict=True):
+        pipeline.device_use = use
+    config = ServingConfig.model_validate(
+        {"model": {"path": "/m"}, "device": "cuda", "devices": len(uses)}
+    )
+    engine = make_engine(config, metrics, lambda _, index: pipelines[index])
+    engine.start()
+    engine.ready.result(30)
+    assert engine.stop(30)
+    return usage.usage(metrics.registry.collect())
+
+
+def test_about_and_metrics_tell_the_use_of_all_devices(make_fake: MakeFake) -> None:
+    found = told(make_fake, DeviceUse(2.0, 1.5), DeviceUse(3.0, 1.5))
+    assert (found["energy_joules"], found["device_busy_seconds"]) == (5.0, 3.0)
+
+
+def test_unknown_energy_is_null(make_fake: MakeFake) -> None:
+    found = told(make_fake, DeviceUse(None, 1.5))
+    assert (found["energy_joules"], found["device_busy_seconds"]) == (None, 1.5)
+    assert told(make_fake, None)["device_busy_seconds"] is None
