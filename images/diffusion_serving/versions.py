@@ -1,12 +1,15 @@
 """What is installed, without importing any of it."""
 
 import platform
+import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from diffusion_serving.config import Settings
 
 _PACKAGES = ("torch", "diffusers", "transformers")
+_DRIVER = Path("/proc/driver/nvidia/version")
 _FRAMEWORKS = {"fastapi": "fastapi", "litserve": "litserve", "rayserve": "ray"}
 """The package of each backend."""
 
@@ -22,9 +25,20 @@ def versions() -> dict[str, str]:
 
 
 def versions_with(backend: str) -> dict[str, str]:
-    """The same and the version of the backend's framework."""
+    """The same and the versions of the backend's framework and of a GPU's driver."""
     framework = _FRAMEWORKS[backend]
-    return {**versions(), framework: _version(framework)}
+    driver = driver_version()
+    found = {**versions(), framework: _version(framework)}
+    return found if driver is None else {**found, "driver": driver}
+
+
+def driver_version(file: Path = _DRIVER) -> str | None:
+    """Version of the node's NVIDIA driver; None where there is none."""
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", file.read_text())
+    except OSError:
+        return None
+    return found.group(1) if found else None
 
 
 def build_info(settings: Settings) -> dict[str, str]:

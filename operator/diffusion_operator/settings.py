@@ -68,6 +68,9 @@ class Settings(Model):
         default_factory=dict, description="What a backend needs otherwise than the others."
     )
     hf_endpoint: str = Field("", description="A mirror of the Hugging Face Hub.")
+    prometheus_url: str = Field(
+        "", description="A Prometheus that comparisons may ask for figures; empty: none."
+    )
     runner_resources: Resources = Resources()
     max_concurrent_load_tests: int = Field(
         1, ge=1, le=1000, description="Load tests that run against one target at the same time."

@@ -4,6 +4,7 @@ What isn't declared is ignored. Figures are decimal strings as the status has th
 run integer milliseconds.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -42,9 +43,21 @@ class Result(Read):
     device_memory_bytes: int | None = None
     gpu_utilisation: float | None = None
     joules_per_image: float | None = None
+    unknown: dict[str, str] = Field(default_factory=dict)
+    """Why a figure is absent, by its name in the status."""
     cost_per_thousand_images: float | None = None
     images_per_dollar: float | None = None
     p_value: float | None = None
+
+
+class ColdStart(Read):
+    """Seconds from the making of a service; loading and first images are parts of the last."""
+
+    scheduled: float | None = None
+    started: float | None = None
+    model_load: float | None = None
+    first_images: float | None = None
+    ready: float | None = None
 
 
 class Run(Read):
@@ -65,8 +78,21 @@ class Run(Read):
     p50: int | None = None
     p95: int | None = None
     p99: int | None = None
+    cold_start: ColdStart | None = None
     nodes: tuple[str, ...] = ()
     fingerprint: dict[str, str] = Field(default_factory=dict)
+
+
+def unknown_figures(results: Sequence[Result]) -> list[str]:
+    """Sentences that say which figures of which variants are absent, and why."""
+    variants: dict[tuple[str, str], list[str]] = {}
+    for row in results:
+        for figure, why in row.unknown.items():
+            variants.setdefault((figure, why), []).append(row.variant)
+    return [
+        f"{figure} of {', '.join(names)} is unknown: {why}"
+        for (figure, why), names in variants.items()
+    ]
 
 
 class Load(Read):

@@ -47,6 +47,8 @@ LATE_SERVER: Object = {
     "env": [{"name": "PYTHONPATH", "value": "/late:/app"}],
     "volumeMounts": [{"name": "late", "mountPath": "/late"}],
 }
+# Nobody asks any more when a run is over: the seconds in which a pod ends politely are saved.
+AT_ONCE: Object = {"terminationGracePeriodSeconds": 1}
 HANDICAPPED: Object = {
     "name": "late",
     "service": {
@@ -61,7 +63,7 @@ HANDICAPPED: Object = {
 
 
 def comparison(*variants: Object) -> Object:
-    """One user, as many requests as a 95th percentile takes, three times."""
+    """Two users, as many requests as a 95th percentile takes, three times."""
     return {
         "apiVersion": API_VERSION,
         "kind": "Comparison",
@@ -71,16 +73,16 @@ def comparison(*variants: Object) -> Object:
                 "backend": "fastapi",
                 "model": {"source": "image:///models/demo"},
                 "generation": SMALL,
-                "podTemplate": {"spec": {"containers": [SERVER]}},
+                "podTemplate": {"spec": {**AT_ONCE, "containers": [SERVER]}},
             },
             "variants": list(variants),
             "loadTest": {
-                "users": {"stages": [{"users": 1, "duration": "5s"}]},
-                "minRequests": 70,
+                "users": {"spawnRate": "8", "stages": [{"users": 2, "duration": "5s"}]},
+                "minRequests": 64,
                 "warmup": {"requests": 5},
             },
             "repetitions": 3,
-            "cooldown": "1s",
+            "cooldown": "0s",
         },
     }
 
@@ -92,7 +94,8 @@ def over(kubectl: Kubectl, name: str = "study", within: float = 480) -> Object:
         status = kubectl.status("cmp", name)
         return status if status.get("state") in {"Complete", "Failed"} else None
 
-    return eventually(look, within=within, every=1, what=f"{name} to end")
+    # Each look takes processor time from what is measured.
+    return eventually(look, within=within, every=3, what=f"{name} to end")
 
 
 def too_busy(status: Object) -> bool:
@@ -100,14 +103,16 @@ def too_busy(status: Object) -> bool:
     return any(row["reason"] == "ClientSaturated" for row in status["results"])
 
 
-def compare_with_a_late_one(kubectl: Kubectl) -> None:
-    kubectl("create", "configmap", "late", f"--from-literal=sitecustomize.py={LATE}")
-    kubectl.apply(comparison(HANDICAPPED, PLAIN))
-
-
 def told(status: Object) -> str:
     """What a failed assertion shows of it."""
     return json.dumps([status.get("conclusion"), status.get("results"), status.get("runs")])
+
+
+def assert_it_says_what_it_could_not_measure(status: Object) -> None:
+    assert status["state"] == "Complete", told(status)
+    assert status["recommended"] == "", told(status)
+    late = [row for row in status["results"] if row["reason"]]
+    assert all("rank" not in row and row["message"] for row in late), told(status)
 
 
 def assert_the_late_one_is_last_and_separated(kubectl: Kubectl, status: Object) -> None:
@@ -119,14 +124,27 @@ def assert_the_late_one_is_last_and_separated(kubectl: Kubectl, status: Object) 
     assert condition(kubectl.get("cmp", "study"), "Comparable")["status"] == "True", told(status)
 
 
+def assert_none_of_the_two_is_recommended(status: Object) -> None:
+    assert status["state"] == "Complete", told(status)
+    assert status["recommended"] == "", told(status)
+    assert sorted(row.get("rank", 0) for row in status["results"]) == [1, 2], told(status)
+    assert "is not separated from" in status["conclusion"], told(status)
+
+
 def assert_rows_are_filled(status: Object) -> None:
     for row in status["results"]:
         assert row["runs"] == 3, row
         assert row["failures"] == 0, row
-        for figure in ("requestsPerSecond", "p50", "p95", "p99", "coldStartSeconds"):
+        for figure in ("requestsPerSecond", "p50", "p95", "p99", "efficiency", "coldStartSeconds"):
             found = row[figure]
             assert 0 < float(found["low"]) <= float(found["mean"]) <= float(found["high"]), row
         assert row["tax"]["denoise"] > 0
+        assert row["memoryBytes"] > 0
+
+
+def compare_with_a_late_one(kubectl: Kubectl) -> None:
+    kubectl("create", "configmap", "late", f"--from-literal=sitecustomize.py={LATE}")
+    kubectl.apply(comparison(HANDICAPPED, PLAIN))
 
 
 def test_a_hidden_handicap_is_found_though_the_operator_is_killed_in_the_middle(
@@ -141,33 +159,53 @@ def test_a_hidden_handicap_is_found_though_the_operator_is_killed_in_the_middle(
     )
     operator.kill()
     status = over(kubectl)
-    assert status["state"] == "Complete", told(status)
-    assert status["progress"] == "6/6"
+    assert status["progress"] == "6/6", told(status)
     assert kubectl.list("dsvc") == []
     assert len(kubectl.list("lt")) == 6
     if too_busy(status):
-        assert status["recommended"] == "", told(status)  # it has been said, and nothing concluded
+        assert_it_says_what_it_could_not_measure(status)
         return
     assert_the_late_one_is_last_and_separated(kubectl, status)
     assert_rows_are_filled(status)
+
+
+def test_of_two_identical_variants_none_is_recommended(kubectl: Kubectl) -> None:
+    kubectl.apply(comparison(PLAIN, TWIN))
+    status = over(kubectl)
+    if too_busy(status):
+        assert_it_says_what_it_could_not_measure(status)
+        return
+    assert_none_of_the_two_is_recommended(status)
+
+
+def measured(kubectl: Kubectl) -> Object:
+    """The status once it has ended, made anew once if someone else had the cores."""
+    status = over(kubectl)
+    if not too_busy(status):
+        return status
+    assert_it_says_what_it_could_not_measure(status)
+    made = kubectl.get("cmp", "study")
+    kubectl("delete", "cmp", "study", "--cascade=foreground")
+    kubectl.apply({**comparison(), "spec": made["spec"]})
+    status = over(kubectl)
+    assert not too_busy(status), f"nothing was shown in two tries: {told(status)}"
+    return status
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("time", range(5))
 def test_a_hidden_handicap_is_found_each_time(kubectl: Kubectl, time: int) -> None:
     compare_with_a_late_one(kubectl)
-    assert_the_late_one_is_last_and_separated(kubectl, over(kubectl))
+    assert_the_late_one_is_last_and_separated(kubectl, measured(kubectl))
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("time", range(5))
-def test_of_two_identical_variants_none_is_recommended(kubectl: Kubectl, time: int) -> None:
+def test_of_two_identical_variants_none_is_recommended_any_time(
+    kubectl: Kubectl, time: int
+) -> None:
     kubectl.apply(comparison(PLAIN, TWIN))
-    status = over(kubectl)
-    assert status["state"] == "Complete", told(status)
-    assert status["recommended"] == "", told(status)
-    assert all(row.get("rank") for row in status["results"]), told(status)
-    assert "is not separated from" in status["conclusion"]
+    assert_none_of_the_two_is_recommended(measured(kubectl))
 
 
 @pytest.mark.full

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kubectl import Kubectl, eventually
+from local_prometheus import LocalPrometheus, vector
 from operator_process import OperatorProcess
 from pretend_node import PretendNode
 
@@ -61,10 +62,24 @@ def kubectl(control_plane: Kubectl) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
+def prometheus() -> Iterator[LocalPrometheus]:
+    """The Prometheus that the operator knows."""
+    found = LocalPrometheus(lambda _: vector())
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
 def operator_process(
-    control_plane: Kubectl, tmp_path_factory: pytest.TempPathFactory
+    control_plane: Kubectl,
+    prometheus: LocalPrometheus,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OperatorProcess]:
-    process = OperatorProcess(control_plane.kubeconfig, tmp_path_factory.mktemp("operator"))
+    process = OperatorProcess(
+        control_plane.kubeconfig,
+        tmp_path_factory.mktemp("operator"),
+        prometheus_url=prometheus.url,
+    )
     process.start()
     yield process
     process.kill()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kubectl import Kubectl, KubectlError, condition, eventually
+from local_prometheus import Answer, LocalPrometheus, vector
 from operator_process import OperatorProcess
 from played_study import LOAD, SERVICE, SPEEDS, TWO, PlayedStudy, comparison
 
@@ -34,6 +35,8 @@ def test_variants_take_turns_on_the_hardware_and_end_in_a_ranked_table(
     assert status["state"] == "Complete", status
     assert study.order == ["slow-1", "fast-1", "fast-2", "slow-2"]
     assert study.services == {frozenset({"study-slow"}), frozenset({"study-fast"})}
+    assert [len(pods) for pods in study.served] == [1, 1, 1, 1]
+    assert len(frozenset.union(*study.served)) == 4, "two repetitions shared a pod"
     assert [(found["variant"], found["rank"]) for found in status["results"]] == [
         ("fast", 1),
         ("slow", 2),
@@ -171,6 +174,27 @@ def test_a_deleted_child_is_told_and_the_others_go_on(
     assert row(status, "fast")["rank"] == 1
 
 
+def test_energy_and_utilisation_are_asked_of_prometheus_and_said_to_be_unknown_where_it_has_none(
+    kubectl: Kubectl, operator: OperatorProcess, prometheus: LocalPrometheus
+) -> None:
+    def of_the_fast_one(query: str) -> Answer:
+        return vector("408") if query == f"energy of {kubectl.namespace}/study-fast, 60s" else none
+
+    none = vector()
+    prometheus.answer = of_the_fast_one
+    queries = {"energyJoules": "energy of $namespace/$service, $window"}
+    kubectl.apply(comparison(prometheus=queries))
+    status = PlayedStudy(kubectl, SPEEDS).until_over()
+    assert status["state"] == "Complete", status
+    # Of 200 requests, and 4 of the warm-up.
+    assert row(status, "fast")["joulesPerImage"] == "2"
+    assert row(status, "slow")["unknown"]["joulesPerImage"] == (
+        "Prometheus has no sample for the query"
+    )
+    assert "joulesPerImage" not in row(status, "slow")
+    assert "no GPU" in row(status, "fast")["unknown"]["gpuUtilisation"]
+
+
 def test_other_fields_begin_anew(kubectl: Kubectl, operator: OperatorProcess) -> None:
     kubectl.apply(comparison())
     first = PlayedStudy(kubectl, SPEEDS).until_over()
@@ -203,6 +227,8 @@ def test_a_variant_that_makes_no_service_is_said(
         ({"cooldown": "a while"}, "write a duration such as 90s"),
         ({"cooldown": "2h"}, "cooldown is at most 1h"),
         ({"readyTimeout": "1s"}, "readyTimeout is between 10s and 24h"),
+        ({"prometheus": {"energy": "e"}}, "unknown field"),
+        ({"prometheus": {"energyJoules": ""}}, "prometheus.energyJoules"),
         ({"repetitions": 0}, "greater than or equal to 1"),
         ({"loadTest": {}}, "say how much load: set users.stages"),
         ({"loadTest": {**LOAD, "arrivals": {"stages": []}}}, "exactly one of them"),

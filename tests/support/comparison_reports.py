@@ -19,6 +19,7 @@ USERS: Object = {
     "request": {"prompts": {"inline": ["a confidential unicorn", "two green squares"]}},
 }
 SEARCH: Object = {"search": {"over": "users", "max": 64}, "slo": {"p95": "8s"}}
+NO_ENERGY = "Prometheus has no sample for the query"
 SPEEDS = {"fastapi": 2.7, "litserve": 5.6, "rayserve": 4.3}
 TAX = {"queue": 900, "textEncoder": 20, "denoise": 480, "vae": 60, "encode": 12, "other": 31}
 
@@ -88,8 +89,11 @@ def _run(name: str, repetition: int) -> Run:
         max_load_within_slo="24",
         efficiency=f"{speed / 6:.3f}",
         tax={stage: round(value * 5 / speed) for stage, value in TAX.items()},
-        cold_start=ColdStart(scheduled=1, started=9, ready=31 + repetition),
+        cold_start=ColdStart(
+            scheduled=1, started=9, ready=31 + repetition, model_load="12.5", first_images="4"
+        ),
         memory_bytes=2_345_678_901,
+        unknown={"joulesPerImage": NO_ENERGY},
         nodes=("node-1",),
         fingerprint={**FINGERPRINT, "backend": name},
     )

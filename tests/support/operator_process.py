@@ -33,11 +33,13 @@ class OperatorProcess:
 
     program: tuple[str, ...] = ("-m", "diffusion_operator", "--liveness", "")
 
-    def __init__(self, kubeconfig: str, directory: Path, *arguments: str) -> None:
+    def __init__(
+        self, kubeconfig: str, directory: Path, *arguments: str, prometheus_url: str = ""
+    ) -> None:
         self._arguments = arguments
         self._kubeconfig = kubeconfig
         self._settings = directory / "settings.json"
-        self._settings.write_text(json.dumps(SETTINGS))
+        self._settings.write_text(json.dumps({**SETTINGS, "prometheusUrl": prometheus_url}))
         self.log = directory / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
 

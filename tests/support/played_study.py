@@ -48,7 +48,7 @@ class PlayedStudy:
     ``speeds`` holds each variant's requests per second; a variant without one never gets Ready.
     ``failing`` are those whose every request fails; while ``silent``, no runner reports.
     ``services`` grows by each set of services that had pods at the same time, ``order`` by each
-    load test that a runner reported.
+    load test that a runner reported; ``served`` has the uids of the pods that each of them found.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class PlayedStudy:
         self._told: set[str] = set()
         self.services: set[frozenset[str]] = set()
         self.order: list[str] = []
+        self.served: list[frozenset[str]] = []
 
     def until(self, done: Callable[[Object], bool], what: str) -> Object:
         """Play on until the Comparison's status is as asked for; returns that status."""
@@ -94,6 +95,7 @@ class PlayedStudy:
         for job in [] if self._silent else seen:
             if job["kind"] == "Job" and job["metadata"]["uid"] not in self._told:
                 self._play_runner(job)
+                self.served.append(frozenset(pod["metadata"]["uid"] for pod in serving))
 
     def _play_kubelet(self, pod: Object) -> None:
         name, labels = pod["metadata"]["name"], pod["metadata"]["labels"]

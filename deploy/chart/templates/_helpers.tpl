@@ -40,6 +40,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   "serverResources" .Values.serverResources
   "backendResources" .Values.backendResources
   "hfEndpoint" .Values.hfEndpoint
+  "prometheusUrl" .Values.prometheusUrl
   "runnerResources" .Values.runnerResources
   "maxConcurrentLoadTests" .Values.maxConcurrentLoadTests
   "workers" .Values.workers) | toPrettyJson -}}

@@ -82,6 +82,30 @@ def default_variants() -> tuple[Variant, ...]:
     )
 
 
+Query = Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class PrometheusQueries(Model):
+    """Figures that a Prometheus has, each by an instant query that gives one number.
+
+    Of each run `$namespace`, `$service` (its pods' names begin with it) and `$window` (the seconds
+    of its load, such as 95s) are put in; the query is evaluated at the load's end.
+    """
+
+    energy_joules: Query | None = Field(
+        None,
+        description="Joules that the service's GPUs took, such as "
+        "sum(increase(DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
+        '{exported_namespace="$namespace", exported_pod=~"$service-.*"}[$window])) / 1000.',
+    )
+    gpu_utilisation: Query | None = Field(
+        None,
+        description="Share of the time that its GPUs were busy, from 0 to 1, such as "
+        "avg(avg_over_time(DCGM_FI_DEV_GPU_UTIL"
+        '{exported_namespace="$namespace", exported_pod=~"$service-.*"}[$window])) / 100.',
+    )
+
+
 class ComparisonSpec(Model):
     """What is compared, and how often."""
 
@@ -124,6 +148,11 @@ class ComparisonSpec(Model):
             "duration(self) >= duration('10s') && duration(self) <= duration('24h')",
             "readyTimeout is between 10s and 24h",
         ),
+    )
+    prometheus: PrometheusQueries | None = Field(
+        None,
+        description="What is asked of the Prometheus that the operator knows (prometheusUrl of its "
+        "chart; $namespace, $service and $window are put in). Else the pods tell, where they can.",
     )
     suspend: bool = Field(
         False,
@@ -196,6 +225,9 @@ class Run(Model):
     joules_per_image: str | None = Field(
         None, max_length=32, description="GPU energy per image; absent where it is unknown."
     )
+    unknown: dict[str, Annotated[str, Field(max_length=1024)]] | None = Field(
+        None, max_length=8, description="Why a figure is absent, by the figure's field."
+    )
     nodes: tuple[Annotated[str, Field(max_length=253)], ...] | None = Field(
         None, max_length=64, description="The nodes that its pods ran on."
     )
@@ -250,6 +282,9 @@ class Result(Model):
     )
     joules_per_image: str | None = Field(
         None, max_length=32, description="GPU energy per image; absent where it is unknown."
+    )
+    unknown: dict[str, Annotated[str, Field(max_length=1024)]] | None = Field(
+        None, max_length=8, description="Why a figure is absent, by the figure's field."
     )
     cost_per_thousand_images: str | None = Field(
         None, max_length=32, description="At the catalogue's price; absent where that has none."

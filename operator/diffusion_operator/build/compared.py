@@ -6,7 +6,7 @@ from typing import Any
 from diffusion_operator.api import API_VERSION
 from diffusion_operator.build.metadata import child
 from diffusion_operator.compare.plan import Step
-from diffusion_operator.objects import RUN_LABEL, Object
+from diffusion_operator.objects import RUN_LABEL, Object, labels_of
 
 VARIANT_LABEL = "diffusion.dev/variant"
 REPETITION_LABEL = "diffusion.dev/repetition"
@@ -41,6 +41,15 @@ def variant_service(
         },
         spec=dict(spec),
     )
+
+
+def is_of(service: Object, step: Step | None) -> bool:
+    """Whether a variant's service was made for that step."""
+    if step is None:
+        return False
+    labels = labels_of(service)
+    made_for = (labels.get(VARIANT_LABEL), labels.get(REPETITION_LABEL))
+    return made_for == (step.variant, str(step.repetition))
 
 
 def variant_test(

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from diffusion_operator.api.comparison import MAX_TEXT, ColdStart, Run
+from diffusion_operator.compare.meters import images_made
 from diffusion_operator.compare.results import shown
 from diffusion_operator.objects import Object, condition_of
 
@@ -73,7 +74,7 @@ def ended(run: Run, test: Mapping[str, Any], report: Report, *, images: int, now
     bad = condition_of(test, "Failed") if status["state"] == "Failed" else _if_false(valid)
     about = (report.get("target") or {}).get("about") or {}
     after = (report.get("target") or {}).get("aboutAfter") or {}
-    made = (summary.get("requests", 0) - summary.get("failures", 0)) * images
+    made = images_made(report, images)
     return run.model_copy(
         update={
             "state": status["state"],
@@ -93,7 +94,7 @@ def ended(run: Run, test: Mapping[str, Any], report: Report, *, images: int, now
             "tax": _tax(report),
             "cold_start": _with_startup(run.cold_start, about),
             "fingerprint": _fingerprint(run, status),
-            **_usage(about, after, made),
+            **_usage(about, after, made, _replicas(status)),
         }
     )
 
@@ -140,22 +141,29 @@ def _with_startup(start: ColdStart | None, about: Mapping[str, Any]) -> ColdStar
     )
 
 
-def _usage(about: Mapping[str, Any], after: Mapping[str, Any], images: int) -> dict[str, Any]:
-    """Memory, GPU and energy of the pod that was asked; what it doesn't know stays unknown."""
+def _usage(
+    about: Mapping[str, Any], after: Mapping[str, Any], images: int, pods: int
+) -> dict[str, Any]:
+    """Memory, GPU and energy of the pod that was asked; what it doesn't know stays unknown.
+
+    Of several pods one was asked before and maybe another one after, and each tells of itself.
+    """
     before, usage = about.get("usage") or {}, after.get("usage") or {}
-    joules, busy = usage.get("energy_joules"), usage.get("device_busy_seconds")
-    spent = None if joules is None else joules - (before.get("energy_joules") or 0.0)
-    lasted = after.get("uptime_seconds", 0.0) - about.get("uptime_seconds", 0.0)
-    utilisation = None
-    if busy is not None and lasted > 0:
-        worked = busy - (before.get("device_busy_seconds") or 0.0)
-        utilisation = worked / lasted / after.get("devices", 1)
+    spent = _grown(before, usage, "energy_joules") if pods == 1 else None
+    busy = _grown(before, usage, "device_busy_seconds") if pods == 1 else None
+    seconds = (_grown(about, after, "uptime_seconds") or 0.0) * after.get("devices", 1)
     return {
         "memory_bytes": usage.get("memory_peak_bytes"),
         "device_memory_bytes": usage.get("device_memory_peak_bytes"),
-        "gpu_utilisation": None if utilisation is None else shown(utilisation),
+        "gpu_utilisation": shown(busy / seconds) if busy is not None and seconds else None,
         "joules_per_image": shown(spent / images) if spent is not None and images else None,
     }
+
+
+def _grown(before: Mapping[str, Any], after: Mapping[str, Any], field: str) -> float | None:
+    """By how much a counter has grown; None where it isn't known at both times."""
+    begun, over = before.get(field), after.get(field)
+    return None if begun is None or over is None else over - begun
 
 
 def _fingerprint(run: Run, status: Mapping[str, Any]) -> dict[str, str] | None:

@@ -144,6 +144,7 @@ def _row(name: str, runs: Sequence[Run], compared: Compared) -> Result:
         ),
         gpu_utilisation=_mean([run.gpu_utilisation for run in good]),
         joules_per_image=_mean([run.joules_per_image for run in good]),
+        unknown=_unknown(good),
     )
     return row.model_copy(update=_cost(speed, name, compared))
 
@@ -212,6 +213,14 @@ def _means(taxes: Sequence[Mapping[str, int] | None]) -> dict[str, int] | None:
     return {
         stage: round(fmean(tax.get(stage, 0) for tax in known)) for stage in sorted(stages)
     } or None
+
+
+def _unknown(runs: Sequence[Run]) -> dict[str, str] | None:
+    """Why figures are absent, the first reason for each."""
+    found: dict[str, str] = {}
+    for run in runs:
+        found = {**(run.unknown or {}), **found}
+    return found or None
 
 
 def _agreed(verdicts: Sequence[bool | None]) -> bool | None:

@@ -16,6 +16,7 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.fields import seconds
 from diffusion_operator.api.loadtest import LoadTestSpec, ReportRef
 from diffusion_operator.build.compared import (
+    is_of,
     service_name,
     test_name,
     variant_service,
@@ -26,6 +27,14 @@ from diffusion_operator.build.metadata import digest
 from diffusion_operator.cache import Cache
 from diffusion_operator.cluster import ApiError, Cluster, said_by
 from diffusion_operator.compare.differences import meant
+from diffusion_operator.compare.meters import (
+    Question,
+    answered,
+    explained,
+    images_made,
+    questions,
+    without,
+)
 from diffusion_operator.compare.plan import Step, merged, steps
 from diffusion_operator.compare.record import (
     Report,
@@ -46,6 +55,7 @@ from diffusion_operator.objects import (
     key_of,
     labels_of,
 )
+from diffusion_operator.prometheus import NoFigureError, figure
 from diffusion_operator.reconcile.problems import invalid_spec
 from diffusion_operator.reconcile.writes import NameTakenError, Writes, sooner
 from diffusion_operator.settings import Settings
@@ -145,12 +155,7 @@ class ComparisonReconciler:
 
     async def _advance(self, work: "Work") -> tuple[Seen, float | None]:
         step = work.next_step
-        keep = (
-            ()
-            if step is None or work.spec.suspend
-            else (service_name(work.comparison, step.variant),)
-        )
-        leaving = await self._clear(work, keep)
+        leaving = await self._clear(work, None if work.spec.suspend else step)
         if step is None:
             return await self._finish(work), None
         if work.spec.suspend:
@@ -168,24 +173,27 @@ class ComparisonReconciler:
         said = f"repetition {step.repetition} of {step.variant}: {current.message or current.state}"
         return self._seen(work, "Running", "Running", said, step=step, current=current), again
 
-    async def _clear(self, work: "Work", keep: Sequence[str]) -> list[str]:
-        """Delete what isn't of this step; returns the services that still hold the hardware."""
+    async def _clear(self, work: "Work", step: Step | None) -> list[str]:
+        """Delete what isn't of this step; returns the services that still hold the hardware.
+
+        Two repetitions of one variant in a row have pods of their own, too: what is by chance about
+        a pod would count twice else.
+        """
         namespace = work.comparison["metadata"]["namespace"]
+        begun = step if step is not None and work.current(step) is not None else None
+        standing = {service_name(work.comparison, begun.variant)} if begun else set()
         leaving = []
         for child in self._cache.compared(namespace, work.comparison["metadata"]["name"]):
             name = child["metadata"]["name"]
             stale = labels_of(child).get(RUN_LABEL) != work.run
-            service = child["kind"] == "DiffusionService"
-            if stale or (service and name not in keep):
+            if stale or (child["kind"] == "DiffusionService" and not is_of(child, step)):
                 if "deletionTimestamp" not in child["metadata"]:
                     await self._cluster.delete(key_of(child))
                 leaving.append(name)
-        held = {
-            service_name(work.comparison, name)
-            for name in work.variants
-            if service_name(work.comparison, name) not in keep
-            and self._cache.pods_of(namespace, service_name(work.comparison, name), SERVICE_LABEL)
-        }
+            elif child["kind"] == "DiffusionService":
+                standing.add(name)
+        services = {service_name(work.comparison, name) for name in work.variants} - standing
+        held = {name for name in services if self._cache.pods_of(namespace, name, SERVICE_LABEL)}
         return sorted({*leaving, *held})
 
     async def _stop_test(self, work: "Work", step: Step) -> None:
@@ -266,7 +274,27 @@ class ComparisonReconciler:
             return run, None
         images = int((work.variants[step.variant].load.get("request") or {}).get("images") or 1)
         report = self._report(test)
-        return ended(run, test, report, images=images, now=self._now()), None
+        over = ended(run, test, report, images=images, now=self._now())
+        if over.state == "Complete":
+            over = await self._metered(work, over, report, images_made(report, images))
+        return over, None
+
+    async def _metered(self, work: "Work", run: Run, report: Report, made: int) -> Run:
+        """The run with what Prometheus has of it, and why it has no more."""
+        namespace = work.comparison["metadata"]["namespace"]
+        service = service_name(work.comparison, run.variant)
+        for asked in questions(work.spec.prometheus, namespace, service, report):
+            try:
+                value = await self._asked(asked)
+                run = answered(run, asked.field, value, made)
+            except NoFigureError as error:
+                run = without(run, asked.field, f"Prometheus {error}")
+        return explained(run, gpu="gpu" in work.variants[run.variant].service)
+
+    async def _asked(self, asked: Question) -> float:
+        if not self._settings.prometheus_url:
+            raise NoFigureError("is unknown to the operator: set prometheusUrl of its chart")
+        return await figure(self._settings.prometheus_url, asked.query, asked.at)
 
     def _awaiting(
         self, work: "Work", run: Run, service: Object, ready: Mapping[str, Any] | None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from comparison_reports import SEARCH, SPEEDS, USERS, study
+from comparison_reports import NO_ENERGY, SEARCH, SPEEDS, USERS, study
 from kubectl_diffusion.__main__ import main
 from kubectl_diffusion.comparison import ComparisonReport
 
@@ -76,6 +76,16 @@ def test_the_variants_are_ranked_with_their_intervals_and_the_best_is_recommende
     assert ranked[0][2].startswith("5.64 (5.")
     assert "Recommended: litserve" in page.locator(".recommended").inner_text()
     assert "broken is not ranked: NotReady" in page.locator(".unranked").inner_text()
+    said = page.locator(".unknown").inner_text()
+    assert said == f"joulesPerImage of litserve, rayserve, fastapi is unknown: {NO_ENERGY}."
+
+
+def test_a_cold_start_is_told_by_its_points(page: Page, tmp_path: Path) -> None:
+    opened(page, tmp_path, study())
+    rows = page.locator("table.cold tbody tr")
+    assert rows.count() == len(SPEEDS)
+    cells = rows.first.locator("th, td").all_inner_texts()
+    assert cells == ["litserve", "1", "9", "12.5", "4", "33"]
 
 
 def test_each_figure_has_a_line_a_variant(page: Page, tmp_path: Path) -> None:
@@ -160,6 +170,7 @@ def test_markdown_is_a_ranked_table(fake_cluster: Any, capsys: pytest.CaptureFix
     assert "| 1 | litserve | 5.64 (" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {10}
+    assert text.count(NO_ENERGY) == 1
 
 
 def test_json_is_the_operators_own_text(

@@ -296,7 +296,12 @@ def test_a_runs_figures_are_its_load_tests_and_its_reports() -> None:
     }
     report = {
         "target": {"about": about, "aboutAfter": after},
-        "summary": {"timings": {"queue": {"mean": 12.4}, "denoise": {"mean": 80.6}}},
+        "summary": {
+            "requests": 110,
+            "failures": 10,
+            "discarded": 0,
+            "timings": {"queue": {"mean": 12.4}, "denoise": {"mean": 80.6}},
+        },
     }
     begun = Run(variant="a", repetition=1, state="Testing", cold_start=ColdStart(ready=9))
     found = ended(begun, ended_test(), report, images=2, now=at(59))
@@ -310,10 +315,14 @@ def test_a_runs_figures_are_its_load_tests_and_its_reports() -> None:
     assert found.efficiency == "1.25"
     assert found.tax == {"queue": 12, "denoise": 81}
     assert found.cold_start == ColdStart(ready=9, model_load="3.25", first_images="1.5")
+    # Two pods, and nothing says which of them was asked when.
+    assert (found.joules_per_image, found.gpu_utilisation) == (None, None)
+    alone = {"fingerprint": {"image": "a@sha256:1", "replicas": 1, "facts": {"steps": "4"}}}
+    of_one = ended(begun, ended_test(target=alone), report, images=2, now=at(59))
     # 2000 joules for the 100 requests that succeeded, of 2 images each.
-    assert found.joules_per_image == "10"
+    assert of_one.joules_per_image == "10"
     # Two GPUs that were busy for 30 seconds of 30 together.
-    assert found.gpu_utilisation == "0.5"
+    assert of_one.gpu_utilisation == "0.5"
     assert found.memory_bytes == 7
     assert found.fingerprint is not None
     assert found.fingerprint["steps"] == "4"

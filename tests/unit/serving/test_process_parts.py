@@ -15,6 +15,7 @@ from diffusion_serving.cores import available_cores
 from diffusion_serving.errors import WrongDevice
 from diffusion_serving.generation import Picture
 from diffusion_serving.images import Format, encode
+from diffusion_serving.versions import driver_version
 
 
 @pytest.fixture
@@ -121,3 +122,23 @@ def test_encoded_picture_shows_the_pixels_and_nothing_else(image_format: Format)
         assert isinstance(shown, tuple)
         assert all(abs(a - b) <= 12 for a, b in zip(shown, colour, strict=True))
     assert not {"parameters", "exif", "comment"} & set(image.info)
+
+
+@pytest.mark.parametrize(
+    ("line", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12", "535.183.01"),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build",
+            "580.65.06",
+        ),
+        ("something else", None),
+    ],
+)
+def test_a_gpus_driver_is_known_by_its_version(
+    tmp_path: Path, line: str, version: str | None
+) -> None:
+    file = tmp_path / "version"
+    assert driver_version(file) is None
+    file.write_text(f"{line}\nGCC version:  gcc version 12.3.0\n")
+    assert driver_version(file) == version

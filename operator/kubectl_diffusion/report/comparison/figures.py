@@ -142,7 +142,7 @@ def _curve(load: Load | None) -> list[tuple[float, float | None]]:
 
 def _curves(curves: Sequence[tuple[Shown, Sequence[tuple[float, float | None]]]]) -> Chart:
     lines = [
-        Line(each.variant, each.colour, sorted(points), dots=True, dashed=each.dashed)
+        Line(each.variant, each.colour, points, dots=True, dashed=each.dashed)
         for each, points in curves
     ]
     x = linear("requests per second", [rate for _, points in curves for rate, _ in points])

@@ -1,15 +1,25 @@
 """One HTML page of a Comparison."""
 
 import json
+from collections.abc import Sequence
+from statistics import fmean
 
 from kubectl_diffusion.charts import number
-from kubectl_diffusion.comparison import ComparisonReport, Result
+from kubectl_diffusion.comparison import ComparisonReport, Result, unknown_figures
 from kubectl_diffusion.report.comparison.document import ComparisonDocument
 from kubectl_diffusion.report.comparison.figures import charts_of, estimate, shown
 from kubectl_diffusion.report.figures import PARTS
 from kubectl_diffusion.report.page import rendered
 
 _MEBIBYTE = 2**20
+COLD = {
+    "scheduled": "Scheduled",
+    "started": "Pulled and started",
+    "model_load": "Loading took",
+    "first_images": "First images took",
+    "ready": "Ready",
+}
+"""Points of a cold start, and what they are called."""
 
 
 def html(document: ComparisonDocument) -> str:
@@ -26,6 +36,9 @@ def html(document: ComparisonDocument) -> str:
         ],
         columns=[name for name, _ in cells(report.results[0])] if report.results else [],
         cells={row.variant: cells(row) for row in report.results},
+        unknown=unknown_figures(report.results),
+        cold=list(COLD.values()),
+        cold_starts=cold_starts(report),
         repetitions=report.spec.get("repetitions", 3),
         cooldown=report.spec.get("cooldown", "30s"),
         load=load_in_words(report),
@@ -51,6 +64,24 @@ def cells(row: Result) -> list[tuple[str, str]]:
         ("Dollars/1,000 images", _or_unknown(row.cost_per_thousand_images)),
         ("p", _or_unknown(row.p_value, "-")),
     ]
+
+
+def cold_starts(report: ComparisonReport) -> list[tuple[str, list[str]]]:
+    """Of each variant the mean seconds until each point of its start, over its repetitions."""
+    found = []
+    for row in report.results:
+        starts = [run.cold_start for run in report.runs if run.variant == row.variant]
+        known = [start for start in starts if start is not None]
+        if known:
+            found.append(
+                (row.variant, [_mean([getattr(s, point) for s in known]) for point in COLD])
+            )
+    return found
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return number(fmean(known)) if known else "unknown"
 
 
 def _mebibytes(count: int | None) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from kubectl_diffusion.comparison import Estimate, Result
+from kubectl_diffusion.comparison import Estimate, Result, unknown_figures
 from kubectl_diffusion.report.comparison.document import ComparisonDocument
 from kubectl_diffusion.report.comparison.figures import estimate
 
@@ -78,6 +78,7 @@ def as_markdown(document: ComparisonDocument) -> str:
     )
     lines += ["", said]
     lines += [f"- {row.variant}: {row.message}" for row in report.results if row.reason]
+    lines += [f"- {said}" for said in unknown_figures(report.results)]
     return "\n".join(lines) + "\n"
 
 
