@@ -12,6 +12,9 @@ from diffusion_operator.api.status import Condition
 MAX_NAME = 30
 """Of a Comparison: its children's names add a variant's name and a repetition's number to it."""
 
+RAY_WAIT_MILLISECONDS = 10
+"""What `@serve.batch` waits by its own default; without waiting it makes batches of one."""
+
 MAX_TEXT = 4096
 """Characters of a sentence in the status."""
 
@@ -76,8 +79,15 @@ def default_variants() -> tuple[Variant, ...]:
         ("rayserve", "framework"),
         ("rayserve", "engine"),
     )
+    waits = {("rayserve", "framework"): {"maxWaitMilliseconds": RAY_WAIT_MILLISECONDS}}
     return tuple(
-        Variant(name=f"{backend}-{mode}", service={"backend": backend, "batching": {"mode": mode}})
+        Variant(
+            name=f"{backend}-{mode}",
+            service={
+                "backend": backend,
+                "batching": {"mode": mode, **waits.get((backend, mode), {})},
+            },
+        )
         for backend, mode in modes
     )
 

@@ -90,6 +90,10 @@ def test_without_variants_each_backend_is_compared_with_its_own_batching_and_the
         ("rayserve", "engine"),
     }
     assert all(each.service["model"] == MODEL["model"] for each in found.values())
+    waits = {
+        name: each.service["batching"].get("maxWaitMilliseconds") for name, each in found.items()
+    }
+    assert {name: wait for name, wait in waits.items() if wait} == {"rayserve-framework": 10}
 
 
 def test_a_variant_that_makes_no_valid_service_is_refused_with_its_name_and_field() -> None:
