@@ -40,6 +40,9 @@ test-e2e: $(VENV)/done test-programs ## Everything together: real kubelet, image
 test-full: $(VENV)/done ## What takes longer: the demo model over 500 unseen prompts
 	$(BIN)/pytest tests -m full --timeout 3600
 
+full-size: $(VENV)/done ## SD 1.4 in its real size with random weights through each backend (minutes an image)
+	$(BIN)/pytest tests/contract/serving/test_full_size.py -m full --timeout 3600
+
 bench: $(VENV)/done ## What is measured, as a table and as bench/results.json
 	$(SUPPORT) $(BIN)/python bench
 
@@ -104,6 +107,6 @@ $(VENV)/done: requirements.lock pyproject.toml $(UV)
 	$(UV) pip install --quiet --python .venv-demo --require-hashes --constraint requirements.lock --group demo
 	@touch $@
 
-.PHONY: help demo test test-unit test-operator test-contract test-programs test-terraform test-e2e test-full bench lint crds kustomize \
+.PHONY: help demo test test-unit test-operator test-contract test-programs test-terraform test-e2e test-full full-size bench lint crds kustomize \
   lock demo-model \
   images cluster-up cluster-down chromium shellcheck

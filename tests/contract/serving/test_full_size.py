@@ -1,0 +1,160 @@
+"""Stable Diffusion 1.4 in its real size, with random weights, through each backend."""
+
+import contextlib
+import importlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+
+from diffusion_serving.cores import available_cores
+from serving_process import IMAGES, Variant, configuration, descendants, eventually
+
+diffusers: Any = importlib.import_module("diffusers")  # it and transformers are typed in part only
+transformers: Any = importlib.import_module("transformers")
+
+UNET_PARAMETERS = 859_520_964
+STEPS, SIDE = 4, 512
+START_SECONDS = 1800.0
+SUPPORT = Path(__file__).parents[2] / "support"
+
+
+@pytest.fixture(scope="module")
+def full_size_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory of 2 GB in half precision, which is removed again."""
+    path = tmp_path_factory.mktemp("full-size")
+    torch.manual_seed(0)
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(
+        IMAGES / "demo_model/weights/tokenizer", model_max_length=77
+    )
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=64,
+        block_out_channels=(320, 640, 1280, 1280),
+        layers_per_block=2,
+        cross_attention_dim=768,
+        attention_head_dim=8,
+    )
+    assert sum(weights.numel() for weights in unet.parameters()) == UNET_PARAMETERS
+    pipeline = diffusers.StableDiffusionPipeline(
+        vae=diffusers.AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+            sample_size=512,
+        ),
+        text_encoder=transformers.CLIPTextModel(
+            transformers.CLIPTextConfig(
+                vocab_size=49408,
+                hidden_size=768,
+                intermediate_size=3072,
+                num_hidden_layers=12,
+                num_attention_heads=12,
+                max_position_embeddings=77,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.eos_token_id,
+            )
+        ),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=diffusers.PNDMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            skip_prk_steps=True,
+            steps_offset=1,
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(torch.float16).save_pretrained(path / "model")
+    del pipeline, unet
+    yield path / "model"
+    shutil.rmtree(path)
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that the process ever had."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+@contextlib.contextmanager
+def served(model: Path, backend: str, folder: Path) -> Iterator[tuple[httpx.Client, set[int]]]:
+    """A ready server that counts the U-Net's calls in `folder / "calls"`, and its processes."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environ = configuration(
+        model,
+        Variant(backend),
+        # The warm-up image is for nobody, and each of its steps takes long: one is enough.
+        generation={"steps": 1, "guidanceScale": 7.5, "scheduler": "ddim"},
+        limits={"maxSteps": 10, "maxPixels": SIDE * SIDE},
+    )
+    command = [sys.executable, "-m", "counting_server", str(folder / "calls")]
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                **environ,
+                "PYTHONPATH": os.pathsep.join([str(IMAGES), str(SUPPORT)]),
+                "TERMINATION_LOG": str(folder / "termination-log"),
+                "OMP_NUM_THREADS": str(available_cores()),
+                "OMP_WAIT_POLICY": "PASSIVE",
+                "HF_HUB_OFFLINE": "1",
+            },
+        )
+
+    def answers(client: httpx.Client) -> bool:
+        assert process.poll() is None, (folder / "output").read_text()
+        return client.get("/readyz").status_code == 200
+
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=1800) as client:
+            eventually(lambda: answers(client), START_SECONDS)
+            yield client, {process.pid, *descendants(process.pid)}
+    finally:
+        process.terminate()
+        assert process.wait(120) == 0
+
+
+@pytest.mark.full
+@pytest.mark.timeout(5400)
+@pytest.mark.parametrize("backend", ["fastapi", "litserve", "rayserve"])
+def test_full_size_model_makes_an_image_with_one_call_of_the_unet_a_step(
+    backend: str, full_size_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = time.monotonic()
+    with served(full_size_model, backend, tmp_path) as (client, family):
+        ready = time.monotonic()
+        warm_up = (tmp_path / "calls").stat().st_size
+        answer = client.post("/predict", json={"prompt": "a castle", "steps": STEPS, "seed": 1})
+        seconds = time.monotonic() - ready
+        calls = (tmp_path / "calls").stat().st_size - warm_up
+        memory = max(peak_bytes(pid) for pid in family)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["width"], answer.json()["height"]) == (SIDE, SIDE)
+    assert (warm_up, calls) == (1, STEPS)
+    stages = answer.json()["timings_ms"]
+    with capsys.disabled():
+        print(
+            f"\n{backend}: ready after {ready - begun:.0f} s; {SIDE}x{SIDE}, {STEPS} steps in "
+            f"{seconds:.1f} s (denoising {stages['denoise'] / 1000:.1f} s, decoding "
+            f"{stages['vae'] / 1000:.1f} s), {calls} U-Net calls, "
+            f"{memory / 1e9:.1f} GB at the most in one process"
+        )

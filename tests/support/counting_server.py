@@ -1,0 +1,42 @@
+"""The serving program, which also counts the U-Net's calls: a byte in a file for each.
+
+`python -m counting_server FILE …`, then as `python -m diffusion_serving`.
+"""
+
+import os
+import sys
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from diffusion_serving import logs
+from diffusion_serving.config import ServingConfig, read_settings
+from diffusion_serving.generation import Pipeline
+from diffusion_serving.startup import load_model
+
+
+def load(counter: Path, config: ServingConfig, device_index: int) -> Pipeline:
+    """A `startup.Load`, once its first argument is given; importable, for workers of their own."""
+    pipeline: Any = load_model(config, device_index)
+    pipeline._pipe.unet.register_forward_hook(partial(_count, counter))
+    loaded: Pipeline = pipeline
+    return loaded
+
+
+def _count(counter: Path, *_: Any) -> None:
+    with counter.open("ab") as file:
+        file.write(b".")
+
+
+def main() -> int:
+    logs.configure()
+    settings = read_settings(sys.argv[2:], os.environ)
+    backend = import_module(f"diffusion_serving.backends.{settings.config.backend}")
+    return int(backend.serve(settings, partial(load, Path(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)
