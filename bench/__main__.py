@@ -1,12 +1,16 @@
-"""``python bench``: runs every benchmark, prints the table, writes ``results.json``."""
+"""``python bench``: runs every benchmark, prints the table, writes ``results.json``.
 
+``python bench operator`` runs that part alone, and writes nothing.
+"""
+
+import argparse
 import subprocess
 from pathlib import Path
 
 import loadtest_operator
 import loadtest_runner
 from control_plane import ROOT, ControlPlane, control_plane
-from figures import save, table
+from figures import Figure, save, table
 from operator_alone import measure, measure_floor
 from serving.measure import measure as measure_serving
 
@@ -19,18 +23,37 @@ def install_crds(plane: ControlPlane) -> None:
     subprocess.run([*kubectl, "wait", "--for=condition=Established", "crd", "--all"], check=True)
 
 
-def main() -> None:
+def measure_operator() -> list[Figure]:
     with control_plane() as plane:
         install_crds(plane)
         floor = measure_floor(plane)
     with control_plane() as plane:
         install_crds(plane)
-        figures = measure(plane, floor)
-        figures += loadtest_operator.measure(plane)
-    figures += loadtest_runner.measure()
-    figures += measure_serving()
+        return measure(plane, floor)
+
+
+def measure_load_tests() -> list[Figure]:
+    with control_plane() as plane:
+        install_crds(plane)
+        return loadtest_operator.measure(plane)
+
+
+PARTS = {
+    "operator": measure_operator,
+    "loadtests": measure_load_tests,
+    "runner": loadtest_runner.measure,
+    "serving": measure_serving,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("part", nargs="*", choices=list(PARTS), help="all parts if none is named")
+    parts = parser.parse_args().part or list(PARTS)
+    figures = [figure for part in parts for figure in PARTS[part]()]
     print(table(figures))
-    save(figures, RESULTS)
+    if parts == list(PARTS):
+        save(figures, RESULTS)
 
 
 if __name__ == "__main__":

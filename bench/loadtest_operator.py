@@ -68,10 +68,9 @@ def measure(plane: ControlPlane) -> list[Figure]:
         seen=there,
         called=lambda job: str(job["metadata"]["labels"][TEST_LABEL]),
     )
-    ended = Arrivals(
-        *(api.list_namespaced_custom_object, GROUP, VERSION, NAMESPACE, PLURAL),
-        seen=lambda test: (test.get("status") or {}).get("state") == "Complete",
-    )
+    listed = (api.list_namespaced_custom_object, GROUP, VERSION, NAMESPACE, PLURAL)
+    starting = Arrivals(*listed, seen=lambda test: _state(test) == "Starting")
+    ended = Arrivals(*listed, seen=lambda test: _state(test) == "Complete")
     runner = Runner(plane)
     with tempfile.TemporaryDirectory() as directory:
         operator = OperatorProcess(plane.kubeconfig, Path(directory))
@@ -84,6 +83,7 @@ def measure(plane: ControlPlane) -> list[Figure]:
                     GROUP, VERSION, NAMESPACE, PLURAL, load_test(name)
                 )
                 delays.append(jobs.wait(name) - begun)
+                starting.wait(name)  # so that no test is measured while another one is begun
             quiet(plane.audit_log)
             for name in names:
                 run = _run_of(name, batch)
@@ -106,6 +106,10 @@ def measure(plane: ControlPlane) -> list[Figure]:
         Figure("apply → a LoadTest's Job exists, p50", "operator", p50, "ms", 40, theirs),
         Figure("API writes per LoadTest besides its progress", "operator", of_its_own, "writes", 6),
     ]
+
+
+def _state(test: Object) -> str:
+    return str((test.get("status") or {}).get("state"))
 
 
 def _run_of(name: str, batch: client.BatchV1Api) -> str:

@@ -1,12 +1,13 @@
 """The operator alone: how soon it acts, how much it writes, how much memory it takes."""
 
 import json
+import os
 import statistics
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from operator_process import OperatorProcess
 GROUP, VERSION, PLURAL = "diffusion.dev", "v1alpha1", "diffusionservices"
 NAMESPACE = "default"
 SAMPLES = 50
-MANY = 1000
 CREATORS = 8
 SETTLE_SECONDS = 120
 WRITES = {"create", "update", "patch", "delete"}
@@ -116,8 +116,11 @@ def operators_writes(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def writes_for(path: Path, names: set[str]) -> Counter[str]:
-    """The operator's writes for those services, by verb and resource."""
-    return Counter(what for what, name in operators_writes(path) if name in names)
+    """The operator's writes for those services, by verb and resource.
+
+    An Event's name begins with that of what it is about.
+    """
+    return Counter(what for what, name in operators_writes(path) if name.partition(".")[0] in names)
 
 
 def quiet(path: Path) -> None:
@@ -142,109 +145,106 @@ class Floor:
     last_status: float
 
 
+class Services:
+    """Creates services, and sees what an operator makes of them."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        config.load_kube_config(plane.kubeconfig)
+        self._api = client.CustomObjectsApi()
+        self._deployments = Arrivals(
+            client.AppsV1Api().list_namespaced_deployment, NAMESPACE, seen=there
+        )
+        self._statuses = Arrivals(
+            *(self._api.list_namespaced_custom_object, GROUP, VERSION, NAMESPACE, PLURAL),
+            seen=told,
+        )
+
+    def _create(self, name: str) -> None:
+        self._api.create_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL, service(name))
+
+    def first(self) -> None:
+        """One before all others, which opens connections."""
+        self._create("first")
+        self._statuses.wait("first")
+
+    def one_by_one(self, names: Sequence[str]) -> float:
+        """Median seconds from a create to its Deployment; each is told before the next begins."""
+        delays = []
+        for name in names:
+            begun = time.monotonic()
+            self._create(name)
+            delays.append(self._deployments.wait(name) - begun)
+            self._statuses.wait(name)
+        return statistics.median(delays)
+
+    def in_one_go(self, names: Sequence[str]) -> tuple[float, float]:
+        """Seconds from the last create to the last Deployment and the last true status."""
+        with ThreadPoolExecutor(CREATORS) as pool:
+            list(pool.map(self._create, names))
+        created = time.monotonic()
+        return self._deployments.wait(*names) - created, self._statuses.wait(*names) - created
+
+
+ONES = [f"one-{number}" for number in range(SAMPLES)]
+MANY = [f"many-{number}" for number in range(int(os.environ.get("SERVICES", "1000")))]
+
+
 def measure_floor(plane: ControlPlane) -> Floor:
     """What the API server and its controllers take by themselves, on a control plane of its own."""
-    config.load_kube_config(plane.kubeconfig)
-    api = client.CustomObjectsApi()
-    arrivals = Arrivals(client.AppsV1Api().list_namespaced_deployment, NAMESPACE, seen=there)
-    statuses = Arrivals(
-        api.list_namespaced_custom_object, GROUP, VERSION, NAMESPACE, PLURAL, seen=told
-    )
-
-    def create(name: str) -> None:
-        api.create_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL, service(name))
-
+    services = Services(plane)
     with tempfile.TemporaryDirectory() as directory:
         minimal = MinimalProcess(plane.kubeconfig, Path(directory))
         minimal.start(until="the minimal operator has started")
         try:
-            create("first")
-            statuses.wait("first")
-            delays = _one_by_one(create, arrivals)
-            last_deployment, last_status = _in_one_go(create, arrivals, statuses)
+            services.first()
+            return Floor(services.one_by_one(ONES), *services.in_one_go(MANY))
         finally:
             minimal.kill()
-    return Floor(statistics.median(delays), last_deployment, last_status)
-
-
-def _one_by_one(create: Callable[[str], None], arrivals: Arrivals) -> list[float]:
-    """Seconds from each create to its Deployment."""
-    delays = []
-    for number in range(SAMPLES):
-        begun = time.monotonic()
-        create(f"one-{number}")
-        delays.append(arrivals.wait(f"one-{number}") - begun)
-    return delays
-
-
-def _in_one_go(
-    create: Callable[[str], None], arrivals: Arrivals, statuses: Arrivals
-) -> tuple[float, float]:
-    """Seconds from the last of many creates to the last Deployment and the last true status."""
-    many = [f"many-{number}" for number in range(MANY)]
-    with ThreadPoolExecutor(CREATORS) as pool:
-        list(pool.map(create, many))
-    created = time.monotonic()
-    return arrivals.wait(*many) - created, statuses.wait(*many) - created
 
 
 def measure(plane: ControlPlane, floor: Floor) -> list[Figure]:
     """All figures of the operator."""
-    config.load_kube_config(plane.kubeconfig)
-    api = client.CustomObjectsApi()
-    arrivals = Arrivals(client.AppsV1Api().list_namespaced_deployment, NAMESPACE, seen=there)
-    statuses = Arrivals(
-        api.list_namespaced_custom_object, GROUP, VERSION, NAMESPACE, PLURAL, seen=told
-    )
-
-    def create(name: str) -> None:
-        api.create_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL, service(name))
-
+    services = Services(plane)
     with tempfile.TemporaryDirectory() as directory:
         operator = OperatorProcess(plane.kubeconfig, Path(directory))
         operator.start()
         try:
-            create("first")
-            arrivals.wait("first")
-            statuses.wait("first")
+            services.first()
             quiet(plane.audit_log)
             memory_one = operator.memory_mb()
 
-            delays = _one_by_one(create, arrivals)
-            names = {f"one-{number}" for number in range(SAMPLES)}
-            statuses.wait(*names)
+            median = services.one_by_one(ONES)
             quiet(plane.audit_log)
-            writes = writes_for(plane.audit_log, names)
+            writes = writes_for(plane.audit_log, set(ONES))
 
-            last_deployment, last_status = _in_one_go(create, arrivals, statuses)
+            last_deployment, last_status = services.in_one_go(MANY)
             quiet(plane.audit_log)
             memory_many = operator.memory_mb()
 
-            before = sum(writes_for(plane.audit_log, names).values())
+            before = sum(1 for _ in operators_writes(plane.audit_log))
             operator.stop()
             operator.start()
             quiet(plane.audit_log)
-            at_restart = sum(writes_for(plane.audit_log, names).values()) - before
+            at_restart = sum(1 for _ in operators_writes(plane.audit_log)) - before
         finally:
             operator.kill()
 
-    print("writes of the operator for 50 services:", dict(writes))
+    print(f"writes of the operator for {SAMPLES} services:", dict(writes))
     prototype = "a 60-line kopf prototype"
-    here = "the minimal operator here"
-    median = statistics.median(delays)
+    here, many = "the minimal operator here", len(MANY)
     return [
         Figure("apply → Deployment exists, p50", "operator", median * 1000, "ms", 30,
                f"{here}: {floor.apply * 1000:.0f}; {prototype}: 21-30; KServe 0.20: 42-62"),
         Figure("API writes per minimal service", "operator", writes.total() / SAMPLES,
                "writes", 5, f"{prototype}: 4; KServe 0.20: 12"),
         Figure("API writes at a restart, nothing changed", "operator", at_restart, "writes", 0),
-        Figure(f"last of {MANY} Deployments after the last create", "operator", last_deployment,
+        Figure(f"last of {many} Deployments after the last create", "operator", last_deployment,
                "s", 1, f"{here}: {floor.last_deployment:.1f}; {prototype}: 0.4; "
                "KServe 0.20, at 300: 10"),
-        Figure(f"last of {MANY} true statuses after the last create", "operator", last_status,
+        Figure(f"last of {many} true statuses after the last create", "operator", last_status,
                "s", 3, f"{here}: {floor.last_status:.1f}; {prototype}: 1; "
                "KServe 0.20, at 300: 54"),
         Figure("memory at 1 service", "operator", memory_one, "MB"),
-        Figure(f"memory at {MANY} services", "operator", memory_many, "MB", 180,
+        Figure(f"memory at {many} services", "operator", memory_many, "MB", 180,
                f"{prototype} at 1,000: 147"),
     ]  # fmt: skip
