@@ -47,8 +47,6 @@ LATE_SERVER: Object = {
     "env": [{"name": "PYTHONPATH", "value": "/late:/app"}],
     "volumeMounts": [{"name": "late", "mountPath": "/late"}],
 }
-# Nobody asks any more when a run is over: the seconds in which a pod ends politely are saved.
-AT_ONCE: Object = {"terminationGracePeriodSeconds": 1}
 HANDICAPPED: Object = {
     "name": "late",
     "service": {
@@ -73,7 +71,7 @@ def comparison(*variants: Object) -> Object:
                 "backend": "fastapi",
                 "model": {"source": "image:///models/demo"},
                 "generation": SMALL,
-                "podTemplate": {"spec": {**AT_ONCE, "containers": [SERVER]}},
+                "podTemplate": {"spec": {"containers": [SERVER]}},
             },
             "variants": list(variants),
             "loadTest": {
