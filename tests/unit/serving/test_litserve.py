@@ -11,20 +11,22 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from diffusion_serving.backends.link import Link
 from diffusion_serving.backends.litserve import make_apis, share
 from diffusion_serving.backends.litserve.fleet import Fleet
 from diffusion_serving.backends.litserve.link import (
+    Asked,
     Failed,
-    Link,
     Measure,
     Measured,
-    Message,
     Ready,
     Started,
     Stepped,
     Ticket,
+    Told,
     Up,
     Withdraw,
+    WorkerLink,
 )
 from diffusion_serving.backends.litserve.maker import (
     Lane,
@@ -72,13 +74,14 @@ class Worker:
 
     def __init__(self) -> None:
         ours, theirs = Pipe()
-        self.near, self.far = Link(ours), Link(theirs)
+        self.near: WorkerLink = Link(ours)
+        self.far: Link[Told, Asked] = Link(theirs)
         self._theirs = theirs
         self.exitcode: int | None = None
-        self.heard: Iterator[Message] = self.far.messages()
-        self.received: list[Message] = []
+        self.heard: Iterator[Asked] = self.far.messages()
+        self.received: list[Asked] = []
 
-    def next(self) -> Message:
+    def next(self) -> Asked:
         return next(self.heard)
 
     def die(self, code: int) -> None:

@@ -18,7 +18,7 @@ from litserve.server import RegularRequestHandler  # type: ignore[import-untyped
 from litserve.utils import wrap_litserve_start  # type: ignore[import-untyped] # same
 
 from diffusion_serving.backends.hosting import Engines, host
-from diffusion_serving.backends.litserve.link import Link
+from diffusion_serving.backends.litserve.link import WorkerLink
 from diffusion_serving.backends.litserve.maker import (
     Lane,
     LitServeMaker,
@@ -127,7 +127,7 @@ def _maker(
     connections: Sequence[Connection],
     metrics: Metrics,
 ) -> LitServeMaker:
-    links = [Link(connection) for connection in connections]
+    links = [WorkerLink(connection) for connection in connections]
     handlers = [carry(RegularRequestHandler(api, server).handle_request) for api in apis]
     if config.batching.mode == "framework":
         return QueueingMaker([Lane(handlers[0], links)], config.queue, config.batching, metrics)

@@ -14,14 +14,14 @@ from prometheus_client import Metric
 from diffusion_serving.backends.litserve.link import (
     End,
     Failed,
-    Link,
     Measure,
     Measured,
-    Message,
     Ready,
     Started,
     Stepped,
+    Told,
     Up,
+    WorkerLink,
 )
 from diffusion_serving.engine import State
 from diffusion_serving.errors import StartupError, WorkerLost
@@ -46,7 +46,7 @@ class Fleet:
 
     """
 
-    def __init__(self, links: Sequence[Link], hear: Hear) -> None:
+    def __init__(self, links: Sequence[WorkerLink], hear: Hear) -> None:
         self._links = links
         self._hear = hear
         self._models: dict[int, ModelInfo] = {}
@@ -113,7 +113,7 @@ class Fleet:
             process.join(EXIT_SECONDS)
             loop.call_soon_threadsafe(self._fail, WorkerLost(process.exitcode))
 
-    def _take(self, place: int, message: Message) -> None:
+    def _take(self, place: int, message: Told) -> None:
         match message:
             case Up():
                 self._measured[place] = ()
@@ -130,8 +130,6 @@ class Fleet:
                     answer.set_result(None)
             case Started() | Stepped():
                 self._hear(message)
-            case other:
-                raise TypeError(f"a worker does not send {type(other).__name__}")
 
     def _fail(self, error: StartupError) -> None:
         """Notes the first reason why no more images can be made."""

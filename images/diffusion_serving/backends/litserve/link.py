@@ -1,13 +1,11 @@
 """What the HTTP process and a worker tell each other beside LitServe's own queues."""
 
-import contextlib
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 from prometheus_client import Metric
 
+from diffusion_serving.backends.link import Link
 from diffusion_serving.errors import StartupError
 from diffusion_serving.generation import Generation
 from diffusion_serving.maker import ModelInfo
@@ -89,25 +87,7 @@ class End:
     """To a worker: end now, whatever you are doing."""
 
 
-Message = Up | Ready | Failed | Started | Stepped | Measured | Withdraw | Measure | End
-
-
-class Link:
-    """One end of a pipe. Any thread may send; one thread receives."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._sending = threading.Lock()
-
-    def send(self, message: Message) -> None:
-        """Sends, or does nothing where the other end has gone, which `messages` tells of."""
-        with self._sending, contextlib.suppress(OSError):
-            self._connection.send(message)
-
-    def messages(self) -> Iterator[Message]:
-        """What the other end sends, until it has gone."""
-        while True:
-            try:
-                yield self._connection.recv()
-            except (EOFError, OSError):
-                return
+Told = Up | Ready | Failed | Started | Stepped | Measured
+Asked = Withdraw | Measure | End
+WorkerLink = Link[Asked, Told]
+"""The HTTP process's end of a worker's link."""

@@ -13,7 +13,13 @@ from typing import Any
 from prometheus_client import Metric
 
 from diffusion_serving.backends.litserve.fleet import Fleet
-from diffusion_serving.backends.litserve.link import Link, Started, Stepped, Ticket, Withdraw
+from diffusion_serving.backends.litserve.link import (
+    Started,
+    Stepped,
+    Ticket,
+    Withdraw,
+    WorkerLink,
+)
 from diffusion_serving.backends.litserve.worker import Outcome
 from diffusion_serving.config import Batching, Queue
 from diffusion_serving.engine import Result, State
@@ -34,7 +40,7 @@ class Lane:
     """One queue of LitServe's, and the links to the workers that take from it."""
 
     carry: Carry
-    links: Sequence[Link]
+    links: Sequence[WorkerLink]
 
 
 @dataclass(eq=False)

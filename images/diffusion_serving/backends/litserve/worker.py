@@ -16,17 +16,18 @@ from litserve import LitAPI  # type: ignore[import-untyped] # it carries no anno
 from tqdm import tqdm  # type: ignore[import-untyped] # same
 
 from diffusion_serving import logs
+from diffusion_serving.backends.link import Link
 from diffusion_serving.backends.litserve.link import (
+    Asked,
     End,
     Failed,
-    Link,
     Measure,
     Measured,
-    Message,
     Ready,
     Started,
     Stepped,
     Ticket,
+    Told,
     Up,
     Withdraw,
 )
@@ -68,7 +69,7 @@ class Worker:
         place = int(os.environ["LITSERVE_WORKER_ID"])
         for other in (*connections[:place], *connections[place + 1 :]):
             other.close()
-        self.link = Link(connections[place])
+        self.link: Link[Told, Asked] = Link(connections[place])
         self.metrics = make_metrics()
         self.withdrawals = Withdrawals()
         self.on_late_withdrawal: Callable[[int], None] = lambda _: None
@@ -99,7 +100,7 @@ class Worker:
             self._answer(message)
         os._exit(1)  # the other end has gone, and with it everybody who waits for an image
 
-    def _answer(self, message: Message) -> None:
+    def _answer(self, message: Asked) -> None:
         match message:
             case Withdraw(number):
                 if not self.withdrawals.add(number):
@@ -109,8 +110,6 @@ class Worker:
                 self.link.send(Measured(question, families))
             case End():
                 os._exit(0)  # what is still being made is for nobody
-            case other:
-                raise TypeError(f"a worker does not hear {type(other).__name__}")
 
 
 class _API(LitAPI):  # type: ignore[misc] # it carries no annotations

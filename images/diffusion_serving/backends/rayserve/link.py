@@ -1,14 +1,14 @@
 """What a replica and the process that started its Ray node tell each other."""
 
-import contextlib
 import io
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Listener
 from pathlib import Path
 
+from diffusion_serving.backends.link import Link
 from diffusion_serving.backends.rayserve.environment import LINK
 from diffusion_serving.errors import StartupError
 
@@ -61,38 +61,19 @@ class Count:
 
 Told = Line | Loaded | Failed | Inside | Gone
 Asked = Drain | Count
+ReplicaLink = Link[Asked, Told]
+"""The node's end of a replica's link."""
 
 
-class Link:
-    """One end. Any thread may send; one thread receives."""
-
-    def __init__(self, connection: "Connection[Told | Asked, Told | Asked]") -> None:
-        self._connection = connection
-        self._sending = threading.Lock()
-
-    @classmethod
-    def to_node(cls) -> "Link":
-        """A replica's end, by what its node's environment says."""
-        return cls(Client(os.environ[LINK], family="AF_UNIX"))
-
-    def send(self, message: Told | Asked) -> None:
-        """Sends, or does nothing where the other end has gone, which `messages` tells of."""
-        with self._sending, contextlib.suppress(OSError):
-            self._connection.send(message)
-
-    def messages(self) -> Iterator[Told | Asked]:
-        """What the other end sends, until it has gone."""
-        while True:
-            try:
-                yield self._connection.recv()
-            except (EOFError, OSError):
-                return
+def link_to_node() -> Link[Told, Asked]:
+    """A replica's end, by what its node's environment says."""
+    return Link(Client(os.environ[LINK], family="AF_UNIX"))
 
 
 class Lines(io.StringIO):
     """A stream that sends each line over the link; for a log's handler."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link[Told, Asked]) -> None:
         super().__init__()
         self._link = link
 
@@ -104,15 +85,15 @@ class Lines(io.StringIO):
 class Replicas:
     """The node's end of all links. `hear` is called on threads of their own, one a replica."""
 
-    def __init__(self, path: Path, hear: Callable[[Link, Told], None]) -> None:
+    def __init__(self, path: Path, hear: Callable[[ReplicaLink, Told], None]) -> None:
         self._listener = Listener(str(path), family="AF_UNIX", backlog=64)
         self._hear = hear
         self._lock = threading.Lock()
-        self._links: set[Link] = set()
+        self._links: set[ReplicaLink] = set()
         threading.Thread(target=self._accept, name="replicas", daemon=True).start()
 
     @property
-    def links(self) -> frozenset[Link]:
+    def links(self) -> frozenset[ReplicaLink]:
         """Of the replicas that live."""
         with self._lock:
             return frozenset(self._links)
@@ -124,19 +105,18 @@ class Replicas:
     def _accept(self) -> None:
         while True:
             try:
-                link = Link(self._listener.accept())
+                link: ReplicaLink = Link(self._listener.accept())
             except (OSError, EOFError):
                 continue
             threading.Thread(
                 target=self._receive, args=(link,), name="replica", daemon=True
             ).start()
 
-    def _receive(self, link: Link) -> None:
+    def _receive(self, link: ReplicaLink) -> None:
         with self._lock:
             self._links.add(link)
         for message in link.messages():
-            if not isinstance(message, Drain | Count):
-                self._hear(link, message)
+            self._hear(link, message)
         with self._lock:
             self._links.discard(link)
         self._hear(link, Gone())

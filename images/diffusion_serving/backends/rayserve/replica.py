@@ -23,8 +23,8 @@ from diffusion_serving.backends.rayserve.link import (
     Failed,
     Inside,
     Lines,
-    Link,
     Loaded,
+    link_to_node,
 )
 from diffusion_serving.config import ServingConfig, Settings
 from diffusion_serving.engine import Result, State
@@ -60,7 +60,7 @@ class Replica:
     """The deployment. Ray Serve makes one for each device and asks each for its application."""
 
     def __init__(self, settings: Settings, load: Load) -> None:
-        self._link = Link.to_node()
+        self._link = link_to_node()
         logs.configure(Lines(self._link))
         quieten()
         self._metrics = make_metrics()
@@ -100,8 +100,7 @@ class Replica:
 
     def _listen(self) -> None:
         for message in self._link.messages():
-            if isinstance(message, Asked):
-                asyncio.run_coroutine_threadsafe(self._obey(message), self._loop)
+            asyncio.run_coroutine_threadsafe(self._obey(message), self._loop)
 
     async def _obey(self, message: Asked) -> None:
         match message:

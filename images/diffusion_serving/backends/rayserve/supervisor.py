@@ -15,8 +15,8 @@ from diffusion_serving.backends.rayserve.link import (
     Gone,
     Inside,
     Line,
-    Link,
     Loaded,
+    ReplicaLink,
     Replicas,
     Told,
 )
@@ -60,9 +60,11 @@ class Supervisor:
         self._node = node
         self._output = sys.stdout
         self._tick = tick
-        self._events: queue.SimpleQueue[tuple[Link, Told] | signal.Signals] = queue.SimpleQueue()
-        self._loaded: set[Link] = set()
-        self._inside: dict[Link, int] = {}
+        self._events: queue.SimpleQueue[tuple[ReplicaLink, Told] | signal.Signals] = (
+            queue.SimpleQueue()
+        )
+        self._loaded: set[ReplicaLink] = set()
+        self._inside: dict[ReplicaLink, int] = {}
         self.stopping = False
         self.node_id: str | None = None
         """Ray's name of this node, once a replica has told it."""
@@ -73,7 +75,7 @@ class Supervisor:
         """Replicas of this node that make images."""
         return len(self._loaded)
 
-    def hear(self, link: Link, told: Told) -> None:
+    def hear(self, link: ReplicaLink, told: Told) -> None:
         """Takes what a replica tells; on any thread."""
         if isinstance(told, Line):
             self._output.write(told.text)
