@@ -58,7 +58,7 @@ def prompts_of(chosen: Prompts) -> tuple[str, ...]:
     if chosen.file is None:
         return BUILT_IN
     try:
-        lines = Path(chosen.file).read_text(encoding="utf-8").splitlines()
+        lines = Path(chosen.file).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise PlanError(f"The prompts in {chosen.file} cannot be read: {error}.") from None
     prompts = tuple(line.strip() for line in lines if line.strip())

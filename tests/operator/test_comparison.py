@@ -7,6 +7,7 @@ import pytest
 
 from kubectl import Kubectl, KubectlError, condition, eventually
 from local_prometheus import Answer, LocalPrometheus, vector
+from manifests import API_VERSION
 from operator_process import OperatorProcess
 from played_study import LOAD, SERVICE, SPEEDS, TWO, PlayedStudy, comparison
 
@@ -174,6 +175,84 @@ def test_a_deleted_child_is_told_and_the_others_go_on(
     assert row(status, "fast")["rank"] == 1
 
 
+def test_what_someone_else_has_made_under_a_childs_name_is_left_alone_and_the_others_ranked(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    theirs: Object = {
+        "apiVersion": API_VERSION,
+        "kind": "DiffusionService",
+        "metadata": {"name": "study-slow"},
+        "spec": SERVICE,
+    }
+    test: Object = {
+        "apiVersion": API_VERSION,
+        "kind": "LoadTest",
+        "metadata": {"name": "study-fast-1"},
+        "spec": {"url": "http://elsewhere.example", "suspend": True, **LOAD},
+    }
+    kubectl.apply(theirs)
+    kubectl.apply(test)
+    eventually(lambda: kubectl.list("pods", "diffusion.dev/service=study-slow"), what="its pod")
+    kubectl.apply(comparison(variants=[*TWO, {"name": "third", "service": {}}]))
+    status = PlayedStudy(kubectl, {**SPEEDS, "third": 6.0}).until_over()
+    assert status["state"] == "Complete", status
+    assert [(found["variant"], found["reason"]) for found in status["results"]] == [
+        ("third", ""),
+        ("slow", "NameTaken"),
+        ("fast", "NameTaken"),
+    ]
+    assert kubectl.find("dsvc", "study-slow")
+    kubectl.patch("cmp", "study", {"spec": {"suspend": True, "repetitions": 2}})
+    eventually(lambda: kubectl.status("cmp", "study").get("state") == "Suspended", what="the pause")
+    assert kubectl.find("lt", "study-fast-1")
+
+
+def test_a_load_that_does_not_begin_is_told_in_its_own_words_and_the_others_go_on(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    missing = {"request": {"prompts": {"configMapRef": {"name": "nowhere"}}}}
+    never = {"name": "never", "loadTest": missing}
+    kubectl.apply(comparison(variants=[never, *TWO], readyTimeout="10s"))
+    study = PlayedStudy(kubectl, {**SPEEDS, "never": 1.0})
+    study.until(
+        lambda _: (
+            "PromptsMissing: there is no ConfigMap 'nowhere'"
+            in condition(kubectl.get("cmp", "study"), "Complete")["message"]
+        ),
+        "the LoadTest's words",
+    )
+    status = study.until_over()
+    assert status["state"] == "Complete", status
+    assert row(status, "never")["reason"] == "NotBegun"
+    assert kubectl.find("lt", "study-never-1") is None, "it could begin later, beside others"
+
+
+def test_one_that_is_changed_to_something_invalid_frees_the_hardware(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(comparison())
+    eventually(lambda: kubectl.list("dsvc"), what="the first service")
+    typo = {"name": "typo", "service": {"backend": "flask"}}
+    kubectl.patch("cmp", "study", {"spec": {"variants": [*TWO, typo]}})
+    eventually(lambda: not kubectl.list("dsvc"), what="the service to be gone")
+    assert kubectl.status("cmp", "study")["state"] == "Failed"
+
+
+def test_a_report_that_cannot_be_written_is_said_and_the_figures_stay(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl("create", "configmap", "study-comparison")
+    kubectl.apply(comparison())
+    status = PlayedStudy(kubectl, SPEEDS).until_over()
+    assert status["state"] == "Complete", status
+    assert status["results"][0]["variant"] == "fast"
+    assert "reportRef" not in status
+    said = condition(kubectl.get("cmp", "study"), "Complete")["message"]
+    assert "its report is not written: ConfigMap study-comparison exists" in said
+    kubectl("delete", "configmap", "study-comparison")
+    eventually(lambda: "reportRef" in kubectl.status("cmp", "study"), within=40, what="the report")
+
+
 def test_energy_and_utilisation_are_asked_of_prometheus_and_said_to_be_unknown_where_it_has_none(
     kubectl: Kubectl, operator: OperatorProcess, prometheus: LocalPrometheus
 ) -> None:
@@ -214,7 +293,7 @@ def test_a_variant_that_makes_no_service_is_said(
     eventually(lambda: kubectl.status("cmp", "study").get("state") == "Failed", what="the verdict")
     said = condition(kubectl.get("cmp", "study"), "Failed")
     assert said["reason"] == "InvalidVariant"
-    assert "variant typo: spec.backend" in said["message"]
+    assert "variant typo: service.backend" in said["message"]
     assert kubectl.list("dsvc") == []
 
 

@@ -39,7 +39,7 @@ def test_figures_stand_in_the_columns(kubectl: Kubectl, operator: OperatorProces
     )
     row = kubectl("get", "lt").splitlines()[1]
     assert row.split()[:9] == (
-        ["ramp", "127.0.0.1", "Running", "2", "1.00", "812", "1102", "0", "Unknown"]
+        ["ramp", "127.0.0.1", "Running", "2", "1", "812", "1102", "0", "Unknown"]
     )
     finish(kubectl, run, slo={"met": True, "checks": [], "message": "p95 300 ms of 8000"})
     header, row = kubectl("get", "loadtests").splitlines()

@@ -204,6 +204,20 @@ def test_a_job_that_gets_no_pod_is_said(kubectl: Kubectl, operator: OperatorProc
     eventually(lambda: said(kubectl, "Complete")[1] == "NoPods", within=15, what="the reason")
 
 
+def test_a_job_that_is_refused_is_said_and_made_once_it_may_be(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl("create", "quota", "none", "--hard=count/jobs.batch=0")
+    eventually(
+        lambda: (kubectl.get("quota", "none").get("status") or {}).get("hard"),
+        what="the quota to hold",
+    )
+    kubectl.apply(load_test(**ANYWHERE))
+    eventually(lambda: said(kubectl, "Complete")[1] == "QuotaExceeded", what="the reason")
+    kubectl("delete", "quota", "none")
+    eventually(lambda: kubectl.list("jobs"), within=40, what="its Job")
+
+
 def test_a_job_that_someone_deletes_is_a_lost_run_and_no_new_one(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

@@ -105,7 +105,14 @@ def _version_schema(model: type[BaseModel], max_name: int) -> Schema:
     conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     said = f"metadata.name must have at most {max_name} characters: its children's names add to it"
     schema["x-kubernetes-validations"] = [
-        dict(rule(f"size(self.metadata.name) <= {max_name}", said))
+        dict(rule(f"size(self.metadata.name) <= {max_name}", said)),
+        dict(
+            rule(
+                "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+                "metadata.name must begin with a letter and have no dot: a Service is named after "
+                "it; write for example sd-v1-4",
+            )
+        ),
     ]
     return schema
 

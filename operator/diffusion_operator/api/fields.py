@@ -91,6 +91,11 @@ def seconds(duration: Duration) -> float:
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _PART.findall(duration))
 
 
+def shown(value: float) -> str:
+    """Four significant digits, without an exponent for anything a person meets."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - four digits
+
+
 class Model(BaseModel):
     """Immutable, camelCase on the wire, and deaf to nothing: an unknown field is an error."""
 

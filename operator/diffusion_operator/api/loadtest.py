@@ -141,7 +141,7 @@ class Arrivals(Model):
 
 
 class Search(Model):
-    """Finds the highest load within spec.slo: doubles until it is too much, then bisects."""
+    """Finds the highest load within spec.slo: grows it by equal factors, then bisects."""
 
     over: Literal["users", "rate"] = Field(
         description="What is searched over: users (closed loop) or rate (requests per second)."
@@ -197,7 +197,7 @@ class Warmup(Model):
     """What is sent before anything is measured, so that it stays out of the figures."""
 
     requests: int | None = Field(
-        None, ge=1, le=100_000, description="So many requests, one after the other."
+        None, ge=1, le=100_000, description="So many requests, at the first stage's load."
     )
     duration: StageDuration | None = Field(
         None, description="Or the first stage's load for so long."
@@ -278,8 +278,8 @@ class Seed(Model):
 
     policy: Literal["target", "fixed", "random"] = Field(
         "target",
-        description="target: none is sent; fixed: value each time; random: a new one each, the "
-        "same in each run. Default: target.",
+        description="target: none is sent; fixed: value each time; random: a new one "
+        "each. Default: target.",
     )
     value: int | None = Field(None, ge=0, le=2_147_483_647, description="The fixed seed.")
 
@@ -411,6 +411,20 @@ LOAD_RULES = (
         "minRequests lengthens the last stage, and a search has none: set search.probe",
     ),
 )
+
+
+def broken_rule(load: LoadSpec) -> str | None:
+    """The message of the first of ``LOAD_RULES`` that a load breaks, for one no API server saw."""
+    shapes = (load.users, load.arrivals, load.search)
+    searches_users = load.search is not None and load.search.over == "users"
+    kept = (
+        sum(shape is not None for shape in shapes) == 1,
+        load.search is None or load.slo is not None,
+        load.think is None or load.users is not None or searches_users,
+        load.min_requests is None or load.search is None,
+    )
+    broken = (each["message"] for each, holds in zip(LOAD_RULES, kept, strict=True) if not holds)
+    return next(broken, None)
 
 
 class LoadTestSpec(LoadSpec):

@@ -17,6 +17,10 @@ REPORT_KEY = "report.json"
 MOST_POINTS = 6000
 """Points of all timelines together, about 100 bytes each: a ConfigMap holds a mebibyte."""
 
+MOST_BYTES = 900_000
+
+LEFT_OUT = "left out of reports"
+
 _OF_A_LOAD = ("stages", "timeline", "search", "slo")
 
 
@@ -33,7 +37,6 @@ def comparison_report(
 ) -> Object:
     """The ConfigMap; `reports` holds the runner's report of each LoadTest that still has one."""
     meta = comparison["metadata"]
-    points = MOST_POINTS // max(1, len(reports))
     document = {
         "version": 1,
         "name": meta["name"],
@@ -51,31 +54,41 @@ def comparison_report(
         "differences": list(found.differences),
         "results": [_plain(row) for row in found.results],
         "runs": [_plain(run) for run in runs],
-        "loads": {name: _load(report, points) for name, report in reports.items()},
     }
-    text = json.dumps(document, separators=(",", ":"))
+    made = ({**document, "loads": loads} for loads in _ever_shorter(runs, reports))
+    texts = [json.dumps(each, separators=(",", ":")) for each in made]
+    text = next((each for each in texts if len(each) <= MOST_BYTES), texts[-1])
     return child(comparison, "v1", "ConfigMap", report_name(comparison), data={REPORT_KEY: text})
 
 
-def without_prompts(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The Comparison's spec for people other than its author: prompts are private."""
-    load = _promptless(spec["loadTest"])
-    if "variants" not in spec:
-        return {**spec, "loadTest": load}
-    variants = [
-        {**each, "loadTest": _promptless(each["loadTest"])} if "loadTest" in each else each
-        for each in spec["variants"]
+def _ever_shorter(runs: Sequence[Run], reports: Mapping[str, Report]) -> list[dict[str, Any]]:
+    """What the page draws of the loads, from all there is room for as a rule to nothing."""
+    points = MOST_POINTS // max(1, len(reports))
+    first = {run.load_test for run in runs if run.repetition == 1}
+    return [
+        {name: _load(report, points) for name, report in reports.items()},
+        {name: _load(report, points // 4) for name, report in reports.items()},
+        {name: _load(report, points) for name, report in reports.items() if name in first},
+        {},
     ]
-    return {**spec, "loadTest": load, "variants": variants}
 
 
-def _promptless(load: Mapping[str, Any]) -> dict[str, Any]:
-    request = load.get("request") or {}
-    inline = (request.get("prompts") or {}).get("inline")
-    if inline is None:
-        return dict(load)
-    said = f"{len(inline)} prompt(s), left out of reports"
-    return {**load, "request": {**request, "prompts": {"inline": [said]}}}
+def without_prompts(spec: Any) -> Any:
+    """The Comparison's spec for people other than its author, or a part of it: prompts are private.
+
+    They stand in the loads, in those of variants, and in a rollout's gate.
+    """
+    if isinstance(spec, Mapping):
+        return {name: _told(name, value) for name, value in spec.items()}
+    return [without_prompts(each) for each in spec] if isinstance(spec, list) else spec
+
+
+def _told(name: str, value: Any) -> Any:
+    if name == "negativePrompt" and isinstance(value, str):
+        return LEFT_OUT
+    if name == "prompts" and isinstance(value, Mapping) and isinstance(value.get("inline"), list):
+        return {"inline": [f"{len(value['inline'])} prompt(s), {LEFT_OUT}"]}
+    return without_prompts(value)
 
 
 def _plain(model: Any) -> dict[str, Any]:
@@ -88,5 +101,5 @@ def _load(report: Report, points: int) -> dict[str, Any]:
     found = {part: report[part] for part in _OF_A_LOAD if report.get(part)}
     timeline = found.get("timeline", ())
     if len(timeline) > points:
-        found["timeline"] = timeline[:: -(-len(timeline) // points)]
+        found["timeline"] = timeline[:: -(-len(timeline) // max(1, points))]
     return found

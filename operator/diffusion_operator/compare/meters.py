@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from diffusion_operator.api.comparison import PrometheusQueries, Run
-from diffusion_operator.compare.results import shown
+from diffusion_operator.api.fields import shown
 
 ENERGY, UTILISATION = "joulesPerImage", "gpuUtilisation"
 """The fields of a run that these are."""

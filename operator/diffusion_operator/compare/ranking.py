@@ -47,9 +47,10 @@ class Ranking:
 def rank(candidates: Sequence[Candidate], *, higher_is_better: bool, figure: str) -> Ranking:
     """Rank by the geometric mean; recommend the best only if it is separated from all others.
 
-    Separated: by the service level objective (it is met in each repetition of one and in none of
-    the other), or by Welch's test of the logarithms, Holm-corrected, at `ALPHA`, with a difference
-    of at least `SMALLEST_EFFECT`. `figure` names what is compared in the sentence.
+    Separated: by Welch's test of the logarithms, Holm-corrected, at `ALPHA`, with a difference of
+    at least `SMALLEST_EFFECT`; or by the service level objective, met in each repetition of one and
+    in none of the other, where there are so many that chance seldom does that. Where there is an
+    objective the two ways share `ALPHA`. `figure` names what is compared in the sentence.
     """
     if not candidates:
         return Ranking((), None, "no variant has figures that can be ranked", {})
@@ -58,47 +59,54 @@ def rank(candidates: Sequence[Candidate], *, higher_is_better: bool, figure: str
         candidates, key=lambda each: (each.meets_slo is False, sign * _log_mean(each), each.name)
     )
     best, others = ranked[0], ranked[1:]
+    asked = any(verdict is not None for each in ranked for verdict in each.met_slo)
+    alpha = ALPHA / 2 if asked else ALPHA
     order = tuple(each.name for each in ranked)
     if not others:
         return Ranking(order, None, f"only {best.name} can be ranked: nothing to compare", {})
     adjusted = holm([welch(best.values, other.values) for other in others])
     p_values = {other.name: p for other, p in zip(others, adjusted, strict=True)}
+    apart = {other.name for other in others if _by_slo(best, other, alpha / len(others))}
     tied = [
         other.name
         for other in others
-        if not (_by_slo(best, other) or _by_test(best, other, p_values[other.name], sign))
+        if other.name not in apart
+        and not (p_values[other.name] <= alpha and _is_better(best, other, sign))
     ]
     if tied:
         reason = (
             f"{best.name} is not separated from {', '.join(tied)} in {figure} "
-            f"(Welch's test, Holm-corrected, alpha {ALPHA}, smallest effect {SMALLEST_EFFECT:.0%})"
+            f"(Welch's test, Holm-corrected, alpha {alpha}, smallest effect {SMALLEST_EFFECT:.0%})"
         )
+        if best.meets_slo and any(other.meets_slo is False for other in others):
+            enough = math.ceil(math.log2(2 * len(others) / alpha) / 2)
+            reason += f"; the objective alone separates from {enough} repetitions on"
         return Ranking(order, None, reason, p_values)
-    return Ranking(order, best.name, _why(best, others, p_values, figure), p_values)
+    if len(apart) == len(others):
+        reason = f"only {best.name} meets the service level objective"
+        return Ranking(order, best.name, reason, p_values)
+    reason = (
+        f"{best.name} is best in {figure}: Welch's test, Holm-corrected, p at most "
+        f"{max(p_values.values()):.2g} against each other variant"
+    )
+    return Ranking(order, best.name, reason, p_values)
 
 
 def _log_mean(candidate: Candidate) -> float:
     return fmean(math.log(value) for value in candidate.values)
 
 
-def _by_slo(best: Candidate, other: Candidate) -> bool:
-    return best.meets_slo is True and other.meets_slo is False
+def _by_slo(best: Candidate, other: Candidate, alpha: float) -> bool:
+    """Whether the one meets the objective each time and the other never, and hardly by chance.
+
+    Of two alike variants at the very limit one meets it in all its n repetitions and the other in
+    none of its m with a probability of 2 / 2^(n + m) at most.
+    """
+    by_chance = 2 / 2 ** (len(best.met_slo) + len(other.met_slo))
+    return best.meets_slo is True and other.meets_slo is False and by_chance <= alpha
 
 
-def _by_test(best: Candidate, other: Candidate, p: float, sign: int) -> bool:
+def _is_better(best: Candidate, other: Candidate, sign: int) -> bool:
     if best.meets_slo is False:
         return False  # the least bad of those that miss the objective is nothing to recommend
-    effect = math.exp(sign * (_log_mean(other) - _log_mean(best))) - 1
-    return p <= ALPHA and effect >= SMALLEST_EFFECT
-
-
-def _why(
-    best: Candidate, others: Sequence[Candidate], p_values: Mapping[str, float], figure: str
-) -> str:
-    if all(_by_slo(best, other) for other in others):
-        return f"only {best.name} meets the service level objective"
-    worst = max(p for name, p in p_values.items())
-    return (
-        f"{best.name} is best in {figure}: Welch's test, Holm-corrected, p at most {worst:.2g} "
-        f"against each other variant"
-    )
+    return math.exp(sign * (_log_mean(other) - _log_mean(best))) - 1 >= SMALLEST_EFFECT

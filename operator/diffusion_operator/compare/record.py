@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from diffusion_operator.api.comparison import MAX_TEXT, ColdStart, Run
+from diffusion_operator.api.fields import shown
 from diffusion_operator.compare.meters import images_made
-from diffusion_operator.compare.results import shown
 from diffusion_operator.objects import Object, condition_of
 
 Report = Mapping[str, Any]
@@ -80,7 +80,7 @@ def ended(run: Run, test: Mapping[str, Any], report: Report, *, images: int, now
             "state": status["state"],
             "reason": bad["reason"] if bad else "",
             "message": bad["message"] if bad else "",
-            "completion_time": status.get("completionTime") or now,
+            "completion_time": now,
             "valid": None if valid is None else valid["status"] == "True",
             "slo_met": None if slo is None else slo["status"] == "True",
             "requests": summary.get("requests"),
@@ -90,7 +90,7 @@ def ended(run: Run, test: Mapping[str, Any], report: Report, *, images: int, now
             "p95": summary.get("p95"),
             "p99": summary.get("p99"),
             "max_load_within_slo": _capacity(status),
-            "efficiency": _efficiency(summary, about, images, _replicas(status)),
+            "efficiency": _efficiency(status, about, images),
             "tax": _tax(report),
             "cold_start": _with_startup(run.cold_start, about),
             "fingerprint": _fingerprint(run, status),
@@ -113,15 +113,36 @@ def _replicas(status: Mapping[str, Any]) -> int:
     return int(fingerprint.get("replicas") or 1)
 
 
-def _efficiency(
-    summary: Mapping[str, Any], about: Mapping[str, Any], images: int, pods: int
-) -> str | None:
-    """Images per second over the best of the bare pipeline on the same pods, if it was timed."""
+_WORK = {
+    "steps": "steps",
+    "width": "width",
+    "height": "height",
+    "guidanceScale": "guidance_scale",
+}
+"""What decides how much an image costs: facts of a fingerprint, and /about's defaults."""
+
+
+def _efficiency(status: Mapping[str, Any], about: Mapping[str, Any], images: int) -> str | None:
+    """Images per second over the best of the bare pipeline on the same pods.
+
+    None if that was not timed, or with other work than the load asked for.
+    """
     timed = about.get("bare_pipeline") or ()
     best = max((call["images"] / call["seconds"] for call in timed if call["seconds"]), default=0.0)
-    if not best or "requestsPerSecond" not in summary:
+    speed = (status.get("summary") or {}).get("requestsPerSecond")
+    if not best or speed is None or not _same_work(status, about):
         return None
-    return shown(float(summary["requestsPerSecond"]) * images / (best * pods))
+    return shown(float(speed) * images / (best * _replicas(status)))
+
+
+def _same_work(status: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    fingerprint = (status.get("target") or {}).get("fingerprint") or {}
+    asked, timed = fingerprint.get("facts") or {}, about.get("generation") or {}
+    return all(
+        float(asked[fact]) == float(timed[default])
+        for fact, default in _WORK.items()
+        if fact in asked and default in timed
+    )
 
 
 def _tax(report: Report) -> dict[str, int] | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from diffusion_operator.api.comparison import MAX_TEXT, Estimate, Result, Run
+from diffusion_operator.api.fields import shown
 from diffusion_operator.compare.differences import differences
 from diffusion_operator.compare.ranking import Candidate, Ranking, rank
 from diffusion_operator.compare.statistics import interval
@@ -195,11 +196,6 @@ def estimate(figures: Sequence[str | float | None]) -> Estimate | None:
         low=None if found.low is None else shown(found.low),
         high=None if found.high is None else shown(found.high),
     )
-
-
-def shown(value: float) -> str:
-    """Four significant digits, without an exponent for anything a person meets."""
-    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - four digits
 
 
 def _mean(figures: Sequence[str | None]) -> str | None:

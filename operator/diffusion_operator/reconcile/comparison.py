@@ -7,14 +7,20 @@ there before its service goes away, so an operator that was killed goes on where
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from diffusion_operator.api.comparison import ComparisonSpec, Run, default_variants
+from diffusion_operator.api.comparison import (
+    MAX_TEXT,
+    ComparisonSpec,
+    LoadTemplate,
+    Run,
+    default_variants,
+)
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.api.fields import seconds
-from diffusion_operator.api.loadtest import LoadTestSpec, ReportRef
+from diffusion_operator.api.fields import Model, seconds
+from diffusion_operator.api.loadtest import ReportRef, broken_rule
 from diffusion_operator.build.compared import (
     is_of,
     service_name,
@@ -52,21 +58,21 @@ from diffusion_operator.objects import (
     Key,
     Object,
     condition_of,
+    is_owned,
     key_of,
     labels_of,
 )
 from diffusion_operator.prometheus import NoFigureError, figure
-from diffusion_operator.reconcile.problems import invalid_spec
-from diffusion_operator.reconcile.writes import NameTakenError, Writes, sooner
+from diffusion_operator.reconcile.problems import invalid_spec, mistakes
+from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.comparison import Seen, comparison_status
 
-REFUSED = range(400, 500)
-"""The API server's answers that trying again won't change."""
-
-
 LEAVING_SECONDS = 1.0
 """Between two looks at pods that are ending; their events wake only the service that owns them."""
+
+
+M = TypeVar("M", bound=Model)
 
 
 class InvalidVariantError(Exception):
@@ -102,13 +108,19 @@ def variants_of(comparison: Mapping[str, Any], spec: ComparisonSpec) -> dict[str
             merged(raw["loadTest"], each.load_test),
             each.service,
         )
-        try:
-            DiffusionServiceSpec.model_validate(variant.service)
-            LoadTestSpec.model_validate({**variant.load, "url": "http://target"})
-        except ValidationError as error:
-            raise InvalidVariantError(f"variant {each.name}: {invalid_spec(error)}") from error
+        _valid(DiffusionServiceSpec, variant.service, f"variant {each.name}: service")
+        load = _valid(LoadTemplate, variant.load, f"variant {each.name}: loadTest")
+        if (broken := broken_rule(load)) is not None:
+            raise InvalidVariantError(f"variant {each.name}: loadTest: {broken}")
         found[each.name] = variant
     return found
+
+
+def _valid(model: type[M], fields: Mapping[str, Any], within: str) -> M:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidVariantError(mistakes(error, within)) from error
 
 
 class ComparisonReconciler:
@@ -139,11 +151,9 @@ class ComparisonReconciler:
             spec = ComparisonSpec.model_validate(comparison["spec"])
             variants = variants_of(comparison, spec)
         except ValidationError as error:
-            return await self._say(
-                comparison, Seen(run, "Failed", "InvalidSpec", invalid_spec(error))
-            )
+            return await self._give_up(comparison, "InvalidSpec", invalid_spec(error))
         except InvalidVariantError as error:
-            return await self._say(comparison, Seen(run, "Failed", "InvalidVariant", str(error)))
+            return await self._give_up(comparison, "InvalidVariant", str(error))
         work = Work(comparison, spec, variants, run, recorded(comparison, run))
         seen, again = await self._advance(work)
         return sooner(again, await self._say(comparison, seen))
@@ -153,11 +163,28 @@ class ComparisonReconciler:
             comparison, comparison_status(comparison, seen, now=self._now())
         )
 
+    async def _give_up(self, comparison: Object, reason: str, message: str) -> float | None:
+        """Free the hardware of what an earlier spec asked for, and say what is wrong with this."""
+        meta = comparison["metadata"]
+        for child in self._cache.compared(meta["namespace"], meta["name"]):
+            if child["kind"] == "DiffusionService" or not _is_over(child):
+                await self._end(comparison, child)
+        return await self._say(comparison, Seen(run_of(comparison), "Failed", reason, message))
+
+    async def _end(self, comparison: Object, child: Object) -> None:
+        if is_owned(child, comparison) and "deletionTimestamp" not in child["metadata"]:
+            await self._cluster.delete(key_of(child))
+
+    def _own(self, work: "Work", key: Key) -> Object | None:
+        """The child, if there is one and it is this Comparison's."""
+        found = self._cache.get(key)
+        return found if found is not None and is_owned(found, work.comparison) else None
+
     async def _advance(self, work: "Work") -> tuple[Seen, float | None]:
         step = work.next_step
         leaving = await self._clear(work, None if work.spec.suspend else step)
         if step is None:
-            return await self._finish(work), None
+            return await self._finish(work)
         if work.spec.suspend:
             await self._stop_test(work, step)
             said = "spec.suspend is true: what ran was ended, and the finished runs are kept"
@@ -184,22 +211,31 @@ class ComparisonReconciler:
         standing = {service_name(work.comparison, begun.variant)} if begun else set()
         leaving = []
         for child in self._cache.compared(namespace, work.comparison["metadata"]["name"]):
+            if not is_owned(child, work.comparison):
+                continue
             name = child["metadata"]["name"]
             stale = labels_of(child).get(RUN_LABEL) != work.run
             if stale or (child["kind"] == "DiffusionService" and not is_of(child, step)):
-                if "deletionTimestamp" not in child["metadata"]:
-                    await self._cluster.delete(key_of(child))
+                await self._end(work.comparison, child)
                 leaving.append(name)
             elif child["kind"] == "DiffusionService":
                 standing.add(name)
         services = {service_name(work.comparison, name) for name in work.variants} - standing
-        held = {name for name in services if self._cache.pods_of(namespace, name, SERVICE_LABEL)}
+        held = {name for name in services if self._has_pods(work, name)}
         return sorted({*leaving, *held})
+
+    def _has_pods(self, work: "Work", service: str) -> bool:
+        """Whether pods of a service of this Comparison are there, which may be gone itself."""
+        namespace = work.comparison["metadata"]["namespace"]
+        key = Key("DiffusionService", namespace, service)
+        if self._cache.get(key) is not None and self._own(work, key) is None:
+            return False  # somebody else's service of that name: it won't go away for us
+        return bool(self._cache.pods_of(namespace, service, SERVICE_LABEL))
 
     async def _stop_test(self, work: "Work", step: Step) -> None:
         namespace = work.comparison["metadata"]["namespace"]
         key = Key("LoadTest", namespace, test_name(work.comparison, step))
-        if self._cache.get(key) is not None:
+        if self._own(work, key) is not None:
             await self._cluster.delete(key)
 
     def _rest(self, work: "Work") -> float:
@@ -238,7 +274,7 @@ class ComparisonReconciler:
         except NameTakenError as error:
             return failed(begun, "NameTaken", str(error), now=self._now()), None
         except ApiError as error:
-            if error.status not in REFUSED or error.status in {409, 429}:
+            if not _is_refusal(error):
                 raise
             return failed(begun, "Refused", said_by(error), now=self._now()), None
 
@@ -246,7 +282,7 @@ class ComparisonReconciler:
         self, work: "Work", step: Step, run: Run, service: Object
     ) -> tuple[Run, float | None]:
         key = Key("LoadTest", service["metadata"]["namespace"], test_name(work.comparison, step))
-        test = self._cache.get(key)
+        test = self._own(work, key)
         if run.state == "Testing" and test is None:
             said = "its LoadTest was deleted before the run ended"
             return failed(run, "LoadTestDeleted", said, now=self._now()), None
@@ -270,8 +306,8 @@ class ComparisonReconciler:
                     "nodes": nodes_of(pods),
                 }
             )
-        if (test.get("status") or {}).get("state") not in {"Complete", "Failed"}:
-            return run, None
+        if not _is_over(test):
+            return await self._not_over(work, run, test)
         images = int((work.variants[step.variant].load.get("request") or {}).get("images") or 1)
         report = self._report(test)
         over = ended(run, test, report, images=images, now=self._now())
@@ -296,12 +332,29 @@ class ComparisonReconciler:
             raise NoFigureError("is unknown to the operator: set prometheusUrl of its chart")
         return await figure(self._settings.prometheus_url, asked.query, asked.at)
 
+    async def _not_over(self, work: "Work", run: Run, test: Object) -> tuple[Run, float | None]:
+        """A run whose load is on, or waits for something: for no longer than a service may."""
+        waiting = _waits_for(test)
+        if waiting is None:
+            return run.model_copy(update={"message": ""}), None
+        left = self._left(test, work.spec.ready_timeout)
+        if left > 0:
+            return run.model_copy(update={"message": waiting[:MAX_TEXT]}), left
+        # It would begin beside another variant's, once its target is there again.
+        await self._cluster.delete(key_of(test))
+        whole = f"its load did not begin within {work.spec.ready_timeout}: {waiting}"
+        return failed(run, "NotBegun", whole, now=self._now()), None
+
+    def _left(self, child: Object, within: str) -> float:
+        """Seconds until the child is that old."""
+        made = moment(child["metadata"]["creationTimestamp"])
+        over = made + timedelta(seconds=seconds(within))
+        return (over - moment(self._now())).total_seconds()
+
     def _awaiting(
         self, work: "Work", run: Run, service: Object, ready: Mapping[str, Any] | None
     ) -> tuple[Run, float | None]:
-        made = moment(service["metadata"]["creationTimestamp"])
-        over = made + timedelta(seconds=seconds(work.spec.ready_timeout))
-        left = (over - moment(self._now())).total_seconds()
+        left = self._left(service, work.spec.ready_timeout)
         reason = ready["reason"] if ready else "Starting"
         said = f"{reason}: {ready['message']}" if ready else "its service is being started"
         if left > 0:
@@ -316,23 +369,39 @@ class ComparisonReconciler:
         place = Key("ConfigMap", test["metadata"]["namespace"], ref["name"])
         return report_in(self._cache.get(place), ref["key"])
 
-    async def _finish(self, work: "Work") -> Seen:
+    async def _finish(self, work: "Work") -> tuple[Seen, float | None]:
         found = self._table(work, work.runs)
+        trouble = await self._write_report(work, found)
+        ref = None if trouble else ReportRef(name=report_name(work.comparison), key=REPORT_KEY)
+        again = LOOK_AGAIN_SECONDS if trouble else None
+        fit = [row for row in found.results if not row.reason]
+        if not fit:
+            said = "; ".join(f"{row.variant}: {row.message}" for row in found.results)
+            said = f"{trouble}{said}"[:4000]
+            return self._seen(work, "Failed", "NoFigures", said, table=found, ref=ref), again
+        said = f"{len(fit)} of {len(found.results)} variants have figures: {found.conclusion}"
+        said = f"{trouble}{said}"[:4000]
+        return self._seen(work, "Complete", "Finished", said, table=found, ref=ref), again
+
+    async def _write_report(self, work: "Work", found: Table) -> str:
+        """Write the report where it isn't; returns what kept it from being written, if so."""
         place = Key(
             "ConfigMap", work.comparison["metadata"]["namespace"], report_name(work.comparison)
         )
         # Load tests that are deleted after the end stay in the report.
-        if not work.is_told or self._cache.get(place) is None:
-            loads = self._loads(work)
-            document = comparison_report(work.comparison, work.runs, found, loads)
+        if work.is_told and self._cache.get(place) is not None:
+            return ""
+        loads = self._loads(work)
+        document = comparison_report(work.comparison, work.runs, found, loads)
+        try:
             await self._writes.children(work.comparison, [document])
-        fit = [row for row in found.results if not row.reason]
-        ref = ReportRef(name=place.name, key=REPORT_KEY)
-        if not fit:
-            said = "; ".join(f"{row.variant}: {row.message}" for row in found.results)
-            return self._seen(work, "Failed", "NoFigures", said[:4000], table=found, ref=ref)
-        said = f"{len(fit)} of {len(found.results)} variants have figures: {found.conclusion}"
-        return self._seen(work, "Complete", "Finished", said[:4000], table=found, ref=ref)
+        except NameTakenError as error:
+            return f"its report is not written: {error}; "
+        except ApiError as error:
+            if not _is_refusal(error):
+                raise
+            return f"its report is not written: {said_by(error)}; "
+        return ""
 
     def _loads(self, work: "Work") -> dict[str, Report]:
         """The runner's report of each LoadTest that still has one."""
@@ -394,6 +463,26 @@ class ComparisonReconciler:
             table=table or (self._table(work, work.runs) if work.runs else None),
             report_ref=ref,
         )
+
+
+def _is_refusal(error: ApiError) -> bool:
+    """Whether the API server will answer the same to a second try."""
+    return error.status in range(400, 500) and error.status not in {409, 429}
+
+
+def _is_over(test: Mapping[str, Any]) -> bool:
+    return (test.get("status") or {}).get("state") in {"Complete", "Failed"}
+
+
+def _waits_for(test: Mapping[str, Any]) -> str | None:
+    """Why the load isn't on yet, in the LoadTest's own words; None once it is."""
+    status = test.get("status") or {}
+    if not status:
+        return "NotSeen: its LoadTest has no status yet"
+    if status["state"] not in {"Waiting", "Queued", "Suspended", "Starting"}:
+        return None
+    said = condition_of(test, "Complete")
+    return f"{said['reason']}: {said['message']}" if said else str(status["state"])
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from diffusion_operator.build.runner_access import report_config_map, role, role
 from diffusion_operator.build.service import url
 from diffusion_operator.build.service_account import service_account
 from diffusion_operator.cache import Cache
-from diffusion_operator.cluster import Cluster
+from diffusion_operator.cluster import ApiError, Cluster
 from diffusion_operator.documents.load_report import LoadProgress, LoadReport
 from diffusion_operator.objects import (
     RUN_LABEL,
@@ -33,7 +33,7 @@ from diffusion_operator.objects import (
     labels_of,
 )
 from diffusion_operator.observe import failure_of
-from diffusion_operator.reconcile.problems import invalid_spec
+from diffusion_operator.reconcile.problems import invalid_spec, refusal
 from diffusion_operator.reconcile.turns import Turns
 from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
 from diffusion_operator.runs.basis import (
@@ -194,6 +194,12 @@ class TestReconciler:
         except NameTakenError as error:
             self._turns.leave(key)
             at = Unfinished("Waiting", "NameTaken", str(error))
+            return look.observed(run, unfinished=at), LOOK_AGAIN_SECONDS
+        except ApiError as error:
+            refused = refusal(error)
+            await self._end_jobs(key, look.test)  # without the others it would load unseen
+            self._turns.leave(key)
+            at = Unfinished("Waiting", refused.reason, refused.message)
             return look.observed(run, unfinished=at), LOOK_AGAIN_SECONDS
         observed, again = await self._outcome(look, run, running)
         if running is not None and _is_hopeless(look, run):

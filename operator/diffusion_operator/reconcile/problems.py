@@ -8,13 +8,17 @@ from diffusion_operator.cluster import ApiError, said_by
 from diffusion_operator.status.diffusionservice import Problem
 
 
-def invalid_spec(error: ValidationError) -> str:
-    """The first mistakes as a sentence; seen when the CRD and the operator differ in age."""
-    mistakes = [
-        f"spec.{'.'.join(str(part) for part in found['loc'])}: {found['msg']}"
+def mistakes(error: ValidationError, within: str) -> str:
+    """The first mistakes in a sentence, ``within`` the field they are in."""
+    return "; ".join(
+        f"{within}.{'.'.join(str(part) for part in found['loc'])}: {found['msg']}"
         for found in error.errors()[:3]
-    ]
-    return "; ".join(mistakes) + " (are the CRDs and the operator of the same version?)"
+    )
+
+
+def invalid_spec(error: ValidationError) -> str:
+    """What is wrong; seen when the CRD and the operator differ in age."""
+    return f"{mistakes(error, 'spec')} (are the CRDs and the operator of the same version?)"
 
 
 def refusal(error: ApiError) -> Problem:

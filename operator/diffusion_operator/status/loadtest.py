@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from diffusion_operator.api.fields import shown
 from diffusion_operator.api.loadtest import (
     Figures,
     Fingerprint,
@@ -31,7 +32,7 @@ from diffusion_operator.status.conditions import Verdict, conditions
 REPORT_KEY = "report.json"
 PROGRESS_KEY = "progress.json"
 NO_RUN = Run("", Basis(""))
-_MOST_FACTS, _LONGEST_FACT = 64, 256
+_MOST_FACTS, _LONGEST_FACT, _LONGEST_NAME, _MOST_KINDS = 64, 256, 63, 64
 
 Phase = Literal["Waiting", "Queued", "Suspended", "Starting", "Running"]
 
@@ -241,7 +242,7 @@ def _target(observed: Observed, previous: Mapping[str, Any]) -> Target:
     return Target(
         name=tested.name or (urlsplit(tested.url).hostname or ""),
         url=tested.url,
-        backend=said("backend") or tested.backend,
+        backend=said("backend")[:_LONGEST_NAME] or tested.backend,
         revision=(snapshot.revision if snapshot else "") or told or said("revision"),
         fingerprint=_fingerprint(facts, snapshot) if observed.report else None,
     )
@@ -277,7 +278,7 @@ def _progress(progress: LoadProgress) -> Progress:
 def _shown_meanwhile(progress: LoadProgress) -> Shown:
     return Shown(
         users=progress.users,
-        requests_per_second=_rate(progress.requests_per_second),
+        requests_per_second=shown(progress.requests_per_second),
         p50=_milliseconds(progress.p50),
         p95=_milliseconds(progress.p95),
         failures=progress.failures,
@@ -288,7 +289,7 @@ def _shown_after(report: LoadReport) -> Shown:
     summary = report.summary
     return Shown(
         users=summary.max_users,
-        requests_per_second=_rate(summary.requests_per_second),
+        requests_per_second=shown(summary.requests_per_second),
         p50=_milliseconds(summary.p50),
         p95=_milliseconds(summary.p95),
         failures=summary.failures,
@@ -299,21 +300,16 @@ def _milliseconds(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _rate(value: float) -> str:
-    """Three significant digits below ten, one decimal above: as precise as people read it."""
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}"  # noqa: PLR2004 - as it says
-
-
 def _found_rate(report: LoadReport) -> str | None:
     found = report.summary.max_rate_within_slo
-    return None if found is None else _rate(found)
+    return None if found is None else shown(found)
 
 
 def _figures(reported: ReportedFigures) -> Figures:
     return Figures(
         requests=reported.requests,
         failures=reported.failures,
-        requests_per_second=_rate(reported.requests_per_second),
+        requests_per_second=shown(reported.requests_per_second),
         p50=_milliseconds(reported.p50),
         p95=_milliseconds(reported.p95),
         p99=_milliseconds(reported.p99),
@@ -325,7 +321,7 @@ def _stage(stage: ReportedStage) -> StageFigures:
     return StageFigures(
         **_figures(stage).model_dump(),
         users=stage.users,
-        rate_per_second=None if offered is None else _rate(offered),
+        rate_per_second=None if offered is None else shown(offered),
         duration=f"{round(stage.duration_seconds, 1):g}s",
         within_slo=stage.within_slo,
     )
@@ -333,11 +329,12 @@ def _stage(stage: ReportedStage) -> StageFigures:
 
 def _summary(report: LoadReport) -> Summary:
     summary = report.summary
+    commonest = sorted(summary.failures_by_kind.items(), key=lambda kind: -kind[1])
     return Summary(
         **_figures(summary).model_dump(),
         discarded=summary.discarded,
-        peak_requests_per_second=_rate(summary.peak_requests_per_second),
-        failures_per_second=_rate(summary.failures_per_second),
+        peak_requests_per_second=shown(summary.peak_requests_per_second),
+        failures_per_second=shown(summary.failures_per_second),
         max_users=summary.max_users,
-        failures_by_kind=summary.failures_by_kind or None,
+        failures_by_kind=dict(commonest[:_MOST_KINDS]) or None,
     )

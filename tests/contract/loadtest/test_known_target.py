@@ -9,7 +9,7 @@ import pytest
 from known_target import known_target, nearest_rank, noise
 
 # percentiles fall on a level each, so that a late answer or two move none of them far
-LEVELS = ((0.5, 70), (0.9, 22), (1.4, 8))
+LEVELS = ((0.5, 70), (0.9, 22), (1.4, 6), (2.0, 2))
 SECONDS = 5.0
 USERS = 30
 RATE = 40.0
@@ -206,8 +206,6 @@ def test_workers_without_their_master_stop_the_load(make_plan: Any, runner: Any)
             code, printed = runner.finish(worker)
             assert code == 1
             assert "MasterLost" in printed
-        ended = len(target.served())
-        assert len(target.served()) == ended
 
 
 def test_warm_up_is_left_out_and_the_last_stage_goes_on_until_there_are_enough(

@@ -105,6 +105,28 @@ def test_a_variant_that_makes_no_valid_service_is_refused_with_its_name_and_fiel
         made(variants=variants)
 
 
+@pytest.mark.parametrize(
+    ("patch", "sentence"),
+    [
+        ({"precison": 1}, "loadTest.precison"),
+        ({"suspend": True}, "loadTest.suspend"),
+        ({"arrivals": {"stages": [{"ratePerSecond": "1", "duration": "5s"}]}}, "exactly one of"),
+        ({"users": None, "search": {"over": "users", "max": 8}}, "a search needs spec.slo"),
+    ],
+)
+def test_a_variant_that_makes_no_valid_load_is_refused_in_a_sentence(
+    patch: Object, sentence: str
+) -> None:
+    fastapi = {"backend": "fastapi"}
+    variants = [
+        {"name": "a", "service": fastapi},
+        {"name": "bad", "service": fastapi, "loadTest": patch},
+    ]
+    with pytest.raises(InvalidVariantError, match=f"variant bad: .*{sentence}") as refused:
+        made(variants=variants)
+    assert "same version" not in str(refused.value)
+
+
 def test_a_pause_or_another_repetition_goes_on_with_the_same_run() -> None:
     plain = run_of(comparison())
     assert run_of(comparison(suspend=True, repetitions=5, cooldown="1s")) == plain
@@ -330,6 +352,25 @@ def test_a_runs_figures_are_its_load_tests_and_its_reports() -> None:
     assert found.memory_bytes == 7
     assert found.fingerprint is not None
     assert found.fingerprint["steps"] == "4"
+
+
+def test_an_efficiency_against_other_work_is_none() -> None:
+    timed = [{"images": 1, "seconds": 0.5}]
+    begun = Run(variant="a", repetition=1, state="Testing")
+
+    def efficiency(**generation: float) -> str | None:
+        about = {"bare_pipeline": timed, "generation": generation}
+        report = {"target": {"about": about}}
+        return ended(begun, ended_test(), report, images=1, now=at(59)).efficiency
+
+    assert efficiency(steps=4.0, width=512) is not None
+    assert efficiency(steps=50, width=512) is None
+
+
+def test_a_runs_end_is_of_the_operators_clock_by_which_it_cools_down() -> None:
+    begun = Run(variant="a", repetition=1, state="Testing")
+    by_the_node = ended_test(completionTime=at(1))
+    assert ended(begun, by_the_node, {}, images=1, now=at(59)).completion_time == at(59)
 
 
 def test_without_a_report_the_figures_stay_and_the_rest_is_unknown() -> None:

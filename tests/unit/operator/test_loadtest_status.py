@@ -77,7 +77,7 @@ def test_figures_are_rounded_for_people_latencies_to_milliseconds(loadtest: Obje
     assert (found.run, found.spec_digest, found.run_at) == ("abc", "digest", "now")
     assert found.summary is not None
     assert (found.summary.p50, found.summary.p95, found.summary.p99) == (100, 201, None)
-    assert found.summary.requests_per_second == "2.35"
+    assert found.summary.requests_per_second == "2.345"
     assert found.summary.peak_requests_per_second == "12.3"
     assert found.summary.failures_by_kind == {"Timeout": 1}
     assert found.stages is not None
@@ -148,7 +148,7 @@ def test_progress_moves_the_columns_while_it_runs_and_is_gone_after(loadtest: Ob
     assert found.progress is not None
     assert (found.progress.requests, found.progress.elapsed_seconds) == (9, 62)
     assert found.shown is not None
-    assert (found.shown.users, found.shown.requests_per_second) == (4, "2.35")
+    assert (found.shown.users, found.shown.requests_per_second) == (4, "2.345")
     assert (found.shown.p50, found.shown.p95, found.shown.failures) == (812, None, 1)
     ended = status(loadtest, report=report())
     assert ended.progress is None
@@ -227,7 +227,7 @@ def test_a_search_says_what_it_found(loadtest: Object) -> None:
             stages=[{**probe, "withinSlo": True}],
         ),
     )
-    assert (found.max_users_within_slo, found.max_rate_within_slo) == (24, "2.50")
+    assert (found.max_users_within_slo, found.max_rate_within_slo) == (24, "2.5")
     text = found.model_dump(mode="json", by_alias=True, exclude_none=True)
     assert text["maxUsersWithinSLO"] == 24
     assert text["stages"][0]["withinSLO"] is True

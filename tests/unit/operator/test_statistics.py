@@ -116,12 +116,39 @@ def test_lower_is_better_for_latencies() -> None:
 
 
 def test_the_objective_separates_where_it_is_met_by_one_and_never_by_the_other() -> None:
-    good = Candidate("good", [5.0, 7.0, 6.0], [True] * 3)
-    fast = Candidate("fast", [9.0, 9.5, 9.2], [False] * 3)
+    good = Candidate("good", [5.0, 7.0, 6.0, 5.0, 6.0], [True] * 5)
+    fast = Candidate("fast", [9.0, 9.5, 9.2, 9.1, 9.3], [False] * 5)
     verdict = ranked([fast, good])
     assert verdict.order == ("good", "fast")
     assert verdict.recommended == "good"
     assert "only good meets" in verdict.reason
+
+
+def test_three_repetitions_on_either_side_of_the_objective_may_be_chance() -> None:
+    good = Candidate("good", [5.0, 7.0, 6.0], [True] * 3)
+    fast = Candidate("fast", [9.0, 9.5, 9.2], [False] * 3)
+    verdict = ranked([fast, good])
+    assert (verdict.order, verdict.recommended) == (("good", "fast"), None)
+    assert "the objective alone separates from 5 repetitions on" in verdict.reason
+
+
+@pytest.mark.parametrize(("variants", "repetitions"), [(2, 1), (2, 3), (2, 5), (4, 5)])
+def test_equal_variants_at_the_very_objective_are_told_apart_no_more_often_than_alpha(
+    variants: int, repetitions: int
+) -> None:
+    rng = random.Random(3)
+
+    def at_the_limit(name: str) -> Candidate:
+        values = [math.exp(rng.gauss(0.0, 0.05)) for _ in range(repetitions)]
+        return Candidate(name, values, [value <= 1.0 for value in values])
+
+    trials = 2000
+    false = sum(
+        ranked([at_the_limit(str(i)) for i in range(variants)], higher=False).recommended
+        is not None
+        for _ in range(trials)
+    )
+    assert false / trials <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / trials)
 
 
 def test_the_least_bad_of_those_that_miss_the_objective_is_not_recommended() -> None:
