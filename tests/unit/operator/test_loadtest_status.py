@@ -78,7 +78,7 @@ def test_figures_are_rounded_for_people_latencies_to_milliseconds(loadtest: Obje
     assert found.summary is not None
     assert (found.summary.p50, found.summary.p95, found.summary.p99) == (100, 201, None)
     assert found.summary.requests_per_second == "2.345"
-    assert found.summary.peak_requests_per_second == "12.3"
+    assert found.summary.peak_requests_per_second == "12.34"
     assert found.summary.failures_by_kind == {"Timeout": 1}
     assert found.stages is not None
     assert found.stages[0].duration == "90s"
@@ -231,7 +231,7 @@ def test_a_search_says_what_it_found(loadtest: Object) -> None:
     text = found.model_dump(mode="json", by_alias=True, exclude_none=True)
     assert text["maxUsersWithinSLO"] == 24
     assert text["stages"][0]["withinSLO"] is True
-    assert text["stages"][0]["ratePerSecond"] == "2.50"
+    assert text["stages"][0]["ratePerSecond"] == "2.5"
 
 
 def settled(loadtest: Object, *, there: bool, limit: int = 5) -> LoadTestStatus:
