@@ -109,7 +109,8 @@ def api_server(layout: Layout, endpoint: Endpoint, *, kubelet: bool) -> Componen
         f"--advertise-address={endpoint.advertise}",
         f"--service-cluster-ip-range={SERVICE_CIDR}",
         "--authorization-mode=Node,RBAC",
-        "--enable-admission-plugins=NodeRestriction",
+        # The second one asks of who names an owner what stricter clusters ask for.
+        "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         "--allow-privileged=true",
         "--shutdown-delay-duration=0s",
         f"--client-ca-file={layout.pki / 'ca.crt'}",

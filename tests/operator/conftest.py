@@ -17,6 +17,7 @@ from kubectl import Kubectl, eventually
 from local_prometheus import LocalPrometheus, vector
 from operator_process import OperatorProcess
 from pretend_node import PretendNode
+from service_account import chart, kubeconfig_of_the_operator
 
 ROOT = Path(__file__).parents[2]
 _names = itertools.count(1)
@@ -75,11 +76,11 @@ def operator_process(
     prometheus: LocalPrometheus,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OperatorProcess]:
-    process = OperatorProcess(
-        control_plane.kubeconfig,
-        tmp_path_factory.mktemp("operator"),
-        prometheus_url=prometheus.url,
-    )
+    """The operator with the rights that the chart gives it, and no others."""
+    directory = tmp_path_factory.mktemp("operator")
+    of_chart = chart("diffusion-operator", "default")
+    kubeconfig = kubeconfig_of_the_operator(control_plane, of_chart, directory)
+    process = OperatorProcess(kubeconfig, directory, prometheus_url=prometheus.url)
     process.start()
     yield process
     process.kill()

@@ -6,36 +6,11 @@ from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service
 from operator_process import OperatorProcess
 from played import children
+from stand_ins import HTTP_ROUTES
 
 Object = dict[str, Any]
 GATEWAY: Object = {"host": "a.test", "gatewayRef": {"name": "web"}}
 INGRESS: Object = {"host": "a.test", "ingressClassName": "nginx", "tlsSecretName": "cert"}
-HTTP_ROUTES: Object = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {
-        "name": "httproutes.gateway.networking.k8s.io",
-        "annotations": {"api-approved.kubernetes.io": "unapproved, a test's own"},
-    },
-    "spec": {
-        "group": "gateway.networking.k8s.io",
-        "scope": "Namespaced",
-        "names": {"kind": "HTTPRoute", "plural": "httproutes", "singular": "httproute"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "x-kubernetes-preserve-unknown-fields": True,
-                    }
-                },
-            }
-        ],
-    },
-}
 
 
 def test_an_ingress_comes_and_goes_with_the_route_and_the_url_follows(

@@ -6,37 +6,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+from custom_metrics import custom_metrics
 from kubectl import Kubectl, eventually
 from manifests import diffusion_service
 from operator_process import OperatorProcess
 from played import children, make_pods_ready
+from stand_ins import SCALED_OBJECTS
 
 Object = dict[str, Any]
 ADDRESS = "127.77.0.1"  # of this machine alone, and of no one else on it
 SCALING: Object = {"minReplicas": 1, "maxReplicas": 3, "targetQueuedPerReplica": 4}
-SCALED_OBJECTS: Object = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "scaledobjects.keda.sh"},
-    "spec": {
-        "group": "keda.sh",
-        "scope": "Namespaced",
-        "names": {"kind": "ScaledObject", "plural": "scaledobjects", "singular": "scaledobject"},
-        "versions": [
-            {
-                "name": "v1alpha1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "x-kubernetes-preserve-unknown-fields": True,
-                    }
-                },
-            }
-        ],
-    },
-}
 
 
 class Metrics(BaseHTTPRequestHandler):
@@ -113,3 +92,23 @@ def test_replicas_that_keda_owns_are_left_to_it(
         eventually(lambda: replicas(kubectl) == 2, what="the spec's own number again")
     finally:
         control_plane("delete", "crd", "scaledobjects.keda.sh")
+
+
+def test_where_a_custom_metrics_api_is_kubernetes_own_autoscaler_decides(
+    control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
+    with custom_metrics(control_plane, {pod["metadata"]["name"]: 9}):
+        # Who is there is asked every ten seconds, and another test may have had it asked just now.
+        kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": SCALING}})
+        made = eventually(lambda: kubectl.find("hpa", "demo"), within=40, what="the autoscaler")
+        assert made["spec"]["scaleTargetRef"]["name"] == "demo"
+        eventually(lambda: replicas(kubectl) == 3, within=90, what="three replicas for nine")
+        make_pods_ready(kubectl)
+        assert kubectl.status("dsvc", "demo")["readyReplicas"] == 3
+        kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": None}})
+        eventually(lambda: not kubectl.find("hpa", "demo"), what="it to go")
+        eventually(lambda: replicas(kubectl) == 1, what="the spec's own number again")

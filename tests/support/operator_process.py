@@ -59,7 +59,7 @@ class OperatorProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        eventually(lambda: self.said(until) > seen, what="the operator to start")
+        eventually(lambda: self.said(until) > seen, within=120, what="the operator to start")
 
     @property
     def running(self) -> bool:

@@ -1,0 +1,35 @@
+"""The operator where it may look after some namespaces only."""
+
+import time
+from pathlib import Path
+
+from kubectl import Kubectl, eventually
+from manifests import diffusion_service
+from operator_process import OperatorProcess
+from played import children, make_pods_ready
+from rights import denied, done_by
+from service_account import chart, kubeconfig_of_the_operator
+
+
+def test_with_rights_in_one_namespace_it_serves_that_one_and_asks_for_no_more(
+    alone: None, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    mine = kubectl.namespace
+    objects = chart("of-one", mine, f"watchNamespaces={{{mine}}}")
+    assert {found["kind"] for found in objects} == {"ServiceAccount", "Role", "RoleBinding"}
+    kubeconfig = kubeconfig_of_the_operator(kubectl, objects, tmp_path)
+    operator = OperatorProcess(
+        kubeconfig, tmp_path, f"--lease={mine}/of-one", f"--namespace={mine}"
+    )
+    begun = time.time()
+    operator.start()
+    try:
+        kubectl.apply(diffusion_service())
+        eventually(lambda: children(kubectl), what="the children")
+        make_pods_ready(kubectl)
+    finally:
+        operator.stop()
+    log = Path(kubectl.kubeconfig).parent / "logs" / "audit.log"
+    events = list(done_by(f"system:serviceaccount:{mine}:of-one", [log], since=begun))
+    assert events
+    assert denied(events) == set()
