@@ -7,6 +7,7 @@ session start in seconds.
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,19 @@ CLUSTER = "e2e"
 Forward = Callable[[str], Any]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks back on the whole run comes last."""
+    items.sort(key=lambda item: item.path.name == "test_rights.py")
+
+
 @pytest.fixture(scope="session")
-def installed() -> Iterator[Installed]:
+def begun() -> float:
+    """When the session first used the cluster, in seconds of Unix time."""
+    return time.time()
+
+
+@pytest.fixture(scope="session")
+def installed(begun: float) -> Iterator[Installed]:
     """The operator on a local cluster of the tests' own."""
     yield install(CLUSTER)
     if not os.environ.get("KEEP_CLUSTER"):

@@ -12,45 +12,11 @@ from control_plane_parts import api_server_pid, compact_etcd, kill_api_server, s
 from in_cluster import OperatorPod, wait_until_ready
 from kubectl import Kubectl, KubectlError, condition, eventually
 from manifests import diffusion_service, load_test
+from steady_load import MENDED_WITHIN, STEADY, Load
 
-# Longer than any disturbance takes to mend; the test ends it when it has seen enough.
-LOAD = {"stages": [{"users": 2, "duration": "3600s"}], "spawnRate": "2"}
-THINK = {"min": "200ms", "max": "600ms"}
 # A request that waits for a frozen pod is late, not lost.
 FROZEN_SECONDS = 10
-MENDED_WITHIN = 180.0
-REQUESTS_AFTER = 5
 KEYS = "api-keys"
-
-
-class Load:
-    """The load on the service, and what came of it so far."""
-
-    def __init__(self, kubectl: Kubectl) -> None:
-        self._kubectl = kubectl
-
-    def progress(self) -> tuple[int, int]:
-        """Requests, and how many of them failed."""
-        try:
-            found = self._kubectl.status("lt", "ramp").get("progress") or {}
-        except KubectlError:  # the API server is away
-            return 0, 0
-        return int(found.get("requests", 0)), int(found.get("failures", 0))
-
-    def goes_on(self, requests: int = REQUESTS_AFTER) -> None:
-        """Wait for that many more requests."""
-        before, _ = eventually(
-            lambda: found if (found := self.progress())[0] else None,
-            within=MENDED_WITHIN,
-            every=0.5,
-            what="load",
-        )
-        eventually(
-            lambda: self.progress()[0] >= before + requests,
-            within=MENDED_WITHIN,
-            every=0.5,
-            what=f"{requests} more requests than {before}",
-        )
 
 
 @pytest.fixture
@@ -66,7 +32,7 @@ def load(kubectl: Kubectl) -> Iterator[Load]:
     kubectl.apply(secret)
     kubectl.apply(diffusion_service(replicas=2, auth=reference))
     wait_until_ready(kubectl)
-    kubectl.apply(load_test(users=LOAD, think=THINK, auth=reference))
+    kubectl.apply(load_test(**STEADY, auth=reference))
     load = Load(kubectl)
     load.goes_on()
     yield load
@@ -74,10 +40,7 @@ def load(kubectl: Kubectl) -> Iterator[Load]:
     wait_until_ready(kubectl)
     status = kubectl.status("dsvc", "demo")
     assert (status["replicas"], status["readyReplicas"]) == (2, 2)
-    # Not the progress alone: a run that has ended, however, has none.
-    test = kubectl.status("lt", "ramp")
-    assert test["state"] == "Running", test
-    assert test["progress"]["failures"] == 0, test
+    load.assert_none_failed()
 
 
 def replicas_answer(kubectl: Kubectl, besides: str = "") -> bool:

@@ -4,8 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from kubernetes.utils.quantity import parse_quantity
 
-from in_cluster import OperatorPod, finished, requests_so_far, wait_until_ready
+from in_cluster import OperatorPod, finished, requests_so_far, settings_of, wait_until_ready
 from install import Installed
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
@@ -195,20 +194,3 @@ def plugin(installed: Installed, kubectl: Kubectl, *arguments: str) -> None:
     """``kubectl diffusion``, as kubectl would start it."""
     at = [f"--kubeconfig={installed.kubeconfig}", f"--namespace={kubectl.namespace}"]
     subprocess.run([sys.executable, "-m", "kubectl_diffusion", *arguments, *at], check=True)
-
-
-@contextmanager
-def settings_of(installed: Installed, *values: str) -> Iterator[None]:
-    """The operator with other values of its chart, and as it was afterwards."""
-
-    def helm(*arguments: str) -> None:
-        where = [f"--kubeconfig={installed.kubeconfig}", f"--namespace={installed.namespace}"]
-        subprocess.run([installed.helm, *where, *arguments], cwd=ROOT, check=True)
-
-    changes = [f"--set-string={value}" for value in values]
-    options = ["--reuse-values", "--wait", "--timeout=3m", *changes]
-    helm("upgrade", installed.release, "deploy/chart", *options)
-    try:
-        yield
-    finally:
-        helm("rollback", installed.release, "--wait", "--timeout=3m")

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from in_cluster import OperatorPod, picture, ready_reason, wait_until_ready, wrong
-from kubectl import Kubectl, condition, eventually
+from kubectl import Kubectl, eventually
 from manifests import diffusion_service
 
 Object = dict[str, Any]
@@ -94,22 +94,6 @@ def test_deleted_while_the_operator_is_down_it_leaves_nothing_behind(
         )
     finally:
         operator.start()
-
-
-def test_a_model_that_is_not_there_is_said_and_the_running_revision_goes_on(
-    kubectl: Kubectl, forward: Forward
-) -> None:
-    kubectl.apply(diffusion_service())
-    wait_until_ready(kubectl)
-    kubectl.patch("dsvc", "demo", {"spec": {"model": {"source": "image:///models/nowhere"}}})
-    eventually(lambda: ready_reason(kubectl) == "ModelLoadFailed", within=120, what="the failure")
-    service = kubectl.get("dsvc", "demo")
-    assert "/models/nowhere" in condition(service, "Ready")["message"]
-    assert service["status"]["lastFailure"]["exitCode"] == 78
-    with forward("service/demo") as client:
-        assert wrong(client.post("/predict", json={"prompt": "a red circle"}), "a red circle") == []
-    kubectl.patch("dsvc", "demo", {"spec": {"model": {"source": "image:///models/demo"}}})
-    wait_until_ready(kubectl)
 
 
 def test_a_stand_in_gpu_places_the_pod_and_a_missing_one_is_named(

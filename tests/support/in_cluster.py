@@ -17,6 +17,7 @@ from demo_model.shapes import parse
 from install import Installed
 from kubectl import Kubectl, condition, eventually
 
+ROOT = Path(__file__).parents[2]
 STARTED_WITHIN = 300.0
 OF_SERVICE = "diffusion.dev/service=demo"
 # Several pods at once find room on a node of two cores.
@@ -136,3 +137,20 @@ def wrong(answer: httpx.Response, prompt: str) -> list[str]:
 
 def ready_reason(kubectl: Kubectl, name: str = "demo") -> str:
     return str(condition(kubectl.get("dsvc", name), "Ready").get("reason", ""))
+
+
+@contextmanager
+def settings_of(installed: Installed, *values: str) -> Iterator[None]:
+    """The operator with other values of its chart, and as it was afterwards."""
+
+    def helm(*arguments: str) -> None:
+        where = [f"--kubeconfig={installed.kubeconfig}", f"--namespace={installed.namespace}"]
+        subprocess.run([installed.helm, *where, *arguments], cwd=ROOT, check=True)
+
+    changes = [f"--set={value}" for value in values]
+    options = ["--reuse-values", "--wait", "--timeout=3m", *changes]
+    helm("upgrade", installed.release, "deploy/chart", *options)
+    try:
+        yield
+    finally:
+        helm("rollback", installed.release, "--wait", "--timeout=3m")

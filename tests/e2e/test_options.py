@@ -1,0 +1,89 @@
+"""What only some services ask for: it is made, and goes when it is asked for no longer.
+
+The services need no pods for that, so none starts: one is suspended, the other one waits for a GPU.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from in_cluster import settings_of
+from install import Installed
+from kubectl import Kubectl, eventually
+from manifests import diffusion_service
+from stand_ins import CUSTOM_METRICS, HTTP_ROUTES, SCALED_OBJECTS
+
+Object = dict[str, Any]
+
+SCALING: Object = {"minReplicas": 1, "maxReplicas": 3, "targetQueuedPerReplica": 4}
+GATEWAY: Object = {"host": "a.test", "gatewayRef": {"name": "web"}}
+INGRESS: Object = {"host": "a.test", "ingressClassName": "nginx"}
+CACHED: Object = {"source": "hf://nobody/nothing", "cache": {"size": "1Gi"}}
+LITTLE: Object = {"source": "image:///models/demo", "cache": None}
+KINDS = (
+    "deployment,service,persistentvolumeclaim,poddisruptionbudget,ingress,networkpolicy,"
+    "horizontalpodautoscaler"
+)
+WITH_OTHERS = f"{KINDS},httproute,scaledobject"
+LEAST = ("deployment", "service")
+
+
+def parts(kubectl: Kubectl, service: str, kinds: str = KINDS) -> list[str]:
+    """The kinds of the service's children, one for each child."""
+    selector = f"app.kubernetes.io/instance={service}"
+    named = kubectl("get", kinds, "-l", selector, "-o", "name").split()
+    return sorted(name.partition("/")[0].partition(".")[0] for name in named)
+
+
+def become(kubectl: Kubectl, service: str, *wanted: str, kinds: str = KINDS) -> None:
+    """Wait until the service has the least that each has, and just this beside it."""
+    eventually(
+        lambda: parts(kubectl, service, kinds) == sorted([*LEAST, *wanted]),
+        within=60,
+        every=0.5,
+        what=f"{service} with {wanted}",
+    )
+
+
+@contextmanager
+def known(cluster: Kubectl, *kinds: Object) -> Iterator[None]:
+    """The cluster knows these kinds of objects, for a while."""
+    for kind in kinds:
+        cluster.apply(kind)
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            cluster("delete", kind["kind"], kind["metadata"]["name"])
+
+
+def test_what_is_asked_for_no_longer_goes(
+    cluster: Kubectl, kubectl: Kubectl, installed: Installed
+) -> None:
+    ray: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}, "model": CACHED}
+    waiting: Object = {"gpu": {"type": "standin"}, "autoscaling": SCALING, "route": GATEWAY}
+    nothing: Object = {"autoscaling": None, "route": None}
+    least: Object = {"backend": "fastapi", "replicas": 1, "rayserve": None, "model": LITTLE}
+    # The operator watches the kinds that are known when it starts: with its new settings, say.
+    with known(cluster, HTTP_ROUTES, SCALED_OBJECTS):
+        with settings_of(installed, "networkPolicy.enabled=true"):
+            kubectl.apply(diffusion_service("ray", suspend=True, replicas=2, **ray))
+            kubectl.apply(diffusion_service("open", **waiting))
+            head = ("deployment", "service")
+            cached = ("persistentvolumeclaim", "poddisruptionbudget")
+            become(kubectl, "ray", *head, *cached, "networkpolicy")
+            outside = ("httproute", "scaledobject")
+            become(
+                kubectl, "open", "poddisruptionbudget", "networkpolicy", *outside, kinds=WITH_OTHERS
+            )
+            kubectl.patch("dsvc", "open", {"spec": nothing})
+            kubectl.patch("dsvc", "ray", {"spec": least})
+            become(kubectl, "open", "networkpolicy", kinds=WITH_OTHERS)
+            become(kubectl, "ray", "networkpolicy")
+        become(kubectl, "open")
+        become(kubectl, "ray")
+    with known(cluster, CUSTOM_METRICS):
+        kubectl.patch("dsvc", "open", {"spec": {"autoscaling": SCALING, "route": INGRESS}})
+        become(kubectl, "open", "poddisruptionbudget", "ingress", "horizontalpodautoscaler")
+        kubectl.patch("dsvc", "open", {"spec": nothing})
+        become(kubectl, "open")

@@ -1,0 +1,67 @@
+"""The operator's rights: each is used, and none is lacking. Runs last, over all before it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from in_cluster import ROOT
+from install import Installed
+from kubectl import Kubectl, eventually
+from rights import Right, done_by, granted, lacking, used
+
+HERE = Path(__file__).parent
+# Rights of which the audit log shows no use, each for a reason.
+HELD = {
+    # Admission asks for them, as the operator names owners that block deletion: without them no
+    # child could be made (OwnerReferencesPermissionEnforcement).
+    *(
+        Right("diffusion.dev", f"{plural}/finalizers", "update")
+        for plural in ("diffusionservices", "loadtests", "comparisons")
+    ),
+}
+
+
+@pytest.fixture
+def whole_run(request: pytest.FixtureRequest) -> None:
+    """What wasn't run can't have used its rights."""
+    if request.config.option.keyword:
+        pytest.skip("nothing was judged: only some of the end-to-end tests were asked for")
+    run = {item.path for item in request.session.items}
+    if missing := sorted(path.name for path in HERE.glob("test_*.py") if path not in run):
+        pytest.skip(f"nothing was judged: this run is without {', '.join(missing)}")
+
+
+def test_a_lease_that_is_deleted_is_made_again(cluster: Kubectl, installed: Installed) -> None:
+    system = cluster.in_namespace(installed.namespace)
+    before = system.get("lease", installed.release)["metadata"]["uid"]
+    system("delete", "lease", installed.release)
+
+    def another() -> bool:
+        found = system.find("lease", installed.release)
+        return found is not None and found["metadata"]["uid"] != before
+
+    eventually(another, what="another Lease")
+
+
+@pytest.mark.usefixtures("whole_run")
+def test_every_right_is_used_and_none_is_lacking(
+    begun: float, cluster: Kubectl, installed: Installed
+) -> None:
+    username = f"system:serviceaccount:{installed.namespace}:{installed.release}"
+    events = list(done_by(username, audit_logs(), since=begun))
+    everywhere = granted(cluster.get("clusterrole", installed.release)["rules"])
+    system = cluster.in_namespace(installed.namespace)
+    of_lease = granted(system.get("role", f"{installed.release}-lease")["rules"])
+    assert (everywhere | of_lease) - used(events) - HELD == set()
+    assert lacking(events, everywhere, {installed.namespace: of_lease}) == set()
+
+
+def audit_logs() -> list[Path]:
+    """The API server's audit log, and what was rotated out of it."""
+    command = [sys.executable, "-m", "localcluster", "status", "--name", "e2e", "--json"]
+    status = json.loads(subprocess.check_output(command, cwd=ROOT))
+    log = Path(status["auditLog"])
+    return sorted(log.parent.glob(f"{log.stem}*{log.suffix}"))

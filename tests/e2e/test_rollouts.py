@@ -1,0 +1,146 @@
+"""One service on a real node under load, through what a rollout and its load do to it.
+
+The tests share the service and its load and follow one another, in the order in which they stand
+here. No request fails in any of them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from in_cluster import OF_SERVICE, SMALL, namespace, ready_reason, wait_until_ready
+from kubectl import Kubectl, condition, eventually
+from manifests import diffusion_service, load_test
+from steady_load import STEADY, Load
+
+Object = dict[str, Any]
+
+TRIED_WITHIN = 180.0
+
+
+@pytest.fixture(scope="module")
+def kubectl(cluster: Kubectl) -> Iterator[Kubectl]:
+    """kubectl in a namespace with one service, which became Ready, and a steady load on it."""
+    with namespace(cluster) as kubectl:
+        pod = {"spec": {"containers": [SMALL]}}
+        kubectl.apply(diffusion_service(batching={"maxSize": 2}, podTemplate=pod))
+        wait_until_ready(kubectl)
+        kubectl.apply(load_test(**STEADY))
+        yield kubectl
+
+
+@pytest.fixture
+def load(kubectl: Kubectl) -> Iterator[Load]:
+    """The load, which goes on and of which nothing fails."""
+    load = Load(kubectl)
+    load.goes_on()
+    yield load
+    load.goes_on()
+    load.assert_none_failed()
+
+
+def gate(p95: str) -> Object:
+    """Some hundred requests, of which most have to be that quick."""
+    users = {"stages": [{"users": 1, "duration": "1s"}]}
+    quick = {"steps": 1, "guidanceScale": "1", "width": 64, "height": 64}
+    template = {"users": users, "minRequests": 60, "request": quick, "slo": {"p95": p95}}
+    return {"gate": {"loadTestTemplate": template}}
+
+
+def decided(kubectl: Kubectl) -> Object:
+    """The service, once its candidate has been taken or refused."""
+
+    def look() -> Object | None:
+        service = kubectl.get("dsvc", "demo")
+        ready = condition(service, "Ready")
+        current = ready["observedGeneration"] == service["metadata"]["generation"]
+        return service if current and ready["reason"] in {"Serving", "RolledBack"} else None
+
+    return eventually(look, within=TRIED_WITHIN, every=0.5, what="an end of the trial")
+
+
+def try_candidate(kubectl: Kubectl, steps: int, p95: str) -> tuple[Object, Object]:
+    """The service after a gated change, and the load test that its candidate had."""
+    change = {"generation": {"steps": steps}, "rollout": gate(p95)}
+    kubectl.patch("dsvc", "demo", {"spec": change})
+    eventually(lambda: ready_reason(kubectl) == "Gating", what="the trial")
+    service = decided(kubectl)
+    (test,) = [found for found in kubectl.list("lt") if found["metadata"]["name"] != "ramp"]
+    assert test["spec"]["url"] == f"http://demo-preview.{kubectl.namespace}.svc"
+    gone = ("deployment/demo-candidate", "service/demo-preview")
+    eventually(
+        lambda: not kubectl("get", *gone, "--ignore-not-found", "-o", "name"),
+        what="the candidate to go",
+    )
+    return service, test
+
+
+def test_a_candidate_beyond_its_objective_takes_no_traffic(kubectl: Kubectl, load: Load) -> None:
+    before = kubectl.status("dsvc", "demo")["revision"]
+    service, test = try_candidate(kubectl, 5, "1ms")
+    assert condition(test, "SLOMet")["status"] == "False"
+    assert condition(service, "Ready")["reason"] == "RolledBack"
+    assert service["status"]["revision"] == before
+    for pod in kubectl.list("pods", OF_SERVICE):
+        assert pod["metadata"]["labels"]["diffusion.dev/revision"] == before
+
+
+def test_a_candidate_within_its_objective_takes_over(kubectl: Kubectl, load: Load) -> None:
+    before = kubectl.status("dsvc", "demo")["revision"]
+    service, test = try_candidate(kubectl, 6, "30s")
+    valid = condition(test, "Valid")
+    assert condition(test, "SLOMet")["status"] == "True"
+    # On a machine too busy for the figures to be believed nothing may take over.
+    assert valid["status"] == "True" or valid["reason"] == "ClientSaturated", valid
+    taken = service["status"]["revision"] != before
+    assert taken == (valid["status"] == "True"), service["status"]
+
+
+def test_a_revision_that_never_gets_ready_gives_way_to_the_last_good_one(
+    kubectl: Kubectl, load: Load
+) -> None:
+    before = kubectl.status("dsvc", "demo")["revision"]
+    nowhere = {"model": {"source": "image:///models/nowhere"}, "rollout": {"gate": None}}
+    kubectl.patch("dsvc", "demo", {"spec": nowhere})
+    eventually(
+        lambda: ready_reason(kubectl) == "ModelLoadFailed", within=TRIED_WITHIN, what="the failure"
+    )
+    eventually(
+        lambda: ready_reason(kubectl) == "RolledBack", within=TRIED_WITHIN, what="the rollback"
+    )
+    status = kubectl.status("dsvc", "demo")
+    assert status["revision"] == before != status["failedRevision"]
+    assert "/models/nowhere" in condition({"status": status}, "Ready")["message"]
+    assert status["lastFailure"]["exitCode"] == 78
+    kubectl.patch("dsvc", "demo", {"spec": {"model": {"source": "image:///models/demo"}}})
+    wait_until_ready(kubectl)
+
+
+def test_replicas_come_for_what_waits_and_finish_what_they_have_as_they_go(
+    kubectl: Kubectl, load: Load
+) -> None:
+    scaling = {"minReplicas": 1, "maxReplicas": 2, "targetQueuedPerReplica": 1}
+    kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": scaling}})
+    crowd = {"stages": [{"users": 8, "duration": "3600s"}], "spawnRate": "8"}
+    # A target of its own name, so that it need not wait for the steady load's end.
+    outside = f"http://demo.{kubectl.namespace}.svc"
+    kubectl.apply(load_test("crowd", targetRef=None, url=outside, users=crowd))
+
+    def ready() -> int:
+        return int(kubectl.status("dsvc", "demo")["readyReplicas"])
+
+    eventually(lambda: ready() == 2, within=TRIED_WITHIN, every=0.5, what="a second replica")
+    assert kubectl.get("dsvc", "demo")["spec"]["replicas"] == 1
+    busy = Load(kubectl, "crowd")
+    busy.goes_on(20)
+    kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": {"maxReplicas": 1}}})
+    eventually(
+        lambda: len(kubectl.list("pods", OF_SERVICE)) == 1,
+        within=TRIED_WITHIN,
+        every=0.5,
+        what="one replica to go",
+    )
+    busy.goes_on(20)
+    busy.assert_none_failed()
+    kubectl("delete", "lt", "crowd")
