@@ -26,7 +26,8 @@ Forward = Callable[[str], Any]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What looks back on the whole run comes last."""
-    items.sort(key=lambda item: item.path.name == "test_rights.py")
+    last = Path(__file__).parent / "test_rights.py"
+    items.sort(key=lambda item: item.path == last)
 
 
 @pytest.fixture(scope="session")
