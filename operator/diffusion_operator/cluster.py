@@ -42,6 +42,7 @@ TIMEOUT_SECONDS = 30.0
 _CONNECTIONS = 100
 _APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
+_MERGE = "application/merge-patch+json"
 
 
 class ApiError(Exception):
@@ -141,14 +142,35 @@ class Cluster:
         query = {"fieldManager": manager, "force": "true"}
         return await self._request("PATCH", path, query, obj, _APPLY)
 
-    async def create_once(self, obj: Object) -> None:
-        """Make the object; one of its name that is there stays as it is. Raises ``ApiError``."""
+    async def create(self, obj: Object) -> Object | None:
+        """Make the object; nothing where one of its name is there. Raises ``ApiError``."""
         path = _path(obj["kind"], obj["metadata"]["namespace"])
         try:
-            await self._request("POST", path, {"fieldManager": MANAGER}, obj)
+            return await self._request("POST", path, {"fieldManager": MANAGER}, obj)
         except ApiError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
+            return None
+
+    async def own_what_was_created(self, key: Key) -> None:
+        """Have the fields of an object that was made by ``create`` count as applied.
+
+        Otherwise an ``apply`` couldn't take away what it no longer asks for. Raises ``ApiError``.
+        """
+        live = await self.get(key)
+        if live is None:
+            return
+        meta = live["metadata"]
+        entries = meta.get("managedFields", [])
+        applied = [
+            {**each, "operation": "Apply"} if _is_creation(each) else each for each in entries
+        ]
+        if applied != entries:
+            # With its version, so that nobody's change in between is lost.
+            version = meta["resourceVersion"]
+            body = {"metadata": {"managedFields": applied, "resourceVersion": version}}
+            path = _path(key.kind, key.namespace, key.name)
+            await self._request("PATCH", path, {"fieldManager": MANAGER}, body, _MERGE)
 
     async def delete(self, key: Key) -> None:
         """Delete the object and, in the background, what it owns; absence is fine."""
@@ -188,6 +210,12 @@ def _path(kind: str, namespace: str, name: str = "") -> str:
     prefix = f"/apis/{group}/{version}" if group else f"/api/{version}"
     path = f"{prefix}/namespaces/{namespace}/{plural}"
     return f"{path}/{name}" if name else path
+
+
+def _is_creation(entry: Mapping[str, Any]) -> bool:
+    """Whether the entry of ``managedFields`` is of an object that this operator made by a POST."""
+    whole = "subresource" not in entry
+    return bool(entry["manager"] == MANAGER and entry["operation"] == "Update" and whole)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -63,6 +63,19 @@ def test_bad_requests_get_a_problem_document_and_the_server_stays_up(
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
+def test_an_identity_in_the_cloud_is_given_and_taken_back(kubectl: Kubectl) -> None:
+    def annotations() -> Object:
+        found = kubectl.find("serviceaccount", "demo")
+        return found["metadata"]["annotations"] if found else {}
+
+    identity = {"cloud.test/identity": "painter"}
+    # Suspended: no pod has to start for this.
+    kubectl.apply(diffusion_service(suspend=True, serviceAccount={"annotations": identity}))
+    eventually(lambda: identity.items() <= annotations().items(), what="the identity")
+    kubectl.patch("dsvc", "demo", {"spec": {"serviceAccount": None}})
+    eventually(lambda: not identity.keys() & annotations().keys(), what="the identity to go")
+
+
 def test_an_operator_killed_in_the_middle_of_a_rollout_finishes_it(
     kubectl: Kubectl, operator: OperatorPod
 ) -> None:

@@ -113,6 +113,23 @@ def test_what_someone_changes_in_a_child_is_set_right_and_what_they_add_stays(
     eventually(lambda: kubectl.find("service", "demo"), what="the Service to come back")
 
 
+def test_an_identity_that_is_asked_for_no_longer_goes(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    def annotations() -> Object:
+        found: Object = kubectl.get("serviceaccount", "demo")["metadata"]["annotations"]
+        return found
+
+    identity = {"cloud/identity": "painter"}
+    kubectl.apply(diffusion_service(serviceAccount={"annotations": identity}))
+    eventually(lambda: children(kubectl), what="the children")
+    assert identity.items() <= annotations().items()
+    kubectl("annotate", "serviceaccount", "demo", "team=vision")
+    kubectl.patch("dsvc", "demo", {"spec": {"serviceAccount": None}})
+    eventually(lambda: "cloud/identity" not in annotations(), what="the identity to go")
+    assert annotations()["team"] == "vision"
+
+
 def test_an_object_of_someone_else_in_the_way_is_named_and_left_alone(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

@@ -303,7 +303,7 @@ class ServiceReconciler:
         ready = condition_of(owner, "Ready")
         lost = ready is not None and ready["reason"] == "SecretNotFound"
         if begun is None or lost:
-            await self._cluster.create_once(token_secret(owner, secrets.token_hex(32)))
+            await self._cluster.create(token_secret(owner, secrets.token_hex(32)))
 
     async def _with_mount_failures(self, pods: Pods) -> Pods:
         """The pods, with what the kubelet says of volumes that it can't mount."""

@@ -249,7 +249,7 @@ class TestReconciler:
         if spec.workers > 1:
             others.append(master_service(test, run.name))
         if running is not None:
-            await self._writes.children(test, [account, *others])
+            await self._writes.children(test, others, after=[account])
         else:
             annotations = {BASIS: run.of.text()}
             if look.service is not None:
@@ -264,7 +264,7 @@ class TestReconciler:
                 access=access,
                 annotations=annotations,
             )
-            running = await self._writes.child_once(test, manifest, after=[account], beside=others)
+            running = await self._writes.child_once(test, manifest, after=[account], later=others)
         if spec.workers > 1:
             manifest = workers_job(
                 test,

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from kubernetes.utils.quantity import parse_quantity
 
@@ -17,6 +17,8 @@ from diffusion_operator.objects import DIGEST_ANNOTATION, Key, Object, is_owned,
 from diffusion_operator.status.events import warnings
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 HOLD_BACK_SECONDS = 0.5
 # A foreign object in the way carries no label that would wake the operator when it goes.
@@ -57,19 +59,36 @@ class Writes:
         """Make the children be as ``wanted``, side by side, and return them as they are.
 
         They come ``after`` what they need from their first moment. Those ``unwanted`` are deleted.
-        Nothing is written where one of the wanted can't be.
+        None of the wanted is written where one of them can't be.
         Raises ``NameTakenError``, ``LeftoverError`` or ``ApiError``.
         """
-        found = await self._all_live(owner, [*after, *wanted])
-        _made(await _side_by_side(map(self._as_wanted, after, found)))
-        made = await _side_by_side(map(self._as_wanted, wanted, found[len(after) :]))
+        found = await self._found(owner, wanted, after)
+        made = await _side_by_side(map(self._as_wanted, wanted, found))
         await self._delete(owner, unwanted)
-        return _made(made)
+        return _done(made)
 
-    async def _all_live(
-        self, owner: Mapping[str, Any], wanted: Sequence[Object]
+    async def _found(
+        self, owner: Mapping[str, Any], wanted: Sequence[Object], after: Sequence[Object]
     ) -> list[Object | None]:
-        return await asyncio.gather(*(self._live(owner, child) for child in wanted))
+        """What there is of the wanted, once what they come ``after`` is as it should be."""
+        first, found = await asyncio.gather(
+            _side_by_side(self._first(owner, child) for child in after),
+            _side_by_side(self._live(owner, child) for child in wanted),
+        )
+        _done(first)
+        return _done(found)
+
+    async def _first(self, owner: Mapping[str, Any], wanted: Object) -> Object:
+        """What others wait for is made without a look whether it is there: the answer tells."""
+        if self._cache.get(key_of(wanted)) is None:
+            made = await self._cluster.create(wanted)
+            if made is not None:
+                self._cache.wrote(made)
+                return made
+        live = await self._live(owner, wanted)
+        if live is not None and not is_as_wanted(wanted, live):
+            await self._cluster.own_what_was_created(key_of(wanted))
+        return await self._as_wanted(wanted, live)
 
     async def _as_wanted(self, wanted: Object, live: Object | None) -> Object:
         return (
@@ -91,22 +110,18 @@ class Writes:
         owner: Mapping[str, Any],
         wanted: Object,
         after: Sequence[Object] = (),
-        beside: Sequence[Object] = (),
+        later: Sequence[Object] = (),
     ) -> Object:
         """Make the child if it isn't there; one that is there is left as it is (a Job, say).
 
-        It comes ``after`` what it needs from its first moment. What it needs only later is made
-        ``beside`` it, so that it needn't wait for that.
+        It comes ``after`` what it needs from its first moment. What it needs only ``later`` is
+        made when it is there, so that it needn't wait for that.
         Raises as ``children`` does.
         """
-        live, *found = await self._all_live(owner, [wanted, *after, *beside])
-        _made(await _side_by_side(map(self._as_wanted, after, found)))
-        others = map(self._as_wanted, beside, found[len(after) :])
-        made = await _side_by_side([self._once(wanted, live), *others])
-        return _made(made)[0]
-
-    async def _once(self, wanted: Object, live: Object | None) -> Object:
-        return live or await self._apply(wanted)
+        live, *others = await self._found(owner, [wanted, *later], after)
+        made = live or await self._apply(wanted)
+        _done(await _side_by_side(map(self._as_wanted, later, others)))
+        return made
 
     async def _apply(self, wanted: Object) -> Object:
         answer = await self._cluster.apply(wanted)
@@ -163,7 +178,7 @@ class Writes:
     async def _tell(self, owner: Mapping[str, Any], status: Mapping[str, Any]) -> None:
         for event in warnings(owner, status, self._now()):
             try:
-                await self._cluster.create_once(event)
+                await self._cluster.create(event)
             except ApiError as error:  # the status has it all; an Event is a courtesy
                 logger.warning("no Event about %s: %s", owner["metadata"]["name"], said_by(error))
 
@@ -172,21 +187,19 @@ class Writes:
         self._told.pop(key, None)
 
 
-async def _side_by_side(
-    making: Iterable[Coroutine[Any, Any, Object]],
-) -> list[Object | BaseException]:
-    """What came of each; one that fails must not leave the others half written."""
-    return await asyncio.gather(*making, return_exceptions=True)
+async def _side_by_side(doing: Iterable[Coroutine[Any, Any, T]]) -> list[T | BaseException]:
+    """What came of each; one that fails must not leave the others half done."""
+    return await asyncio.gather(*doing, return_exceptions=True)
 
 
-def _made(outcomes: Iterable[Object | BaseException]) -> list[Object]:
-    """The objects. Raises what one of them failed with."""
-    made = []
+def _done(outcomes: Iterable[T | BaseException]) -> list[T]:
+    """What came of all. Raises what one of them failed with."""
+    done = []
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
-        made.append(outcome)
-    return made
+        done.append(outcome)
+    return done
 
 
 def sooner(*delays: float | None) -> float | None:

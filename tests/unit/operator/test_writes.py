@@ -30,11 +30,17 @@ class RecordingCluster:
         self.objects = {key_of(found): found for found in objects}
         self.applied: list[Object] = []
         self.statuses: list[Object] = []
-        self.events: list[Object] = []
+        self.created: list[Object] = []
+        self.owned: list[Key] = []
 
-    async def create_once(self, obj: Object) -> None:
-        if obj["metadata"]["name"] not in {found["metadata"]["name"] for found in self.events}:
-            self.events.append(obj)
+    async def create(self, obj: Object) -> Object | None:
+        if key_of(obj) in self.objects:
+            return None
+        self.created.append(obj)
+        return self._kept(obj)
+
+    async def own_what_was_created(self, key: Key) -> None:
+        self.owned.append(key)
 
     async def apply_status(self, obj: Object) -> Object:
         self.statuses.append(obj)
@@ -46,6 +52,9 @@ class RecordingCluster:
 
     async def apply(self, obj: Object) -> Object:
         self.applied.append(obj)
+        return self._kept(obj)
+
+    def _kept(self, obj: Object) -> Object:
         answer = copy.deepcopy(obj)
         answer["metadata"]["resourceVersion"] = "100"
         self.objects[key_of(obj)] = answer
@@ -123,29 +132,57 @@ async def test_an_object_of_someone_else_is_never_taken_over(
     assert cluster.applied == []
 
 
+def cache_with_accounts() -> Cache:
+    indices: dict[str, dict[tuple[str, str], list[Object]]] = {
+        "Deployment": {},
+        "ServiceAccount": {},
+    }
+    return Cache(indices, pods={}, jobs={}, tests={}, compared={}, revisions={})
+
+
 async def test_a_child_comes_after_what_it_needs_from_its_first_moment(
     service: Object, wanted: Object
 ) -> None:
     class SlowCluster(RecordingCluster):
-        async def apply(self, obj: Object) -> Object:
-            if obj["kind"] == "ServiceAccount":
-                for _ in range(5):
-                    await asyncio.sleep(0)
-            return await super().apply(obj)
+        async def create(self, obj: Object) -> Object | None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert self.applied == []
+            return await super().create(obj)
 
-    cache = Cache(
-        {"Deployment": {}, "ServiceAccount": {}},
-        pods={},
-        jobs={},
-        tests={},
-        compared={},
-        revisions={},
-    )
     cluster = SlowCluster()
-    writes = Writes(cluster, cache)  # type: ignore[arg-type]
+    writes = Writes(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
     (made,) = await writes.children(service, [wanted], after=[service_account(service, "demo")])
-    assert [obj["kind"] for obj in cluster.applied] == ["ServiceAccount", "Deployment"]
+    assert [obj["kind"] for obj in cluster.created] == ["ServiceAccount"]
+    assert [obj["kind"] for obj in cluster.applied] == ["Deployment"]
     assert made["kind"] == "Deployment"
+
+
+async def test_what_was_created_is_owned_before_it_is_changed(
+    service: Object, wanted: Object
+) -> None:
+    cluster = RecordingCluster()
+    writes = Writes(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
+    before = service_account(service, "demo", {"cloud/identity": "painter"})
+    for _ in range(2):
+        await writes.children(service, [wanted], after=[before])
+    assert cluster.owned == []
+    after = service_account(service, "demo")
+    await writes.children(service, [wanted], after=[after])
+    assert cluster.owned == [key_of(after)]
+    assert [obj["kind"] for obj in cluster.applied] == ["Deployment", "ServiceAccount"]
+
+
+async def test_what_others_wait_for_is_not_taken_over_either(
+    service: Object, wanted: Object
+) -> None:
+    account = service_account(service, "demo")
+    foreign = {**account, "metadata": {**account["metadata"], "ownerReferences": []}}
+    cluster = RecordingCluster(foreign)
+    writes = Writes(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
+    with pytest.raises(NameTakenError, match="ServiceAccount demo"):
+        await writes.children(service, [wanted], after=[account])
+    assert (cluster.created, cluster.applied) == ([], [])
 
 
 async def test_nothing_is_written_where_one_child_of_several_cannot_be(
@@ -155,15 +192,7 @@ async def test_nothing_is_written_where_one_child_of_several_cannot_be(
     foreign["metadata"]["ownerReferences"] = []
     account = service_account(service, "demo")
     cluster = RecordingCluster(foreign)
-    cache = Cache(
-        {"Deployment": {}, "ServiceAccount": {}},
-        pods={},
-        jobs={},
-        tests={},
-        compared={},
-        revisions={},
-    )
-    writes = Writes(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    writes = Writes(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError):
         await writes.children(service, [account, wanted])
     assert cluster.applied == []
@@ -257,9 +286,9 @@ async def test_an_event_tells_of_each_new_trouble_once(service: Object) -> None:
         await writes.status(service, status)
         service = shown_as(service, cluster)
         now += 1
-    assert [event["reason"] for event in cluster.events] == ["CrashLooping", "ImagePullFailed"]
-    assert len({event["metadata"]["name"] for event in cluster.events}) == 2
-    assert cluster.events[0]["involvedObject"]["uid"] == service["metadata"]["uid"]
+    assert [event["reason"] for event in cluster.created] == ["CrashLooping", "ImagePullFailed"]
+    assert len({event["metadata"]["name"] for event in cluster.created}) == 2
+    assert cluster.created[0]["involvedObject"]["uid"] == service["metadata"]["uid"]
 
 
 def test_a_quantity_is_the_same_however_it_is_written(wanted: Object) -> None:
