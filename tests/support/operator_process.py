@@ -59,7 +59,11 @@ class OperatorProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        eventually(lambda: self.said(until) > seen, within=120, what="the operator to start")
+        try:
+            eventually(lambda: self.said(until) > seen, within=120, what="the operator to start")
+        except BaseException:
+            self.kill()  # or it would be a second operator of the next plane of that name
+            raise
 
     @property
     def running(self) -> bool:
