@@ -130,6 +130,21 @@ def test_suspending_stops_the_load_and_resuming_begins_anew(
     assert state(kubectl) == "Complete"
 
 
+def test_a_stopped_runners_last_word_may_come_before_the_pause_is_told(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    first = begin(kubectl)
+    eventually(lambda: state(kubectl) == "Starting", what="the state")
+    operator.kill()
+    kubectl.patch("lt", "ramp", {"spec": {"suspend": True}})
+    publish(kubectl, "report.json", stopped(first))
+    operator.start()
+    eventually(lambda: state(kubectl) != "Starting", what="a look at it")
+    assert said(kubectl, "Complete") == ("False", "Suspended")
+    kubectl.patch("lt", "ramp", {"spec": {"suspend": False}})
+    begun(kubectl, after=first)
+
+
 def test_tests_of_one_target_take_turns_by_age(kubectl: Kubectl, operator: OperatorProcess) -> None:
     first = begin(kubectl, "a")
     for name in ("b", "c"):

@@ -121,7 +121,7 @@ class TestReconciler:
         run = look.run(self._live_jobs(key, test))
         if is_final(look.status) and look.status["run"] == run.name:
             return await self._settle(key, look)
-        if spec.suspend and look.report_of(run) is None:
+        if spec.suspend and look.finished != run.name:
             await self._end_jobs(key, test)
             self._turns.leave(key)
             at = Unfinished("Suspended", "Suspended", "spec.suspend is true: no load is made")
@@ -340,15 +340,20 @@ class _Look:
             revision = (self.service.get("status") or {}).get("revision", "")
         elif told is not None:
             revision = told.of.revision
-        report = self.report
-        finished = report is not None and (report.error is None or report.error.reason != STOPPED)
         return current_run(
             self.test,
             jobs,
             wanted_basis(self.test, revision),
             rerun=self.spec.rerun,
-            reported=report.run if report is not None and finished else None,
+            reported=self.finished,
         )
+
+    @property
+    def finished(self) -> str | None:
+        """The run whose report is there, unless it only says that the run was stopped."""
+        if self.report is None or (self.report.error and self.report.error.reason == STOPPED):
+            return None
+        return self.report.run
 
     def has_begun(self, run: Run) -> bool:
         """Whether the status says that this run's Job was made."""
