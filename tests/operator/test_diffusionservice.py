@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from kubectl import Kubectl, KubectlError, condition, eventually
+from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
 from operator_process import OperatorProcess
 from played import CHILDREN, children, make_pods_ready
+from quota import limit
 
 Object = dict[str, Any]
 
@@ -163,17 +164,7 @@ def test_a_gpu_that_no_node_has_is_named_as_what_is_lacking(
 
 
 def test_a_quota_in_the_way_is_named(kubectl: Kubectl, operator: OperatorProcess) -> None:
-    kubectl("create", "quota", "none", "--hard=pods=0")
-
-    def holds() -> bool:
-        # Its status is there a moment before admission knows of it.
-        try:
-            kubectl("run", "probe", "--image=x", "--dry-run=server")
-        except KubectlError as error:
-            return "exceeded quota" in str(error)
-        return False
-
-    eventually(holds, what="the quota to hold")
+    limit(kubectl, "pods=0", "run", "probe", "--image=x")
     kubectl.apply(diffusion_service())
     eventually(lambda: ready_reason(kubectl) == "QuotaExceeded", what="the reason")
 
@@ -299,11 +290,7 @@ def test_a_cache_of_the_services_own_is_made_and_goes_when_it_is_not_asked_for(
 def test_what_the_api_server_refuses_to_make_is_said(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl("create", "quota", "none", "--hard=count/deployments.apps=0")
-    eventually(
-        lambda: (kubectl.get("quota", "none").get("status") or {}).get("hard"),
-        what="the quota to hold",
-    )
+    limit(kubectl, "count/deployments.apps=0", "create", "deployment", "probe", "--image=x")
     kubectl.apply(diffusion_service())
     eventually(lambda: ready_reason(kubectl) == "QuotaExceeded", what="the reason")
     assert "count/deployments.apps" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]

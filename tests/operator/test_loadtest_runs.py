@@ -26,6 +26,7 @@ from played_runner import (
     stopped,
     the_job,
 )
+from quota import limit
 
 Object = dict[str, Any]
 RUN_AT = "diffusion.dev/run-at"
@@ -210,11 +211,7 @@ def test_a_worker_without_a_node_is_said_with_the_schedulers_words(
 
 
 def test_a_job_that_gets_no_pod_is_said(kubectl: Kubectl, operator: OperatorProcess) -> None:
-    kubectl("create", "quota", "none", "--hard=pods=0")
-    eventually(
-        lambda: "pods" in (kubectl.get("quota", "none").get("status") or {}).get("hard", {}),
-        what="the quota to hold",
-    )
+    limit(kubectl, "pods=0", "run", "probe", "--image=x")
     begin(kubectl)
     eventually(lambda: said(kubectl, "Complete")[1] == "NoPods", within=15, what="the reason")
 
@@ -222,11 +219,7 @@ def test_a_job_that_gets_no_pod_is_said(kubectl: Kubectl, operator: OperatorProc
 def test_a_job_that_is_refused_is_said_and_made_once_it_may_be(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl("create", "quota", "none", "--hard=count/jobs.batch=0")
-    eventually(
-        lambda: (kubectl.get("quota", "none").get("status") or {}).get("hard"),
-        what="the quota to hold",
-    )
+    limit(kubectl, "count/jobs.batch=0", "create", "job", "probe", "--image=x")
     kubectl.apply(load_test(**ANYWHERE))
     eventually(lambda: said(kubectl, "Complete")[1] == "QuotaExceeded", what="the reason")
     kubectl("delete", "quota", "none")

@@ -71,24 +71,22 @@ class Variant(Model):
 
 def default_variants() -> tuple[Variant, ...]:
     """Each framework as its own documentation has it, and in front of this project's engine."""
-    modes = (
-        ("fastapi", "none"),
-        ("fastapi", "engine"),
-        ("litserve", "framework"),
-        ("litserve", "engine"),
-        ("rayserve", "framework"),
-        ("rayserve", "engine"),
+    none, engine, framework = {"mode": "none"}, {"mode": "engine"}, {"mode": "framework"}
+    of_ray = {**framework, "maxWaitMilliseconds": RAY_WAIT_MILLISECONDS}
+    ways: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("fastapi", none),
+        ("fastapi", engine),
+        ("litserve", framework),
+        ("litserve", engine),
+        ("rayserve", of_ray),
+        ("rayserve", engine),
     )
-    waits = {("rayserve", "framework"): {"maxWaitMilliseconds": RAY_WAIT_MILLISECONDS}}
     return tuple(
         Variant(
-            name=f"{backend}-{mode}",
-            service={
-                "backend": backend,
-                "batching": {"mode": mode, **waits.get((backend, mode), {})},
-            },
+            name=f"{backend}-{batching['mode']}",
+            service={"backend": backend, "batching": batching},
         )
-        for backend, mode in modes
+        for backend, batching in ways
     )
 
 

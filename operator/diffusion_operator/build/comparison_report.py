@@ -1,7 +1,7 @@
 """The report of a Comparison: one document with all that its page shows and that repeats it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from diffusion_operator.api.comparison import Run
@@ -55,22 +55,21 @@ def comparison_report(
         "results": [_plain(row) for row in found.results],
         "runs": [_plain(run) for run in runs],
     }
-    made = ({**document, "loads": loads} for loads in _ever_shorter(runs, reports))
-    texts = [json.dumps(each, separators=(",", ":")) for each in made]
-    text = next((each for each in texts if len(each) <= MOST_BYTES), texts[-1])
+    for loads in _ever_shorter(runs, reports):
+        text = json.dumps({**document, "loads": loads}, separators=(",", ":"))
+        if len(text) <= MOST_BYTES:
+            break
     return child(comparison, "v1", "ConfigMap", report_name(comparison), data={REPORT_KEY: text})
 
 
-def _ever_shorter(runs: Sequence[Run], reports: Mapping[str, Report]) -> list[dict[str, Any]]:
+def _ever_shorter(runs: Sequence[Run], reports: Mapping[str, Report]) -> Iterator[dict[str, Any]]:
     """What the page draws of the loads, from all there is room for as a rule to nothing."""
     points = MOST_POINTS // max(1, len(reports))
     first = {run.load_test for run in runs if run.repetition == 1}
-    return [
-        {name: _load(report, points) for name, report in reports.items()},
-        {name: _load(report, points // 4) for name, report in reports.items()},
-        {name: _load(report, points) for name, report in reports.items() if name in first},
-        {},
-    ]
+    yield {name: _load(report, points) for name, report in reports.items()}
+    yield {name: _load(report, points // 4) for name, report in reports.items()}
+    yield {name: _load(report, points) for name, report in reports.items() if name in first}
+    yield {}
 
 
 def without_prompts(spec: Any) -> Any:

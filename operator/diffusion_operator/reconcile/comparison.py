@@ -65,6 +65,7 @@ from diffusion_operator.objects import (
 from diffusion_operator.prometheus import NoFigureError, figure
 from diffusion_operator.reconcile.problems import invalid_spec, mistakes
 from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
+from diffusion_operator.runs.basis import FINAL
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.comparison import Seen, comparison_status
 
@@ -86,6 +87,11 @@ class Variant:
     service: Mapping[str, Any]
     load: Mapping[str, Any]
     patch: Mapping[str, Any]
+
+    @property
+    def images(self) -> int:
+        """How many a request asks for."""
+        return int((self.load.get("request") or {}).get("images") or 1)
 
 
 def run_of(comparison: Mapping[str, Any]) -> str:
@@ -235,8 +241,8 @@ class ComparisonReconciler:
     async def _stop_test(self, work: "Work", step: Step) -> None:
         namespace = work.comparison["metadata"]["namespace"]
         key = Key("LoadTest", namespace, test_name(work.comparison, step))
-        if self._own(work, key) is not None:
-            await self._cluster.delete(key)
+        if (test := self._cache.get(key)) is not None:
+            await self._end(work.comparison, test)
 
     def _rest(self, work: "Work") -> float:
         """Seconds of the cool-down that are left."""
@@ -308,7 +314,7 @@ class ComparisonReconciler:
             )
         if not _is_over(test):
             return await self._not_over(work, run, test)
-        images = int((work.variants[step.variant].load.get("request") or {}).get("images") or 1)
+        images = work.variants[step.variant].images
         report = self._report(test)
         over = ended(run, test, report, images=images, now=self._now())
         if over.state == "Complete":
@@ -341,7 +347,7 @@ class ComparisonReconciler:
         if left > 0:
             return run.model_copy(update={"message": waiting[:MAX_TEXT]}), left
         # It would begin beside another variant's, once its target is there again.
-        await self._cluster.delete(key_of(test))
+        await self._end(work.comparison, test)
         whole = f"its load did not begin within {work.spec.ready_timeout}: {waiting}"
         return failed(run, "NotBegun", whole, now=self._now()), None
 
@@ -420,10 +426,7 @@ class ComparisonReconciler:
             criterion=criterion(loads[names[0]]),
             loads=loads,
             dollars_per_hour={name: self._price(work.variants[name]) for name in names},
-            images={
-                name: int((load.get("request") or {}).get("images") or 1)
-                for name, load in loads.items()
-            },
+            images={name: work.variants[name].images for name in names},
             may_differ=meant(variant.patch for variant in work.variants.values()),
         )
         return table(names, runs, compared)
@@ -471,7 +474,7 @@ def _is_refusal(error: ApiError) -> bool:
 
 
 def _is_over(test: Mapping[str, Any]) -> bool:
-    return (test.get("status") or {}).get("state") in {"Complete", "Failed"}
+    return (test.get("status") or {}).get("state") in FINAL
 
 
 def _waits_for(test: Mapping[str, Any]) -> str | None:
