@@ -24,6 +24,19 @@ async def read_metrics(pod: Mapping[str, Any]) -> str | None:
         ):
             if not answer.ok:
                 return None
-            return (await answer.content.read(MOST_BYTES)).decode(errors="replace")
+            return await _text(answer)
     except (aiohttp.ClientError, TimeoutError):
         return None
+
+
+async def _text(answer: aiohttp.ClientResponse) -> str | None:
+    """The whole of the answer, in however many pieces it comes; nothing where it is far too long.
+
+    A part of it could lack the figure, or end in the middle of it.
+    """
+    body = b""
+    async for part in answer.content.iter_any():
+        body += part
+        if len(body) > MOST_BYTES:
+            return None
+    return body.decode(errors="replace")
