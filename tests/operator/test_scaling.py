@@ -109,6 +109,11 @@ def test_where_a_custom_metrics_api_is_kubernetes_own_autoscaler_decides(
         eventually(lambda: replicas(kubectl) == 3, within=90, what="three replicas for nine")
         make_pods_ready(kubectl)
         assert kubectl.status("dsvc", "demo")["readyReplicas"] == 3
+        kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
+        eventually(lambda: replicas(kubectl) == 0, what="no replica while it is suspended")
+        kubectl.patch("dsvc", "demo", {"spec": {"suspend": False}})
+        # The autoscaler leaves a Deployment of no replicas alone.
+        eventually(lambda: replicas(kubectl) > 0, what="a replica to go on from")
         kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": None}})
         eventually(lambda: not kubectl.find("hpa", "demo"), what="it to go")
         eventually(lambda: replicas(kubectl) == 1, what="the spec's own number again")

@@ -54,8 +54,9 @@ class Scaling:
         if scaler == "own":
             return scaled(built, await self._own(key_of(built), int(asked), scaling, pods))
         if not is_scaled_by(live, scaler):
-            # A number that no one owns any more would go back to 1.
-            await self._cluster.hand_over_replicas(key_of(built), int(asked))
+            # A number that no one owns any more would go back to 1; one of 0, as a service that was
+            # suspended has, Kubernetes' own autoscaler would leave at that for good.
+            await self._cluster.hand_over_replicas(key_of(built), within(int(asked), scaling))
         return scaled(built, None, scaler)
 
     async def _own(self, key: Key, current: int, scaling: Autoscaling, pods: list[Object]) -> int:

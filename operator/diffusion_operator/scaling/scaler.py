@@ -27,10 +27,13 @@ def is_scaled_by(live: Mapping[str, Any], scaler: Scaler) -> bool:
 
 
 def asked_replicas(spec: DiffusionServiceSpec, live: Mapping[str, Any] | None) -> int:
-    """How many replicas are to be there now; an autoscaler asks the Deployment."""
+    """How many replicas are to be there now; an autoscaler asks the Deployment.
+
+    It never wants fewer than its bound, though it may not have come to say so yet.
+    """
     if spec.suspend:
         return 0
     if spec.autoscaling is None:
         return spec.replicas
     asked = (live or {}).get("spec", {}).get("replicas")
-    return spec.autoscaling.min_replicas if asked is None else int(asked)
+    return max(int(asked or 0), spec.autoscaling.min_replicas)

@@ -68,6 +68,7 @@ def test_an_autoscaler_asks_the_deployment_and_a_suspended_service_has_none(
 ) -> None:
     scaled = spec_of(service, autoscaling={"minReplicas": 2, "maxReplicas": 5})
     assert asked_replicas(scaled, {"spec": {"replicas": 4}}) == 4
+    assert asked_replicas(scaled, {"spec": {"replicas": 0}}) == 2
     assert asked_replicas(scaled, None) == 2
     assert asked_replicas(scaled.model_copy(update={"suspend": True}), None) == 0
     assert asked_replicas(spec_of(service), {"spec": {"replicas": 4}}) == 2
@@ -156,3 +157,8 @@ async def test_replicas_are_handed_over_before_they_are_left_out(scene: Scene) -
     scene.handed_over.clear()
     assert await scene.replicas(3, "keda") is None
     assert scene.handed_over == []
+
+
+async def test_a_service_that_was_suspended_is_handed_over_with_a_replica(scene: Scene) -> None:
+    assert await scene.replicas(0, "hpa") is None
+    assert scene.handed_over == [("demo", 1)]
