@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from diffusion_serving.backends.heads import BoundedHeads
 from diffusion_serving.config import Settings
 from diffusion_serving.service import Service
 
@@ -55,6 +56,7 @@ def host(app: ASGIApp, settings: Settings, service: Service, engines: Engines) -
             app,
             host=settings.host,
             port=settings.port,
+            http=BoundedHeads,
             lifespan="off",
             ws="none",
             log_config=None,

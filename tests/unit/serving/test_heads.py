@@ -1,0 +1,78 @@
+"""The bound on the head of a request."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from diffusion_serving.backends.heads import MAX_HEAD_BYTES, BoundedHeads
+
+BEGUN = b"POST /length HTTP/1.1\r\nHost: x\r\n"
+MIB = 1024 * 1024
+
+
+async def length(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    app = Starlette(routes=[Route("/length", length, methods=["POST"])])
+    config = uvicorn.Config(app, port=0, http=BoundedHeads, lifespan="off", log_config=None)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        await server.shutdown()
+
+
+async def answers(port: int, *pieces: bytes) -> bytes:
+    """What comes back until the server closes; it may do so before it has been sent everything."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        return await reader.read()
+    except ConnectionError:
+        return b"closed"
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        pytest.param([BEGUN, b"x: " + b"y" * 16 * MIB], id="header"),
+        pytest.param([BEGUN, *[b"x: " + b"y" * 1000 + b"\r\n"] * 16_000], id="headers"),
+        pytest.param([b"POST /", b"y" * 16 * MIB], id="line"),
+    ],
+)
+async def test_a_head_without_end_is_cut_off(port: int, endless: list[bytes]) -> None:
+    async with asyncio.timeout(30):
+        said = await answers(port, *endless)
+    assert said == b"closed" or said.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_what_follows_a_head_is_not_counted(port: int) -> None:
+    body = b"z" * (4 * MAX_HEAD_BYTES)
+    whole = BEGUN + b"Content-Length: %d\r\n" % len(body)
+    last = whole + b"Connection: close\r\n\r\n" + body
+    said = await answers(port, *[whole + b"\r\n" + body] * 4, last)
+    assert said.count(b"HTTP/1.1 200 OK") == 5
+
+
+async def test_many_small_heads_on_one_connection_are_no_large_one(port: int) -> None:
+    padded = BEGUN + b"x: " + b"y" * 500 + b"\r\nContent-Length: 0\r\n"
+    requests = (padded + b"\r\n") * 300 + padded + b"Connection: close\r\n\r\n"
+    pieces = [requests[at : at + 777] for at in range(0, len(requests), 777)]
+    assert len(requests) > 2 * MAX_HEAD_BYTES
+    assert (await answers(port, *pieces)).count(b"HTTP/1.1 200 OK") == 301
