@@ -72,6 +72,7 @@ STAGE = {"users": 1, "duration": "10s"}
         ({"model": {"source": "http://x"}}, "must be image:///PATH"),
         ({"model": {"source": "pvc://claim/../x"}}, "write the path without going up"),
         ({"generation": {"steps": 101}}, "lower it or raise the limit"),
+        ({"generation": {}, "limits": {"maxSteps": 3}}, "generation.steps (default 4) is above"),
         ({"generation": {"width": 100}}, "should be a multiple of 8"),
         ({"generation": {"width": 2048, "height": 2048}}, "is above limits.maxPixels"),
         ({"generation": {"guidanceScale": "2,5"}}, "write a decimal number in quotes"),

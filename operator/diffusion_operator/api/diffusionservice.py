@@ -589,10 +589,10 @@ class DiffusionServiceSpec(Model):
                 ".precision",
             ),
             rule(
-                "!has(self.generation) || !has(self.generation.steps)"
-                " || self.generation.steps <= (has(self.limits) && has(self.limits.maxSteps)"
+                "(has(self.generation) && has(self.generation.steps) ? self.generation.steps : 4)"
+                " <= (has(self.limits) && has(self.limits.maxSteps)"
                 " ? self.limits.maxSteps : 100)",
-                "generation.steps is above limits.maxSteps (default 100): "
+                "generation.steps (default 4) is above limits.maxSteps (default 100): "
                 "lower it or raise the limit",
                 ".generation.steps",
             ),
