@@ -1,7 +1,7 @@
 """Requests to the API server: server-side apply under one field manager, and little else."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +11,7 @@ from kubernetes.aio import client, config
 
 from diffusion_operator.api import GROUP, VERSION
 from diffusion_operator.metrics import API_ERRORS
-from diffusion_operator.objects import MANAGER, Key, Object
+from diffusion_operator.objects import MANAGER, WATCHED_LABEL, Key, Object
 
 # kind → (group, version, plural); known beforehand, so that nothing has to be discovered
 _KINDS = {
@@ -22,6 +22,7 @@ _KINDS = {
     "Service": ("", "v1", "services"),
     "Secret": ("", "v1", "secrets"),
     "Event": ("", "v1", "events"),
+    "Pod": ("", "v1", "pods"),
     "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
     "ConfigMap": ("", "v1", "configmaps"),
     "Deployment": ("apps", "v1", "deployments"),
@@ -40,9 +41,12 @@ _KINDS = {
 # A request that gets no answer is given up, and tried again with the whole object.
 TIMEOUT_SECONDS = 30.0
 _CONNECTIONS = 100
-_APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
-_MERGE = "application/merge-patch+json"
+_PLAIN = {"Accept": _JSON, "Content-Type": _JSON}
+_APPLY = {"Content-Type": "application/apply-patch+yaml"}
+_MERGE = {"Content-Type": "application/merge-patch+json"}
+_METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+_PAGE = 500
 
 
 class ApiError(Exception):
@@ -102,12 +106,34 @@ class Cluster:
         except NotFoundError:
             return None
 
-    async def failed_mounts(self, pod: Mapping[str, Any]) -> list[Object]:
-        """The kubelet's complaints about the pod's volumes. Raises ``ApiError``."""
-        about = f"involvedObject.uid={pod['metadata']['uid']},reason=FailedMount"
-        path = _path("Event", pod["metadata"]["namespace"])
-        found = await self._request("GET", path, {"fieldSelector": about})
+    async def failed_mounts(self, namespace: str) -> list[Object]:
+        """The kubelets' complaints about volumes of the namespace's pods. Raises ``ApiError``."""
+        about = "involvedObject.kind=Pod,reason=FailedMount"
+        found = await self._request("GET", _path("Event", namespace), {"fieldSelector": about})
         return list(found["items"])
+
+    async def uids(self, kind: str, namespaces: Sequence[str] = ()) -> set[str] | None:
+        """Those of all watched objects of the kind, in these namespaces or in every one.
+
+        Nothing where the cluster doesn't know the kind, or not yet. Raises ``ApiError``.
+        """
+        try:
+            pages = [await self._uids(kind, namespace) for namespace in namespaces or [""]]
+        except NotFoundError:
+            return None
+        return set().union(*pages)
+
+    async def _uids(self, kind: str, namespace: str) -> set[str]:
+        query = {"limit": str(_PAGE)}
+        if _KINDS[kind][0] != GROUP:
+            query["labelSelector"] = WATCHED_LABEL
+        found: set[str] = set()
+        while True:
+            page = await self._request("GET", _path(kind, namespace), query, headers=_METADATA)
+            found |= {item["metadata"]["uid"] for item in page["items"]}
+            if not (more := page["metadata"].get("continue")):
+                return found
+            query["continue"] = more
 
     async def apply(self, obj: Object) -> Object:
         """Server-side apply; what others set beside it stays. Raises ``ApiError``."""
@@ -184,15 +210,15 @@ class Cluster:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
-        content_type: str = _JSON,
+        headers: Mapping[str, str] = _PLAIN,
     ) -> Object:
         url = f"{self.api.configuration.host}{path}"
         if query:
             url = f"{url}?{urlencode(query)}"
-        headers = {"Accept": _JSON, "Content-Type": content_type}
-        await self.api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        sent = {**_PLAIN, **headers}
+        await self.api.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
         answer = await self.api.call_api(
-            method, url, headers, body=body, _request_timeout=TIMEOUT_SECONDS
+            method, url, sent, body=body, _request_timeout=TIMEOUT_SECONDS
         )
         text = await answer.read()
         if answer.status < HTTPStatus.BAD_REQUEST:
@@ -208,7 +234,7 @@ class Cluster:
 def _path(kind: str, namespace: str, name: str = "") -> str:
     group, version, plural = _KINDS[kind]
     prefix = f"/apis/{group}/{version}" if group else f"/api/{version}"
-    path = f"{prefix}/namespaces/{namespace}/{plural}"
+    path = f"{prefix}/namespaces/{namespace}/{plural}" if namespace else f"{prefix}/{plural}"
     return f"{path}/{name}" if name else path
 
 

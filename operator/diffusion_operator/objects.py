@@ -7,6 +7,8 @@ Object = dict[str, Any]
 
 MANAGER = "diffusion-operator"
 MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER}
+# Of the children, those with this label alone are watched.
+WATCHED_LABEL = f"app.kubernetes.io/managed-by={MANAGER}"
 SERVICE_LABEL = "diffusion.dev/service"
 TEST_LABEL = "diffusion.dev/loadtest"
 COMPARISON_LABEL = "diffusion.dev/comparison"

@@ -30,7 +30,11 @@ _MESSAGE_LIMIT = 1024
 
 @dataclass(frozen=True)
 class Pods:
-    """The pods of one DiffusionService, those being deleted left out of every bucket but one."""
+    """The pods of one DiffusionService.
+
+    Those being deleted are left out but where it says otherwise. Those that have ended, which an
+    eviction leaves behind, are in none of the counts.
+    """
 
     present: int
     """Pods of any revision that are there, those that finish what they have included."""
@@ -52,14 +56,18 @@ class Pods:
     """Those of the wanted revision of which no container has begun."""
     older: int = 0
     """Pods of other revisions that are there, those that finish what they have included."""
+    ended: tuple[Failure, ...] = ()
+    """Why pods of the wanted revision ended, in whose place others are, the latest last."""
 
 
 def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
     """Sort the pods by what they do for ``revision``."""
-    every = list(pods)
+    found = list(pods)
+    every = [pod for pod in found if not has_ended(pod)]
     alive = [pod for pod in every if not pod["metadata"].get("deletionTimestamp")]
     current = [pod for pod in alive if pod_revision(pod) == revision]
     failures = [failure for pod in current if (failure := failure_of(pod)) is not None]
+    ended = [_end_of(pod) for pod in found if has_ended(pod) and pod_revision(pod) == revision]
     return Pods(
         present=len(every),
         current=len(current),
@@ -70,6 +78,7 @@ def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
         failures=tuple(sorted(failures, key=lambda failure: failure.time or "")),
         awaiting_volumes=tuple(pod for pod in current if awaits_volumes(pod)),
         older=sum(pod_revision(pod) != revision for pod in every),
+        ended=tuple(sorted(ended, key=lambda failure: failure.time or "")),
     )
 
 
@@ -87,6 +96,26 @@ def with_head(pods: Pods, heads: Pods) -> Pods:
 def pod_revision(pod: Mapping[str, Any]) -> str:
     """The revision that the pod is of."""
     return labels_of(pod).get(REVISION_LABEL, "")
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether the pod is only there to be looked at: evicted, say, or refused by its node."""
+    return (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}
+
+
+def _end_of(pod: Mapping[str, Any]) -> Failure:
+    """Why the pod ended, in the kubelet's words or in its own."""
+    status = pod["status"]
+    times = [
+        ended.get("finishedAt")
+        for found in _statuses(pod)
+        if (ended := (found.get("state") or {}).get("terminated"))
+    ]
+    time = max(filter(None, times), default=pod["metadata"].get("creationTimestamp"))
+    reason = status.get("reason") or ""
+    if not reason.isalnum():
+        return failure_of(pod) or _failure(pod, "Ended", "the pod has ended", time)
+    return _failure(pod, reason, status.get("message") or "the pod has ended", time)
 
 
 def is_ready(pod: Mapping[str, Any]) -> bool:
@@ -131,7 +160,9 @@ def awaits_volumes(pod: Mapping[str, Any]) -> bool:
 
 def mount_failure(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> Failure | None:
     """Why the pod's volumes can't be mounted, by the newest FailedMount event about it."""
-    found = sorted(events, key=lambda event: event.get("lastTimestamp") or "")
+    uid = pod["metadata"]["uid"]
+    own = [event for event in events if event["involvedObject"].get("uid") == uid]
+    found = sorted(own, key=lambda event: event.get("lastTimestamp") or "")
     if not found:
         return None
     message = found[-1].get("message") or ""

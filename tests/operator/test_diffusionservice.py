@@ -446,3 +446,30 @@ def test_a_model_that_cannot_fit_its_gpu_is_warned_of_before_it_starts(
         lambda: any(event["reason"] == "ModelTooLarge" for event in kubectl.list("events")),
         what="the Event",
     )
+
+
+def test_a_spec_that_cannot_come_true_leaves_what_serves_in_the_status(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    before = what_serves(kubectl)
+    kubectl.patch("dsvc", "demo", {"spec": {"gpu": {"type": "nvidia-none"}}})
+    eventually(lambda: ready_reason(kubectl) == "UnknownAccelerator", what="the reason")
+    assert "still serves" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
+    assert what_serves(kubectl) == before
+    # The API server quotes the name in its refusal, which is longer than a condition may be.
+    mounts = [{"name": "x" * 40_000, "mountPath": "/x"}]
+    template = {"spec": {"containers": [{"name": "server", "volumeMounts": mounts}]}}
+    kubectl.patch("dsvc", "demo", {"spec": {"gpu": None, "podTemplate": template}})
+    eventually(lambda: ready_reason(kubectl) == "Refused", what="the refusal")
+    assert what_serves(kubectl) == before
+
+
+def what_serves(kubectl: Kubectl) -> Object:
+    """The part of the status that is of the pods."""
+    service = kubectl.get("dsvc", "demo")
+    names = ("replicas", "readyReplicas", "revision", "precision")
+    loaded = condition(service, "ModelLoaded").get("status")
+    return {**{name: service["status"].get(name) for name in names}, "loaded": loaded}

@@ -297,3 +297,39 @@ def test_a_gated_revision_that_fails_its_load_test_takes_no_traffic(
     assert "p95 9000 ms of 8000" in message
     eventually(lambda: not kubectl.find("deployment", "demo-candidate"), what="the candidate to go")
     assert kubectl.find("lt", test)
+
+
+def test_a_gated_revision_that_is_asked_for_again_is_tried_anew(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    test, run = begin_gate(kubectl)
+    first = uid(kubectl, test)
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 4}}})
+    eventually(lambda: not kubectl.find("deployment", "demo-candidate"), what="the candidate to go")
+    eventually(lambda: not kubectl.find("lt", test), what="its test to go while it runs")
+    second = tried_again(kubectl, test, after=first)
+    missed = {"met": False, "checks": [], "message": "p95 9000 ms of 8000"}
+    finish(kubectl, begun(kubectl, test, after=run), test, slo=missed)
+    eventually(lambda: says(kubectl, "Ready") == "RolledBack", what="the refusal")
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 4}}})
+    eventually(lambda: says(kubectl, "Ready") == "Serving", what="the served revision")
+    assert uid(kubectl, test) == second, "it tells why the candidate was refused"
+    tried_again(kubectl, test, after=second)
+
+
+def uid(kubectl: Kubectl, test: str) -> str:
+    """The identity of the LoadTest, if it is there."""
+    found = kubectl.find("lt", test)
+    return str(found["metadata"]["uid"]) if found else ""
+
+
+def tried_again(kubectl: Kubectl, test: str, *, after: str) -> str:
+    """Ask for the candidate's revision once more; returns what its own test is."""
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+
+    def another() -> str:
+        mark_ready(kubectl, "diffusion.dev/candidate=demo")
+        found = uid(kubectl, test)
+        return "" if found == after else found
+
+    return eventually(another, what="a test of the new candidate")

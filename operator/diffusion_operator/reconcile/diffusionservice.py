@@ -53,7 +53,14 @@ from diffusion_operator.observe import Pods, mount_failure, observe_pods, with_h
 from diffusion_operator.reconcile.problems import invalid_spec, refusal
 from diffusion_operator.reconcile.scaling import LOOK_SECONDS, Scaling, scalers
 from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
-from diffusion_operator.rollout.gate import Gate, answers, gate_failure, has_passed, waiting
+from diffusion_operator.rollout.gate import (
+    Gate,
+    answers,
+    gate_failure,
+    has_passed,
+    is_of,
+    waiting,
+)
 from diffusion_operator.rollout.rollback import (
     can_serve_instead,
     failed_for_good,
@@ -62,6 +69,7 @@ from diffusion_operator.rollout.rollback import (
     noted_failure,
 )
 from diffusion_operator.rollout.room import must_go_in_place
+from diffusion_operator.runs.basis import is_final
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.diffusionservice import Problem, service_status
 
@@ -121,9 +129,11 @@ class ServiceReconciler:
             problem, again = Problem("NameTaken", str(error)), LOOK_AGAIN_SECONDS
         except ApiError as error:
             problem, again = refusal(error), LOOK_AGAIN_SECONDS
+        if problem is not None:
+            live = self._before(owner)  # what no longer comes true has not ended what did
         pods = self._pods(key, spec, revision_of(live) if live else "")
         if live is not None and pods.awaiting_volumes and has_volumes_of_others(live):
-            pods, again = await self._with_mount_failures(pods), VOLUMES_AGAIN_SECONDS
+            pods, again = await self._with_mount_failures(key, pods), VOLUMES_AGAIN_SECONDS
         if spec is not None and await self._scaling.scaler(spec) == "own":
             again = sooner(again, LOOK_SECONDS)
         if any(found.reason == "ImagePullFailed" for found in pods.failures):
@@ -140,6 +150,12 @@ class ServiceReconciler:
             misfit=too_large,
         )
         return sooner(again, await self._writes.status(owner, status))
+
+    def _before(self, owner: Object) -> Object | None:
+        """The Deployment as it is, if there is one of the owner's."""
+        meta = owner["metadata"]
+        found = self._cache.get(Key("Deployment", meta["namespace"], meta["name"]))
+        return found if found is not None and is_owned(found, owner) else None
 
     def _pods(self, key: Key, spec: DiffusionServiceSpec | None, revision: str) -> Pods:
         pods = observe_pods(self._cache.pods_of(key.namespace, key.name, SERVICE_LABEL), revision)
@@ -195,15 +211,18 @@ class ServiceReconciler:
         await self._keep_good(owner, [live])
         tried = self._cache.get(Key("Deployment", meta["namespace"], candidate_name(owner)))
         seen = self._cache.pods_of(meta["namespace"], meta["name"], CANDIDATE_LABEL)
+        # One that tells of a candidate that went is taken away before there is another.
+        outdated = test is not None and not is_of(test, tried)
         failed = noted_failure(live)
         if failed is None or failed.revision != wanted:
-            failed = gate_failure(wanted, tried, seen, test, self._now())
+            failed = gate_failure(wanted, tried, seen, None if outdated else test, self._now())
         if failed is not None:
             return _Plan([with_template(built, live["spec"]["template"], failed.text())])
         up = answers(tried, wanted)
+        begun = not outdated and (up or test is not None)
         return _Plan(
             [with_pods_of(built, live)],
-            [] if spec.suspend else self._tried(owner, built, wanted, begun=up or test is not None),
+            [] if spec.suspend else self._tried(owner, built, wanted, begun=begun),
             waiting(wanted, test_name, seen, up=up),
         )
 
@@ -263,10 +282,12 @@ class ServiceReconciler:
             if good is not None and kept["metadata"]["name"] != good["metadata"]["name"]
         ]
         # The test of the latest candidate tells why it was taken or not: it stays until the next.
+        # One that still runs without its candidate would only tell that no one answers.
+        is_next = Key("Deployment", meta["namespace"], candidate_name(owner)) in keys
         tests = [
             key_of(test)
             for test in self._cache.tests(meta["namespace"], preview_url(owner))
-            if any(key.kind == "LoadTest" for key in keys) and key_of(test) not in keys
+            if key_of(test) not in keys and (is_next or not is_final(test.get("status") or {}))
         ]
         return [*(key for key in optional_keys(owner) if key not in keys), *outdated, *tests]
 
@@ -305,11 +326,13 @@ class ServiceReconciler:
         if begun is None or lost:
             await self._cluster.create(token_secret(owner, secrets.token_hex(32)))
 
-    async def _with_mount_failures(self, pods: Pods) -> Pods:
+    async def _with_mount_failures(self, key: Key, pods: Pods) -> Pods:
         """The pods, with what the kubelet says of volumes that it can't mount."""
+        # Asked for all at once: there may be hundreds of pods, each of which wakes this.
+        said = await self._cluster.failed_mounts(key.namespace)
         found = [
             failure
             for pod in pods.awaiting_volumes
-            if (failure := mount_failure(pod, await self._cluster.failed_mounts(pod)))
+            if (failure := mount_failure(pod, said)) is not None
         ]
         return replace(pods, failures=(*pods.failures, *found))

@@ -7,7 +7,7 @@ from typing import Any
 from diffusion_operator.api.diffusionservice import Failure
 from diffusion_operator.build.deployment import revision_of
 from diffusion_operator.objects import condition_of
-from diffusion_operator.observe import failure_of
+from diffusion_operator.observe import failure_of, has_ended
 from diffusion_operator.rollout.rollback import Failed, failed_for_good
 from diffusion_operator.runs.basis import is_final
 
@@ -32,6 +32,17 @@ def has_passed(test: Mapping[str, Any] | None) -> bool:
         return False
     found = [condition_of(test, kind) for kind in _NEEDED]
     return all(each is not None and each["status"] == "True" for each in found)
+
+
+def is_of(test: Mapping[str, Any], tried: Mapping[str, Any] | None) -> bool:
+    """Whether the test is of the live candidate.
+
+    It is not where the spec has asked for something else meanwhile, so that the candidate went.
+    """
+    if tried is None:
+        return False
+    made, begun = (found["metadata"].get("creationTimestamp") or "" for found in (tried, test))
+    return bool(made <= begun)
 
 
 def gate_failure(
@@ -71,6 +82,7 @@ def waiting(revision: str, test_name: str, pods: Iterable[Mapping[str, Any]], *,
     """What a candidate waits for that is neither through nor refused."""
     if up:
         return Gate(revision, f"LoadTest {test_name} tries revision {revision} on its preview")
-    failures = [failure for pod in pods if (failure := failure_of(pod)) is not None]
+    alive = [pod for pod in pods if not has_ended(pod)]
+    failures = [failure for pod in alive if (failure := failure_of(pod)) is not None]
     message = f"the candidate of revision {revision} starts"
     return Gate(revision, message, failures[-1] if failures else None)

@@ -14,7 +14,7 @@ from diffusion_operator.api.diffusionservice import Failure
 from diffusion_operator.build.deployment import revision_of
 from diffusion_operator.build.good_revision import kept_revision, kept_templates
 from diffusion_operator.objects import ROLLED_BACK_ANNOTATION, Object, condition_of
-from diffusion_operator.observe import failure_of, is_ready, pod_revision, restarts
+from diffusion_operator.observe import failure_of, has_ended, is_ready, pod_revision, restarts
 
 # The kubelet has then waited for 10 and 20 seconds between them.
 MOST_RESTARTS = 3
@@ -77,6 +77,7 @@ def failed_for_good(
         for pod in pods
         if pod_revision(pod) == revision
         and not pod["metadata"].get("deletionTimestamp")
+        and not has_ended(pod)
         and (failure := failure_of(pod)) is not None
     ]
     for pod, failure in found:

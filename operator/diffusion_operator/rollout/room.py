@@ -13,7 +13,7 @@ from typing import Any
 from kubernetes.utils.quantity import parse_quantity
 
 from diffusion_operator.build.deployment import is_in_place, revision_of
-from diffusion_operator.observe import found_no_node, pod_revision
+from diffusion_operator.observe import found_no_node, has_ended, pod_revision
 
 # The scheduler says for example: 0/3 nodes are available: 2 Insufficient nvidia.com/gpu.
 _LACKING = re.compile(r"Insufficient ([^ ,]+?)\.?(?=[ ,]|$)")
@@ -32,7 +32,9 @@ def must_go_in_place(
         return False
     if is_in_place(live):
         return True
-    alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    alive = [
+        pod for pod in pods if not (pod["metadata"].get("deletionTimestamp") or has_ended(pod))
+    ]
     current = [pod for pod in alive if pod_revision(pod) == revision_of(built)]
     older = [pod for pod in alive if pod_revision(pod) != revision_of(built)]
     return any(_makes_room(old, new) for new in current for old in older)

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from diffusion_operator.api.status import Condition
 
+# The API server quotes what it refuses, however long that is.
+_MESSAGE_LIMIT = 4096
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -24,7 +27,10 @@ def conditions(
     generation: int,
     now: str,
 ) -> tuple[Condition, ...]:
-    """The verdicts as conditions; a transition time moves only when the status does."""
+    """The verdicts as conditions; a transition time moves only when the status does.
+
+    A message that is far longer than a sentence is cut.
+    """
     before = {found["type"]: found for found in previous}
 
     def since(verdict: Verdict) -> str:
@@ -38,9 +44,13 @@ def conditions(
             type=verdict.type,
             status=verdict.status,
             reason=verdict.reason,
-            message=verdict.message,
+            message=_cut(verdict.message),
             observed_generation=generation,
             last_transition_time=since(verdict),
         )
         for verdict in verdicts
     )
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _MESSAGE_LIMIT else f"{message[: _MESSAGE_LIMIT - 1]}…"

@@ -46,7 +46,10 @@ def service_status(
     gate: Gate | None = None,
     misfit: str | None = None,
 ) -> DiffusionServiceStatus:
-    """The whole status, from the live Deployment and its pods."""
+    """The whole status, from the live Deployment and its pods.
+
+    Where a problem keeps the spec from coming true, these are what was there before it.
+    """
     meta = service["metadata"]
     previous = service.get("status") or {}
     failed = noted_failure(deployment)
@@ -76,7 +79,7 @@ def service_status(
         else url(meta["name"], meta["namespace"]),
         revision=_served_revision(deployment, pods) or previous.get("revision"),
         failed_revision=failed.revision if failed else None,
-        precision=precision,
+        precision=precision or (previous.get("precision") if deployment else None),
         last_failure=_last_failure(deployment, pods, previous),
     )
 
@@ -130,7 +133,8 @@ def _last_failure(
     if failures:
         return failures[-1]
     before = previous.get("lastFailure")
-    return Failure.model_validate(before) if before else None
+    known = [*([Failure.model_validate(before)] if before else ()), *pods.ended]
+    return max(known, key=lambda failure: failure.time or "", default=None)
 
 
 def _verdicts(
@@ -143,10 +147,13 @@ def _verdicts(
 ) -> list[Verdict]:
     if problem is not None or spec is None:
         found = problem or Problem("InvalidSpec", "the spec can't be read")
-        return [
-            Verdict("Ready", "False", found.reason, found.message),
+        still = f"; what was there before still serves: {pods.ready} replicas answer"
+        message = f"{found.message}{still}" if pods.ready else found.message
+        verdicts = [
+            Verdict("Ready", "False", found.reason, message),
             Verdict("Progressing", "False", found.reason, "nothing moves until this is mended"),
         ]
+        return [*verdicts, _scheduled(pods), _model_loaded(pods)] if deployment else verdicts
     wanted = asked_replicas(spec, deployment)
     return [
         _ready(spec, deployment, pods),

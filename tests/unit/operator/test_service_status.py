@@ -35,6 +35,7 @@ class Scene:
         pod = {
             "metadata": {
                 "name": f"demo-{len(self.pods)}",
+                "uid": f"uid-{len(self.pods)}",
                 "labels": {"diffusion.dev/revision": revision or self.revision},
                 "creationTimestamp": BEFORE,
             },
@@ -199,8 +200,11 @@ def test_a_volume_that_cannot_be_mounted_is_told_by_the_kubelets_newest_event(
     scene: Scene, message: str, reason: str
 ) -> None:
     pod = scene.pod()
-    older = {"message": "something else", "lastTimestamp": BEFORE}
-    failure = mount_failure(pod, [{"message": message, "lastTimestamp": NOW}, older])
+    about = {"involvedObject": {"uid": pod["metadata"]["uid"]}}
+    newest = {**about, "message": message, "lastTimestamp": NOW}
+    older = {**about, "message": "something else", "lastTimestamp": BEFORE}
+    of_another = {**newest, "message": "its own", "involvedObject": {"uid": "another"}}
+    failure = mount_failure(pod, [newest, older, of_another])
     assert failure is not None
     assert (failure.reason, failure.message) == (reason, message)
     assert mount_failure(pod, []) is None
@@ -266,6 +270,12 @@ def test_a_problem_with_the_spec_is_the_reason(scene: Scene) -> None:
     assert scene.said("Ready", problem) == ("False", "UnknownAccelerator")
 
 
+def test_what_the_api_server_quotes_at_length_is_cut(scene: Scene) -> None:
+    (ready, *_) = scene.status(Problem("Refused", "x" * 40_000)).conditions
+    assert len(ready.message) == 4096
+    assert ready.message.endswith("x…")
+
+
 def test_a_transition_time_moves_only_when_the_status_does(scene: Scene) -> None:
     scene.service["status"] = {
         "conditions": [
@@ -308,6 +318,42 @@ def test_a_suspended_service_is_stopped_once_its_pods_are_gone(scene: Scene) -> 
     assert scene.said("Stopped") == ("True", "Suspended")
     scene.spec = scene.spec.model_copy(update={"suspend": False})
     assert scene.said("Stopped") == ("False", "Wanted")
+
+
+def evicted(scene: Scene, **more: Any) -> Object:
+    """A pod that its node has thrown out: it stays to be looked at, and another is made."""
+    said = {
+        "phase": "Failed",
+        "reason": "Evicted",
+        "message": "The node was low on resource: memory.",
+    }
+    return scene.pod(**said, **more)
+
+
+def test_a_pod_that_was_evicted_counts_for_nothing(scene: Scene) -> None:
+    scene.spec = scene.spec.model_copy(update={"suspend": True})
+    evicted(scene)
+    assert scene.said("Stopped") == ("True", "Suspended")
+
+
+def test_a_pod_that_was_evicted_is_no_trouble_of_those_that_start(scene: Scene) -> None:
+    terminated = {"exitCode": 137, "reason": "Error", "finishedAt": BEFORE}
+    evicted(scene, containerStatuses=[{"ready": False, "state": {"terminated": terminated}}])
+    scene.pod()
+    assert scene.said("Ready") == ("Unknown", "RollingOut")
+    assert "1 of 2 replicas are of this revision" in scene.status().conditions[1].message
+    failure = scene.status().last_failure
+    assert failure is not None
+    assert (failure.reason, failure.message) == ("Evicted", "The node was low on resource: memory.")
+
+
+def test_an_eviction_of_long_ago_does_not_hide_a_later_failure(scene: Scene) -> None:
+    later = {"pod": "demo-9", "reason": "OutOfMemory", "message": "too much", "time": NOW}
+    scene.service["status"] = {"lastFailure": later}
+    evicted(scene)
+    failure = scene.status().last_failure
+    assert failure is not None
+    assert failure.reason == "OutOfMemory"
 
 
 def test_every_condition_is_of_the_generation_it_was_computed_from(scene: Scene) -> None:
