@@ -153,3 +153,11 @@ def test_the_kustomize_base_is_the_chart(kustomize: Render, template: Render) ->
     base = kustomize("deploy/kustomize/base")
     assert base[0]["kind"] == "Namespace"
     assert written(base[1:]) == written(made), "run `make kustomize`"
+
+
+def test_the_operator_that_stands_by_is_on_another_node(template: Render) -> None:
+    (operator,) = [each["spec"] for each in template() if each["kind"] == "Deployment"]
+    (apart,) = operator["template"]["spec"]["topologySpreadConstraints"]
+    assert apart["topologyKey"] == "kubernetes.io/hostname"
+    assert apart["labelSelector"] == operator["selector"]
+    assert apart["whenUnsatisfiable"] == "ScheduleAnyway", "a cluster may have one node"
