@@ -322,12 +322,8 @@ def test_a_suspended_service_is_stopped_once_its_pods_are_gone(scene: Scene) -> 
 
 def evicted(scene: Scene, **more: Any) -> Object:
     """A pod that its node has thrown out: it stays to be looked at, and another is made."""
-    said = {
-        "phase": "Failed",
-        "reason": "Evicted",
-        "message": "The node was low on resource: memory.",
-    }
-    return scene.pod(**said, **more)
+    words = "The node was low on resource: memory."
+    return scene.pod(phase="Failed", reason="Evicted", message=words, **more)
 
 
 def test_a_pod_that_was_evicted_counts_for_nothing(scene: Scene) -> None:
