@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,14 +82,23 @@ def configuration(model: Path, variant: Variant, **changes: Any) -> dict[str, st
 
 
 class Server:
-    """One server. Its output goes to a file; `early` has its answers while it was loading."""
+    """One server. Its output goes to a file; `early` has its answers while it was loading.
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], *flags: str) -> None:
+    `program` is the module that is run, with arguments of its own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        *flags: str,
+        program: Sequence[str] = ("diffusion_serving",),
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         self.output = folder / "output"
         self.termination = folder / "termination-log"
-        command = [sys.executable, "-m", "diffusion_serving", *flags]
+        command = [sys.executable, "-m", *program, *flags]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
@@ -115,10 +124,8 @@ class Server:
         )
         return self
 
-    def ready(self) -> "Server":
-        eventually(
-            lambda: self._lives() and self.client.get("/readyz").status_code == 200, START_SECONDS
-        )
+    def ready(self, seconds: float = START_SECONDS) -> "Server":
+        eventually(lambda: self._lives() and self.client.get("/readyz").status_code == 200, seconds)
         return self
 
     def _lives(self) -> bool:
@@ -154,7 +161,7 @@ class Server:
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(30)
+                self.process.wait(120)
         for pid in living(family):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -115,8 +115,10 @@ def _serve_worker(settings: Settings, place: Place) -> int:
                 supervisor.take_signals()
                 supervisor.run()
                 if (node_id := supervisor.node_id) is not None:
-                    _leave(place, node_id)
-                    supervisor.wait_gone(local.replicas)
+                    if _leave(place, node_id):
+                        supervisor.wait_gone(local.replicas)
+                    else:
+                        supervisor.drain(local.replicas, settings.drain_seconds)
     except RayEnded as error:
         raise HeadLost(
             f"{error} Most likely the cluster's head at {place.head_host} is gone; this worker "
@@ -127,18 +129,21 @@ def _serve_worker(settings: Settings, place: Place) -> int:
 
 def _wait_for_head(place: Place) -> None:
     deadline = time.monotonic() + HEAD_SECONDS
-    while True:
-        try:
-            socket.create_connection((place.head_host, place.head_port), timeout=5).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise HeadLost(
-                    f"The cluster's head at {place.head_host}:{place.head_port} did not answer "
-                    f"for {HEAD_SECONDS:g} s."
-                ) from None
-            time.sleep(1.0)
-        else:
-            return
+    while not _head_listens(place):
+        if time.monotonic() > deadline:
+            raise HeadLost(
+                f"The cluster's head at {place.head_host}:{place.head_port} did not answer "
+                f"for {HEAD_SECONDS:g} s."
+            )
+        time.sleep(1.0)
+
+
+def _head_listens(place: Place) -> bool:
+    try:
+        socket.create_connection((place.head_host, place.head_port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _why_not_ready(local: Local, devices: int) -> str | None:
@@ -149,8 +154,10 @@ def _why_not_ready(local: Local, devices: int) -> str | None:
     return None
 
 
-def _leave(place: Place, node_id: str) -> None:
-    """Has Serve take this node's replicas out of its routes and let them finish."""
+def _leave(place: Place, node_id: str) -> bool:
+    """Has Serve take this node's replicas out of its routes and let them finish, if it can."""
+    if not _head_listens(place):  # Ray would try for most of a minute
+        return False
     ended = subprocess.run(
         [
             sys.executable,
@@ -169,3 +176,4 @@ def _leave(place: Place, node_id: str) -> None:
     )
     if ended.returncode != 0:
         log.warning("the head did not let this node leave", extra={"said": ended.stderr[-300:]})
+    return ended.returncode == 0

@@ -13,9 +13,8 @@ from ray.serve.config import (
     ProxyLocation,
 )
 from ray.serve.schema import LoggingConfig
-from starlette.applications import Starlette
 from starlette.responses import JSONResponse
-from starlette.routing import Mount
+from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from diffusion_serving.backends.hosting import KEEP_ALIVE_SECONDS
@@ -81,7 +80,7 @@ class Head:
     """The head's own application."""
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return Starlette(routes=[Mount("", app=JSONResponse({"status": "alive"}))])
+        return Router(default=JSONResponse({"status": "alive"}))
 
 
 def _one_for_each_device() -> AutoscalingConfig:

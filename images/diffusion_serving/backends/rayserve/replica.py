@@ -11,6 +11,7 @@ import ray
 from prometheus_client import Metric
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from starlette.types import ASGIApp
 
 from diffusion_serving import logs
@@ -166,7 +167,7 @@ class PeersMaker:
             answers = await self._peers.broadcast(method).results_async(
                 timeout_s=_PEER_SECONDS, return_exceptions=True
             )
-        except (RayError, TimeoutError) as error:
+        except (RayError, RayServeException, TimeoutError) as error:
             log.warning("other replicas do not answer", extra=logs.failure_fields(error))
             return []
         return [answer for answer in answers if not isinstance(answer, BaseException)]
