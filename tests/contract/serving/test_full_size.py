@@ -1,30 +1,25 @@
 """Stable Diffusion 1.4 in its real size, with random weights, through each backend."""
 
-import contextlib
 import importlib
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import torch
 
 from diffusion_serving.cores import available_cores
-from serving_process import IMAGES, Variant, configuration, descendants, eventually
+from serving_process import IMAGES, Server, Variant, configuration
 
 diffusers: Any = importlib.import_module("diffusers")  # it and transformers are typed in part only
 transformers: Any = importlib.import_module("transformers")
 
 UNET_PARAMETERS = 859_520_964
 STEPS, SIDE = 4, 512
-START_SECONDS = 1800.0
+SECONDS = 1800.0
 SUPPORT = Path(__file__).parents[2] / "support"
 
 
@@ -91,46 +86,23 @@ def peak_bytes(pid: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-@contextlib.contextmanager
-def served(model: Path, backend: str, folder: Path) -> Iterator[tuple[httpx.Client, set[int]]]:
-    """A ready server that counts the U-Net's calls in `folder / "calls"`, and its processes."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def serve(model: Path, backend: str, folder: Path) -> Server:
+    """A server that counts the U-Net's calls in `folder / "calls"`."""
     environ = configuration(
         model,
         Variant(backend),
         # The warm-up image is for nobody, and each of its steps takes long: one is enough.
         generation={"steps": 1, "guidanceScale": 7.5, "scheduler": "ddim"},
         limits={"maxSteps": 10, "maxPixels": SIDE * SIDE},
+        queue={"maxLength": 1, "timeoutSeconds": SECONDS},
     )
-    command = [sys.executable, "-m", "counting_server", str(folder / "calls")]
-    with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={
-                **os.environ,
-                **environ,
-                "PYTHONPATH": os.pathsep.join([str(IMAGES), str(SUPPORT)]),
-                "TERMINATION_LOG": str(folder / "termination-log"),
-                "OMP_NUM_THREADS": str(available_cores()),
-                "OMP_WAIT_POLICY": "PASSIVE",
-                "HF_HUB_OFFLINE": "1",
-            },
-        )
-
-    def answers(client: httpx.Client) -> bool:
-        assert process.poll() is None, (folder / "output").read_text()
-        return client.get("/readyz").status_code == 200
-
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=1800) as client:
-            eventually(lambda: answers(client), START_SECONDS)
-            yield client, {process.pid, *descendants(process.pid)}
-    finally:
-        process.terminate()
-        assert process.wait(120) == 0
+    environ |= {
+        "PYTHONPATH": os.pathsep.join([str(IMAGES), str(SUPPORT)]),
+        "OMP_NUM_THREADS": str(available_cores()),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "HF_HUB_OFFLINE": "1",
+    }
+    return Server(folder, environ, program=("counting_server", str(folder / "calls")))
 
 
 @pytest.mark.full
@@ -140,13 +112,19 @@ def test_full_size_model_makes_an_image_with_one_call_of_the_unet_a_step(
     backend: str, full_size_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begun = time.monotonic()
-    with served(full_size_model, backend, tmp_path) as (client, family):
+    server = serve(full_size_model, backend, tmp_path)
+    try:
+        server.ready(SECONDS)
         ready = time.monotonic()
         warm_up = (tmp_path / "calls").stat().st_size
-        answer = client.post("/predict", json={"prompt": "a castle", "steps": STEPS, "seed": 1})
+        body = {"prompt": "a castle", "steps": STEPS, "seed": 1}
+        answer = server.client.post("/predict", json=body, timeout=SECONDS)
         seconds = time.monotonic() - ready
         calls = (tmp_path / "calls").stat().st_size - warm_up
-        memory = max(peak_bytes(pid) for pid in family)
+        memory = max(peak_bytes(pid) for pid in server.family)
+    finally:
+        server.end()
+    assert server.process.returncode == 0
     assert answer.status_code == 200, answer.text
     assert (answer.json()["width"], answer.json()["height"]) == (SIDE, SIDE)
     assert (warm_up, calls) == (1, STEPS)

@@ -4,6 +4,7 @@ import itertools
 import statistics
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -24,12 +25,12 @@ def loaded(server: Server, seconds: float) -> list[tuple[float, int]]:
     end = threading.Event()
     seeds = itertools.count()
 
-    def user(number: int) -> set[int]:
-        statuses: set[int] = set()
+    def user(number: int) -> Counter[int]:
+        statuses: Counter[int] = Counter()
         with httpx.Client(base_url=server.url, timeout=120) as client:
             while not end.is_set():
                 body = {"prompt": f"user {number}", "seed": next(seeds), "steps": 1 + number % 3}
-                statuses.add(client.post("/predict", json=body).status_code)
+                statuses[client.post("/predict", json=body).status_code] += 1
         return statuses
 
     samples: list[tuple[float, int]] = []
@@ -40,7 +41,9 @@ def loaded(server: Server, seconds: float) -> list[tuple[float, int]]:
             samples.append((elapsed, resident_bytes(server.family)))
             end.wait(1.0)
         end.set()
-        assert {status for one in users for status in one.result()} == {200}
+        statuses = sum((one.result() for one in users), Counter())
+        assert set(statuses) == {200}
+        print(statuses[200], "requests")
     return samples
 
 
