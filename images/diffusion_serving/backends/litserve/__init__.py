@@ -5,6 +5,7 @@ clients hang up and compresses every answer. The surface stands in front of its 
 the process that started the workers.
 """
 
+import gc
 import multiprocessing
 import signal
 import sys
@@ -73,6 +74,9 @@ def serve(settings: Settings, load: Load = load_model) -> int:
         async with server.lifespan(server.app):
             yield
 
+    # LitServe forks a process of its own: what the collector never touches stays shared with it.
+    # Without this the first full collection took 19 MB more, and 150 ms.
+    gc.freeze()
     with wrap_litserve_start(server):
         for connection in theirs:
             connection.close()

@@ -16,6 +16,8 @@ _START_SECONDS = 180
 """What Serve's proxy may take to start: on busy cores more than the 5 s and 30 s of Serve's own."""
 _DRAIN_SECONDS = 600
 """What a proxy that takes no more connections may take to end those that it has."""
+_LOST_SECONDS = 30
+"""After so long without a cluster's head a worker gives it up: Ray's own 60 s are all downtime."""
 _LOG_BYTES = 10_000_000
 """Of one of Ray's own log files before it begins anew."""
 
@@ -56,6 +58,7 @@ def for_ray(
         # Memory that runs out is the kernel's to deal with, as with the other backends: Ray's own
         # monitor would also count what other pods of the machine use.
         "RAY_memory_monitor_refresh_ms": "0",
+        "RAY_gcs_rpc_server_reconnect_timeout_s": str(_LOST_SECONDS),
         "RAY_ROTATION_MAX_BYTES": str(_LOG_BYTES),
         "RAY_ROTATION_BACKUP_COUNT": "1",
         # A worker process gets one thread from Ray if this is not set.

@@ -1,0 +1,119 @@
+"""One Ray cluster of a head and workers, each a process of the program.
+
+The tests follow one another: a worker joins, one leaves, and the head is lost.
+"""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving_process import START_SECONDS, Server, Variant, configuration, eventually, living
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@dataclass
+class Cluster:
+    start: Callable[[str], Server]
+    head: Server
+    workers: list[Server]
+
+
+@pytest.fixture(scope="module")
+def cluster(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A head and one worker, both ready."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environ = {
+        **configuration(tiny_model, Variant("rayserve"), rayserve={"topology": "cluster"}),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "DIFFUSION_RAY_ADDRESS": "127.0.0.1",
+        "DIFFUSION_RAY_HEAD": f"127.0.0.1:{port}",
+    }
+    with ExitStack() as ends:
+
+        def start(role: str) -> Server:
+            server = Server(tmp_path_factory.mktemp(role), {**environ, "DIFFUSION_RAY_ROLE": role})
+            ends.callback(server.end)
+            return server
+
+        # A worker may well be there before its head, and has to wait for it.
+        worker, head = start("worker"), start("head")
+        yield Cluster(start, head.ready(2 * START_SECONDS), [worker.ready()])
+
+
+def test_head_answers_with_what_its_worker_makes(cluster: Cluster) -> None:
+    head = cluster.head
+    images = head.metric("diffusion_images_total")
+    answer = head.predict(prompt="x", seed=7)
+    assert answer.status_code == 200, answer.text
+    assert head.metric("diffusion_images_total") == images + 1
+    assert head.client.get("/about").json()["backend"] == "rayserve"
+    assert head.client.get("/healthz").json() == {"status": "alive"}
+
+
+def test_worker_answers_its_probes_alone(cluster: Cluster) -> None:
+    worker = cluster.workers[0]
+    assert worker.client.get("/healthz").json() == {"status": "alive"}
+    assert worker.client.get("/readyz").json() == {"status": "ready"}
+    assert worker.client.get("/about").status_code == 404
+
+
+@pytest.mark.full
+def test_worker_that_joins_makes_the_same_images(cluster: Cluster) -> None:
+    head = cluster.head
+    cluster.workers.append(cluster.start("worker").ready())
+    eventually(lambda: head.metric("diffusion_ready") == 2)
+    answers = [head.predict(prompt="x", seed=7) for _ in range(8)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["images"][0] for answer in answers}) == 1
+
+
+@pytest.mark.full
+def test_worker_that_leaves_under_load_fails_no_request(cluster: Cluster) -> None:
+    leaving = cluster.workers.pop(0)
+    end = threading.Event()
+    failures: list[str] = []
+
+    def user(number: int) -> None:
+        with httpx.Client(base_url=cluster.head.url, timeout=120) as client:
+            while not end.is_set():
+                answer = client.post("/predict", json={"prompt": "x", "seed": number, "steps": 20})
+                if answer.status_code != 200:
+                    failures.append(answer.text)
+
+    users = [threading.Thread(target=user, args=(number,)) for number in range(4)]
+    for one in users:
+        one.start()
+    family = leaving.family
+    leaving.process.send_signal(signal.SIGTERM)
+    try:
+        assert leaving.process.wait(START_SECONDS) == 0, leaving.output.read_text()
+        eventually(lambda: cluster.head.metric("diffusion_ready") == 1)
+    finally:
+        end.set()
+        for one in users:
+            one.join()
+    assert failures == []
+    assert not living(family)
+
+
+@pytest.mark.full
+def test_workers_end_when_their_head_is_lost(cluster: Cluster) -> None:
+    (worker,) = cluster.workers
+    family = cluster.head.family
+    os.kill(cluster.head.process.pid, signal.SIGKILL)
+    assert worker.process.wait(START_SECONDS) == 78, worker.output.read_text()
+    assert json.loads(worker.termination.read_text())["reason"] == "HeadLost"
+    eventually(lambda: not living(family - {cluster.head.process.pid}))
