@@ -19,7 +19,7 @@ import pytest
 
 from serving_process import START_SECONDS, Server, Variant, configuration, eventually, living
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 
 @dataclass
@@ -70,7 +70,6 @@ def test_worker_answers_its_probes_alone(cluster: Cluster) -> None:
     assert worker.client.get("/about").status_code == 404
 
 
-@pytest.mark.full
 def test_worker_that_joins_makes_the_same_images(cluster: Cluster) -> None:
     head = cluster.head
     cluster.workers.append(cluster.start("worker").ready())
@@ -80,7 +79,6 @@ def test_worker_that_joins_makes_the_same_images(cluster: Cluster) -> None:
     assert len({answer.json()["images"][0] for answer in answers}) == 1
 
 
-@pytest.mark.full
 def test_worker_that_leaves_under_load_fails_no_request(cluster: Cluster) -> None:
     leaving = cluster.workers.pop(0)
     end = threading.Event()
@@ -109,7 +107,6 @@ def test_worker_that_leaves_under_load_fails_no_request(cluster: Cluster) -> Non
     assert not living(family)
 
 
-@pytest.mark.full
 def test_workers_end_when_their_head_is_lost(cluster: Cluster) -> None:
     (worker,) = cluster.workers
     family = cluster.head.family
