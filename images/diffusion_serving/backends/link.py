@@ -1,8 +1,10 @@
 """A connection between two processes of one server."""
 
 import contextlib
+import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -31,3 +33,22 @@ class Link(Generic[Sent, Received]):
                 yield self._connection.recv()
             except (EOFError, OSError):
                 return
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the log of the process at the other end."""
+
+    text: str
+
+
+class Lines(io.StringIO):
+    """A stream that sends each line; for a log's handler."""
+
+    def __init__(self, send: Callable[[Line], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def write(self, text: str) -> int:
+        self._send(Line(text))
+        return len(text)

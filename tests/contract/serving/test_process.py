@@ -94,10 +94,23 @@ def test_wrong_configuration_is_refused(start: Start) -> None:
     assert_refused(server, "InvalidConfiguration", "precision: input should be")
 
 
-def test_worker_that_is_killed_ends_the_server_and_its_requests(start: Start) -> None:
-    server = start(LITSERVE).ready()
+def workers(server: Server) -> set[int]:
+    """The processes of a server in which engines are."""
+    marks = ("spawn_main", "workers.process")
+    return {
+        pid
+        for pid in descendants(server.process.pid)
+        if any(mark in command(pid) for mark in marks)
+    }
+
+
+@pytest.mark.parametrize("backend", [FASTAPI, LITSERVE], ids=str)
+def test_worker_that_is_killed_ends_the_server_and_its_requests(
+    start: Start, backend: Variant
+) -> None:
+    server = start(backend).ready()
     family = server.family
-    (worker,) = (pid for pid in descendants(server.process.pid) if "spawn_main" in command(pid))
+    (worker,) = workers(server)
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(server.predict, **SLOW)
         eventually(lambda: server.metric("diffusion_queue_seconds_count") == 1)
@@ -108,12 +121,23 @@ def test_worker_that_is_killed_ends_the_server_and_its_requests(start: Start) ->
     assert_gone(family)
 
 
-def test_worker_ends_with_a_server_that_is_killed(start: Start) -> None:
-    server = start(LITSERVE).up()
-    workers = {pid for pid in descendants(server.process.pid) if "spawn_main" in command(pid)}
-    assert workers
+@pytest.mark.parametrize("backend", [FASTAPI, LITSERVE], ids=str)
+def test_worker_ends_with_a_server_that_is_killed(start: Start, backend: Variant) -> None:
+    server = start(backend).up()
+    left = workers(server)
+    assert left
     server.process.kill()
-    assert_gone(workers)
+    assert_gone(left)
+
+
+@pytest.mark.full
+def test_worker_of_a_replica_that_is_killed_ends_the_server(start: Start) -> None:
+    server = start(RAYSERVE).ready()
+    family = server.family
+    (worker,) = workers(server)
+    os.kill(worker, signal.SIGKILL)
+    assert_refused(server, "WorkerLost", "signal 9")
+    assert_gone(family)
 
 
 @pytest.mark.full

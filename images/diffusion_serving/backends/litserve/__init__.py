@@ -19,19 +19,16 @@ from litserve.server import RegularRequestHandler  # type: ignore[import-untyped
 from litserve.utils import wrap_litserve_start  # type: ignore[import-untyped] # same
 
 from diffusion_serving.backends.hosting import Engines, host
-from diffusion_serving.backends.litserve.link import WorkerLink
-from diffusion_serving.backends.litserve.maker import (
-    Lane,
-    LitServeMaker,
-    QueueingMaker,
-    carry,
-)
+from diffusion_serving.backends.litserve.maker import QueueingMaker, carry
 from diffusion_serving.backends.litserve.worker import (
     SHORTEST_BATCH_TIMEOUT,
     EngineAPI,
     FrameworkAPI,
     quieten,
 )
+from diffusion_serving.backends.workers.engines import share
+from diffusion_serving.backends.workers.link import WorkerLink
+from diffusion_serving.backends.workers.maker import FleetMaker, Lane
 from diffusion_serving.config import ServingConfig, Settings
 from diffusion_serving.metrics import Metrics, make_metrics
 from diffusion_serving.routes import create_app
@@ -117,26 +114,19 @@ def make_apis(
     ]
 
 
-def share(config: ServingConfig) -> ServingConfig:
-    """The configuration of one device's engine: its share of the queue."""
-    places = -(-config.queue.max_length // config.devices)
-    queue = config.queue.model_copy(update={"max_length": places})
-    return config.model_copy(update={"devices": 1, "queue": queue})
-
-
 def _maker(
     config: ServingConfig,
     server: LitServer,
     apis: Sequence[_API],
     connections: Sequence[Connection],
     metrics: Metrics,
-) -> LitServeMaker:
+) -> FleetMaker:
     links = [WorkerLink(connection) for connection in connections]
     handlers = [carry(RegularRequestHandler(api, server).handle_request) for api in apis]
     if config.batching.mode == "framework":
         return QueueingMaker([Lane(handlers[0], links)], config.queue, config.batching, metrics)
     lanes = [Lane(handler, [link]) for handler, link in zip(handlers, links, strict=True)]
-    return LitServeMaker(lanes)
+    return FleetMaker(lanes)
 
 
 def _pipes(count: int) -> tuple[list[Connection], list[Connection]]:

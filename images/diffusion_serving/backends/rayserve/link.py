@@ -1,6 +1,5 @@
 """What a replica and the process that started its Ray node tell each other."""
 
-import io
 import os
 import threading
 from collections.abc import Callable
@@ -8,16 +7,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
 
-from diffusion_serving.backends.link import Link
+from diffusion_serving.backends.link import Line, Link
 from diffusion_serving.backends.rayserve.environment import LINK
 from diffusion_serving.errors import StartupError
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """From a replica: a line of its log."""
-
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +60,6 @@ ReplicaLink = Link[Asked, Told]
 def link_to_node() -> Link[Told, Asked]:
     """A replica's end, by what its node's environment says."""
     return Link(Client(os.environ[LINK], family="AF_UNIX"))
-
-
-class Lines(io.StringIO):
-    """A stream that sends each line over the link; for a log's handler."""
-
-    def __init__(self, link: Link[Told, Asked]) -> None:
-        super().__init__()
-        self._link = link
-
-    def write(self, text: str) -> int:
-        self._link.send(Line(text))
-        return len(text)
 
 
 class Replicas:

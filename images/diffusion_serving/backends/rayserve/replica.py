@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import ray
 from prometheus_client import Metric
@@ -15,6 +15,7 @@ from ray.serve.exceptions import RayServeException
 from starlette.types import ASGIApp
 
 from diffusion_serving import logs
+from diffusion_serving.backends.link import Lines
 from diffusion_serving.backends.rayserve.batching import BatchingMaker
 from diffusion_serving.backends.rayserve.guests import Guests
 from diffusion_serving.backends.rayserve.link import (
@@ -23,19 +24,19 @@ from diffusion_serving.backends.rayserve.link import (
     Drain,
     Failed,
     Inside,
-    Lines,
     Loaded,
     link_to_node,
 )
+from diffusion_serving.backends.workers.engines import EngineProcesses
 from diffusion_serving.config import ServingConfig, Settings
 from diffusion_serving.engine import Result, State
 from diffusion_serving.errors import StartupError
 from diffusion_serving.generation import Generation, OnStep
-from diffusion_serving.maker import EngineMaker, Maker, ModelInfo
+from diffusion_serving.maker import Maker, ModelInfo
 from diffusion_serving.metrics import Metrics, make_metrics
 from diffusion_serving.routes import create_app
 from diffusion_serving.service import Service
-from diffusion_serving.startup import Load, load_runner, make_engine
+from diffusion_serving.startup import Load, load_runner
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
@@ -62,13 +63,14 @@ class Replica:
 
     def __init__(self, settings: Settings, load: Load) -> None:
         self._link = link_to_node()
-        logs.configure(Lines(self._link))
+        output = Lines(self._link.send)
+        logs.configure(output)
         quieten()
         self._metrics = make_metrics()
-        device, maker = _device(settings.config, self._metrics, load)
+        device, self._own = _device(settings.config, self._metrics, load, output)
+        maker = self._own
         if settings.config.devices > 1 or settings.config.rayserve.topology == "cluster":
             maker = PeersMaker(maker, settings.config)
-        self._maker = maker
         self._service = Service(settings, maker, self._metrics)
         self._guests = Guests(create_app(self._service, self._metrics))
         self._node_id: str = ray.get_runtime_context().get_node_id()
@@ -84,12 +86,11 @@ class Replica:
     async def families(self) -> tuple[str, list[Metric]]:
         """Who this replica is and its own metrics, for the one that is scraped."""
         tag = serve.get_replica_context().replica_tag
-        return tag, list(self._metrics.registry.collect())
+        return tag, [*self._metrics.registry.collect(), *await self._own.metrics()]
 
     async def state(self) -> State:
         """How this replica's own device is."""
-        own = self._maker.own if isinstance(self._maker, PeersMaker) else self._maker
-        return own.state
+        return self._own.state
 
     def _tell(self, future: Future[Any]) -> None:
         """Tells the node that the model has loaded, or why images can't be made."""
@@ -119,7 +120,7 @@ class PeersMaker:
     """
 
     def __init__(self, own: Maker, config: ServingConfig) -> None:
-        self.own = own
+        self._own = own
         # In a cluster workers come and go, so one is enough.
         self._wanted = config.devices if config.rayserve.topology == "pods" else 1
         self._ready = 0
@@ -128,29 +129,26 @@ class PeersMaker:
 
     @property
     def state(self) -> State:
-        if self.own.state is State.READY and self._ready < self._wanted:
+        if self._own.state is State.READY and self._ready < self._wanted:
             return State.LOADING
-        return self.own.state
+        return self._own.state
 
     @property
     def alive(self) -> bool:
-        return self.own.alive
+        return self._own.alive
 
     @property
     def model(self) -> ModelInfo | None:
-        return self.own.model
+        return self._own.model
 
     async def run(self, generation: Generation, on_step: OnStep | None = None) -> Result:
-        return await self.own.run(generation, on_step)
+        return await self._own.run(generation, on_step)
 
     async def metrics(self) -> Sequence[Metric]:
-        own = serve.get_replica_context().replica_tag
-        return [
-            family
-            for tag, families in await self._ask("families")
-            if tag != own
-            for family in families
-        ]
+        me = serve.get_replica_context().replica_tag
+        own, answers = await asyncio.gather(self._own.metrics(), self._ask("families"))
+        others = (family for tag, families in answers if tag != me for family in families)
+        return [*own, *others]
 
     async def _watch(self) -> None:
         while True:
@@ -173,15 +171,17 @@ class PeersMaker:
         return [answer for answer in answers if not isinstance(answer, BaseException)]
 
 
-def _device(config: ServingConfig, metrics: Metrics, load: Load) -> tuple[Device, Maker]:
+def _device(
+    config: ServingConfig, metrics: Metrics, load: Load, output: TextIO
+) -> tuple[Device, Maker]:
     """What makes the images of one replica, not started, and the maker in front of it."""
     # Ray shows a replica the one device that is its own.
     alone = config.model_copy(update={"devices": 1})
     if config.batching.mode == "framework":
         maker = BatchingMaker(alone, metrics, lambda: load_runner(alone, metrics, load=load))
         return maker, maker
-    engine = make_engine(alone, metrics, load)
-    return engine, EngineMaker(engine, metrics)
+    engines = EngineProcesses(alone, load, output)
+    return engines, engines.maker
 
 
 def quieten() -> None:

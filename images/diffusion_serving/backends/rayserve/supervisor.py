@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 
+from diffusion_serving.backends.link import Line
 from diffusion_serving.backends.rayserve.link import (
     Count,
     Drain,
     Failed,
     Gone,
     Inside,
-    Line,
     Loaded,
     ReplicaLink,
     Replicas,

@@ -1,6 +1,7 @@
-"""What stands around LitServe's queues and workers, without its processes."""
+"""What stands around workers and LitServe's queues, without their processes."""
 
 import asyncio
+import io
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +12,17 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from diffusion_serving.backends.link import Link
-from diffusion_serving.backends.litserve import make_apis, share
-from diffusion_serving.backends.litserve.fleet import Fleet
-from diffusion_serving.backends.litserve.link import (
+from diffusion_serving.backends.link import Line, Link
+from diffusion_serving.backends.litserve import make_apis
+from diffusion_serving.backends.litserve.maker import QueueingMaker, retry_after
+from diffusion_serving.backends.litserve.worker import EngineAPI, FrameworkAPI
+from diffusion_serving.backends.workers.engines import share
+from diffusion_serving.backends.workers.fleet import Fleet
+from diffusion_serving.backends.workers.link import (
     Asked,
     Failed,
+    Made,
+    Make,
     Measure,
     Measured,
     Ready,
@@ -28,14 +34,9 @@ from diffusion_serving.backends.litserve.link import (
     Withdraw,
     WorkerLink,
 )
-from diffusion_serving.backends.litserve.maker import (
-    Lane,
-    LitServeMaker,
-    QueueingMaker,
-    retry_after,
-)
-from diffusion_serving.backends.litserve.withdrawals import Withdrawals
-from diffusion_serving.backends.litserve.worker import EngineAPI, FrameworkAPI, visible_device
+from diffusion_serving.backends.workers.maker import FleetMaker, Lane, ProcessMaker
+from diffusion_serving.backends.workers.withdrawals import Withdrawals
+from diffusion_serving.backends.workers.worker import visible_device
 from diffusion_serving.config import Batching, Queue
 from diffusion_serving.engine import Result, Startup, State, start_runner
 from diffusion_serving.errors import (
@@ -108,8 +109,8 @@ class Carrier:
         self.waiting[number].set_result(outcome)
 
 
-async def ready(maker: LitServeMaker, *workers: Worker) -> None:
-    maker.fleet.listen(list(workers))  # type: ignore[arg-type] # they look like processes
+async def ready(maker: FleetMaker, *workers: Worker) -> None:
+    maker.fleet.listen(list(workers))
     for worker in workers:
         worker.far.send(Up())
         worker.far.send(Ready(MODEL))
@@ -219,7 +220,7 @@ def test_frameworks_own_batching_is_set_as_its_documentation_tells(
 async def test_fleet_is_ready_when_every_worker_is() -> None:
     workers = [Worker(), Worker()]
     fleet = Fleet([worker.near for worker in workers], lambda _: None)
-    fleet.listen(workers)  # type: ignore[arg-type] # they look like processes
+    fleet.listen(workers)
     assert (fleet.state, fleet.model) == (State.LOADING, None)
     workers[0].far.send(Ready(MODEL))
     workers[1].far.send(Ready(MODEL))
@@ -231,7 +232,7 @@ async def test_fleet_is_ready_when_every_worker_is() -> None:
 async def test_worker_that_cannot_load_fails_the_fleet_with_its_reason() -> None:
     worker = Worker()
     fleet = Fleet([worker.near], lambda _: None)
-    fleet.listen([worker])  # type: ignore[list-item] # it looks like a process
+    fleet.listen([worker])
     worker.far.send(Failed(ModelLoadFailed("no such directory")))
     worker.die(1)
     await settled(fleet.ready.done)
@@ -242,7 +243,7 @@ async def test_worker_that_cannot_load_fails_the_fleet_with_its_reason() -> None
 
 async def test_worker_that_dies_later_ends_the_fleet_and_its_requests() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = LitServeMaker([Lane(carrier, [worker.near])])
+    maker = FleetMaker([Lane(carrier, [worker.near])])
     await ready(maker, worker)
     running = asyncio.ensure_future(maker.run(generation()))
     await settled(lambda: carrier.tickets)
@@ -259,7 +260,7 @@ async def test_worker_that_dies_later_ends_the_fleet_and_its_requests() -> None:
 async def test_fleet_asks_its_workers_for_their_metrics() -> None:
     workers = [Worker(), Worker()]
     fleet = Fleet([worker.near for worker in workers], lambda _: None)
-    fleet.listen(workers)  # type: ignore[arg-type] # they look like processes
+    fleet.listen(workers)
     assert await fleet.metrics() == []
     for worker in workers:
         worker.far.send(Up())
@@ -280,7 +281,7 @@ async def test_request_goes_to_the_device_with_the_least_to_do() -> None:
     lanes = [
         Lane(carrier, [worker.near]) for carrier, worker in zip(carriers, workers, strict=True)
     ]
-    maker = LitServeMaker(lanes)
+    maker = FleetMaker(lanes)
     await ready(maker, *workers)
     calls = [asyncio.ensure_future(maker.run(generation())) for _ in range(3)]
     await settled(lambda: sum(len(carrier.tickets) for carrier in carriers) == 3)
@@ -295,7 +296,7 @@ async def test_request_goes_to_the_device_with_the_least_to_do() -> None:
 
 async def test_steps_are_told_to_who_wants_them() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = LitServeMaker([Lane(carrier, [worker.near])])
+    maker = FleetMaker([Lane(carrier, [worker.near])])
     await ready(maker, worker)
     steps: list[tuple[int, int]] = []
     calls = [
@@ -314,7 +315,7 @@ async def test_steps_are_told_to_who_wants_them() -> None:
 
 async def test_client_that_leaves_is_withdrawn_from_the_worker_and_its_place_is_freed() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = LitServeMaker([Lane(carrier, [worker.near])])
+    maker = FleetMaker([Lane(carrier, [worker.near])])
     await ready(maker, worker)
     call = asyncio.ensure_future(maker.run(generation()))
     await settled(lambda: carrier.tickets)
@@ -325,6 +326,26 @@ async def test_client_that_leaves_is_withdrawn_from_the_worker_and_its_place_is_
     assert maker._calls
     carrier.answer(0, NotReady("nobody waits"))
     await settled(lambda: not maker._calls)
+
+
+async def test_worker_without_a_framework_gets_its_tickets_over_the_link() -> None:
+    worker, output = Worker(), io.StringIO()
+    maker = ProcessMaker([worker.near], output)
+    await ready(maker, worker)
+    calls = [asyncio.ensure_future(maker.run(generation(seed=seed))) for seed in (1, 2)]
+    asked = [await asyncio.to_thread(worker.next) for _ in calls]
+    assert [(type(one), one.ticket.generation.seeds) for one in asked if isinstance(one, Make)] == [
+        (Make, (1,)),
+        (Make, (2,)),
+    ]
+    worker.far.send(Line("a line of its log\n"))
+    worker.far.send(Made(1, EngineFailed("abc")))
+    worker.far.send(Made(0, result()))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert outcomes[0] == result()
+    assert isinstance(outcomes[1], EngineFailed)
+    assert output.getvalue() == "a line of its log\n"
+    assert not maker._outcomes
 
 
 def queueing(worker: Worker, carrier: Carrier, **queue: Any) -> Any:

@@ -7,13 +7,15 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from multiprocessing.process import BaseProcess
+from typing import Protocol
 
 from prometheus_client import Metric
 
-from diffusion_serving.backends.litserve.link import (
+from diffusion_serving.backends.link import Line
+from diffusion_serving.backends.workers.link import (
     End,
     Failed,
+    Made,
     Measure,
     Measured,
     Ready,
@@ -34,7 +36,19 @@ MEASURE_SECONDS = 2.0
 
 EXIT_SECONDS = 5.0
 
-Hear = Callable[[Started | Stepped], None]
+Heard = Started | Stepped | Made | Line
+Hear = Callable[[Heard], None]
+
+
+class Process(Protocol):
+    """What is asked of a worker's process once its link has closed."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """Negative for a signal, None if it runs or nobody knows."""
+
+    def join(self, timeout: float) -> None:
+        """Waits for its end, so many seconds at most."""
 
 
 class Fleet:
@@ -42,7 +56,7 @@ class Fleet:
 
     Args:
         links: this process's ends, one a worker.
-        hear: takes what workers tell of single tickets.
+        hear: takes what workers tell of single tickets, and the lines of their logs.
 
     """
 
@@ -60,7 +74,7 @@ class Fleet:
         self.ended: Future[None] = Future()
         """Holds a `StartupError` once a worker that was ready can't go on."""
 
-    def listen(self, processes: Sequence[BaseProcess]) -> None:
+    def listen(self, processes: Sequence[Process]) -> None:
         """Begins to hear the workers, on the running event loop."""
         loop = asyncio.get_running_loop()
         self._lost = loop.create_future()
@@ -106,7 +120,7 @@ class Fleet:
         for link in self._links:
             link.send(End())
 
-    def _receive(self, loop: asyncio.AbstractEventLoop, place: int, process: BaseProcess) -> None:
+    def _receive(self, loop: asyncio.AbstractEventLoop, place: int, process: Process) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: this process is about to end
             for message in self._links[place].messages():
                 loop.call_soon_threadsafe(self._take, place, message)
@@ -128,7 +142,7 @@ class Fleet:
                 self._measured[place] = families
                 if (answer := self._answers.get(question)) is not None and not answer.done():
                     answer.set_result(None)
-            case Started() | Stepped():
+            case Started() | Stepped() | Made() | Line():
                 self._hear(message)
 
     def _fail(self, error: StartupError) -> None:

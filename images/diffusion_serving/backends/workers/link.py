@@ -1,11 +1,12 @@
-"""What the HTTP process and a worker tell each other beside LitServe's own queues."""
+"""What the HTTP process and a worker tell each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Metric
 
-from diffusion_serving.backends.link import Link
+from diffusion_serving.backends.link import Line, Link
+from diffusion_serving.engine import Outcome
 from diffusion_serving.errors import StartupError
 from diffusion_serving.generation import Generation
 from diffusion_serving.maker import ModelInfo
@@ -13,7 +14,7 @@ from diffusion_serving.maker import ModelInfo
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One request on its way through LitServe's queue.
+    """One request on its way to a worker.
 
     `number` grows from request to request. `submitted` is of `time.monotonic`, which all processes
     of a machine share.
@@ -61,11 +62,26 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """From a worker that was sent a ticket over the link: what became of it."""
+
+    number: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """From a worker, as asked: its metrics."""
 
     question: int
     families: Sequence[Metric]
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """To a worker, where no framework carries tickets: make this."""
+
+    ticket: Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +103,7 @@ class End:
     """To a worker: end now, whatever you are doing."""
 
 
-Told = Up | Ready | Failed | Started | Stepped | Measured
-Asked = Withdraw | Measure | End
+Told = Up | Ready | Failed | Started | Stepped | Made | Measured | Line
+Asked = Make | Withdraw | Measure | End
 WorkerLink = Link[Asked, Told]
 """The HTTP process's end of a worker's link."""
