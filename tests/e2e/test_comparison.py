@@ -131,8 +131,8 @@ def assert_none_of_the_two_is_recommended(status: Object) -> None:
 
 def assert_rows_are_filled(status: Object) -> None:
     for row in status["results"]:
-        assert row["runs"] == 3, row
-        assert row["failures"] == 0, row
+        assert row["runs"] == 3, told(status)
+        assert row["failures"] == 0, told(status)
         for figure in ("requestsPerSecond", "p50", "p95", "p99", "efficiency", "coldStartSeconds"):
             found = row[figure]
             assert 0 < float(found["low"]) <= float(found["mean"]) <= float(found["high"]), row

@@ -218,6 +218,12 @@ class Run(Model):
         max_length=32,
         description="Highest load (users, or requests per second) that kept the SLO.",
     )
+    load_beyond_slo: str | None = Field(
+        None,
+        alias="loadBeyondSLO",
+        max_length=32,
+        description="Lowest load of a search that did not keep it; absent where its max did.",
+    )
     efficiency: str | None = Field(
         None, max_length=32, description="Images per second over the bare pipeline's best."
     )

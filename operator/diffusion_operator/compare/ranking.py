@@ -19,12 +19,14 @@ class Candidate:
     """A variant that may be ranked.
 
     `values` holds a positive figure for each repetition, `met_slo` whether each met the objective
-    (None where there is none to meet).
+    (None where there is none to meet), `at_most` how much each may be in truth: a search ends
+    within a step below a load that is too high. Empty where figures are as exact as they look.
     """
 
     name: str
     values: Sequence[float]
     met_slo: Sequence[bool | None]
+    at_most: Sequence[float] = ()
 
     @property
     def meets_slo(self) -> bool | None:
@@ -48,15 +50,17 @@ def rank(candidates: Sequence[Candidate], *, higher_is_better: bool, figure: str
     """Rank by the geometric mean; recommend the best only if it is separated from all others.
 
     Separated: by Welch's test of the logarithms, Holm-corrected, at `ALPHA`, with a difference of
-    at least `SMALLEST_EFFECT`; or by the service level objective, met in each repetition of one and
-    in none of the other, where there are so many that chance seldom does that. Where there is an
-    objective the two ways share `ALPHA`. `figure` names what is compared in the sentence.
+    at least `SMALLEST_EFFECT`, and from the most that the other may be in truth; or by the service
+    level objective, met in each repetition of one and in none of the other, where there are so many
+    that chance seldom does that. Where there is an objective the two ways share `ALPHA`. `figure`
+    names what is compared in the sentence.
     """
     if not candidates:
         return Ranking((), None, "no variant has figures that can be ranked", {})
     sign = -1 if higher_is_better else 1
     ranked = sorted(
-        candidates, key=lambda each: (each.meets_slo is False, sign * _log_mean(each), each.name)
+        candidates,
+        key=lambda each: (each.meets_slo is False, sign * _log_mean(each.values), each.name),
     )
     best, others = ranked[0], ranked[1:]
     asked = any(verdict is not None for each in ranked for verdict in each.met_slo)
@@ -64,7 +68,7 @@ def rank(candidates: Sequence[Candidate], *, higher_is_better: bool, figure: str
     order = tuple(each.name for each in ranked)
     if not others:
         return Ranking(order, None, f"only {best.name} can be ranked: nothing to compare", {})
-    adjusted = holm([welch(best.values, other.values) for other in others])
+    adjusted = holm([_p_value(best, other) for other in others])
     p_values = {other.name: p for other, p in zip(others, adjusted, strict=True)}
     apart = {other.name for other in others if _by_slo(best, other, alpha / len(others))}
     tied = [
@@ -76,7 +80,8 @@ def rank(candidates: Sequence[Candidate], *, higher_is_better: bool, figure: str
     if tied:
         reason = (
             f"{best.name} is not separated from {', '.join(tied)} in {figure} "
-            f"(Welch's test, Holm-corrected, alpha {alpha}, smallest effect {SMALLEST_EFFECT:.0%})"
+            f"(Welch's test, Holm-corrected, alpha {alpha}, smallest effect {SMALLEST_EFFECT:.0%}"
+            f"{' and one step of the search' if best.at_most else ''})"
         )
         if best.meets_slo and any(other.meets_slo is False for other in others):
             enough = math.ceil(math.log2(2 * len(others) / alpha) / 2)
@@ -92,8 +97,16 @@ def rank(candidates: Sequence[Candidate], *, higher_is_better: bool, figure: str
     return Ranking(order, best.name, reason, p_values)
 
 
-def _log_mean(candidate: Candidate) -> float:
-    return fmean(math.log(value) for value in candidate.values)
+def _log_mean(values: Sequence[float]) -> float:
+    return fmean(math.log(value) for value in values)
+
+
+def _p_value(best: Candidate, other: Candidate) -> float:
+    """Of the best against the most that the other may be; 1 where that is no less."""
+    if not other.at_most:
+        return welch(best.values, other.values)
+    beyond = _log_mean(best.values) > _log_mean(other.at_most)
+    return welch(best.values, other.at_most) if beyond else 1.0
 
 
 def _by_slo(best: Candidate, other: Candidate, alpha: float) -> bool:
@@ -109,4 +122,5 @@ def _by_slo(best: Candidate, other: Candidate, alpha: float) -> bool:
 def _is_better(best: Candidate, other: Candidate, sign: int) -> bool:
     if best.meets_slo is False:
         return False  # the least bad of those that miss the objective is nothing to recommend
-    return math.exp(sign * (_log_mean(other) - _log_mean(best))) - 1 >= SMALLEST_EFFECT
+    ahead = sign * (_log_mean(other.values) - _log_mean(best.values))
+    return math.exp(ahead) - 1 >= SMALLEST_EFFECT

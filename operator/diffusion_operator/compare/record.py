@@ -90,6 +90,7 @@ def ended(run: Run, test: Mapping[str, Any], report: Report, *, images: int, now
             "p95": summary.get("p95"),
             "p99": summary.get("p99"),
             "max_load_within_slo": _capacity(status),
+            "load_beyond_slo": _too_much(report),
             "efficiency": _efficiency(status, about, images),
             "tax": _tax(report),
             "cold_start": _with_startup(run.cold_start, about),
@@ -106,6 +107,13 @@ def _if_false(condition: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 def _capacity(status: Mapping[str, Any]) -> str | None:
     found = status.get("maxUsersWithinSLO") or status.get("maxRateWithinSLO")
     return None if found is None else str(found)
+
+
+def _too_much(report: Report) -> str | None:
+    """The load one step of the search above its knee; None without a search, or at its max."""
+    search = report.get("search") or {}
+    found = bool(search.get("knee") and search.get("step"))
+    return shown(search["knee"] + search["step"]) if found else None
 
 
 def _replicas(status: Mapping[str, Any]) -> int:

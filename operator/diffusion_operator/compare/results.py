@@ -18,6 +18,8 @@ class Criterion:
     words: str
     higher_is_better: bool
     of: Callable[[Run], float | None]
+    at_most: Callable[[Run], float | None] | None = None
+    """How much a run's figure may be in truth; None for figures that are as exact as they look."""
 
 
 THROUGHPUT = Criterion(
@@ -30,6 +32,7 @@ CAPACITY = Criterion(
     "highest load within the SLO",
     higher_is_better=True,
     of=lambda run: number(run.max_load_within_slo),
+    at_most=lambda run: number(run.load_beyond_slo) or number(run.max_load_within_slo),
 )
 
 
@@ -113,7 +116,10 @@ def _in_order(rows: Mapping[str, Result], ranking: Ranking) -> list[Result]:
 
 def _candidate(name: str, runs: Sequence[Run], by: Criterion) -> Candidate:
     return Candidate(
-        name, [value for run in runs if (value := by.of(run))], [run.slo_met for run in runs]
+        name,
+        [value for run in runs if (value := by.of(run))],
+        [run.slo_met for run in runs],
+        [value for run in runs if (value := by.at_most(run))] if by.at_most else (),
     )
 
 

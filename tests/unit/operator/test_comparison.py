@@ -254,6 +254,27 @@ def test_what_is_compared_follows_from_the_load() -> None:
     assert criterion({"search": {}}) is CAPACITY
 
 
+def test_capacities_one_step_of_the_search_apart_are_not_separated() -> None:
+    def searched(variant: str, users: int) -> list[Run]:
+        return [
+            run(
+                variant,
+                i,
+                max_load_within_slo=str(users),
+                load_beyond_slo=str(users + 1),
+                slo_met=True,
+            )
+            for i in (1, 2, 3)
+        ]
+
+    def recommended(more: int, less: int) -> str:
+        runs = [*searched("more", more), *searched("less", less)]
+        return table(["more", "less"], runs, compared("more", "less", by=CAPACITY)).recommended
+
+    assert recommended(9, 8) == ""
+    assert recommended(10, 8) == "more"
+
+
 def test_an_estimate_of_one_run_has_no_interval_and_of_none_is_absent() -> None:
     one = estimate(["5.0", None])
     assert one is not None
@@ -352,6 +373,15 @@ def test_a_runs_figures_are_its_load_tests_and_its_reports() -> None:
     assert found.memory_bytes == 7
     assert found.fingerprint is not None
     assert found.fingerprint["steps"] == "4"
+
+
+def test_a_searchs_capacity_is_kept_with_the_load_that_was_too_much() -> None:
+    begun = Run(variant="a", repetition=1, state="Testing")
+    report = {"search": {"over": "users", "knee": 24, "step": 1.0}}
+    found = ended(begun, ended_test(maxUsersWithinSLO=24), report, images=1, now=at(59))
+    assert (found.max_load_within_slo, found.load_beyond_slo) == ("24", "25")
+    of_stages = ended(begun, ended_test(maxUsersWithinSLO=24), {}, images=1, now=at(59))
+    assert (of_stages.max_load_within_slo, of_stages.load_beyond_slo) == ("24", None)
 
 
 def test_an_efficiency_against_other_work_is_none() -> None:

@@ -109,6 +109,46 @@ def test_a_difference_that_matters_to_nobody_is_not_recommended() -> None:
     assert "smallest effect 3%" in verdict.reason
 
 
+def searched(name: str, most_users: float, step: float = 1.0) -> Candidate:
+    return Candidate(name, [most_users] * 3, [True] * 3, [most_users + step] * 3)
+
+
+@pytest.mark.parametrize(("most_users", "separated"), [(9.0, False), (10.0, True)])
+def test_capacities_of_a_search_are_apart_only_by_more_than_its_step(
+    most_users: float, *, separated: bool
+) -> None:
+    """The same figure in each round has no variance, and is still known only within a step."""
+    verdict = ranked([searched("less", 8.0), searched("more", most_users)])
+    assert verdict.order == ("more", "less")
+    assert (verdict.recommended == "more") is separated
+    assert verdict.p_values["less"] == (0.0 if separated else 1.0)
+
+
+def test_the_worse_ones_step_counts_since_only_that_one_may_be_better_than_it_looks() -> None:
+    assert ranked([searched("less", 8.0), searched("more", 11.0, 4.0)]).recommended == "more"
+    assert ranked([searched("less", 8.0, 4.0), searched("more", 11.0)]).recommended is None
+
+
+# Where the noise is far below a step, chance decides on which side of it a whole round comes out.
+@pytest.mark.parametrize("spread", [0.002, 0.02, 0.1])
+@pytest.mark.parametrize("repetitions", [2, 3, 5])
+def test_equal_capacities_counted_in_whole_users_are_told_apart_no_more_often_than_alpha(
+    spread: float, repetitions: int
+) -> None:
+    rng = random.Random(4)
+
+    def counted(name: str) -> Candidate:
+        values = [
+            float(max(1, math.floor(9.0 * math.exp(rng.gauss(0.0, spread)))))
+            for _ in range(repetitions)
+        ]
+        return Candidate(name, values, [None] * repetitions, [value + 1 for value in values])
+
+    trials = 2000
+    false = sum(ranked([counted("a"), counted("b")]).recommended is not None for _ in range(trials))
+    assert false / trials <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / trials)
+
+
 def test_lower_is_better_for_latencies() -> None:
     quick = Candidate("quick", [100.0, 101.0, 102.0], [None] * 3)
     slow = Candidate("slow", [200.0, 203.0, 198.0], [None] * 3)
