@@ -50,7 +50,7 @@ class Controller:
         self._reconcilers: dict[str, Callable[[Key], Awaitable[float | None]]] = {
             "DiffusionService": ServiceReconciler(cluster, cache, writes, settings, utc_now),
             "LoadTest": TestReconciler(cluster, cache, writes, settings, utc_now),
-            "Comparison": ComparisonReconciler(cluster, cache, writes, settings, utc_now),
+            "Comparison": ComparisonReconciler(cache, writes, settings, utc_now),
         }
         self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, settings.workers)
 

@@ -38,3 +38,8 @@ def refusal(error: ApiError) -> Problem:
             "route.ingressClassName instead of route.gatewayRef",
         )
     raise error
+
+
+def is_refusal(error: ApiError) -> bool:
+    """Whether the API server will answer the same to a second try."""
+    return error.status in range(400, 500) and error.status not in {409, 429}

@@ -64,7 +64,7 @@ class Writes:
         """
         found = await self._found(owner, wanted, after)
         made = await _side_by_side(map(self._as_wanted, wanted, found))
-        await self._delete(owner, unwanted)
+        await self.delete(owner, unwanted)
         return _done(made)
 
     async def _found(
@@ -95,7 +95,8 @@ class Writes:
             live if live is not None and is_as_wanted(wanted, live) else await self._apply(wanted)
         )
 
-    async def _delete(self, owner: Mapping[str, Any], unwanted: Sequence[Key]) -> None:
+    async def delete(self, owner: Mapping[str, Any], unwanted: Sequence[Key]) -> None:
+        """Delete those of the ``unwanted`` that are there and the owner's. Raises ``ApiError``."""
         for key in unwanted:
             live = self._cache.get(key)
             if (

@@ -17,7 +17,7 @@ from diffusion_operator.compare.results import (
     estimate,
     table,
 )
-from diffusion_operator.reconcile.comparison import InvalidVariantError, run_of, variants_of
+from diffusion_operator.reconcile.compared import InvalidVariantError, run_of, variants_of
 
 Object = dict[str, Any]
 
