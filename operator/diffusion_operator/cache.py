@@ -66,6 +66,11 @@ class Cache:
         """Those of them that carry the label: a service and a test may have one name."""
         return [pod for pod in self.pods(namespace, owner) if labels_of(pod).get(label) == owner]
 
+    def served(self, namespace: str, label: str) -> list[str]:
+        """The names that pods of the namespace carry in the label, the ending pods' too."""
+        names = {owner for space, owner in self._pods if space == namespace}
+        return sorted(name for name in names if self.pods_of(namespace, name, label))
+
     def jobs(self, namespace: str, test: str) -> list[Object]:
         """The Jobs labelled as belonging to that LoadTest."""
         return _found(self._jobs, namespace, test)

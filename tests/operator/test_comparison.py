@@ -124,6 +124,30 @@ def test_a_suspended_one_frees_the_hardware_and_goes_on_at_its_repetition(
     assert ended(status) == [("slow", 1), ("fast", 1)]
 
 
+def test_a_variant_that_is_renamed_in_the_middle_leaves_the_hardware_first(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(comparison())
+    eventually(
+        lambda: [
+            pod
+            for pod in kubectl.list("pods", "diffusion.dev/service=study-slow")
+            if "nodeName" in pod["spec"]
+        ],
+        what="a pod on its node",
+    )
+    kubectl.patch("cmp", "study", {"spec": {"variants": [{**TWO[0], "name": "tardy"}, TWO[1]]}})
+    eventually(lambda: kubectl.find("dsvc", "study-slow") is None, what="its service to be gone")
+    waiting = "waiting until study-slow and its pods are gone"
+    eventually(
+        lambda: waiting in condition(kubectl.get("cmp", "study"), "Complete")["message"],
+        what="the wait for its pods, which nobody has ended yet",
+    )
+    study = PlayedStudy(kubectl, {"tardy": 5.0, "fast": 8.0})
+    assert study.until_over()["state"] == "Complete"
+    assert all(len(together) == 1 for together in study.services), study.services
+
+
 def test_a_deleted_one_in_the_middle_leaves_nothing(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

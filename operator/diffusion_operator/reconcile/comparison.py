@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from diffusion_operator.api.comparison import ComparisonSpec, Run
 from diffusion_operator.api.fields import seconds
 from diffusion_operator.api.loadtest import ReportRef
-from diffusion_operator.build.compared import is_of
+from diffusion_operator.build.compared import is_of, service_name
 from diffusion_operator.build.comparison_report import REPORT_KEY, report_name
 from diffusion_operator.cache import Cache
 from diffusion_operator.compare.plan import Step
@@ -130,16 +130,24 @@ class ComparisonReconciler:
                 leaving.append(name)
             elif child["kind"] == "DiffusionService":
                 standing.add(name)
-        services = [work.service(name) for name in work.variants]
-        held = {key.name for key in services if self._has_pods(work, key)} - standing
-        return sorted({*leaving, *held})
+        return sorted({*leaving, *(self._holding(work) - standing)})
 
-    def _has_pods(self, work: Work, key: Key) -> bool:
-        """Whether pods of a service of this Comparison are there, which may be gone itself."""
+    def _holding(self, work: Work) -> set[str]:
+        """The services of this Comparison that have pods, those that are gone themselves included.
+
+        That may be one of a variant that no longer is: what its name begins with must do.
+        """
+        return {
+            name
+            for name in self._cache.served(work.namespace, SERVICE_LABEL)
+            if name.startswith(service_name(work.comparison, ""))
+            and self._goes_away(work, Key("DiffusionService", work.namespace, name))
+        }
+
+    def _goes_away(self, work: Work, key: Key) -> bool:
+        """False for somebody else's service of such a name, which won't go away for us."""
         service = self._cache.get(key)
-        if service is not None and not is_owned(service, work.comparison):
-            return False  # somebody else's service of that name: it won't go away for us
-        return bool(self._cache.pods_of(key.namespace, key.name, SERVICE_LABEL))
+        return service is None or is_owned(service, work.comparison)
 
     def _rest(self, work: Work) -> float:
         """Seconds of the cool-down that are left."""
