@@ -140,7 +140,7 @@ def test_a_variant_that_is_renamed_in_the_middle_leaves_the_hardware_first(
     eventually(lambda: kubectl.find("dsvc", "study-slow") is None, what="its service to be gone")
     waiting = "waiting until study-slow and its pods are gone"
     eventually(
-        lambda: waiting in condition(kubectl.get("cmp", "study"), "Complete")["message"],
+        lambda: waiting in condition(kubectl.get("cmp", "study"), "Complete").get("message", ""),
         what="the wait for its pods, which nobody has ended yet",
     )
     study = PlayedStudy(kubectl, {"tardy": 5.0, "fast": 8.0})
