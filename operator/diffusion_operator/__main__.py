@@ -52,7 +52,7 @@ async def _run(options: argparse.Namespace) -> None:
         namespaces=options.namespaces or (),
         standalone=True,
         liveness_endpoint=options.liveness,
-        memo=kopf.Memo(lease=options.lease, stop=stop),
+        memo=kopf.Memo(lease=options.lease, stop=stop, namespaces=options.namespaces or ()),
         stop_flag=stop,
     )
 

@@ -19,11 +19,6 @@ def _version(obj: Mapping[str, Any]) -> int:
     return int(obj["metadata"]["resourceVersion"])
 
 
-def _found(index: Index, namespace: str, name: str) -> list[Object]:
-    place = (namespace, name)
-    return list(index[place]) if place in index else []
-
-
 class Cache:
     """Reads by key from the watched state.
 
@@ -48,11 +43,13 @@ class Cache:
         self._compared = compared
         self._revisions = revisions
         self._written: dict[Key, Object] = {}
+        self._gone: set[str] = set()
 
     def get(self, key: Key) -> Object | None:
         """The newest known state of the object, if it is known to exist."""
         index = self._indices[key.kind]
-        watched = next(iter(_found(index, key.namespace, key.name)), None)
+        # Two of one name: the index still has one whose end the watch has missed.
+        watched = max(self._found(index, key.namespace, key.name), key=_version, default=None)
         written = self._written.get(key)
         if written is None or (watched is not None and _version(watched) >= _version(written)):
             return watched
@@ -60,7 +57,7 @@ class Cache:
 
     def pods(self, namespace: str, owner: str) -> list[Object]:
         """The pods labelled as belonging to a DiffusionService or LoadTest of that name."""
-        return _found(self._pods, namespace, owner)
+        return self._found(self._pods, namespace, owner)
 
     def pods_of(self, namespace: str, owner: str, label: str) -> list[Object]:
         """Those of them that carry the label: a service and a test may have one name."""
@@ -73,19 +70,39 @@ class Cache:
 
     def jobs(self, namespace: str, test: str) -> list[Object]:
         """The Jobs labelled as belonging to that LoadTest."""
-        return _found(self._jobs, namespace, test)
+        return self._found(self._jobs, namespace, test)
 
     def tests(self, namespace: str, service: str) -> list[Object]:
         """The LoadTests that name that DiffusionService as their target."""
-        return _found(self._tests, namespace, service)
+        return self._found(self._tests, namespace, service)
 
     def compared(self, namespace: str, comparison: str) -> list[Object]:
         """The DiffusionServices and LoadTests labelled as made for that Comparison."""
-        return _found(self._compared, namespace, comparison)
+        return self._found(self._compared, namespace, comparison)
 
     def revisions(self, namespace: str, service: str) -> list[Object]:
         """The ControllerRevisions labelled as belonging to that DiffusionService."""
-        return _found(self._revisions, namespace, service)
+        return self._found(self._revisions, namespace, service)
+
+    def kinds(self) -> list[str]:
+        """All that is watched."""
+        return [*self._indices, "Pod"]
+
+    def all(self, kind: str) -> list[Object]:
+        """Every object of the kind that is known to exist."""
+        index = self._pods if kind == "Pod" else self._indices[kind]
+        return [obj for place in index for obj in self._found(index, *place)]
+
+    def forget(self, uid: str) -> None:
+        """From now on the object is not known, though its index has it."""
+        self._gone.add(uid)
+
+    def _found(self, index: Index, namespace: str, name: str) -> list[Object]:
+        place = (namespace, name)
+        found = list(index[place]) if place in index else []
+        if not self._gone:
+            return found
+        return [obj for obj in found if obj["metadata"]["uid"] not in self._gone]
 
     def wrote(self, obj: Object) -> None:
         """Remember the API server's answer to a write."""

@@ -1,7 +1,7 @@
 """Which event wakes whose reconciler."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from diffusion_operator.cache import Cache
@@ -22,6 +22,7 @@ from diffusion_operator.reconcile.comparison import ComparisonReconciler
 from diffusion_operator.reconcile.diffusionservice import ServiceReconciler
 from diffusion_operator.reconcile.loadtest import TestReconciler
 from diffusion_operator.reconcile.writes import Writes
+from diffusion_operator.relists import Relists
 from diffusion_operator.settings import Settings
 from diffusion_operator.workqueue import Retry, WorkQueue
 
@@ -43,7 +44,9 @@ class ReconcileError(Retry):
 class Controller:
     """Turns events into keys to reconcile."""
 
-    def __init__(self, cluster: Cluster, cache: Cache, settings: Settings) -> None:
+    def __init__(
+        self, cluster: Cluster, cache: Cache, settings: Settings, namespaces: Sequence[str] = ()
+    ) -> None:
         self._cluster = cluster
         self._cache = cache
         writes = Writes(cluster, cache)
@@ -53,6 +56,9 @@ class Controller:
             "Comparison": ComparisonReconciler(cache, writes, settings, utc_now),
         }
         self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, settings.workers)
+        self._relists = Relists(
+            cluster, cache, namespaces, lambda kind, obj: self.saw(kind, obj, deleted=True)
+        )
 
     def start(self) -> None:
         """Begin to reconcile; what was seen before has been waiting."""
@@ -62,6 +68,7 @@ class Controller:
 
     async def finish(self) -> None:
         """End reconciling; nothing is written any more."""
+        await self._relists.stop()
         await self._queue.stop()
         LEADER.set(0)
 
@@ -84,9 +91,12 @@ class Controller:
         finally:
             RECONCILES.labels(key.kind, outcome).inc()
 
-    def saw(self, kind: str, obj: Mapping[str, Any], *, deleted: bool) -> None:
-        """An event of the watch, after the indices have taken it in."""
+    def saw(
+        self, kind: str, obj: Mapping[str, Any], *, deleted: bool, listed: bool = False
+    ) -> None:
+        """An event of the watch or an object of its list, after the indices have taken it in."""
         meta = obj["metadata"]
+        self._relists.saw(meta["uid"], listed=listed, deleted=deleted)
         key = Key(kind, meta["namespace"], meta["name"])
         self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
         # The echo of one's own write wakes, too: what stands in it may be newer than what was read.

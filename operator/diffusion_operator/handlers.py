@@ -17,9 +17,9 @@ from diffusion_operator.objects import (
     CANDIDATE_LABEL,
     COMPARISON_LABEL,
     HEAD_LABEL,
-    MANAGER,
     SERVICE_LABEL,
     TEST_LABEL,
+    WATCHED_LABEL,
     Object,
     labels_of,
     target_of,
@@ -121,7 +121,8 @@ for _kind in ("DiffusionService", "LoadTest"):  # one index for both
 def _wake_on_events(kind: str) -> None:
     async def seen(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
         controller: Controller = memo.controller
-        controller.saw(kind, body, deleted=event["type"] == "DELETED")
+        said = event["type"]
+        controller.saw(kind, body, deleted=said == "DELETED", listed=said is None)
 
     kopf.on.event(*WATCHED[kind], id=f"wake-{kind}")(seen)
 
@@ -138,8 +139,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
     settings.persistence.progress_storage = NoProgress()
     settings.watching.server_timeout = 300
     for group, _, plural in OWNED.values():
-        selector = f"app.kubernetes.io/managed-by={MANAGER}"
-        settings.watching.label_selectors[f"{plural}.{group}" if group else plural] = selector
+        kind = f"{plural}.{group}" if group else plural
+        settings.watching.label_selectors[kind] = WATCHED_LABEL
     cache = Cache(
         {kind: indices[kind] for kind in WATCHED if kind != "Pod"},
         pods=indices["pods_by_owner"],
@@ -149,7 +150,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
         revisions=indices["revisions_by_service"],
     )
     cluster = await Cluster.connect()
-    memo.controller = Controller(cluster, cache, read_settings())
+    memo.controller = Controller(cluster, cache, read_settings(), memo.namespaces)
     if memo.lease:
         memo.candidate = Candidate(
             cluster.api, memo.lease, lead=memo.controller.start, lose=memo.stop.set

@@ -11,7 +11,7 @@ from faulty_proxy import Fault, FaultyProxy
 from kubectl import Kubectl, KubectlError, eventually
 from manifests import diffusion_service
 from operator_process import OperatorProcess
-from played import children
+from played import CHILDREN, children
 
 # The API server takes its time to come back, and kopf tries again after pauses that grow.
 RECOVERED_WITHIN = 90.0
@@ -104,6 +104,27 @@ def test_a_history_that_is_gone_is_listed_anew(
     # The one that left is forgotten: another of its name is made as new.
     gone = lambda: kubectl.find("deployment", "leaving") is None  # noqa: E731
     eventually(gone, within=RECOVERED_WITHIN, what="the children of the deleted one to go")
+    kubectl.apply(diffusion_service("leaving"))
+    eventually(lambda: settled(kubectl, "leaving"), within=RECOVERED_WITHIN, what="its successor")
+
+
+def test_what_went_in_a_history_that_is_gone_is_missed(
+    kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    kubectl.apply(diffusion_service("leaving"))
+    eventually(lambda: settled(kubectl, "demo") and settled(kubectl, "leaving"), what="both")
+    proxy.deaf = True
+    proxy.cut_watches()
+    kubectl("delete", "service,deployment", "demo")
+    kubectl("delete", "dsvc", "leaving")
+    gone = lambda: not any(kubectl.find(kind, "leaving") for kind in CHILDREN)  # noqa: E731
+    eventually(gone, what="the children of the deleted one to go")
+    proxy.forget_history()
+    proxy.deaf = False
+    eventually(
+        lambda: children(kubectl, "demo"), within=RECOVERED_WITHIN, what="what someone deleted"
+    )
     kubectl.apply(diffusion_service("leaving"))
     eventually(lambda: settled(kubectl, "leaving"), within=RECOVERED_WITHIN, what="its successor")
 

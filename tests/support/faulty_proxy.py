@@ -57,6 +57,7 @@ class FaultyProxy:
         self._fault: Fault | None = None
         self.deaf = False
         """Whether watches are refused."""
+        self._remembered: set[str] | None = None
         self.lost = 0
         """How many watches were cut."""
         self.refused = 0
@@ -94,6 +95,10 @@ class FaultyProxy:
     def cut_watches(self) -> None:
         """End every watch in the middle of its stream."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(30)
+
+    def forget_history(self) -> None:
+        """Tell the next watch of each kind that what it asks for is gone, as a new server does."""
+        self._remembered = set()
 
     async def _cut(self) -> None:
         for watch in list(self._watches):
@@ -134,6 +139,10 @@ class FaultyProxy:
         watching = request.query.get("watch") in {"true", "1"}
         if watching and self.deaf:
             return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
+        if watching and self._remembered is not None and request.path not in self._remembered:
+            self._remembered.add(request.path)
+            gone = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410}
+            return web.json_response({"type": "ERROR", "object": {**gone, "reason": "Expired"}})
         try:
             return await self._forward(request, watching=watching)
         except aiohttp.ClientError:
