@@ -130,7 +130,8 @@ class Cluster:
         found: set[str] = set()
         while True:
             page = await self._request("GET", _path(kind, namespace), query, headers=_METADATA)
-            found |= {item["metadata"]["uid"] for item in page["items"]}
+            # An empty list of metadata is written as null.
+            found |= {item["metadata"]["uid"] for item in page["items"] or ()}
             if not (more := page["metadata"].get("continue")):
                 return found
             query["continue"] = more

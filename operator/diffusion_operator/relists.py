@@ -9,10 +9,8 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-import aiohttp
-
 from diffusion_operator.cache import Cache
-from diffusion_operator.cluster import ApiError, Cluster
+from diffusion_operator.cluster import Cluster
 from diffusion_operator.objects import Object
 
 logger = logging.getLogger(__name__)
@@ -63,8 +61,9 @@ class Relists:
             try:
                 await self._compare(left[0])
                 left = left[1:]
-            except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-                logger.warning("what is gone is not known yet: %s", error)
+            except Exception as error:  # noqa: BLE001 - whatever fails, it must be known at last
+                said = f"{type(error).__name__}: {error}"
+                logger.warning("what is gone is not known yet: %s", said)
                 await asyncio.sleep(AGAIN_SECONDS)
 
     async def _compare(self, kind: str) -> None:

@@ -1,10 +1,14 @@
-"""What the API server's refusals become."""
+"""What the API server's answers become."""
 
 import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from diffusion_operator.cluster import ApiError, _retry_after, said_by
+from diffusion_operator.cluster import ApiError, Cluster, _retry_after, said_by
 
 
 @pytest.mark.parametrize(
@@ -27,3 +31,49 @@ def test_the_wait_that_the_api_server_asks_for(
 )
 def test_what_was_said_is_found_in_any_answer(body: str, said: str) -> None:
     assert said_by(ApiError(500, "Internal Server Error", body, None)) == said
+
+
+@dataclass
+class Answers:
+    """Stands in for the connection: gives these answers in turn, and keeps what was asked."""
+
+    bodies: list[Any]
+    asked: list[str] = field(default_factory=list)
+    configuration = SimpleNamespace(host="https://server")
+
+    async def update_params_for_auth(self, *_: object) -> None:
+        """Whoever asks is known."""
+
+    async def call_api(self, _: str, url: str, *__: object, **___: object) -> Any:
+        self.asked.append(url)
+        body = self.bodies.pop(0)
+
+        async def read() -> bytes:
+            return json.dumps(body).encode()
+
+        return SimpleNamespace(
+            status=404 if body is None else 200, reason="", headers={}, read=read
+        )
+
+
+def page(*uids: str, more: str = "") -> Any:
+    items = [{"metadata": {"uid": uid}} for uid in uids]
+    return {"metadata": {"continue": more} if more else {}, "items": items or None}
+
+
+async def test_what_there_is_of_a_kind_is_asked_for_page_by_page() -> None:
+    api = Answers([page("a", "b", more="next"), page("c"), page()])
+    cluster = Cluster(api)  # type: ignore[arg-type] # a stand-in by shape
+    assert await cluster.uids("Deployment", ["one", "two"]) == {"a", "b", "c"}
+    paths = [urlsplit(url) for url in api.asked]
+    assert [found.path.split("/")[-2] for found in paths] == ["one", "one", "two"]
+    assert parse_qs(paths[1].query)["continue"] == ["next"]
+    assert parse_qs(paths[2].query)["labelSelector"] == [
+        "app.kubernetes.io/managed-by=diffusion-operator"
+    ]
+    assert "continue" not in parse_qs(paths[2].query)
+
+
+async def test_nothing_is_known_of_a_kind_that_the_cluster_does_not_know() -> None:
+    cluster = Cluster(Answers([None]))  # type: ignore[arg-type] # a stand-in by shape
+    assert await cluster.uids("HTTPRoute") is None
