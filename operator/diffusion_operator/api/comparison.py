@@ -18,6 +18,9 @@ RAY_WAIT_MILLISECONDS = 10
 MAX_TEXT = 4096
 """Characters of a sentence in the status."""
 
+MOST_NODES = 64
+"""Of a run, in the status."""
+
 Overrides = Annotated[
     dict[str, Any],
     Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
@@ -243,7 +246,7 @@ class Run(Model):
         None, max_length=8, description="Why a figure is absent, by the figure's field."
     )
     nodes: tuple[Annotated[str, Field(max_length=253)], ...] | None = Field(
-        None, max_length=64, description="The nodes that its pods ran on."
+        None, max_length=MOST_NODES, description="The nodes that its pods ran on."
     )
     fingerprint: dict[str, str] | None = Field(
         None, max_length=80, description="What answered, as far as it decides how fast."

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from diffusion_operator.api.comparison import MAX_TEXT, ColdStart, Run
+from diffusion_operator.api.comparison import MAX_TEXT, MOST_NODES, ColdStart, Run
 from diffusion_operator.api.fields import shown
 from diffusion_operator.compare.meters import images_made
 from diffusion_operator.objects import Object, condition_of
@@ -47,8 +47,14 @@ def _started(pod: Object) -> str | None:
 
 
 def nodes_of(pods: Sequence[Object]) -> tuple[str, ...]:
-    """The nodes that the pods run on."""
-    return tuple(sorted({pod["spec"]["nodeName"] for pod in pods if "nodeName" in pod["spec"]}))
+    """The nodes that the pods run on, or the first of them where there are very many."""
+    names = {pod["spec"]["nodeName"] for pod in pods if "nodeName" in pod["spec"]}
+    return tuple(sorted(names)[:MOST_NODES])
+
+
+def waiting(run: Run, why: str) -> Run:
+    """The run, saying what it waits for; another resource's words may be long."""
+    return run.model_copy(update={"message": why[:MAX_TEXT]})
 
 
 def failed(run: Run, reason: str, message: str, *, now: str) -> Run:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from diffusion_operator.api.comparison import MAX_TEXT, Run
+from diffusion_operator.api.comparison import Run
 from diffusion_operator.api.fields import seconds
 from diffusion_operator.build.compared import variant_service, variant_test
 from diffusion_operator.cache import Cache
@@ -26,6 +26,7 @@ from diffusion_operator.compare.record import (
     moment,
     nodes_of,
     report_in,
+    waiting,
 )
 from diffusion_operator.objects import (
     SERVICE_LABEL,
@@ -138,15 +139,15 @@ class Repetition:
 
     async def _not_over(self, work: Work, run: Run, test: Object) -> tuple[Run, float | None]:
         """A run whose load is on, or waits for something: for no longer than a service may."""
-        waiting = _waits_for(test)
-        if waiting is None:
+        why = _waits_for(test)
+        if why is None:
             return run.model_copy(update={"message": ""}), None
         left = self._left(test, work.spec.ready_timeout)
         if left > 0:
-            return run.model_copy(update={"message": waiting[:MAX_TEXT]}), left
+            return waiting(run, why), left
         # It would begin beside another variant's, once its target is there again.
         await self._writes.delete(work.comparison, [key_of(test)])
-        whole = f"its load did not begin within {work.spec.ready_timeout}: {waiting}"
+        whole = f"its load did not begin within {work.spec.ready_timeout}: {why}"
         return failed(run, "NotBegun", whole, now=self._now()), None
 
     def _left(self, child: Object, within: str) -> float:
@@ -162,7 +163,7 @@ class Repetition:
         reason = ready["reason"] if ready else "Starting"
         said = f"{reason}: {ready['message']}" if ready else "its service is being started"
         if left > 0:
-            return run.model_copy(update={"message": said}), left
+            return waiting(run, said), left
         whole = f"not Ready within {work.spec.ready_timeout}: {said}"
         return failed(run, "NotReady", whole, now=self._now()), None
 

@@ -128,8 +128,10 @@ def _read(path: Path) -> _Fetched:
 
 def _no_report(kind: Reported, name: str, resource: Mapping[str, Any]) -> str:
     state = (resource.get("status") or {}).get("state", "")
+    describe = f"kubectl describe {kind.short}/{name}"
     if state == "Failed":
-        say = f"kubectl describe {kind.short}/{name}"
-        return f"{kind.kind} {name!r} failed before there was a report: {say}"
+        return f"{kind.kind} {name!r} failed before there was a report: {describe}"
+    if state == "Complete":
+        return f"{kind.kind} {name!r} has ended and its report was not written: {describe}"
     say = f"kubectl get {kind.short} -w"
     return f"{kind.kind} {name!r} has no report yet (it is {state or 'new'}): {say}"

@@ -91,14 +91,24 @@ def test_what_goes_wrong_is_said_in_a_sentence(
 ) -> None:
     waiting = {"metadata": {"name": "new", "namespace": "shop"}, "status": {"state": "Queued"}}
     finished.objects[f"{TESTS}/new"] = waiting
+    finished.objects[f"{TESTS}/mute"] = {**waiting, "status": {"state": "Complete"}}
     old = tmp_path / "old.json"
     old.write_text('{"version": 2}')
     said = {}
-    for name in ("absent", "new", "cmp/ramp", "pod/ramp", str(old), str(tmp_path / "no.json")):
+    for name in (
+        "absent",
+        "new",
+        "mute",
+        "cmp/ramp",
+        "pod/ramp",
+        str(old),
+        str(tmp_path / "no.json"),
+    ):
         assert run(finished, "report", name) == 1
         said[name] = capsys.readouterr().err
     assert "there is no LoadTest 'absent' in namespace 'shop'" in said["absent"]
     assert "has no report yet (it is Queued)" in said["new"]
+    assert "its report was not written: kubectl describe lt/mute" in said["mute"]
     assert "there is no Comparison 'ramp'" in said["cmp/ramp"]
     assert "there are reports of load tests and comparisons only" in said["pod/ramp"]
     assert "are the plugin and the operator of the same version?" in said[str(old)]

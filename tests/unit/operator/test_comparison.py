@@ -7,7 +7,7 @@ import pytest
 from diffusion_operator.api.comparison import ColdStart, ComparisonSpec, Run
 from diffusion_operator.compare.differences import differences, meant
 from diffusion_operator.compare.plan import merged, paths, steps
-from diffusion_operator.compare.record import cold_start, ended, failed
+from diffusion_operator.compare.record import cold_start, ended, failed, nodes_of, waiting
 from diffusion_operator.compare.results import (
     CAPACITY,
     LATENCY,
@@ -301,6 +301,15 @@ def test_the_cold_start_is_that_of_the_slowest_pod() -> None:
     service = {"metadata": {"creationTimestamp": at(0)}}
     assert cold_start(service, [pod(12), pod(19)]) == ColdStart(scheduled=1, started=4, ready=19)
     assert cold_start(service, []) == ColdStart()
+
+
+def test_what_is_kept_of_a_run_fits_the_status_however_much_there_is() -> None:
+    pods = [{"spec": {"nodeName": f"node-{n:03}"}} for n in range(200)]
+    assert len(nodes_of(pods)) == 64
+    begun = Run(variant="a", repetition=1, state="Starting")
+    waits = waiting(begun, "Refused: " + "x" * 4096)
+    kept = waits.model_copy(update={"nodes": nodes_of(pods)}).model_dump()
+    assert Run.model_validate(kept).message.startswith("Refused: x")
 
 
 def ended_test(**status: Any) -> Object:
