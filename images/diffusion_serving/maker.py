@@ -1,7 +1,7 @@
 """The seam between the HTTP surface and whoever makes the images.
 
-The engine may be a thread of this process or live in another one, behind a framework's queue. The
-surface can't tell.
+The engine may be a thread of this process or live in another one, behind a link or a framework's
+queue. The surface can't tell.
 """
 
 import asyncio
