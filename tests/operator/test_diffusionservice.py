@@ -145,6 +145,26 @@ def test_an_object_of_someone_else_in_the_way_is_named_and_left_alone(
     assert kubectl.get("deployment", "demo")["spec"] == before
 
 
+def test_a_service_waits_for_what_its_predecessor_has_left_and_says_so(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    held = {"metadata": {"finalizers": ["example.org/held"]}}
+    kubectl.patch("deployment", "demo", held)
+    kubectl("delete", "dsvc", "demo")
+    kubectl.apply(diffusion_service())
+    words = "Deployment demo of the deleted DiffusionService demo is still there"
+    eventually(
+        lambda: condition(kubectl.get("dsvc", "demo"), "Ready").get("message") == words,
+        what="what it waits for",
+    )
+    ready = condition(kubectl.get("dsvc", "demo"), "Ready")
+    assert (ready["status"], ready["reason"]) == ("Unknown", "AwaitingCleanup")
+    kubectl.patch("deployment", "demo", {"metadata": {"finalizers": None}})
+    eventually(lambda: ready_reason(kubectl) == "RollingOut", what="the children of its own")
+
+
 def test_an_unknown_gpu_lists_the_known_ones(kubectl: Kubectl, operator: OperatorProcess) -> None:
     kubectl.apply(diffusion_service(gpu={"type": "nvidia-l5"}))
     eventually(lambda: ready_reason(kubectl) == "UnknownAccelerator", what="the reason")

@@ -52,7 +52,13 @@ from diffusion_operator.objects import (
 from diffusion_operator.observe import Pods, mount_failure, observe_pods, with_head
 from diffusion_operator.reconcile.problems import invalid_spec, refusal
 from diffusion_operator.reconcile.scaling import LOOK_SECONDS, Scaling, scalers
-from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, NameTakenError, Writes, sooner
+from diffusion_operator.reconcile.writes import (
+    LOOK_AGAIN_SECONDS,
+    LeftoverError,
+    NameTakenError,
+    Writes,
+    sooner,
+)
 from diffusion_operator.rollout.gate import (
     Gate,
     answers,
@@ -88,6 +94,25 @@ class _Plan:
     gate: Gate | None = None
 
 
+def _problem(error: Exception) -> tuple[Problem, float | None]:
+    """What keeps the spec from coming true; in how many seconds to look again, unless told.
+
+    Raises the error again where trying again is what helps.
+    """
+    match error:
+        case ValidationError():
+            return Problem("InvalidSpec", invalid_spec(error)), None
+        case BuildError():
+            return Problem(error.reason, error.message), None
+        case NameTakenError():
+            return Problem("NameTaken", str(error)), LOOK_AGAIN_SECONDS
+        case LeftoverError():
+            return Problem("AwaitingCleanup", str(error), passes=True), LOOK_AGAIN_SECONDS
+        case ApiError():
+            return refusal(error), LOOK_AGAIN_SECONDS
+    raise error
+
+
 class ServiceReconciler:
     """Makes one DiffusionService come true."""
 
@@ -121,14 +146,8 @@ class ServiceReconciler:
             precision = precision_of(spec, accelerator)
             too_large = misfit(spec, precision, accelerator)
             live, gate = await self._children(owner, spec)
-        except ValidationError as error:
-            problem = Problem("InvalidSpec", invalid_spec(error))
-        except BuildError as error:
-            problem = Problem(error.reason, error.message)
-        except NameTakenError as error:
-            problem, again = Problem("NameTaken", str(error)), LOOK_AGAIN_SECONDS
-        except ApiError as error:
-            problem, again = refusal(error), LOOK_AGAIN_SECONDS
+        except (ValidationError, BuildError, NameTakenError, LeftoverError, ApiError) as error:
+            problem, again = _problem(error)
         if problem is not None:
             live = self._before(owner)  # what no longer comes true has not ended what did
         pods = self._pods(key, spec, revision_of(live) if live else "")

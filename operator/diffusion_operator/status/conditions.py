@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from diffusion_operator.api.status import Condition
 
+Status = Literal["True", "False", "Unknown"]
+
 # The API server quotes what it refuses, however long that is.
 _MESSAGE_LIMIT = 4096
 
@@ -15,7 +17,7 @@ class Verdict:
     """What is to be said of one condition; when it changed is worked out by ``conditions``."""
 
     type: str
-    status: Literal["True", "False", "Unknown"]
+    status: Status
     reason: str
     message: str
 

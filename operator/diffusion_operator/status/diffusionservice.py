@@ -19,7 +19,7 @@ from diffusion_operator.observe import Pods
 from diffusion_operator.rollout.gate import Gate
 from diffusion_operator.rollout.rollback import Failed, noted_failure
 from diffusion_operator.scaling.scaler import asked_replicas
-from diffusion_operator.status.conditions import Verdict, conditions
+from diffusion_operator.status.conditions import Status, Verdict, conditions
 from diffusion_operator.status.events import DOWNTIME, MODEL_TOO_LARGE
 
 _NO_ROOM = {"InsufficientGPU", "Unschedulable"}
@@ -32,6 +32,8 @@ class Problem:
 
     reason: str
     message: str
+    passes: bool = False
+    """Whether it goes by itself, so that nothing is wrong."""
 
 
 def service_status(
@@ -149,9 +151,12 @@ def _verdicts(
         found = problem or Problem("InvalidSpec", "the spec can't be read")
         still = f"; what was there before still serves: {pods.ready} replicas answer"
         message = f"{found.message}{still}" if pods.ready else found.message
+        ready: Status = "Unknown" if found.passes else "False"
+        moves: Status = "True" if found.passes else "False"
+        until = "this has passed" if found.passes else "this is mended"
         verdicts = [
-            Verdict("Ready", "False", found.reason, message),
-            Verdict("Progressing", "False", found.reason, "nothing moves until this is mended"),
+            Verdict("Ready", ready, found.reason, message),
+            Verdict("Progressing", moves, found.reason, f"nothing moves until {until}"),
         ]
         return [*verdicts, _scheduled(pods), _model_loaded(pods)] if deployment else verdicts
     wanted = asked_replicas(spec, deployment)
