@@ -5,13 +5,17 @@
 
 import argparse
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import loadtest_operator
 import loadtest_runner
 from control_plane import ROOT, ControlPlane, control_plane
 from figures import Figure, save, table
+from kubectl import Kubectl
 from operator_alone import measure, measure_floor
+from pretend_node import PretendNode
 from serving.measure import measure as measure_serving
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -23,12 +27,22 @@ def install_crds(plane: ControlPlane) -> None:
     subprocess.run([*kubectl, "wait", "--for=condition=Established", "crd", "--all"], check=True)
 
 
+@contextmanager
+def control_plane_with_room() -> Iterator[ControlPlane]:
+    """With a node for the pods: without, the scheduler tries all anew whenever one is added."""
+    with control_plane() as plane:
+        install_crds(plane)
+        node = PretendNode(Kubectl(plane.kubectl, plane.kubeconfig))
+        try:
+            yield plane
+        finally:
+            node.close()
+
+
 def measure_operator() -> list[Figure]:
-    with control_plane() as plane:
-        install_crds(plane)
+    with control_plane_with_room() as plane:
         floor = measure_floor(plane)
-    with control_plane() as plane:
-        install_crds(plane)
+    with control_plane_with_room() as plane:
         return measure(plane, floor)
 
 

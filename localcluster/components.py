@@ -164,6 +164,9 @@ def controller_manager(layout: Layout, *, after: str, nodes: bool) -> Component:
     if nodes:
         argv += ["--allocate-node-cidrs", f"--cluster-cidr={POD_CIDR}"]
         argv += [f"--service-cluster-ip-range={SERVICE_CIDR}"]
+    else:
+        # Endpoints, which EndpointSlices took the place of, are for old proxies: none are here.
+        argv += ["--controllers=*,-endpoints-controller"]
     return Component("kube-controller-manager", tuple(argv), after)
 
 
