@@ -5,6 +5,7 @@ by writing the status or the report that the real one would. The end-to-end tier
 """
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -84,7 +85,10 @@ def operator_process(
     process.start()
     yield process
     process.kill()
-    assert "Traceback" not in process.log.read_text()
+    told = process.log.read_text()
+    assert "Traceback" not in told
+    for line in told.splitlines():
+        assert json.loads(line)["severity"], line
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The dashboard asks only for metrics that there are."""
+"""The dashboard is one to Grafana and Prometheus, and asks only for metrics that there are."""
 
 import json
 import re
@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import promql_parser
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import CollectorRegistry
 
 from diffusion_operator.metrics import REGISTRY
@@ -37,12 +41,51 @@ def panels() -> list[dict[str, Any]]:
     return [panel for panel in found if panel["type"] != "row"]
 
 
-def test_every_query_names_metrics_that_there_are() -> None:
-    for panel in panels():
-        for target in panel["targets"]:
-            asked = set(NAME.findall(target["expr"])) - SCRAPE_LABELS
-            assert asked, panel["title"]
-            assert asked <= known(), panel["title"]
+def lost(before: Any, after: Any, at: str = "dashboard") -> list[str]:
+    """Where something stood that stands there no longer."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        parts = [(before[name], after.get(name), f"{at}.{name}") for name in before]
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        parts = [
+            (*pair, f"{at}[{number}]")
+            for number, pair in enumerate(zip(before, after, strict=True))
+        ]
+    else:
+        return [] if before == after else [at]
+    return [place for part in parts for place in lost(*part)]
+
+
+def unknown_to_grafana(written: dict[str, Any]) -> list[str]:
+    """The fields that a dashboard of Grafana's own types has no place for."""
+    return lost(written, json.loads(JSONEncoder().encode(Dashboard.from_json(written))))
+
+
+def test_grafana_knows_every_field() -> None:
+    written = json.loads(DASHBOARD.read_text())
+    assert unknown_to_grafana(written) == []
+    assert unknown_to_grafana({**written, "panells": []}) == ["dashboard.panells"]
+
+
+def queries() -> list[str]:
+    """Every query, with something in the place of Grafana's own variables."""
+    asked = [target["expr"] for panel in panels() for target in panel["targets"]]
+    return [re.sub(r"\$\w+", "any", query.replace("$__rate_interval", "5m")) for query in asked]
+
+
+@pytest.mark.parametrize("query", queries())
+def test_prometheus_can_read_every_query_and_each_asks_for_metrics_that_there_are(
+    query: str,
+) -> None:
+    named: set[str] = set()
+
+    def note(part: promql_parser.Expr) -> bool:
+        if isinstance(part, promql_parser.VectorSelector):
+            named.add(str(part.name))
+        return True
+
+    promql_parser.walk(promql_parser.parse(query), note)
+    assert named
+    assert named <= known()
 
 
 def test_every_variable_is_of_a_metric_that_there_is() -> None:

@@ -473,3 +473,37 @@ def test_a_pod_has_time_to_end_all_that_it_began(
     assert pod["terminationGracePeriodSeconds"] >= (
         sleep + float(env["DIFFUSION_DRAIN_SECONDS"]) + 90 + longest_request
     )
+
+
+def test_replicas_of_one_revision_keep_apart_as_far_as_there_is_room(
+    service: Object, settings: Settings
+) -> None:
+    spread = pod_of(built(service, settings))["topologySpreadConstraints"]
+    assert {found["topologyKey"] for found in spread} == {
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    }
+    for found in spread:
+        assert found["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert found["labelSelector"]["matchLabels"] == {"diffusion.dev/service": "demo"}
+        # Else the pods of the revision that goes would count among those of the one that comes.
+        assert found["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def test_the_time_to_start_grows_with_what_is_compiled_and_no_rollout_gives_up_before_it(
+    service: Object, settings: Settings
+) -> None:
+    def times(**spec: Any) -> tuple[int, int]:
+        manifest = built(service, settings, **spec)
+        probe = pod_of(manifest)["containers"][0]["startupProbe"]
+        allowed = probe["periodSeconds"] * probe["failureThreshold"]
+        return allowed, manifest["spec"]["progressDeadlineSeconds"]
+
+    gpu = {"type": "nvidia-l4"}
+    plain, regional, full = (times(gpu=gpu, compile=how) for how in ("none", "regional", "full"))
+    assert plain[0] < regional[0] < full[0]
+    assert all(probe < deadline for probe, deadline in (plain, regional, full))
+    # What has to be fetched first is fetched before the probe begins, within the rollout's time.
+    fetched = times(gpu=gpu, model={"source": "hf://CompVis/stable-diffusion-v1-4"})
+    assert fetched[0] == plain[0]
+    assert fetched[1] > plain[1]
