@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from urllib3.exceptions import ProtocolError
 
 from control_plane import ControlPlane
 from figures import Figure
+from localcluster import processes
 from operator_process import OperatorProcess
 
 GROUP, VERSION, PLURAL = "diffusion.dev", "v1alpha1", "diffusionservices"
@@ -155,6 +156,12 @@ class Floor:
     burst: Burst
 
 
+def processor_seconds(pids: Iterable[int]) -> float:
+    """What these processes have computed so far."""
+    spent = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids)
+    return sum(int(each[11]) + int(each[12]) for each in spent) / os.sysconf("SC_CLK_TCK")
+
+
 class Services:
     """Creates services, and sees what an operator makes of them."""
 
@@ -240,8 +247,12 @@ def measure(plane: ControlPlane, floor: Floor) -> list[Figure]:
             quiet(plane.audit_log)
             writes = writes_for(plane.audit_log, set(ONES))
 
+            control_plane = list(processes.marked(Path(plane.kubeconfig).parent))
+            spent = processor_seconds(control_plane), processor_seconds([operator.pid])
             burst = services.in_one_go(MANY)
             quiet(plane.audit_log)
+            spent_by_plane = processor_seconds(control_plane) - spent[0]
+            spent_by_operator = processor_seconds([operator.pid]) - spent[1]
             memory_many = operator.memory_mb()
 
             before = sum(1 for _ in operators_writes(plane.audit_log))
@@ -269,6 +280,9 @@ def measure(plane: ControlPlane, floor: Floor) -> list[Figure]:
         Figure(f"last of {many} true statuses after the last create", "operator",
                burst.last_status, "s", 3, f"{here}: {floor.burst.last_status:.1f}; "
                f"{prototype}: 1; KServe 0.20, at 300: 54"),
+        Figure("processor time a service", "control plane", spent_by_plane / many * 1000, "ms",
+               against=f"{os.cpu_count()} cores for it, the operator and kubectl"),
+        Figure("processor time a service", "operator", spent_by_operator / many * 1000, "ms"),
         Figure("memory at 1 service", "operator", memory_one, "MB"),
         Figure(f"memory at {many} services", "operator", memory_many, "MB", 180,
                f"{prototype} at 1,000: 147"),

@@ -20,7 +20,7 @@ _PORTS = 10000
 _PACKAGE_ROOT = Path(__file__).parent.parent
 # Go's programs collect their garbage at each doubling by default: an eighth of the API server's
 # processor time, which a small machine has less of than of memory.
-_GARBAGE = {"GOGC": "400"}
+_GARBAGE = {"GOGC": "200"}
 
 
 def create(paths: ClusterPaths, progress: Progress) -> Record:

@@ -37,6 +37,10 @@ _LABELS = {
 }
 
 
+# What happens to children comes in bursts, and what is made for the first time goes before them.
+SETTLE_SECONDS = 0.1
+
+
 class ReconcileError(Retry):
     """The API server refused; the message is its answer."""
 
@@ -112,7 +116,7 @@ class Controller:
         for label, owner_kind in _LABELS.items():
             owner = labels_of(obj).get(label)
             if owner:
-                self._queue.add(Key(owner_kind, key.namespace, owner))
+                self._queue.add_later(Key(owner_kind, key.namespace, owner), SETTLE_SECONDS)
 
     def _wake_rivals(self, key: Key, test: Mapping[str, Any]) -> None:
         """The tests that may wait for this one to be done with their target."""

@@ -69,6 +69,12 @@ class OperatorProcess:
     def running(self) -> bool:
         return self._process is not None
 
+    @property
+    def pid(self) -> int:
+        """Its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def said(self, words: str) -> int:
         """How often its log says that."""
         return self.log.read_text().count(words) if self.log.exists() else 0

@@ -2,6 +2,8 @@
 
 import asyncio
 import copy
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,14 +12,16 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, Diffus
 from diffusion_operator.api.status import Condition
 from diffusion_operator.build.deployment import deployments
 from diffusion_operator.build.service_account import service_account
-from diffusion_operator.cache import Cache
+from diffusion_operator.cache import Cache, trimmed
 from diffusion_operator.objects import Key, key_of
+from diffusion_operator.observe import observe_pods
 from diffusion_operator.reconcile.writes import (
     LeftoverError,
     NameTakenError,
     Writes,
     is_as_wanted,
 )
+from diffusion_operator.rollout.room import _makes_room as makes_room
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -298,3 +302,44 @@ def test_a_quantity_is_the_same_however_it_is_written(wanted: Object) -> None:
     assert is_as_wanted(wanted, live)
     resources["requests"]["cpu"] = "0.6"
     assert not is_as_wanted(wanted, live)
+
+
+def test_all_that_is_read_of_a_pod_is_kept_of_it() -> None:
+    probed = {"name": "server", "image": "i:1", "livenessProbe": {"periodSeconds": 10}}
+    ended = {"exitCode": 137, "finishedAt": "2026-01-02T03:04:05Z", "reason": "Error"}
+    status = {"name": "server", "restartCount": 2, "lastState": {"terminated": ended}}
+    asked = {"resources": {"requests": {"nvidia.com/gpu": "1"}}}
+    pod = {
+        "metadata": {
+            "name": "demo-1",
+            "namespace": "shop",
+            "uid": "p-1",
+            "labels": {"diffusion.dev/service": "demo", "diffusion.dev/revision": "r"},
+            "managedFields": [{"manager": "kubelet"}],
+        },
+        "spec": {
+            "nodeName": "n1",
+            "nodeSelector": {"gpu": "l4"},
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
+            "containers": [{**probed, **asked}],
+        },
+        "status": {"containerStatuses": [status]},
+    }
+    kept = trimmed(pod, "Pod", "v1")
+    assert "volumes" not in kept["spec"]
+    assert "image" not in kept["spec"]["containers"][0]
+    seen, seen_of_kept = (observe_pods([each], "r") for each in (pod, kept))
+    assert [failure.reason for failure in seen.failures] == ["ProbeFailed"]
+    assert replace(seen_of_kept, awaiting_volumes=()) == replace(seen, awaiting_volumes=())
+    refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+               "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}  # fmt: skip
+    waiting = {**pod, "status": {"conditions": [refused]}}
+    assert makes_room(kept, trimmed(waiting, "Pod", "v1"))
+
+
+def test_two_objects_share_the_strings_that_both_have() -> None:
+    text = '{"metadata": {"name": "a name of some length"}, "spec": {"a field": ["a value"]}}'
+    one, other = (trimmed(json.loads(text), "Service", "v1") for _ in range(2))
+    assert one == other
+    assert one["metadata"]["name"] is other["metadata"]["name"]
+    assert one["spec"]["a field"][0] is other["spec"]["a field"][0]
