@@ -22,7 +22,8 @@ def trimmed(obj: Mapping[str, Any], kind: str, api_version: str) -> Object:
         spec = _only(_POD, kept["spec"])
         containers = [_only(_CONTAINER, each) for each in spec.get("containers") or ()]
         kept["spec"] = {**spec, "containers": containers}
-    return _shared({**kept, "apiVersion": api_version, "kind": kind, "metadata": metadata})
+    found: Object = _shared({**kept, "apiVersion": api_version, "kind": kind, "metadata": metadata})
+    return found
 
 
 def _only(names: Iterable[str], part: Mapping[str, Any]) -> Object:
