@@ -111,3 +111,23 @@ async def test_work_that_is_told_when_to_come_back_comes_no_sooner() -> None:
     await asyncio.wait_for(done.wait(), 5)
     await queue.stop()
     assert times[1] - times[0] >= 0.5
+
+
+async def test_a_burst_that_asks_for_later_is_one_look_and_what_is_new_goes_before_it() -> None:
+    looks: list[str] = []
+    done = asyncio.Event()
+
+    async def work(key: str) -> None:
+        looks.append(key)
+        if key == "last":
+            done.set()
+
+    queue: WorkQueue[str] = WorkQueue(work, workers=1)
+    queue.start()
+    for _ in range(5):
+        queue.add_later("burst", 0.01)
+    queue.add_later("last", 0.05)
+    queue.add("new")
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.stop()
+    assert looks == ["new", "burst", "last"]
