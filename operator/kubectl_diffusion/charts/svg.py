@@ -129,7 +129,8 @@ def stack_chart(title: str, stacks: Sequence[Stack]) -> str:
     """Rows of parts on one scale; the page says what the colours are, each part when pointed at."""
     svg = _svg(title, 18 + _ROW * len(stacks))
     most = max((sum(part.value for part in stack.parts) for stack in stacks), default=0.0) or 1.0
-    left, width = 126, WIDTH - 126 - 56
+    # Room for 18 letters of 7.4 units, the longest name a comparison's variant may have.
+    left, width = 142, WIDTH - 142 - 56
     for row, stack in enumerate(stacks):
         top, at = 10 + row * _ROW, float(left)
         _text(svg, (left - 6, top + _BAR - 3), stack.label, "end")

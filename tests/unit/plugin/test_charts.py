@@ -9,6 +9,7 @@ from kubectl_diffusion.charts import (
     Line,
     Mark,
     Share,
+    Stack,
     bar_chart,
     clock,
     line_chart,
@@ -16,6 +17,7 @@ from kubectl_diffusion.charts import (
     logarithmic,
     number,
     share_chart,
+    stack_chart,
 )
 from kubectl_diffusion.model import Histogram
 from kubectl_diffusion.report.figures import binned, milliseconds
@@ -107,6 +109,14 @@ def test_text_is_text_whatever_it_says() -> None:
     assert [text.text for text in parts(svg, "text")] == [evil, evil]
     bars = bar_chart("t", linear("", [1.0]), linear("", [1.0]), Bars([(0.0, 1.0, 1.0, evil)]))
     assert "<script" not in bars
+
+
+def test_a_stacks_longest_label_stands_within_the_chart() -> None:
+    label = "rayserve-framework"
+    svg = stack_chart("t", [Stack(label, [Share("a", 1.0, "first", "1")], "1 ms")])
+    (end,) = [float(text.attrib["x"]) for text in parts(svg, "text") if text.text == label]
+    widest = 7.4  # units a letter of 12 units takes on average in the common sans-serif faces
+    assert end - len(label) * widest >= 0
 
 
 def test_bins_lose_no_request() -> None:
