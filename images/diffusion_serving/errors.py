@@ -4,7 +4,11 @@
 
 
 class StartupError(Exception):
-    """The process cannot serve. `reason` is one CamelCase word, `str()` says what to do."""
+    """The process cannot serve. `reason` is one CamelCase word, `str()` says what to do.
+
+    One that takes other arguments than its sentence says how to pickle it, since it may be raised
+    in another process.
+    """
 
     reason = "StartupFailed"
 
@@ -52,6 +56,10 @@ class WorkerLost(StartupError):
             f"A worker process ended ({how}). If its log says nothing, it was most likely killed "
             "for lack of memory: give the pod more."
         )
+        self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[type["WorkerLost"], tuple[int | None]]:
+        return WorkerLost, (self.exit_code,)
 
 
 class RequestError(Exception):

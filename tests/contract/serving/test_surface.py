@@ -14,7 +14,7 @@ import openai
 import pytest
 from PIL import Image, ImageChops
 
-from serving_process import KEY, SLOW, Server, Variant, eventually, living, resident_bytes
+from serving_process import KEY, SLOW, Pool, Server, Variant, eventually, living, resident_bytes
 
 JSON = {"Content-Type": "application/json"}
 PNG = {"Accept": "image/png"}
@@ -206,7 +206,7 @@ def test_slow_body_is_cut_off(server: Server) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
 
 
-def test_fifty_clients_hang_up_and_only_the_others_are_served(server: Server) -> None:
+def assert_only_who_stays_is_served(server: Server) -> None:
     """Fills the queue behind a slow request: 429; 50 of the 60 leave; the 10 are served."""
     images, hung_up = server.metric("diffusion_images_total"), server.metric(HUNG_UP)
     started = server.metric(STARTED)
@@ -227,6 +227,16 @@ def test_fifty_clients_hang_up_and_only_the_others_are_served(server: Server) ->
         assert {one.result().status_code for one in (busy, *staying)} == {200}
     assert server.metric("diffusion_images_total") == images + 11
     assert server.metric(WAITING) == 0
+
+
+def test_fifty_clients_hang_up_and_only_the_others_are_served(server: Server) -> None:
+    assert_only_who_stays_is_served(server)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("backend", ["fastapi", "litserve", "rayserve"])
+def test_fifty_clients_hang_up_where_images_are_made_one_by_one(pool: Pool, backend: str) -> None:
+    assert_only_who_stays_is_served(pool.patient(Variant(backend, "none")))
 
 
 def test_client_that_hangs_up_while_it_is_served_disturbs_nobody(server: Server) -> None:

@@ -46,6 +46,7 @@ from diffusion_serving.errors import (
     NotReady,
     QueueFull,
     RequestError,
+    StartupError,
     WorkerLost,
 )
 from diffusion_serving.exposition import expose, merged
@@ -187,9 +188,17 @@ def test_retry_after_is_when_half_of_what_waits_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [QueueFull(64, 3), DeadlineExceeded(1.5), EngineFailed("abc"), NotReady("why")]
+    "error",
+    [
+        QueueFull(64, 3),
+        DeadlineExceeded(1.5),
+        EngineFailed("abc"),
+        NotReady("why"),
+        ModelLoadFailed("why"),
+        WorkerLost(-9),
+    ],
 )
-def test_refusals_survive_the_way_to_another_process(error: RequestError) -> None:
+def test_errors_survive_the_way_to_another_process(error: RequestError | StartupError) -> None:
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - its own
     assert type(copy) is type(error)
     assert (str(copy), vars(copy)) == (str(error), vars(error))
