@@ -15,11 +15,13 @@ from diffusion_operator.objects import (
     SERVICE_LABEL,
     TEST_LABEL,
     Key,
+    key_of,
     labels_of,
     target_of,
 )
 from diffusion_operator.reconcile.comparison import ComparisonReconciler
 from diffusion_operator.reconcile.diffusionservice import ServiceReconciler
+from diffusion_operator.reconcile.hardware import BUSY_STATES
 from diffusion_operator.reconcile.loadtest import TestReconciler
 from diffusion_operator.reconcile.writes import Writes
 from diffusion_operator.relists import Relists
@@ -113,6 +115,8 @@ class Controller:
                 self._queue.add(Key("LoadTest", key.namespace, test["metadata"]["name"]))
         if kind == "LoadTest" and (deleted or not _has_its_turn(obj)):
             self._wake_rivals(key, obj)
+        if kind == "Comparison" and (deleted or _state(obj) not in BUSY_STATES):
+            self._wake_waiting(key)
         for label, owner_kind in _LABELS.items():
             owner = labels_of(obj).get(label)
             if owner:
@@ -124,6 +128,16 @@ class Controller:
             if rival["metadata"]["name"] != key.name:
                 self._queue.add(Key("LoadTest", key.namespace, rival["metadata"]["name"]))
 
+    def _wake_waiting(self, key: Key) -> None:
+        """The comparisons that may wait for this one to be done with the hardware."""
+        for rival in map(key_of, self._cache.all("Comparison")):
+            if rival.namespace == key.namespace and rival != key:
+                self._queue.add(rival)
+
 
 def _has_its_turn(test: Mapping[str, Any]) -> bool:
-    return (test.get("status") or {}).get("state") in {"Starting", "Running", "Queued"}
+    return _state(test) in {"Starting", "Running", "Queued"}
+
+
+def _state(obj: Mapping[str, Any]) -> str:
+    return str((obj.get("status") or {}).get("state", ""))

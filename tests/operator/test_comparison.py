@@ -148,6 +148,26 @@ def test_a_variant_that_is_renamed_in_the_middle_leaves_the_hardware_first(
     assert all(len(together) == 1 for together in study.services), study.services
 
 
+def test_a_second_one_waits_until_the_first_is_done_with_the_hardware(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(comparison())
+    kubectl.apply(comparison("another"))
+    study = PlayedStudy(kubectl, SPEEDS)
+    eventually(lambda: kubectl.status("cmp", "another").get("state") == "Waiting", what="the queue")
+    told = condition(kubectl.get("cmp", "another"), "Complete")
+    assert told["reason"] == "HardwareInUse"
+    assert "study goes first" in told["message"]
+    study.until(lambda status: bool(status.get("variant")), "the first variant")
+    operator.kill()
+    operator.start()
+    assert study.until_over()["state"] == "Complete"
+    study.until(
+        lambda _: any("another-slow" in names for names in study.services), "the second one's turn"
+    )
+    assert all(len(names) == 1 for names in study.services), study.services
+
+
 def test_a_deleted_one_in_the_middle_leaves_nothing(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

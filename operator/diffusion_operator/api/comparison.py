@@ -324,7 +324,7 @@ class ComparisonStatus(Model):
         (), max_length=16, description="Complete, Failed, Comparable."
     )
     state: str = Field(
-        "", max_length=32, description="Running, Cooling, Suspended, Complete or Failed."
+        "", max_length=32, description="Waiting, Running, Cooling, Suspended, Complete or Failed."
     )
     run: str = Field("", max_length=16, description="Identifies what is compared.")
     variant: str = Field("", max_length=63, description="The variant on the hardware now.")

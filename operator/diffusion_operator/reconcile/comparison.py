@@ -35,6 +35,7 @@ from diffusion_operator.reconcile.compared import (
     variants_of,
 )
 from diffusion_operator.reconcile.conclusion import Conclusion
+from diffusion_operator.reconcile.hardware import Hardware
 from diffusion_operator.reconcile.problems import invalid_spec
 from diffusion_operator.reconcile.repetition import Repetition, is_over
 from diffusion_operator.reconcile.writes import LOOK_AGAIN_SECONDS, Writes, sooner
@@ -56,11 +57,13 @@ class ComparisonReconciler:
         self._now = now
         self._repetition = Repetition(cache, writes, settings, now)
         self._conclusion = Conclusion(cache, writes, settings)
+        self._hardware = Hardware(cache)
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile; returns in how many seconds to look again, if no event would say so."""
         comparison = self._cache.get(key)
         if comparison is None or comparison["metadata"].get("deletionTimestamp"):
+            self._hardware.leave(key)
             self._writes.forget(key)
             return None
         run = run_of(comparison)
@@ -83,6 +86,7 @@ class ComparisonReconciler:
     async def _give_up(self, comparison: Object, reason: str, message: str) -> float | None:
         """Free the hardware of what an earlier spec asked for, and say what is wrong with this."""
         meta = comparison["metadata"]
+        self._hardware.leave(key_of(comparison))
         unwanted = [
             key_of(child)
             for child in self._cache.compared(meta["namespace"], meta["name"])
@@ -94,12 +98,17 @@ class ComparisonReconciler:
     async def _advance(self, work: Work) -> tuple[Seen, float | None]:
         step = work.next_step
         leaving = await self._clear(work, None if work.spec.suspend else step)
+        if step is None or work.spec.suspend:
+            self._hardware.leave(key_of(work.comparison))
         if step is None:
             return await self._finish(work)
         if work.spec.suspend:
             await self._writes.delete(work.comparison, [work.test(step)])
             said = "spec.suspend is true: what ran was ended, and the finished runs are kept"
             return self._seen(work, "Suspended", "Suspended", said), None
+        if (first := self._hardware.ask(work.comparison)) is not None:
+            said = f"one comparison at a time has the hardware of a namespace: {first} goes first"
+            return self._seen(work, "Waiting", "HardwareInUse", said), None
         if leaving:
             said = f"waiting until {', '.join(leaving)} and its pods are gone"
             return self._seen(work, "Cooling", "Cooling", said), LEAVING_SECONDS
@@ -133,21 +142,24 @@ class ComparisonReconciler:
         return sorted({*leaving, *(self._holding(work) - standing)})
 
     def _holding(self, work: Work) -> set[str]:
-        """The services of this Comparison that have pods, those that are gone themselves included.
+        """The services of this Comparison that have pods, and any Comparison's that are gone.
 
-        That may be one of a variant that no longer is: what its name begins with must do.
+        A service that is gone is known by what its pods' label begins with.
         """
-        return {
-            name
-            for name in self._cache.served(work.namespace, SERVICE_LABEL)
-            if name.startswith(service_name(work.comparison, ""))
-            and self._goes_away(work, Key("DiffusionService", work.namespace, name))
-        }
-
-    def _goes_away(self, work: Work, key: Key) -> bool:
-        """False for somebody else's service of such a name, which won't go away for us."""
-        service = self._cache.get(key)
-        return service is None or is_owned(service, work.comparison)
+        comparisons = self._cache.all("Comparison")
+        prefixes = tuple(
+            service_name(each, "")
+            for each in comparisons
+            if each["metadata"]["namespace"] == work.namespace
+        )
+        holding = set()
+        for name in self._cache.served(work.namespace, SERVICE_LABEL):
+            service = self._cache.get(Key("DiffusionService", work.namespace, name))
+            gone = service is None and name.startswith(prefixes)
+            # Somebody else's of such a name won't go away for us.
+            if gone or (service is not None and is_owned(service, work.comparison)):
+                holding.add(name)
+        return holding
 
     def _rest(self, work: Work) -> float:
         """Seconds of the cool-down that are left."""

@@ -40,6 +40,11 @@ def refusal(error: ApiError) -> Problem:
     raise error
 
 
+# What an API server says that hasn't read a new kind or quota itself yet; it soon has.
+_NOT_YET = ("cannot find RESTMapping", "status unknown for quota")
+
+
 def is_refusal(error: ApiError) -> bool:
     """Whether the API server will answer the same to a second try."""
-    return error.status in range(400, 500) and error.status not in {409, 429}
+    passing = error.status in {409, 429} or any(part in said_by(error) for part in _NOT_YET)
+    return error.status in range(400, 500) and not passing

@@ -14,8 +14,8 @@ from diffusion_operator.status.conditions import Verdict, conditions
 class Seen:
     """What is known of a Comparison.
 
-    `state` is Running, Cooling, Suspended, Complete or Failed; `message` tells what is waited for,
-    or why it failed (`reason` in one word).
+    `state` is Waiting, Running, Cooling, Suspended, Complete or Failed; `message` tells what is
+    waited for, or why it failed (`reason` in one word).
     """
 
     run: str

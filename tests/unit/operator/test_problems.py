@@ -1,0 +1,47 @@
+"""Which answers of the API server are worth a second try."""
+
+import json
+
+import pytest
+
+from diffusion_operator.cluster import ApiError
+from diffusion_operator.reconcile.problems import is_refusal
+
+NEW_KIND = (
+    'diffusionservices.diffusion.dev "study-slow" is forbidden: cannot set blockOwnerDeletion in '
+    "this case because cannot find RESTMapping for APIVersion diffusion.dev/v1alpha1 Kind "
+    'Comparison: no matches for kind "Comparison" in version "diffusion.dev/v1alpha1"'
+)
+NEW_QUOTA = (
+    'loadtests.diffusion.dev "a" is forbidden: status unknown for quota: few, resources: pods'
+)
+
+
+def answer(status: int, message: str) -> ApiError:
+    return ApiError(status, "", json.dumps({"message": message}), None)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (403, "admission webhook denied the request"),
+        (403, "exceeded quota: few, requested: count/diffusionservices.diffusion.dev=1"),
+        (422, "spec.replicas: Invalid value: -1"),
+    ],
+)
+def test_what_is_refused_for_good(status: int, message: str) -> None:
+    assert is_refusal(answer(status, message))
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (403, NEW_KIND),
+        (403, NEW_QUOTA),
+        (409, "the object has been modified"),
+        (429, "too many requests"),
+        (500, "etcdserver: request timed out"),
+    ],
+)
+def test_what_passes(status: int, message: str) -> None:
+    assert not is_refusal(answer(status, message))
