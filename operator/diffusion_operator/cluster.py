@@ -172,8 +172,10 @@ class Cluster:
     async def create(self, obj: Object) -> Object | None:
         """Make the object; nothing where one of its name is there. Raises ``ApiError``."""
         path = _path(obj["kind"], obj["metadata"]["namespace"])
+        # Otherwise a field that no one knows is dropped in silence.
+        query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
         try:
-            return await self._request("POST", path, {"fieldManager": MANAGER}, obj)
+            return await self._request("POST", path, query, obj)
         except ApiError as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
@@ -199,11 +201,21 @@ class Cluster:
             path = _path(key.kind, key.namespace, key.name)
             await self._request("PATCH", path, {"fieldManager": MANAGER}, body, _MERGE)
 
-    async def delete(self, key: Key) -> None:
-        """Delete the object and, in the background, what it owns; absence is fine."""
-        path = _path(key.kind, key.namespace, key.name)
+    async def delete(self, obj: Object) -> None:
+        """Delete this object and, in the background, what it owns; absence is fine.
+
+        Raises ``ApiError``, also where another object has taken its name.
+        """
+        kind, meta = obj["kind"], obj["metadata"]
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": meta["uid"]},
+        }
         with suppress(NotFoundError):
-            await self._request("DELETE", path, {"propagationPolicy": "Background"})
+            path = _path(kind, meta["namespace"], meta["name"])
+            await self._request("DELETE", path, body=options)
 
     async def _request(
         self,

@@ -105,9 +105,8 @@ class Controller:
         self._relists.saw(meta["uid"], listed=listed, deleted=deleted)
         key = Key(kind, meta["namespace"], meta["name"])
         self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
-        # The echo of one's own write wakes, too: what stands in it may be newer than what was read.
         if kind in self._reconcilers:
-            self._queue.add(key)
+            self._wake(key, obj)
         # A pod of a service may restart without its service's status moving.
         target = key.name if kind == "DiffusionService" else labels_of(obj).get(SERVICE_LABEL)
         if target and kind in {"DiffusionService", "Pod"}:
@@ -121,6 +120,15 @@ class Controller:
             owner = labels_of(obj).get(label)
             if owner:
                 self._queue.add_later(Key(owner_kind, key.namespace, owner), SETTLE_SECONDS)
+
+    def _wake(self, key: Key, obj: Mapping[str, Any]) -> None:
+        """Have it looked at: at once what is new, and later what was looked at as it is asked."""
+        status = obj.get("status") or {}
+        if status and status.get("observedGeneration") == obj["metadata"].get("generation"):
+            # What stands in the echo of one's own write may be newer than what was read.
+            self._queue.add_later(key, SETTLE_SECONDS)
+        else:
+            self._queue.add(key)
 
     def _wake_rivals(self, key: Key, test: Mapping[str, Any]) -> None:
         """The tests that may wait for this one to be done with their target."""

@@ -107,11 +107,11 @@ async def tests_by_target(body: kopf.Body, **_: Any) -> Indexed | None:
 
 
 def _index_compared(kind: str) -> None:
-    async def remember(body: kopf.Body, **_: Any) -> Indexed | None:
-        owner = labels_of(body).get(COMPARISON_LABEL)
-        return {_place(body, owner): trimmed(body, kind, API_VERSION)} if owner else None
+    async def remember(body: kopf.Body, **_: Any) -> Indexed:
+        owner = labels_of(body)[COMPARISON_LABEL]
+        return {_place(body, owner): trimmed(body, kind, API_VERSION)}
 
-    kopf.index(*PRIMARY[kind], id="compared")(remember)
+    kopf.index(*PRIMARY[kind], id="compared", labels={COMPARISON_LABEL: kopf.PRESENT})(remember)
 
 
 for _kind in ("DiffusionService", "LoadTest"):  # one index for both

@@ -78,7 +78,7 @@ class Settings(Model):
     network_policy: NetworkPolicySettings | None = Field(
         None, description="Set: each service gets a NetworkPolicy."
     )
-    workers: int = Field(16, ge=1, le=64, description="Objects reconciled at the same time.")
+    workers: int = Field(64, ge=1, le=256, description="Objects reconciled at the same time.")
 
 
 def read_settings() -> Settings:

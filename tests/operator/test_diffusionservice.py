@@ -145,6 +145,19 @@ def test_an_object_of_someone_else_in_the_way_is_named_and_left_alone(
     assert kubectl.get("deployment", "demo")["spec"] == before
 
 
+def test_nothing_takes_up_hardware_under_an_address_that_is_anothers(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl("create", "service", "clusterip", "demo", "--tcp=80:80")
+    kubectl.apply(diffusion_service())
+    eventually(
+        lambda: ready_reason(kubectl) == "NameTaken", within=8, what="the conflict to be said"
+    )
+    message = condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
+    assert "Service demo exists and is not this DiffusionService's" in message
+    assert not kubectl.find("deployment", "demo")
+
+
 def test_a_service_waits_for_what_its_predecessor_has_left_and_says_so(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
@@ -354,6 +367,10 @@ def test_the_pods_can_be_changed_and_what_would_break_them_is_refused(
     gone = {"spec": {"containers": [{"name": "server", "$patch": "delete"}]}}
     kubectl.apply(diffusion_service(podTemplate=gone))
     eventually(lambda: ready_reason(kubectl) == "InvalidPodTemplate", what="the refusal")
+    kubectl.apply(diffusion_service("misspelt", podTemplate={"spec": {"nodeNam": "n1"}}))
+    eventually(lambda: ready_reason(kubectl, "misspelt") == "Refused", what="the refusal")
+    message = condition(kubectl.get("dsvc", "misspelt"), "Ready")["message"]
+    assert 'unknown field "spec.template.spec.nodeNam"' in message
     invalid = {"spec": {"priorityClassName": "Not A Name", "nodeName": "Not A Name"}}
     kubectl.apply(diffusion_service(podTemplate=invalid))
     eventually(lambda: ready_reason(kubectl) == "Refused", what="the API server's refusal")

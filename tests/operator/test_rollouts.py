@@ -317,6 +317,17 @@ def test_a_gated_revision_that_is_asked_for_again_is_tried_anew(
     tried_again(kubectl, test, after=second)
 
 
+def test_a_candidate_is_not_said_to_be_tried_while_its_service_is_suspended(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    begin_gate(kubectl)
+    eventually(lambda: says(kubectl, "Progressing") == "Gating", what="the trial to be told")
+    kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
+    eventually(lambda: not kubectl.find("deployment", "demo-candidate"), what="the candidate to go")
+    eventually(lambda: says(kubectl, "Progressing") != "Gating", what="the end of the trial")
+    assert says(kubectl, "Ready") == "Suspended"
+
+
 def uid(kubectl: Kubectl, test: str) -> str:
     """The identity of the LoadTest, if it is there."""
     found = kubectl.find("lt", test)

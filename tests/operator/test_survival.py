@@ -55,7 +55,7 @@ def test_refused_writes_are_made_again(
     status: int,
     retry_after: int | None,
 ) -> None:
-    proxy.fail(Fault(("PATCH",), status, times=5, retry_after=retry_after))
+    proxy.fail(Fault(("POST", "PATCH"), status, times=5, retry_after=retry_after))
     begun = time.monotonic()
     kubectl.apply(diffusion_service())
     eventually(lambda: settled(kubectl, "demo"), within=RECOVERED_WITHIN, what="the service")
@@ -67,8 +67,10 @@ def test_refused_reads_are_made_again(
     kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess
 ) -> None:
     proxy.fail(Fault(("GET",), 503, times=4))
-    kubectl.apply(diffusion_service())
+    # The name of what only some services have is asked for before it is taken.
+    kubectl.apply(diffusion_service(replicas=2))
     eventually(lambda: settled(kubectl, "demo"), within=RECOVERED_WITHIN, what="the service")
+    assert proxy.refused == 4
 
 
 def test_what_happened_while_the_watch_was_lost_is_caught_up_with(

@@ -237,11 +237,13 @@ class ServiceReconciler:
             failed = gate_failure(wanted, tried, seen, None if outdated else test, self._now())
         if failed is not None:
             return _Plan([with_template(built, live["spec"]["template"], failed.text())])
+        if spec.suspend:  # it is tried when pods are wanted again
+            return _Plan([with_pods_of(built, live)])
         up = answers(tried, wanted)
         begun = not outdated and (up or test is not None)
         return _Plan(
             [with_pods_of(built, live)],
-            [] if spec.suspend else self._tried(owner, built, wanted, begun=begun),
+            self._tried(owner, built, wanted, begun=begun),
             waiting(wanted, test_name, seen, up=up),
         )
 

@@ -29,7 +29,6 @@ from diffusion_operator.objects import (
     Object,
     condition_of,
     is_owned,
-    key_of,
     labels_of,
 )
 from diffusion_operator.observe import failure_of
@@ -171,7 +170,7 @@ class TestReconciler:
         """End the load of every run, but for the one named."""
         for found in self._live_jobs(key, test):
             if labels_of(found).get(RUN_LABEL) != but:
-                await self._cluster.delete(key_of(found))
+                await self._cluster.delete(found)
                 self._ended.setdefault(key, set()).add(found["metadata"]["uid"])
 
     async def _advance(self, key: Key, look: "_Look", run: Run) -> tuple[Observed, float | None]:

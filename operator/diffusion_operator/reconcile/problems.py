@@ -29,7 +29,7 @@ def refusal(error: ApiError) -> Problem:
     message = said_by(error)
     if error.status == HTTPStatus.FORBIDDEN:
         return Problem("QuotaExceeded" if "exceeded quota" in message else "Forbidden", message)
-    if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+    if error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
         return Problem("Refused", message)
     if error.status == HTTPStatus.NOT_FOUND and "page not found" in message:
         return Problem(

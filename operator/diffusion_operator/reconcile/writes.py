@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from kubernetes.utils.quantity import parse_quantity
@@ -23,6 +24,8 @@ T = TypeVar("T")
 HOLD_BACK_SECONDS = 0.5
 # A foreign object in the way carries no label that would wake the operator when it goes.
 LOOK_AGAIN_SECONDS = 15.0
+# These are made without a look whether they are there: the answer tells.
+_MADE_UNASKED = frozenset({"ServiceAccount", "Deployment"})
 
 
 class NameTakenError(Exception):
@@ -59,11 +62,12 @@ class Writes:
         """Make the children be as ``wanted``, side by side, and return them as they are.
 
         They come ``after`` what they need from their first moment. Those ``unwanted`` are deleted.
-        None of the wanted is written where one of them can't be.
+        None of the wanted is written where one of the others can't be, but for the Deployments:
+        whether theirs can be is known when they are written.
         Raises ``NameTakenError``, ``LeftoverError`` or ``ApiError``.
         """
         found = await self._found(owner, wanted, after)
-        made = await _side_by_side(map(self._as_wanted, wanted, found))
+        made = await _side_by_side(map(partial(self._as_wanted, owner), wanted, found))
         await self.delete(owner, unwanted)
         return _done(made)
 
@@ -79,21 +83,24 @@ class Writes:
         return _done(found)
 
     async def _first(self, owner: Mapping[str, Any], wanted: Object) -> Object:
-        """What others wait for is made without a look whether it is there: the answer tells."""
-        if self._cache.get(key_of(wanted)) is None:
+        return await self._as_wanted(owner, wanted, await self._live(owner, wanted))
+
+    async def _as_wanted(
+        self, owner: Mapping[str, Any], wanted: Object, live: Object | None
+    ) -> Object:
+        """The child, made or changed where what is known of it isn't as wanted."""
+        unasked = wanted["kind"] in _MADE_UNASKED
+        if live is None and unasked:
             made = await self._cluster.create(wanted)
             if made is not None:
                 self._cache.wrote(made)
                 return made
-        live = await self._live(owner, wanted)
-        if live is not None and not is_as_wanted(wanted, live):
+            live = await self._there(owner, key_of(wanted))
+        if live is not None and is_as_wanted(wanted, live):
+            return live
+        if live is not None and unasked:
             await self._cluster.own_what_was_created(key_of(wanted))
-        return await self._as_wanted(wanted, live)
-
-    async def _as_wanted(self, wanted: Object, live: Object | None) -> Object:
-        return (
-            live if live is not None and is_as_wanted(wanted, live) else await self._apply(wanted)
-        )
+        return await self._apply(wanted)
 
     async def delete(self, owner: Mapping[str, Any], unwanted: Sequence[Key]) -> None:
         """Delete those of the ``unwanted`` that are there and the owner's. Raises ``ApiError``."""
@@ -104,7 +111,7 @@ class Writes:
                 and is_owned(live, owner)
                 and "deletionTimestamp" not in live["metadata"]
             ):
-                await self._cluster.delete(key)
+                await self._cluster.delete(live)
 
     async def child_once(
         self,
@@ -121,7 +128,7 @@ class Writes:
         """
         live, *others = await self._found(owner, [wanted, *later], after)
         made = live or await self._apply(wanted)
-        _done(await _side_by_side(map(self._as_wanted, later, others)))
+        _done(await _side_by_side(map(partial(self._as_wanted, owner), later, others)))
         return made
 
     async def _apply(self, wanted: Object) -> Object:
@@ -130,15 +137,18 @@ class Writes:
         return answer
 
     async def _live(self, owner: Mapping[str, Any], wanted: Object) -> Object | None:
+        """The child, as far as it has to be known before it is written."""
         key = key_of(wanted)
+        if self._cache.get(key) is None and key.kind in _MADE_UNASKED:
+            return None
+        return await self._there(owner, key)
+
+    async def _there(self, owner: Mapping[str, Any], key: Key) -> Object | None:
+        """The object, which must be the owner's, if it is there."""
         # The watch sees only objects with this operator's label, so absence has to be asked for.
         live = self._cache.get(key) or await self._cluster.get(key)
-        if live is not None and not is_owned(live, owner):
-            self._refuse(live, owner)
-        return live
-
-    @staticmethod
-    def _refuse(live: Mapping[str, Any], owner: Mapping[str, Any]) -> None:
+        if live is None or is_owned(live, owner):
+            return live
         owners = live["metadata"].get("ownerReferences", ())
         name, kind = owner["metadata"]["name"], owner["kind"]
         what = f"{live['kind']} {live['metadata']['name']}"

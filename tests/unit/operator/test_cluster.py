@@ -39,20 +39,22 @@ class Answers:
 
     bodies: list[Any]
     asked: list[str] = field(default_factory=list)
+    sent: list[Any] = field(default_factory=list)
     configuration = SimpleNamespace(host="https://server")
 
     async def update_params_for_auth(self, *_: object) -> None:
         """Whoever asks is known."""
 
-    async def call_api(self, _: str, url: str, *__: object, **___: object) -> Any:
+    async def call_api(self, _: str, url: str, *__: object, body: Any, **___: object) -> Any:
         self.asked.append(url)
-        body = self.bodies.pop(0)
+        self.sent.append(body)
+        answer = self.bodies.pop(0)
 
         async def read() -> bytes:
-            return json.dumps(body).encode()
+            return json.dumps(answer).encode()
 
         return SimpleNamespace(
-            status=404 if body is None else 200, reason="", headers={}, read=read
+            status=404 if answer is None else 200, reason="", headers={}, read=read
         )
 
 
@@ -77,3 +79,11 @@ async def test_what_there_is_of_a_kind_is_asked_for_page_by_page() -> None:
 async def test_nothing_is_known_of_a_kind_that_the_cluster_does_not_know() -> None:
     cluster = Cluster(Answers([None]))  # type: ignore[arg-type] # a stand-in by shape
     assert await cluster.uids("HTTPRoute") is None
+
+
+async def test_an_object_that_has_taken_the_name_of_what_was_seen_is_not_deleted() -> None:
+    api = Answers([{}])
+    seen = {"kind": "Deployment", "metadata": {"namespace": "shop", "name": "demo", "uid": "d-1"}}
+    await Cluster(api).delete(seen)  # type: ignore[arg-type] # a stand-in by shape
+    assert api.asked == ["https://server/apis/apps/v1/namespaces/shop/deployments/demo"]
+    assert api.sent[0]["preconditions"] == {"uid": "d-1"}

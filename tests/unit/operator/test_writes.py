@@ -11,6 +11,7 @@ import pytest
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
 from diffusion_operator.api.status import Condition
 from diffusion_operator.build.deployment import deployments
+from diffusion_operator.build.disruption_budget import disruption_budget
 from diffusion_operator.build.service_account import service_account
 from diffusion_operator.cache import Cache, trimmed
 from diffusion_operator.objects import Key, key_of
@@ -65,8 +66,14 @@ class RecordingCluster:
         return answer
 
 
+def cache_of(*kinds: str) -> Cache:
+    """One that has seen nothing of these kinds."""
+    indices: dict[str, dict[tuple[str, str], list[Object]]] = {kind: {} for kind in kinds}
+    return Cache(indices, pods={}, jobs={}, tests={}, compared={}, revisions={})
+
+
 def empty_cache() -> Cache:
-    return Cache({"Deployment": {}}, pods={}, jobs={}, tests={}, compared={}, revisions={})
+    return cache_of("Deployment")
 
 
 @pytest.fixture
@@ -121,7 +128,7 @@ async def test_a_second_look_writes_nothing(service: Object, wanted: Object) -> 
     writes = Writes(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
     await writes.children(service, [wanted])
     await writes.children(service, [wanted])
-    assert len(cluster.applied) == 1
+    assert (len(cluster.created), cluster.applied) == (1, [])
 
 
 async def test_an_object_of_someone_else_is_never_taken_over(
@@ -137,11 +144,7 @@ async def test_an_object_of_someone_else_is_never_taken_over(
 
 
 def cache_with_accounts() -> Cache:
-    indices: dict[str, dict[tuple[str, str], list[Object]]] = {
-        "Deployment": {},
-        "ServiceAccount": {},
-    }
-    return Cache(indices, pods={}, jobs={}, tests={}, compared={}, revisions={})
+    return cache_of("Deployment", "ServiceAccount")
 
 
 async def test_a_child_comes_after_what_it_needs_from_its_first_moment(
@@ -149,16 +152,16 @@ async def test_a_child_comes_after_what_it_needs_from_its_first_moment(
 ) -> None:
     class SlowCluster(RecordingCluster):
         async def create(self, obj: Object) -> Object | None:
-            for _ in range(5):
-                await asyncio.sleep(0)
-            assert self.applied == []
+            if obj["kind"] == "ServiceAccount":
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                assert self.created == []
             return await super().create(obj)
 
     cluster = SlowCluster()
     writes = Writes(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
     (made,) = await writes.children(service, [wanted], after=[service_account(service, "demo")])
-    assert [obj["kind"] for obj in cluster.created] == ["ServiceAccount"]
-    assert [obj["kind"] for obj in cluster.applied] == ["Deployment"]
+    assert [obj["kind"] for obj in cluster.created] == ["ServiceAccount", "Deployment"]
     assert made["kind"] == "Deployment"
 
 
@@ -174,7 +177,7 @@ async def test_what_was_created_is_owned_before_it_is_changed(
     after = service_account(service, "demo")
     await writes.children(service, [wanted], after=[after])
     assert cluster.owned == [key_of(after)]
-    assert [obj["kind"] for obj in cluster.applied] == ["Deployment", "ServiceAccount"]
+    assert [obj["kind"] for obj in cluster.applied] == ["ServiceAccount"]
 
 
 async def test_what_others_wait_for_is_not_taken_over_either(
@@ -189,17 +192,17 @@ async def test_what_others_wait_for_is_not_taken_over_either(
     assert (cluster.created, cluster.applied) == ([], [])
 
 
-async def test_nothing_is_written_where_one_child_of_several_cannot_be(
+async def test_no_pods_are_made_where_another_child_cannot_be(
     service: Object, wanted: Object
 ) -> None:
-    foreign = live_of(wanted)
-    foreign["metadata"]["ownerReferences"] = []
-    account = service_account(service, "demo")
+    budget = disruption_budget(service)
+    foreign = {**budget, "metadata": {**budget["metadata"], "ownerReferences": []}}
     cluster = RecordingCluster(foreign)
-    writes = Writes(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
+    cache = cache_of("Deployment", "PodDisruptionBudget")
+    writes = Writes(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError):
-        await writes.children(service, [account, wanted])
-    assert cluster.applied == []
+        await writes.children(service, [wanted, budget])
+    assert (cluster.created, cluster.applied) == ([], [])
 
 
 async def test_a_child_of_a_deleted_namesake_is_waited_for(service: Object, wanted: Object) -> None:
