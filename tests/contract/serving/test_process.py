@@ -61,6 +61,16 @@ def test_signal_while_loading_ends_at_once_and_leaves_no_process(
     assert_gone(family)
 
 
+def test_signal_while_ray_itself_starts_is_no_defect(start: Start) -> None:
+    server = start(RAYSERVE)
+    eventually(lambda: len(descendants(server.process.pid)) > 2, START_SECONDS)
+    family = server.family
+    server.process.terminate()
+    assert server.process.wait(30) == 0
+    assert [line["message"] for line in server.lines()] == ["starting"]
+    assert_gone(family)
+
+
 def assert_refused(server: Server, reason: str, words: str) -> None:
     assert server.process.wait(START_SECONDS) == 78, server.output.read_text()
     document = json.loads(server.termination.read_text())

@@ -42,11 +42,11 @@ def local_node(
     """Starts a Ray node for so many devices (none: a head alone), and ends all of its processes.
 
     `address` is where other nodes reach it, `part` what `ray start` is told of its part in the
-    cluster. What follows may be left by `SystemExit`, which a signal raises until the supervisor
-    takes them.
+    cluster.
 
     Raises:
-        SystemExit: with 1 if the served port is taken.
+        SystemExit: with 1 if the served port is taken; with 0 if a signal came, which may be at any
+            time until the supervisor takes them.
         RayEnded: the node did not start.
 
     """
@@ -73,8 +73,6 @@ def local_node(
             said = Said()
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
                 yield Local(node, supervisor, replicas)
-        except SystemExit:  # a signal before anything was served
-            pass
         finally:
             node.end()
 
