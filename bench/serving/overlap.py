@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -70,7 +70,7 @@ def parts(model: Path, cap: int) -> tuple[Step, Decode]:
 
 def measure(
     denoise: Step, decode: Decode, *, cap: int, batches: int, turns: int
-) -> dict[str, Sequence[float]]:
+) -> Mapping[str, Sequence[float]]:
     """Images/s of each way, once a turn."""
     ways = (one_after_the_other, overlapped)
     decode(denoise(0))
@@ -93,7 +93,7 @@ def main() -> None:
     rates = measure(
         *parts(flags.model, flags.cap), cap=flags.cap, batches=flags.batches, turns=flags.turns
     )
-    print(json.dumps(rates))
+    print(json.dumps(dict(rates)))
 
 
 if __name__ == "__main__":
