@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlencode
 
 from kubernetes.aio import client, config
@@ -191,9 +190,7 @@ class Cluster:
             return
         meta = live["metadata"]
         entries = meta.get("managedFields", [])
-        applied = [
-            {**each, "operation": "Apply"} if _is_creation(each) else each for each in entries
-        ]
+        applied = _as_applied(entries)
         if applied != entries:
             # With its version, so that nobody's change in between is lost.
             version = meta["resourceVersion"]
@@ -251,10 +248,25 @@ def _path(kind: str, namespace: str, name: str = "") -> str:
     return f"{path}/{name}" if name else path
 
 
-def _is_creation(entry: Mapping[str, Any]) -> bool:
-    """Whether the entry of ``managedFields`` is of an object that this operator made by a POST."""
-    whole = "subresource" not in entry
-    return bool(entry["manager"] == MANAGER and entry["operation"] == "Update" and whole)
+def _as_applied(entries: Sequence[Object]) -> Sequence[Object]:
+    """The entries of ``managedFields``, what this operator made by a POST in one with the applied.
+
+    Both are there where an operator that didn't know of the POST has applied the object since.
+    """
+    ours = [each for each in entries if each["manager"] == MANAGER and "subresource" not in each]
+    if not any(each["operation"] == "Update" for each in ours):
+        return entries
+    fields: Object = {}
+    for each in ours:
+        fields = _united(fields, each.get("fieldsV1") or {})
+    others = [each for each in entries if each not in ours]
+    return [*others, {**ours[-1], "operation": "Apply", "fieldsV1": fields}]
+
+
+def _united(fields: Object, more: Object) -> Object:
+    """Both trees of fields in one."""
+    shared = {name: _united(part, more[name]) for name, part in fields.items() if name in more}
+    return {**fields, **more, **shared}
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

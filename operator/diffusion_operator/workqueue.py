@@ -41,7 +41,8 @@ class WorkQueue(Generic[K]):
         self._running: set[K] = set()
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+        # With when each is due, since uvloop's handle of what is due at once doesn't tell.
+        self._timers: dict[K, tuple[float, asyncio.Handle]] = {}
         self._workers = workers
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -51,7 +52,7 @@ class WorkQueue(Generic[K]):
 
     async def stop(self) -> None:
         """End the workers; keys still waiting are forgotten, for the next start lists them anew."""
-        for timer in self._timers.values():
+        for _, timer in self._timers.values():
             timer.cancel()
         for task in self._tasks:
             task.cancel()
@@ -71,12 +72,13 @@ class WorkQueue(Generic[K]):
     def add_later(self, key: K, seconds: float) -> None:
         """Have the key reconciled in ``seconds``; the earlier of two such wishes holds."""
         loop = asyncio.get_running_loop()
-        pending = self._timers.get(key)
-        if pending is not None:
-            if pending.when() <= loop.time() + seconds:
+        due = loop.time() + seconds
+        if key in self._timers:
+            earlier, timer = self._timers[key]
+            if earlier <= due:
                 return
-            pending.cancel()
-        self._timers[key] = loop.call_later(seconds, self._due, key)
+            timer.cancel()
+        self._timers[key] = due, loop.call_later(seconds, self._due, key)
 
     def _due(self, key: K) -> None:
         self._timers.pop(key, None)

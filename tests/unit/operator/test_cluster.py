@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from diffusion_operator.cluster import ApiError, Cluster, _retry_after, said_by
+from diffusion_operator.cluster import ApiError, Cluster, _as_applied, _retry_after, said_by
+from diffusion_operator.objects import MANAGER, Object
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,16 @@ async def test_an_object_that_has_taken_the_name_of_what_was_seen_is_not_deleted
     await Cluster(api).delete(seen)  # type: ignore[arg-type] # a stand-in by shape
     assert api.asked == ["https://server/apis/apps/v1/namespaces/shop/deployments/demo"]
     assert api.sent[0]["preconditions"] == {"uid": "d-1"}
+
+
+def test_what_was_made_and_then_applied_by_an_earlier_release_counts_as_applied_once() -> None:
+    def entry(operation: str, fields: Object, **more: str) -> Object:
+        return {"manager": MANAGER, "operation": operation, "fieldsV1": fields, **more}
+
+    status = entry("Apply", {"f:status": {}}, subresource="status")
+    made = entry("Update", {"f:spec": {"f:replicas": {}, "f:paused": {}}})
+    applied = entry("Apply", {"f:spec": {"f:replicas": {}, "f:minReadySeconds": {}}})
+    both = {"f:spec": {"f:replicas": {}, "f:paused": {}, "f:minReadySeconds": {}}}
+    assert _as_applied([made, status, applied]) == [status, entry("Apply", both)]
+    assert _as_applied([made]) == [entry("Apply", made["fieldsV1"])]
+    assert _as_applied([status, applied]) == [status, applied]

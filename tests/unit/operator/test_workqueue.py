@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 
+import uvloop
+
 from diffusion_operator.workqueue import Retry, WorkQueue
 
 
@@ -131,3 +133,20 @@ async def test_a_burst_that_asks_for_later_is_one_look_and_what_is_new_goes_befo
     await asyncio.wait_for(done.wait(), 5)
     await queue.stop()
     assert looks == ["new", "burst", "last"]
+
+
+def test_a_wish_that_is_due_at_once_may_be_followed_by_another() -> None:
+    async def twice() -> None:
+        done = asyncio.Event()
+
+        async def work(_: str) -> None:
+            done.set()
+
+        queue: WorkQueue[str] = WorkQueue(work)
+        queue.start()
+        queue.add_later("a", 0.0001)
+        queue.add_later("a", 0.1)
+        await asyncio.wait_for(done.wait(), 5)
+        await queue.stop()
+
+    uvloop.run(twice())  # the operator's own event loop
