@@ -97,7 +97,7 @@ def test_what_was_made_and_then_applied_by_an_earlier_release_counts_as_applied_
     status = entry("Apply", {"f:status": {}}, subresource="status")
     made = entry("Update", {"f:spec": {"f:replicas": {}, "f:paused": {}}})
     applied = entry("Apply", {"f:spec": {"f:replicas": {}, "f:minReadySeconds": {}}})
-    both = {"f:spec": {"f:replicas": {}, "f:paused": {}, "f:minReadySeconds": {}}}
+    both: Object = {"f:spec": {"f:replicas": {}, "f:paused": {}, "f:minReadySeconds": {}}}
     assert _as_applied([made, status, applied]) == [status, entry("Apply", both)]
     assert _as_applied([made]) == [entry("Apply", made["fieldsV1"])]
     assert _as_applied([status, applied]) == [status, applied]
