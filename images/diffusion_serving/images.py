@@ -1,10 +1,11 @@
 """Encoding of pictures. Belongs on any thread but the engine's."""
 
 import io
+import struct
 import zlib
 from typing import Literal
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from diffusion_serving.generation import Picture
 
@@ -17,12 +18,14 @@ MEDIA_TYPES: dict[Format, str] = {
 }
 
 _OPTIONS: dict[Format, dict[str, int]] = {
-    # PNG's own filters find what there is to find; of what they leave, zlib makes runs alone as
-    # small as with its usual search, in two thirds of the time (20 ms for 512 by 512 pixels).
-    "png": {"compress_level": 1, "compress_type": zlib.Z_RLE},
     "jpeg": {"quality": 92, "subsampling": 0},
     "webp": {"quality": 90, "method": 2},
 }
+
+_PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
+_AVERAGE = b"\x03"
+"""The number of a row's filter: what a byte differs by from the mean of its neighbours, those to
+the left and above."""
 
 
 def encode(picture: Picture, image_format: Format, quality: int | None = None) -> bytes:
@@ -30,10 +33,42 @@ def encode(picture: Picture, image_format: Format, quality: int | None = None) -
 
     `quality` is of 100, for JPEG and WebP; None is a high one.
     """
-    image = Image.frombytes("RGB", (picture.width, picture.height), picture.rgb)
+    if image_format == "png":
+        return _png(picture)
     buffer = io.BytesIO()
     options = dict(_OPTIONS[image_format])
-    if quality is not None and "quality" in options:
+    if quality is not None:
         options["quality"] = quality
-    image.save(buffer, image_format, **options)
+    _image(picture).save(buffer, image_format, **options)
     return buffer.getvalue()
+
+
+def _image(picture: Picture) -> Image.Image:
+    return Image.frombytes("RGB", (picture.width, picture.height), picture.rgb)
+
+
+def _png(picture: Picture) -> bytes:
+    """A PNG whose rows all have the same filter.
+
+    Pillow tries five filters on each row. For what a model paints this one comes out smaller than
+    its choice, in less than half of the time: 9 ms for 512 by 512 pixels. Of what a filter leaves,
+    zlib makes runs alone as small as with its usual search.
+    """
+    image = _image(picture)
+    left, above = Image.new("RGB", image.size), Image.new("RGB", image.size)
+    left.paste(image, (1, 0))
+    above.paste(image, (0, 1))
+    means = ImageChops.add(left, above, scale=2)
+    rest = ImageChops.subtract_modulo(image, means).tobytes()
+    row = 3 * picture.width
+    lines = b"".join(_AVERAGE + rest[at : at + row] for at in range(0, len(rest), row))
+    packer = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
+    # 8 bits of each of three colours, packed and filtered in the usual way, not interlaced.
+    header = struct.pack(">IIBBBBB", picture.width, picture.height, 8, 2, 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": packer.compress(lines) + packer.flush(), b"IEND": b""}
+    return _PNG_BEGIN + b"".join(_chunk(kind, data) for kind, data in chunks.items())
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +123,28 @@ def test_encoded_picture_shows_the_pixels_and_nothing_else(image_format: Format)
         assert isinstance(shown, tuple)
         assert all(abs(a - b) <= 12 for a, b in zip(shown, colour, strict=True))
     assert not {"parameters", "exif", "comment"} & set(image.info)
+
+
+@pytest.mark.parametrize(("width", "height"), [(8, 8), (64, 128), (200, 104)])
+def test_a_png_has_every_pixel_as_it_was(width: int, height: int) -> None:
+    rgb = random.Random(width).randbytes(3 * width * height)
+    extremes = b"\xff\xff\xff\0\0\0" * (width * height // 2)
+    for pixels in (rgb, extremes):
+        file = encode(Picture(width, height, pixels), "png")
+        assert Image.open(io.BytesIO(file)).tobytes() == pixels
+
+
+def test_a_png_of_a_grainy_painting_is_no_larger_than_pillows() -> None:
+    grain = random.Random(0)
+    pixels = bytes(
+        x // 2 + y // 4 + grain.randrange(-3, 4) + 8
+        for y in range(256)
+        for x in range(256)
+        for _ in range(3)
+    )
+    pillows = io.BytesIO()
+    Image.frombytes("RGB", (256, 256), pixels).save(pillows, "PNG")
+    assert len(encode(Picture(256, 256, pixels), "png")) <= len(pillows.getvalue())
 
 
 @pytest.mark.parametrize(

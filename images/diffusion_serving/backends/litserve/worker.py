@@ -1,5 +1,6 @@
 """What runs in a LitServe worker process: its hooks, with an engine or a bare pipeline behind."""
 
+import asyncio
 import logging
 import os
 import time
@@ -8,6 +9,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
+import uvloop
 from litserve import LitAPI  # type: ignore[import-untyped] # it carries no annotations
 
 from diffusion_serving import logs
@@ -65,6 +67,8 @@ class EngineAPI(_API):
     """LitServe carries each request as it comes; the engine in the worker forms the batches."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - the worker picks its device itself
+        # LitServe makes this worker's event loop afterwards.
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
         self._engine = EngineWorker(self._worker_of_this_process(), self._config, self._load)
 
     # LitServe describes a route by the annotations of these two. Being coroutines keeps them from

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+import uvloop
+
 from diffusion_serving import logs
 from diffusion_serving.backends.link import Lines, Link
 from diffusion_serving.backends.workers.link import Asked, Made, Ticket, Told
@@ -33,7 +35,7 @@ def main() -> None:
     work: Work = connection.recv()
     link: Link[Told, Asked] = Link(connection)
     logs.configure(Lines(link.send))
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()
     worker = Worker(link, work.config, work.device)
 
     async def answer(ticket: Ticket) -> None:
