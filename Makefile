@@ -37,14 +37,14 @@ test-terraform: $(VENV)/done test-programs ## Terraform, workflows and GitOps al
 test-e2e: $(VENV)/done test-programs ## Everything together: real kubelet, images, Locust
 	$(BIN)/pytest tests/e2e --timeout 900
 
-test-full: $(VENV)/done ## What takes longer: the demo model over 500 unseen prompts
+test-full: $(VENV)/done ## What takes hours: soaks, 2,000 specs, 20 kills, series of comparisons
 	$(BIN)/pytest tests -m full --timeout 3600
 
 full-size: $(VENV)/done ## SD 1.4 in its real size with random weights through each backend (minutes an image)
 	$(BIN)/pytest tests/contract/serving/test_full_size.py -m full --timeout 3600
 
 bench: $(VENV)/done ## What is measured, as a table and as bench/results.json
-	$(SUPPORT) $(BIN)/python bench
+	PYTHONPATH=.:tests/support $(BIN)/python bench
 
 lint: $(VENV)/done shellcheck ## Format, lint, strict types, generated files, shell, chart
 	$(BIN)/ruff format --check .

@@ -1,10 +1,13 @@
 """``python bench``: runs every benchmark, prints the table, writes ``results.json``.
 
-``python bench operator`` runs that part alone, and writes nothing.
+``python bench operator`` runs that part alone, and writes nothing. Ends with 1 if something could
+not be measured, which has a line of its own in the table.
 """
 
 import argparse
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 import loadtest_operator
 import loadtest_runner
 from control_plane import ROOT, ControlPlane, control_plane
-from figures import Figure, save, table
+from figures import Figure, exit_code, save, table
 from kubectl import Kubectl
 from operator_alone import measure, measure_floor
 from pretend_node import PretendNode
@@ -64,10 +67,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("part", nargs="*", choices=list(PARTS), help="all parts if none is named")
     parts = parser.parse_args().part or list(PARTS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started ends
     figures = [figure for part in parts for figure in PARTS[part]()]
     print(table(figures))
     if parts == list(PARTS):
         save(figures, RESULTS)
+    sys.exit(exit_code(figures))
 
 
 if __name__ == "__main__":

@@ -19,12 +19,24 @@ class Figure:
     against: str = ""
     """What the same figure is elsewhere, for comparison."""
     at_least: bool = False
+    failed: bool = False
+    """Whether it stands for something that could not be measured."""
 
     @property
     def met(self) -> bool | None:
         if self.goal is None:
             return None
         return self.value >= self.goal if self.at_least else self.value <= self.goal
+
+
+def failure(figure: str, subject: str, why: str) -> Figure:
+    """The line of what could not be measured."""
+    return Figure(figure, subject, 0, "", goal=1, against=why, at_least=True, failed=True)
+
+
+def exit_code(figures: Sequence[Figure]) -> int:
+    """1 if something could not be measured; a goal that is not met is told in the table alone."""
+    return int(any(figure.failed for figure in figures))
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -1,13 +1,16 @@
 """The pipeline alone, in the program's own settings: ``python -m serving.bare --help``.
 
-Prints images/s for each batch size, and the median of a call for one image.
+Of each line that it reads, JSON with batch `sizes` and the `seconds` for each, it prints a line:
+images/s and the median length of a call for each size. In between it computes nothing.
 """
 
 import argparse
 import json
 import os
 import statistics
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,12 +23,10 @@ from serving.stand_in import StandIn
 
 @dataclass(frozen=True)
 class Bare:
-    images_per_second: dict[int, float]
-    p50: float
+    """By batch size; the length of a call in seconds."""
 
-    @property
-    def best(self) -> float:
-        return max(self.images_per_second.values())
+    images_per_second: dict[int, float]
+    p50: dict[int, float]
 
 
 def _wanted(number: int) -> Generation:
@@ -46,11 +47,11 @@ def _seconds(pipeline: Pipeline, size: int, seconds: float) -> list[float]:
     return lengths
 
 
-def measure(pipeline: Pipeline, sizes: list[int], seconds: float) -> Bare:
+def measure(pipeline: Pipeline, sizes: Sequence[int], seconds: float) -> Bare:
     lengths = {size: _seconds(pipeline, size, seconds) for size in sizes}
     return Bare(
         {size: size * len(each) / sum(each) for size, each in lengths.items()},
-        statistics.median(lengths[1]),
+        {size: statistics.median(each) for size, each in lengths.items()},
     )
 
 
@@ -58,8 +59,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m serving.bare", description=__doc__)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--stand-in", type=float, help="seconds a batch, instead of a model")
-    parser.add_argument("--cap", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=4.0, help="for each batch size")
     flags = parser.parse_args()
     pipeline: Pipeline
     if flags.stand_in is not None:
@@ -69,8 +68,8 @@ def main() -> None:
 
         config = ServingConfig.model_validate({"model": {"path": flags.model}})
         pipeline = load_pipeline(inspect(flags.model), config)
-    sizes = [size for size in (1, 2, 4, 8, 16, 32) if size <= flags.cap]
-    print(json.dumps(asdict(measure(pipeline, sizes, flags.seconds))))
+    for line in sys.stdin:
+        print(json.dumps(asdict(measure(pipeline, **json.loads(line)))), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count
 
@@ -20,7 +20,11 @@ from serving.prompts import body
 
 @dataclass(frozen=True)
 class Load:
-    """What a run showed. Seconds; latencies of what was answered with 200 within the window."""
+    """What a run showed. Seconds; latencies of what was answered with 200 within the window.
+
+    The rate is the slope of the answers over time: batches end together, and to count those within
+    a window would be wrong by up to one batch at each end.
+    """
 
     requests_per_second: float
     failures: int
@@ -35,6 +39,7 @@ class _Window:
 
     begin: float
     end: float
+    ends: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     failures: int = 0
@@ -43,10 +48,18 @@ class _Window:
         if not self.begin <= ended < self.end:
             return
         if status == 200:  # noqa: PLR2004 - HTTP's own number
+            self.ends.append(ended)
             self.latencies.append(ended - begun)
             self.sizes.append(size)
         else:
             self.failures += 1
+
+
+def rate(ends: Sequence[float]) -> float:
+    """How many a second end, given when each did, the earliest first; 0 for less than two."""
+    if len(ends) < 2 or ends[0] == ends[-1]:  # noqa: PLR2004 - a slope is between two
+        return 0.0
+    return statistics.linear_regression(ends, range(len(ends))).slope
 
 
 async def _exchange(
@@ -93,7 +106,7 @@ async def _run(port: int, users: int, warm: float, seconds: float) -> Load:
     cores = (time.process_time() - before) / seconds
     await asyncio.gather(*tasks)
     return Load(
-        requests_per_second=len(window.latencies) / seconds,
+        requests_per_second=rate(window.ends),
         failures=window.failures,
         p50=statistics.median(window.latencies) if window.latencies else float("nan"),
         client_cores=cores,
@@ -105,8 +118,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--users", type=int, required=True)
-    parser.add_argument("--warm", type=float, default=3.0, help="seconds that are not counted")
-    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--warm", type=float, default=1.5, help="seconds that are not counted")
+    parser.add_argument("--seconds", type=float, default=10.0)
     flags = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         load = runner.run(_run(flags.port, flags.users, flags.warm, flags.seconds))

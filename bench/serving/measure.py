@@ -1,18 +1,18 @@
-"""The figures of serving: ``python -m serving.measure`` for these alone."""
+"""The figures of serving: ``python -m serving.measure`` for these alone.
+
+Everybody is measured in turns, see `serving.turns`. A figure is the median over the rounds, told
+with the least and the most.
+"""
 
 import argparse
-import itertools
-import json
+import signal
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from figures import Figure, table
-from serving.bare import Bare
-from serving.client import Load
-from serving.subjects import BACKENDS, MODEL, PEERS, ROOT, Conditions, environment, started
+from figures import Figure, exit_code, failure, table
+from serving.subjects import BACKENDS, PEERS, Conditions
+from serving.turns import Plan, Seen, Turn, take_turns
 
 DEMO = Conditions()
 STAND_IN = Conditions(stand_in=0.5)
@@ -22,8 +22,6 @@ QUICK_STAND_IN = Conditions(stand_in=0.05)
 EVERYBODY = (*BACKENDS, *PEERS)
 RATIO_GOAL = 0.95
 ADDED_GOAL_MS = 5.0
-SECONDS = 30.0
-"""How long everybody is measured: full batches end together, so one more or less is 1.7%."""
 
 
 def measure(
@@ -33,119 +31,101 @@ def measure(
     return [figure for name in series or SERIES for figure in SERIES[name](subjects)]
 
 
-def saturation(conditions: Conditions, subjects: Sequence[str] = EVERYBODY) -> list[Figure]:
-    """Images/s of everybody with four times the cap's users, beside the bare pipeline's best.
+def saturation(conditions: Conditions, rounds: int, subjects: Sequence[str]) -> list[Figure]:
+    """Images/s of everybody with four times the cap's users, beside the bare pipeline's best."""
+    sizes = [size for size in (1, 2, 4, 8, 16, 32) if size <= conditions.cap]
+    plan = Plan(4 * conditions.cap, sizes, rounds, load_seconds=6.0, bare_seconds=3.0)
+    seen = take_turns(conditions, subjects, plan)
+    return [*_limit(seen, conditions), *shares(seen, conditions), *_failures(seen, conditions)]
 
-    A machine is not always equally fast, so the pipeline is measured alone before and after each
-    subject, and the mean of these two is the subject's limit.
+
+def _limit(seen: Seen, conditions: Conditions) -> list[Figure]:
+    limits = [turn.bare_rate for turns in seen.turns.values() for turn in turns]
+    if not limits:
+        return []
+    sizes = ", ".join(f"{size}: {value:.1f}" for size, value in seen.sizes.items())
+    against = f"{min(limits):.1f} to {max(limits):.1f}; by batch size {sizes}"
+    name = f"bare pipeline's best, {conditions.name}"
+    return [Figure(name, "pipeline", statistics.median(limits), "images/s", against=against)]
+
+
+def shares(seen: Seen, conditions: Conditions) -> list[Figure]:
+    """What everybody serves, as it is, of the limit, and beside the peer that serves most.
+
+    Backends and that peer are compared round by round, each by its share of its own limit.
     """
-    limits = [bare(conditions)]
-    loads: dict[str, Load] = {}
-    for subject in subjects:
-        with started(subject, conditions) as port:
-            loads[subject] = load(port, 4 * conditions.cap)
-        _tell(f"{subject}, {conditions.name}: {loads[subject]}")
-        limits.append(bare(conditions))
-    each = [(before.best + after.best) / 2 for before, after in itertools.pairwise(limits)]
-    shares = _shares(loads, dict(zip(loads, each, strict=True)), conditions)
-    return [_limit(limits, conditions), *shares]
-
-
-def _limit(limits: Sequence[Bare], conditions: Conditions) -> Figure:
-    bests = [limit.best for limit in limits]
-    found = max(limits, key=lambda limit: limit.best).images_per_second
-    sizes = ", ".join(f"{size}: {value:.1f}" for size, value in found.items())
-    return Figure(
-        f"bare pipeline's best, {conditions.name}",
-        "pipeline",
-        statistics.fmean(bests),
-        "images/s",
-        against=f"{min(bests):.1f} to {max(bests):.1f}; by batch size {sizes}",
-    )
-
-
-def _shares(
-    loads: Mapping[str, Load], limits: Mapping[str, float], conditions: Conditions
-) -> list[Figure]:
-    peers = [loads[peer].requests_per_second for peer in PEERS if peer in loads]
-    best_peer = max(peers, default=None)
+    medians = {name: statistics.median(_shares(turns)) for name, turns in seen.turns.items()}
+    best = max((name for name in medians if name in PEERS), key=medians.__getitem__, default=None)
     figures = []
-    for subject, seen in loads.items():
-        rate = seen.requests_per_second
-        of_ours = subject in BACKENDS
-        told = f"{seen.failures} failures; the client took {seen.client_cores:.2f} cores"
+    for name, turns in seen.turns.items():
+        ours = name in BACKENDS
+        rates = [turn.load.requests_per_second for turn in turns]
+        failures = sum(turn.load.failures for turn in turns)
+        cores = statistics.fmean(turn.load.client_cores for turn in turns)
+        told = f"{_spread(rates)}; {failures} failures; the client took {cores:.2f} cores"
         figures += [
-            Figure(f"served at saturation, {conditions.name}", subject, rate, "images/s",
-                   goal=best_peer if of_ours else None, at_least=True, against=told),
-            Figure(f"served ÷ bare, {conditions.name}", subject, rate / limits[subject], "",
-                   goal=RATIO_GOAL if of_ours else None, at_least=True,
-                   against=f"{limits[subject]:.2f} images/s"),
+            Figure(f"served at saturation, {conditions.name}", name, statistics.median(rates),
+                   "images/s", against=told),
+            Figure(f"served ÷ bare, {conditions.name}", name, medians[name], "",
+                   goal=RATIO_GOAL if ours else None, at_least=True,
+                   against=_spread(_shares(turns))),
         ]  # fmt: skip
+        if ours and best is not None:
+            pairs = zip(_shares(turns), _shares(seen.turns[best]), strict=True)
+            beside = [own / other for own, other in pairs]
+            figures.append(
+                Figure(f"served ÷ best peer's, {conditions.name}", name, statistics.median(beside),
+                       "", goal=1.0, at_least=True, against=f"{best}; {_spread(beside)}")
+            )  # fmt: skip
     return figures
 
 
-def added_latency(conditions: Conditions, subjects: Sequence[str] = EVERYBODY) -> list[Figure]:
+def _shares(turns: Sequence[Turn]) -> list[float]:
+    return [turn.share for turn in turns]
+
+
+def added_latency(conditions: Conditions, rounds: int, subjects: Sequence[str]) -> list[Figure]:
     """What a lone user waits beyond the bare call."""
-    call = bare(conditions).p50
+    plan = Plan(1, [1], rounds, load_seconds=5.0, bare_seconds=2.0)
+    seen = take_turns(conditions, subjects, plan)
     figures = []
-    for subject in subjects:
-        with started(subject, conditions) as port:
-            seen = load(port, users=1)
-        _tell(f"{subject}, one user, {conditions.name}: {seen}")
-        added = (seen.p50 - call) * 1000
-        goal = ADDED_GOAL_MS if subject in BACKENDS else None
-        size = f"answers of {seen.answer_bytes / 1000:.0f} KB"
-        figures.append(Figure("added p50 at one user", subject, added, "ms", goal, against=size))
-    return figures
+    for name, turns in seen.turns.items():
+        added = [turn.added_ms for turn in turns]
+        size = statistics.fmean(turn.load.answer_bytes for turn in turns) / 1000
+        goal = ADDED_GOAL_MS if name in BACKENDS else None
+        told = f"{_spread(added)}; answers of {size:.0f} KB"
+        figures.append(
+            Figure("added p50 at one user", name, statistics.median(added), "ms", goal, told)
+        )
+    return [*figures, *_failures(seen, conditions)]
 
 
-def bare(conditions: Conditions) -> Bare:
-    what = ["--model", str(MODEL)]
-    if conditions.stand_in is not None:
-        what = ["--stand-in", str(conditions.stand_in)]
-    seen = _module("serving.bare", *what, "--cap", str(conditions.cap))
-    rates = {int(size): rate for size, rate in seen["images_per_second"].items()}
-    _tell(f"bare, {conditions.name}: {rates}")
-    return Bare(rates, seen["p50"])
+def _failures(seen: Seen, conditions: Conditions) -> list[Figure]:
+    name = f"comes up and answers, {conditions.name}"
+    return [failure(name, subject, why) for subject, why in seen.failures.items()]
 
 
-def load(port: int, users: int) -> Load:
-    flags = ("--port", str(port), "--users", str(users), "--seconds", str(SECONDS))
-    return Load(**_module("serving.client", *flags))
-
-
-def _module(name: str, *flags: str) -> dict[str, Any]:
-    """What a program of this package prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", name, *flags],
-        cwd=ROOT,
-        env=environment(),
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return printed
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _spread(values: Sequence[float]) -> str:
+    return f"{min(values):.3g} to {max(values):.3g} in {len(values)} rounds"
 
 
 SERIES: Mapping[str, Callable[[Sequence[str]], list[Figure]]] = {
-    "model": lambda subjects: saturation(DEMO, subjects),
-    "stand-in": lambda subjects: saturation(STAND_IN, subjects),
-    "one-user": lambda subjects: added_latency(QUICK_STAND_IN, subjects),
+    "model": lambda subjects: saturation(DEMO, 6, subjects),
+    "stand-in": lambda subjects: saturation(STAND_IN, 3, subjects),
+    "one-user": lambda subjects: added_latency(QUICK_STAND_IN, 4, subjects),
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m serving.measure", description=__doc__)
     parser.add_argument("--series", nargs="+", choices=SERIES, help="all, if left out")
     parser.add_argument("--subjects", nargs="+", choices=EVERYBODY, default=EVERYBODY)
     flags = parser.parse_args(arguments)
-    print(table(measure(flags.series, flags.subjects)))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started ends
+    figures = measure(flags.series, flags.subjects)
+    print(table(figures))
+    return exit_code(figures)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

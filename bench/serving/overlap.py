@@ -1,19 +1,24 @@
 """Whether decoding a batch while the next is denoised pays: ``python -m serving.overlap --help``.
 
-Prints images/s of full batches one after the other, and of the same with decoding on a thread of
-its own, in turns.
+Prints a line for each way of making the same batches, in turns: images/s, what they took of the
+processor and of the memory's pages, and how far the pictures are from those of the first way, which
+must be nothing. Decoding on another thread is tried without overlapping as well, since a thread has
+memory and helpers of its own; and overlapping with as many threads in all as one alone has.
 """
 
 import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
+from diffusion_serving.cores import available_cores
 from serving.prompts import GUIDANCE, SIDE, STEPS, prompt
 
 Latents = Any
@@ -21,22 +26,64 @@ Step = Callable[[int], Latents]
 Decode = Callable[[Latents], Any]
 
 
-def one_after_the_other(denoise: Step, decode: Decode, batches: int) -> None:
-    for number in range(batches):
-        decode(denoise(number))
+@dataclass(frozen=True)
+class Way:
+    """How batches are made; `threads` are torch's, of denoising and of decoding."""
+
+    name: str
+    make: Callable[[Step, Decode, int, int], list[Any]]
+    threads: tuple[int, int]
 
 
-def overlapped(denoise: Step, decode: Decode, batches: int) -> None:
+@dataclass(frozen=True)
+class Seen:
+    """Of one turn; processor seconds and page faults are of a batch."""
+
+    way: str
+    images_per_second: float
+    user_seconds: float
+    system_seconds: float
+    page_faults: float
+    difference: float
+
+
+def on_one_thread(denoise: Step, decode: Decode, batches: int, _: int) -> list[Any]:
+    return [decode(denoise(number)) for number in range(batches)]
+
+
+def on_two_threads(denoise: Step, decode: Decode, batches: int, threads: int) -> list[Any]:
+    """Decodes on another thread, and waits for it."""
+    with _decoder(threads) as decoder:
+        return [decoder.submit(decode, denoise(number)).result() for number in range(batches)]
+
+
+def overlapped(denoise: Step, decode: Decode, batches: int, threads: int) -> list[Any]:
     """Decodes each batch while the next is denoised."""
-    with ThreadPoolExecutor(1) as thread:
-        before: Future[Any] | None = None
+    pictures: list[Future[Any]] = []
+    with _decoder(threads) as decoder:
         for number in range(batches):
             latents = denoise(number)
-            if before is not None:
-                before.result()
-            before = thread.submit(decode, latents)
-        if before is not None:
-            before.result()
+            if pictures:
+                pictures[-1].result()
+            pictures.append(decoder.submit(decode, latents))
+        return [each.result() for each in pictures]
+
+
+def _decoder(threads: int) -> ThreadPoolExecutor:
+    import torch  # noqa: PLC0415 - takes seconds
+
+    return ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,))
+
+
+def ways(cores: int) -> list[Way]:
+    half = max(1, cores // 2)
+    return [
+        Way("one thread", on_one_thread, (cores, cores)),
+        Way("one thread, half of the cores", on_one_thread, (half, half)),
+        Way("two threads, not overlapped", on_two_threads, (cores, cores)),
+        Way("overlapped, all cores each", overlapped, (cores, cores)),
+        Way("overlapped, half of the cores each", overlapped, (half, half)),
+    ]
 
 
 def parts(model: Path, cap: int) -> tuple[Step, Decode]:
@@ -68,32 +115,39 @@ def parts(model: Path, cap: int) -> tuple[Step, Decode]:
     return denoise, decode
 
 
-def measure(
-    denoise: Step, decode: Decode, *, cap: int, batches: int, turns: int
-) -> Mapping[str, Sequence[float]]:
-    """Images/s of each way, once a turn."""
-    ways = (one_after_the_other, overlapped)
-    decode(denoise(0))
-    rates: dict[str, list[float]] = {way.__name__: [] for way in ways}
-    for _ in range(turns):
-        for way in ways:
-            begin = time.monotonic()
-            way(denoise, decode, batches)
-            rates[way.__name__].append(cap * batches / (time.monotonic() - begin))
-    return rates
+def measure(way: Way, denoise: Step, decode: Decode, cap: int, batches: int) -> tuple[Seen, Any]:
+    """One turn, and its pictures."""
+    import torch  # noqa: PLC0415 - takes seconds
+
+    torch.set_num_threads(way.threads[0])
+    before, begin = getrusage(RUSAGE_SELF), time.monotonic()
+    pictures = way.make(denoise, decode, batches, way.threads[1])
+    seconds, after = time.monotonic() - begin, getrusage(RUSAGE_SELF)
+    seen = Seen(
+        way.name,
+        cap * batches / seconds,
+        (after.ru_utime - before.ru_utime) / batches,
+        (after.ru_stime - before.ru_stime) / batches,
+        (after.ru_minflt - before.ru_minflt) / batches,
+        0.0,
+    )
+    return seen, pictures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m serving.overlap", description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--cap", type=int, default=8)
-    parser.add_argument("--batches", type=int, default=15, help="in each turn")
-    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--batches", type=int, default=6, help="in each turn")
+    parser.add_argument("--turns", type=int, default=3)
     flags = parser.parse_args()
-    rates = measure(
-        *parts(flags.model, flags.cap), cap=flags.cap, batches=flags.batches, turns=flags.turns
-    )
-    print(json.dumps(dict(rates)))
+    denoise, decode = parts(flags.model, flags.cap)
+    first = on_one_thread(denoise, decode, flags.batches, 0)
+    for _ in range(flags.turns):
+        for way in ways(available_cores()):
+            seen, pictures = measure(way, denoise, decode, flags.cap, flags.batches)
+            apart = max(float((a - b).abs().max()) for a, b in zip(first, pictures, strict=True))
+            print(json.dumps(asdict(replace(seen, difference=apart))), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""Who is measured, and how each is started and ended."""
+"""Who is measured, and how each is started, stopped for a while, and ended."""
 
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+
+import psutil
 
 from serving.prompts import GUIDANCE, STEPS, body
 
@@ -77,16 +80,54 @@ def peer_command(peer: str, conditions: Conditions, port: int) -> list[str]:
     return [sys.executable, "-m", f"peers.{peer}", *what, "--port", str(port)]
 
 
+class NotUp(RuntimeError):  # noqa: N818 - named after what happened
+    """A subject did not come to answer, or does not any more."""
+
+
+class Subject:
+    """A backend or a peer with all its processes, which compute only while it is `awake`."""
+
+    def __init__(self, port: int, pid: int) -> None:
+        self.port = port
+        self._first = psutil.Process(pid)
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Lets it run for as long."""
+        self.signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGSTOP)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to each of its processes."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def processes(self) -> list[psutil.Process]:
+        """The first one and all that come from it; none once that has gone."""
+        try:
+            return [self._first, *self._first.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+
 @contextmanager
-def started(subject: str, conditions: Conditions) -> Iterator[int]:
-    """The port of a backend or peer that answers, which is gone afterwards with all it started."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def started(name: str, conditions: Conditions) -> Iterator[Subject]:
+    """A backend or peer that has answered and then stopped, gone afterwards with all it started.
+
+    Raises:
+        NotUp: it ended, or has not answered for long.
+
+    """
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        if subject in PEERS:
-            command = peer_command(PEERS[subject], conditions, port)
+        if name in PEERS:
+            command = peer_command(PEERS[name], conditions, port)
         else:
-            command = backend_command(subject, conditions, port, Path(folder) / "config.json")
+            command = backend_command(name, conditions, port, Path(folder) / "config.json")
         with (Path(folder) / "output").open("wb") as output:
             process = subprocess.Popen(
                 command,
@@ -96,17 +137,35 @@ def started(subject: str, conditions: Conditions) -> Iterator[int]:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        subject = Subject(port, process.pid)
         try:
-            _wait_until_it_answers(process, port, Path(folder) / "output")
-            yield port
+            with subject.awake():
+                _wait_until_it_answers(process, port, Path(folder) / "output")
+            yield subject
         finally:
+            subject.signal(signal.SIGCONT)
+            left = subject.processes()
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(END_SECONDS)
-            # Stock LitServe leaves its workers behind.
+            # Stock LitServe leaves its workers behind; what has ended by itself, whoever it had.
+            for other in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    other.kill()
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def free_port() -> int:
+    """One that nobody uses, and nobody will be given: not by the kernel, not by Ray.
+
+    Ray takes 10002 to 19999 for its workers and a few up from 30000, the kernel those from 32768.
+    """
+    while True:
+        port = random.randrange(20000, 30000)  # noqa: S311 - no secret
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
@@ -116,9 +175,17 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, output: 
     )
     while True:
         if process.poll() is not None:
-            raise RuntimeError(f"it ended:\n{output.read_text()}")
-        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=60):  # noqa: S310 - same
+            raise NotUp(f"it ended with {process.returncode}: {_last_words(output)}")
+        with (
+            contextlib.suppress(OSError, HTTPException),
+            urllib.request.urlopen(request, timeout=60),  # noqa: S310 - as above
+        ):
             return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"no answer within {START_SECONDS} s:\n{output.read_text()}")
+            raise NotUp(f"no answer within {START_SECONDS} s: {_last_words(output)}")
         time.sleep(0.2)
+
+
+def _last_words(output: Path) -> str:
+    lines = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip()[:300] if lines else "it said nothing"

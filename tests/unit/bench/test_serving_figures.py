@@ -1,0 +1,144 @@
+"""How the figures of serving are put together; they themselves need a quiet machine."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+
+import pytest
+
+from figures import Figure, exit_code
+from serving import measure, subjects, turns
+from serving.bare import Bare
+from serving.client import Load, rate
+from serving.measure import shares
+from serving.subjects import Conditions, NotUp
+from serving.turns import Plan, Seen, Turn, take_turns, turn_of
+
+LOAD = Load(requests_per_second=15.0, failures=0, p50=0.5, client_cores=0.02, answer_bytes=50e3)
+QUICK = Conditions(stand_in=0.01)
+PLAN = Plan(users=2, sizes=[1, 8], rounds=3, load_seconds=10.0, bare_seconds=4.0)
+
+
+def _turn(served: float, limit: float) -> Turn:
+    return Turn(replace(LOAD, requests_per_second=served), bare_rate=limit, bare_p50=0.4)
+
+
+def _figure(figures: Sequence[Figure], name: str, subject: str) -> Figure:
+    (found,) = (f for f in figures if f.figure.startswith(name) and f.subject == subject)
+    return found
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+def test_the_rate_of_answers_that_come_in_batches_is_that_of_the_batches(cut: int) -> None:
+    ends = [batch * 0.5 + place * 1e-4 for batch in range(20) for place in range(8)]
+    assert rate(ends[cut:]) == pytest.approx(16.0, rel=0.01)
+
+
+@pytest.mark.parametrize("ends", [[], [1.0], [1.0, 1.0]])
+def test_there_is_no_rate_without_two_moments(ends: Sequence[float]) -> None:
+    assert rate(ends) == 0.0
+
+
+def test_a_turn_stands_beside_the_mean_of_before_and_after() -> None:
+    before, after = Bare({8: 14.0}, {8: 0.6}), Bare({8: 16.0}, {8: 0.5})
+    turn = turn_of(LOAD, before, after, 8)
+    assert turn.share == pytest.approx(1.0)
+    assert turn.added_ms == pytest.approx(-50.0)
+
+
+def test_a_backend_is_held_against_the_best_peer_of_the_same_round() -> None:
+    seen = Seen(
+        {8: 16.0},
+        {
+            # The machine slows down from round to round; the backend is 2% ahead in each.
+            "fastapi": [_turn(15.3, 15.0), _turn(10.2, 10.0), _turn(7.14, 7.0)],
+            "stock LitServe": [_turn(15.0, 15.0), _turn(10.0, 10.0), _turn(7.0, 7.0)],
+            "plain sync FastAPI": [_turn(5.0, 15.0), _turn(4.0, 10.0), _turn(3.0, 7.0)],
+        },
+        {},
+    )
+    figures = shares(seen, QUICK)
+    beside = _figure(figures, "served ÷ best peer's", "fastapi")
+    assert beside.value == pytest.approx(1.02)
+    assert beside.met
+    assert "stock LitServe" in beside.against
+    assert _figure(figures, "served ÷ bare", "fastapi").value == pytest.approx(1.02)
+    assert _figure(figures, "served ÷ bare", "stock LitServe").met is None
+
+
+class _Pipeline:
+    """The pipeline alone, played: so many images/s each time it is asked."""
+
+    def __init__(self, rates: Iterator[float]) -> None:
+        self._rates = rates
+
+    def measure(self, sizes: Sequence[int], seconds: float) -> Bare:  # noqa: ARG002 - played
+        speed = next(self._rates)
+        return Bare({size: size * speed for size in sizes}, dict.fromkeys(sizes, 1 / speed))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A subject, played: it notes when it may compute."""
+
+    port: int
+    awake_now: set[int]
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        self.awake_now.add(self.port)
+        try:
+            yield
+        finally:
+            self.awake_now.remove(self.port)
+
+
+def test_subjects_take_turns_one_awake_at_a_time_and_one_that_fails_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ["never up", "up", "up as well", "ends in the second round"]
+    awake_now: set[int] = set()
+    asked: list[int] = []
+
+    @contextmanager
+    def started(name: str, _: Conditions) -> Iterator[_Subject]:
+        if name == "never up":
+            raise NotUp("it ended with 3")
+        yield _Subject(names.index(name), awake_now)
+
+    def load_by_users(port: int, _: Plan) -> Load:
+        assert awake_now == {port}
+        asked.append(port)
+        if port == names.index("ends in the second round") and asked.count(port) == 2:
+            raise NotUp("its clients ended")
+        return LOAD
+
+    rates = itertools.count(1.0)
+    monkeypatch.setattr(turns, "alone", lambda _: nullcontext(_Pipeline(rates)))
+    monkeypatch.setattr(turns, "started", started)
+    monkeypatch.setattr(turns, "load_by_users", load_by_users)
+    seen = take_turns(QUICK, names, PLAN)
+    assert seen.failures == {
+        "never up": "it ended with 3",
+        "ends in the second round": "its clients ended",
+    }
+    assert {name: len(each) for name, each in seen.turns.items()} == {"up": 3, "up as well": 3}
+    # What was measured right before and right after, in batches of the size that was best.
+    first = next(name for name in (names[port] for port in asked) if name in seen.turns)
+    place = [names[port] for port in asked].index(first)
+    assert seen.turns[first][0].bare_rate == 8 * (2 + place + 0.5)
+
+
+def test_what_could_not_be_measured_ends_a_bench_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = Seen({8: 16.0}, {}, {"litserve": "it ended"})
+    monkeypatch.setattr(measure, "take_turns", lambda *_: missing)
+    figures = measure.measure(["model", "one-user"], ["litserve"])
+    assert [(figure.subject, figure.met) for figure in figures] == [("litserve", False)] * 2
+    assert exit_code(figures) == 1
+    assert exit_code([Figure("too slow", "litserve", 9.0, "ms", goal=5.0)]) == 0
+
+
+def test_a_subjects_port_is_none_that_ray_or_the_kernel_gives_away() -> None:
+    ports = [subjects.free_port() for _ in itertools.repeat(None, 20)]
+    assert all(20000 <= port < 30000 for port in ports)
