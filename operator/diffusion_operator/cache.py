@@ -32,11 +32,13 @@ def _only(names: Iterable[str], part: Mapping[str, Any]) -> Object:
 
 def _shared(value: Any) -> Any:
     """The JSON with the strings that other objects have, too: they take half as much memory so."""
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):  # asking for any Mapping takes longer than all the rest
         return {sys.intern(name): _shared(part) for name, part in value.items()}
     if isinstance(value, list):
         return [_shared(part) for part in value]
-    return sys.intern(value) if isinstance(value, str) else value
+    return value
 
 
 def _version(obj: Mapping[str, Any]) -> int:
@@ -108,13 +110,9 @@ class Cache:
         """The ControllerRevisions labelled as belonging to that DiffusionService."""
         return self._found(self._revisions, namespace, service)
 
-    def kinds(self) -> list[str]:
-        """All that is watched."""
-        return [*self._indices, "Pod"]
-
     def all(self, kind: str) -> list[Object]:
         """Every object of the kind that is known to exist."""
-        index = self._pods if kind == "Pod" else self._indices[kind]
+        index = self._indices[kind]
         return [obj for place in index for obj in self._found(index, *place)]
 
     def forget(self, uid: str) -> None:
@@ -131,6 +129,16 @@ class Cache:
     def wrote(self, obj: Object) -> None:
         """Remember the API server's answer to a write."""
         self._written[key_of(obj)] = obj
+
+    def written_before(self, kind: str, namespace: str, resource_version: int) -> list[Object]:
+        """The remembered writes to objects of the kind up to that version; "": in any namespace."""
+        return [
+            obj
+            for key, obj in self._written.items()
+            if key.kind == kind
+            and namespace in {"", key.namespace}
+            and _version(obj) <= resource_version
+        ]
 
     def saw(self, key: Key, resource_version: int, *, deleted: bool) -> None:
         """Forget a remembered write that the watch has caught up with."""

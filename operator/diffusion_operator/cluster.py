@@ -1,11 +1,13 @@
 """Requests to the API server: server-side apply under one field manager, and little else."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlencode
 
+import aiohttp
 from kubernetes.aio import client, config
 
 from diffusion_operator.api import GROUP, VERSION
@@ -32,6 +34,7 @@ _KINDS = {
     "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
     "ScaledObject": ("keda.sh", "v1alpha1", "scaledobjects"),
     "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes"),
+    "RayService": ("ray.io", "v1", "rayservices"),
     "Job": ("batch", "v1", "jobs"),
     "Role": ("rbac.authorization.k8s.io", "v1", "roles"),
     "RoleBinding": ("rbac.authorization.k8s.io", "v1", "rolebindings"),
@@ -46,6 +49,10 @@ _APPLY = {"Content-Type": "application/apply-patch+yaml"}
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 _METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 _PAGE = 500
+# An API server ends a watch after a while, and says something on one once a minute: one that is
+# silent for longer is taken for dead.
+_WATCH_SECONDS = 300
+_WATCHING = aiohttp.ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=70.0)
 
 
 class ApiError(Exception):
@@ -83,14 +90,17 @@ class Cluster:
         self.api = api
 
     @classmethod
-    async def connect(cls) -> "Cluster":
-        """Connect with the pod's service account, or else the current kube context."""
+    async def connect(cls, connections: int = _CONNECTIONS) -> "Cluster":
+        """Connect with the pod's service account, or else the current kube context.
+
+        So many ``connections`` at once at most, 0 for as many as there are requests.
+        """
         configuration = client.Configuration()
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
             await config.load_kube_config(client_configuration=configuration)
-        configuration.connection_pool_maxsize = _CONNECTIONS
+        configuration.connection_pool_maxsize = connections
         # Otherwise a thread looks for a .netrc file at each request.
         configuration.client_session_kwargs = {"trust_env": False}
         return cls(client.ApiClient(configuration))
@@ -111,8 +121,48 @@ class Cluster:
         found = await self._request("GET", _path("Event", namespace), {"fieldSelector": about})
         return list(found["items"])
 
+    async def pages(self, kind: str, namespace: str) -> AsyncGenerator[tuple[str, list[Object]]]:
+        """The children of the kind in a namespace or, for "", in all: the list's version, objects.
+
+        Raises ``ApiError``.
+        """
+        query = {"limit": str(_PAGE), "labelSelector": WATCHED_LABEL}
+        while True:
+            page = await self._request("GET", _path(kind, namespace), query)
+            yield page["metadata"]["resourceVersion"], page["items"] or []
+            if not (more := page["metadata"].get("continue")):
+                return
+            query["continue"] = more
+
+    async def watch(
+        self, kind: str, namespace: str, version: str
+    ) -> AsyncGenerator[tuple[str, Object]]:
+        """What happens to the children of the kind after that version, until a watch ends.
+
+        Raises ``ApiError``, with status 410 where the version is no longer known.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "labelSelector": WATCHED_LABEL,
+            "resourceVersion": version,
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        }
+        answer = await self._send("GET", _path(kind, namespace), query, timeout=_WATCHING)
+        try:
+            if answer.status >= HTTPStatus.BAD_REQUEST:
+                raise _refused(answer, await answer.read())
+            async for line in _lines(answer.response.content.iter_any()):
+                event = json.loads(line)
+                said, obj = event["type"], event["object"]
+                if said == "ERROR":
+                    raise ApiError(obj.get("code", 0), obj.get("reason", ""), str(line), None)
+                yield said, obj
+        finally:
+            answer.response.close()
+
     async def uids(self, kind: str, namespaces: Sequence[str] = ()) -> set[str] | None:
-        """Those of all watched objects of the kind, in these namespaces or in every one.
+        """Those of all objects of the kind, in these namespaces or in every one.
 
         Nothing where the cluster doesn't know the kind, or not yet. Raises ``ApiError``.
         """
@@ -124,8 +174,6 @@ class Cluster:
 
     async def _uids(self, kind: str, namespace: str) -> set[str]:
         query = {"limit": str(_PAGE)}
-        if _KINDS[kind][0] != GROUP:
-            query["labelSelector"] = WATCHED_LABEL
         found: set[str] = set()
         while True:
             page = await self._request("GET", _path(kind, namespace), query, headers=_METADATA)
@@ -222,23 +270,58 @@ class Cluster:
         body: Object | None = None,
         headers: Mapping[str, str] = _PLAIN,
     ) -> Object:
+        answer = await self._send(method, path, query, body, headers)
+        text = await answer.read()
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise _refused(answer, text)
+        found: Object = json.loads(text)
+        return found
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        headers: Mapping[str, str] = _PLAIN,
+        *,
+        timeout: float | aiohttp.ClientTimeout = TIMEOUT_SECONDS,  # noqa: ASYNC109 - the client's
+    ) -> Any:
+        """The official client's response, of which the body is still to be read."""
         url = f"{self.api.configuration.host}{path}"
         if query:
             url = f"{url}?{urlencode(query)}"
         sent = {**_PLAIN, **headers}
         await self.api.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
-        answer = await self.api.call_api(
-            method, url, sent, body=body, _request_timeout=TIMEOUT_SECONDS
-        )
-        text = await answer.read()
-        if answer.status < HTTPStatus.BAD_REQUEST:
-            found: Object = json.loads(text)
-            return found
-        if answer.status != HTTPStatus.NOT_FOUND:  # which is what asking for absence hopes for
-            API_ERRORS.labels(str(answer.status)).inc()
-        kind = NotFoundError if answer.status == HTTPStatus.NOT_FOUND else ApiError
-        said = text.decode(errors="replace")
-        raise kind(answer.status, answer.reason or "", said, _retry_after(answer.headers))
+        return await self.api.call_api(method, url, sent, body=body, _request_timeout=timeout)
+
+
+def _refused(answer: Any, text: bytes) -> ApiError:
+    """The refusal that the answer is."""
+    if answer.status != HTTPStatus.NOT_FOUND:  # which is what asking for absence hopes for
+        API_ERRORS.labels(str(answer.status)).inc()
+    kind = NotFoundError if answer.status == HTTPStatus.NOT_FOUND else ApiError
+    said = text.decode(errors="replace")
+    return kind(answer.status, answer.reason or "", said, _retry_after(answer.headers))
+
+
+async def _lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
+    """The lines, however long they are; the last one may lack its end."""
+    parts: list[bytes] = []
+    async for chunk in chunks:
+        *ended, rest = chunk.split(b"\n")
+        for line in ended:
+            yield b"".join([*parts, line])
+            parts = []
+        parts.append(rest)
+    if any(parts):
+        yield b"".join(parts)
+
+
+def api_version_of(kind: str) -> str:
+    """Group and version of the kind, as its objects name them."""
+    group, version, _ = _KINDS[kind]
+    return f"{group}/{version}" if group else version
 
 
 def _path(kind: str, namespace: str, name: str = "") -> str:

@@ -40,7 +40,7 @@ _LABELS = {
 
 
 # What happens to children comes in bursts, and what is made for the first time goes before them.
-SETTLE_SECONDS = 0.1
+SETTLE_SECONDS = 0.2
 
 
 class ReconcileError(Retry):
@@ -62,8 +62,13 @@ class Controller:
             "Comparison": ComparisonReconciler(cache, writes, settings, utc_now),
         }
         self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, settings.workers)
+        self._all_listed = False
         self._relists = Relists(
-            cluster, cache, namespaces, lambda kind, obj: self.saw(kind, obj, deleted=True)
+            cluster,
+            cache,
+            tuple(self._reconcilers),
+            namespaces,
+            lambda kind, obj: self.saw(kind, obj, deleted=True),
         )
 
     def start(self) -> None:
@@ -100,26 +105,57 @@ class Controller:
     def saw(
         self, kind: str, obj: Mapping[str, Any], *, deleted: bool, listed: bool = False
     ) -> None:
-        """An event of the watch or an object of its list, after the indices have taken it in."""
-        meta = obj["metadata"]
-        self._relists.saw(meta["uid"], listed=listed, deleted=deleted)
-        key = Key(kind, meta["namespace"], meta["name"])
-        self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
-        if kind in self._reconcilers:
-            self._wake(key, obj)
-        # A pod of a service may restart without its service's status moving.
-        target = key.name if kind == "DiffusionService" else labels_of(obj).get(SERVICE_LABEL)
-        if target and kind in {"DiffusionService", "Pod"}:
-            for test in self._cache.tests(key.namespace, target):
-                self._queue.add(Key("LoadTest", key.namespace, test["metadata"]["name"]))
+        """An event of what people write, or an object of its list, after the indices have it.
+
+        kopf tells of none before it has listed all.
+        """
+        self._all_listed = True
+        self._relists.saw(obj["metadata"]["uid"], listed=listed, deleted=deleted)
+        key = self._caught_up(kind, obj, deleted=deleted)
+        self._wake(key, obj)
+        if kind == "DiffusionService":
+            self._wake_tests(key.namespace, key.name)
         if kind == "LoadTest" and (deleted or not _has_its_turn(obj)):
             self._wake_rivals(key, obj)
         if kind == "Comparison" and (deleted or _state(obj) not in BUSY_STATES):
             self._wake_waiting(key)
+        self._wake_owners(key, obj)
+
+    def saw_child(self, kind: str, obj: Mapping[str, Any], *, deleted: bool) -> None:
+        """What happened to a child, after the indices have taken it in."""
+        key = self._caught_up(kind, obj, deleted=deleted)
+        if not self._all_listed:
+            return  # whose owners are listed later are looked at then
+        target = labels_of(obj).get(SERVICE_LABEL)
+        if target and kind == "Pod":
+            # A pod of a service may restart without its service's status moving.
+            self._wake_tests(key.namespace, target)
+        self._wake_owners(key, obj)
+
+    def listed(self, kind: str, namespace: str, uids: set[str], resource_version: int) -> None:
+        """A list of children, of that version; "" stands for all namespaces.
+
+        What was written before it and isn't in it has gone, without the watch ever having seen it.
+        """
+        for obj in self._cache.written_before(kind, namespace, resource_version):
+            if obj["metadata"]["uid"] not in uids:
+                self.saw_child(kind, obj, deleted=True)
+
+    def _caught_up(self, kind: str, obj: Mapping[str, Any], *, deleted: bool) -> Key:
+        meta = obj["metadata"]
+        key = Key(kind, meta["namespace"], meta["name"])
+        self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
+        return key
+
+    def _wake_owners(self, key: Key, obj: Mapping[str, Any]) -> None:
         for label, owner_kind in _LABELS.items():
             owner = labels_of(obj).get(label)
             if owner:
                 self._queue.add_later(Key(owner_kind, key.namespace, owner), SETTLE_SECONDS)
+
+    def _wake_tests(self, namespace: str, target: str) -> None:
+        for test in self._cache.tests(namespace, target):
+            self._queue.add(Key("LoadTest", namespace, test["metadata"]["name"]))
 
     def _wake(self, key: Key, obj: Mapping[str, Any]) -> None:
         """Have it looked at: at once what is new, and later what was looked at as it is asked."""

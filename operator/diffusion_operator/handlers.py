@@ -1,4 +1,4 @@
-"""What kopf calls: indices that hold what is watched, and events that wake a reconciler.
+"""What kopf calls: indices that hold what people write, and events that wake a reconciler.
 
 Only low-level event handlers are used: they write nothing to the objects (no finalizer, no
 annotation), so a resource can be deleted, and stays as its author wrote it, with or without us.
@@ -10,57 +10,23 @@ import kopf
 
 from diffusion_operator.api import API_VERSION, GROUP, VERSION
 from diffusion_operator.cache import Cache, trimmed
+from diffusion_operator.children import Children
 from diffusion_operator.cluster import Cluster
 from diffusion_operator.controller import Controller
 from diffusion_operator.election import Candidate
-from diffusion_operator.objects import (
-    CANDIDATE_LABEL,
-    COMPARISON_LABEL,
-    HEAD_LABEL,
-    SERVICE_LABEL,
-    TEST_LABEL,
-    WATCHED_LABEL,
-    Object,
-    labels_of,
-    target_of,
-)
+from diffusion_operator.objects import COMPARISON_LABEL, Object, labels_of, target_of
 from diffusion_operator.settings import read_settings
 from diffusion_operator.unstored import NoDiffBase, NoProgress
-
-RBAC = "rbac.authorization.k8s.io"
+from diffusion_operator.watches import Watches
 
 # kind → (group, version, plural)
-OWNED = {
-    "Deployment": ("apps", "v1", "deployments"),
-    "ControllerRevision": ("apps", "v1", "controllerrevisions"),
-    "Service": ("", "v1", "services"),
-    "ServiceAccount": ("", "v1", "serviceaccounts"),
-    "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
-    "ConfigMap": ("", "v1", "configmaps"),
-    "Role": (RBAC, "v1", "roles"),
-    "RoleBinding": (RBAC, "v1", "rolebindings"),
-    "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
-    "Ingress": ("networking.k8s.io", "v1", "ingresses"),
-    "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
-    "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
-    "ScaledObject": ("keda.sh", "v1alpha1", "scaledobjects"),
-    "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes"),
-    "Job": ("batch", "v1", "jobs"),
-    "Pod": ("", "v1", "pods"),
-}
 PRIMARY = {
     "DiffusionService": (GROUP, VERSION, "diffusionservices"),
     "LoadTest": (GROUP, VERSION, "loadtests"),
     "Comparison": (GROUP, VERSION, "comparisons"),
 }
-WATCHED = {**PRIMARY, **OWNED}
 
 Indexed = dict[tuple[str, str], Object]
-
-
-def _api_version(kind: str) -> str:
-    group, version, _ = WATCHED[kind]
-    return f"{group}/{version}" if group else version
 
 
 def _place(obj: kopf.Body, name: str) -> tuple[str, str]:
@@ -69,35 +35,13 @@ def _place(obj: kopf.Body, name: str) -> tuple[str, str]:
 
 def _index_by_name(kind: str) -> None:
     async def remember(body: kopf.Body, **_: Any) -> Indexed:
-        return {_place(body, body["metadata"]["name"]): trimmed(body, kind, _api_version(kind))}
+        return {_place(body, body["metadata"]["name"]): trimmed(body, kind, API_VERSION)}
 
-    kopf.index(*WATCHED[kind], id=kind)(remember)
-
-
-for _kind in WATCHED:
-    if _kind != "Pod":  # a pod is only ever asked for by its owner
-        _index_by_name(_kind)
+    kopf.index(*PRIMARY[kind], id=kind)(remember)
 
 
-@kopf.index(*OWNED["Pod"], id="pods_by_owner")
-async def pods_by_owner(body: kopf.Body, **_: Any) -> Indexed | None:
-    labels = labels_of(body)
-    owner = labels.get(SERVICE_LABEL) or labels.get(TEST_LABEL) or labels.get(HEAD_LABEL)
-    owner = owner or labels.get(CANDIDATE_LABEL)
-    return {_place(body, owner): trimmed(body, "Pod", "v1")} if owner else None
-
-
-@kopf.index(*OWNED["Job"], id="jobs_by_test")
-async def jobs_by_test(body: kopf.Body, **_: Any) -> Indexed | None:
-    owner = labels_of(body).get(TEST_LABEL)
-    return {_place(body, owner): trimmed(body, "Job", "batch/v1")} if owner else None
-
-
-@kopf.index(*OWNED["ControllerRevision"], id="revisions_by_service")
-async def revisions_by_service(body: kopf.Body, **_: Any) -> Indexed | None:
-    owner = labels_of(body).get(SERVICE_LABEL)
-    kept = trimmed(body, "ControllerRevision", "apps/v1")
-    return {_place(body, owner): kept} if owner else None
+for _kind in PRIMARY:
+    _index_by_name(_kind)
 
 
 @kopf.index(*PRIMARY["LoadTest"], id="tests_by_target")
@@ -119,15 +63,16 @@ for _kind in ("DiffusionService", "LoadTest"):  # one index for both
 
 
 def _wake_on_events(kind: str) -> None:
-    async def seen(event: kopf.RawEvent, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
+    async def seen(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
         controller: Controller = memo.controller
-        said = event["type"]
-        controller.saw(kind, body, deleted=said == "DELETED", listed=said is None)
+        # The object as it came: kopf's view of it looks up every field anew.
+        said, obj = event["type"], event["object"]
+        controller.saw(kind, obj, deleted=said == "DELETED", listed=said is None)
 
-    kopf.on.event(*WATCHED[kind], id=f"wake-{kind}")(seen)
+    kopf.on.event(*PRIMARY[kind], id=f"wake-{kind}")(seen)
 
 
-for _kind in WATCHED:
+for _kind in PRIMARY:
     _wake_on_events(_kind)
 
 
@@ -138,19 +83,25 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.persistence.progress_storage = NoProgress()
     settings.watching.server_timeout = 300
-    for group, _, plural in OWNED.values():
-        kind = f"{plural}.{group}" if group else plural
-        settings.watching.label_selectors[kind] = WATCHED_LABEL
+    children = Children()
     cache = Cache(
-        {kind: indices[kind] for kind in WATCHED if kind != "Pod"},
-        pods=indices["pods_by_owner"],
-        jobs=indices["jobs_by_test"],
+        {**{kind: indices[kind] for kind in PRIMARY}, **children.by_name},
+        pods=children.pods,
+        jobs=children.jobs,
         tests=indices["tests_by_target"],
         compared=indices["compared"],
-        revisions=indices["revisions_by_service"],
+        revisions=children.revisions,
     )
     cluster = await Cluster.connect()
     memo.controller = Controller(cluster, cache, read_settings(), memo.namespaces)
+    memo.watches = Watches(
+        await Cluster.connect(connections=0),
+        children,
+        memo.namespaces,
+        told=memo.controller,
+        broken=memo.stop.set,
+    )
+    await memo.watches.start()
     if memo.lease:
         memo.candidate = Candidate(
             cluster.api, memo.lease, lead=memo.controller.start, lose=memo.stop.set
@@ -162,6 +113,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
 
 @kopf.on.cleanup()
 async def stop(memo: kopf.Memo, **_: Any) -> None:
+    await memo.watches.stop()
     await memo.controller.finish()
     if memo.lease:
         await memo.candidate.resign()

@@ -27,11 +27,13 @@ class Relists:
         self,
         cluster: Cluster,
         cache: Cache,
+        kinds: Sequence[str],
         namespaces: Sequence[str],
         gone: Callable[[str, Object], None],
     ) -> None:
         self._cluster = cluster
         self._cache = cache
+        self._kinds = kinds
         self._namespaces = namespaces
         self._gone = gone
         self._seen: set[str] = set()
@@ -56,7 +58,7 @@ class Relists:
 
     async def _look(self) -> None:
         await asyncio.sleep(SETTLED_SECONDS)
-        left = self._cache.kinds()
+        left = list(self._kinds)
         while left:
             try:
                 await self._compare(left[0])

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HOLD_BACK_SECONDS = 0.5
+# The first status waits for what it is about to tell, which one write then tells instead of three.
+FIRST_HOLD_BACK_SECONDS = 2.0
 # A foreign object in the way carries no label that would wake the operator when it goes.
 LOOK_AGAIN_SECONDS = 15.0
 # These are made without a look whether they are there: the answer tells.
@@ -158,18 +160,22 @@ class Writes:
             f"{what} exists and is not this {kind}'s: delete it, or give the {kind} another name"
         )
 
-    async def status(self, owner: Mapping[str, Any], status: Model) -> float | None:
+    async def status(
+        self, owner: Mapping[str, Any], status: Model, *, settled: bool = True
+    ) -> float | None:
         """Write the status where it differs from what the resource shows. Raises ``ApiError``.
 
         What follows a write, or the first sight of the resource, closely is held back, so that the
-        many little steps of a beginning become one write; returns the seconds after which to try
-        again if so.
+        many little steps of a beginning become one write; the first longer where it hasn't
+        ``settled``. Returns the seconds after which to try again if so.
         """
         wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         if wanted == owner.get("status"):
             return None
         key = key_of(owner)
-        early = self._told.setdefault(key, self._clock()) + HOLD_BACK_SECONDS - self._clock()
+        first = not owner.get("status")
+        back = FIRST_HOLD_BACK_SECONDS if first and not settled else HOLD_BACK_SECONDS
+        early = self._told.setdefault(key, self._clock()) + back - self._clock()
         if early > 0:
             return early
         meta = owner["metadata"]

@@ -1,6 +1,7 @@
 """What the API server's answers become."""
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -67,19 +68,31 @@ def page(*uids: str, more: str = "") -> Any:
 async def test_what_there_is_of_a_kind_is_asked_for_page_by_page() -> None:
     api = Answers([page("a", "b", more="next"), page("c"), page()])
     cluster = Cluster(api)  # type: ignore[arg-type] # a stand-in by shape
-    assert await cluster.uids("Deployment", ["one", "two"]) == {"a", "b", "c"}
+    assert await cluster.uids("LoadTest", ["one", "two"]) == {"a", "b", "c"}
     paths = [urlsplit(url) for url in api.asked]
     assert [found.path.split("/")[-2] for found in paths] == ["one", "one", "two"]
     assert parse_qs(paths[1].query)["continue"] == ["next"]
-    assert parse_qs(paths[2].query)["labelSelector"] == [
-        "app.kubernetes.io/managed-by=diffusion-operator"
-    ]
     assert "continue" not in parse_qs(paths[2].query)
 
 
 async def test_nothing_is_known_of_a_kind_that_the_cluster_does_not_know() -> None:
     cluster = Cluster(Answers([None]))  # type: ignore[arg-type] # a stand-in by shape
-    assert await cluster.uids("HTTPRoute") is None
+    assert await cluster.uids("LoadTest") is None
+
+
+async def test_children_are_listed_page_by_page_by_their_label() -> None:
+    pages = [page("a", more="next"), page()]
+    for number, each in enumerate(pages):
+        each["metadata"]["resourceVersion"] = str(number)
+    api = Answers(pages)
+    cluster = Cluster(api)  # type: ignore[arg-type] # a stand-in by shape
+    found = [found async for found in cluster.pages("Deployment", "shop")]
+    assert found == [("0", [{"metadata": {"uid": "a"}}]), ("1", [])]
+    asked = [parse_qs(urlsplit(url).query) for url in api.asked]
+    assert [query.get("continue") for query in asked] == [None, ["next"]]
+    assert {query["labelSelector"][0] for query in asked} == {
+        "app.kubernetes.io/managed-by=diffusion-operator"
+    }
 
 
 async def test_an_object_that_has_taken_the_name_of_what_was_seen_is_not_deleted() -> None:
@@ -101,3 +114,52 @@ def test_what_was_made_and_then_applied_by_an_earlier_release_counts_as_applied_
     assert _as_applied([made, status, applied]) == [status, entry("Apply", both)]
     assert _as_applied([made]) == [entry("Apply", made["fieldsV1"])]
     assert _as_applied([status, applied]) == [status, applied]
+
+
+async def watched(*chunks: bytes, status: int = 200) -> list[tuple[str, Object]]:
+    """What a watch gives of an answer that comes in these chunks."""
+
+    async def iter_any() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    async def read() -> bytes:
+        return b"".join(chunks)
+
+    response = SimpleNamespace(content=SimpleNamespace(iter_any=iter_any), close=lambda: None)
+    answer = SimpleNamespace(status=status, reason="", headers={}, read=read, response=response)
+
+    class Watched(Answers):
+        async def call_api(self, *_: object, **__: object) -> Any:
+            return answer
+
+    cluster = Cluster(Watched([]))  # type: ignore[arg-type] # a stand-in by shape
+    return [event async for event in cluster.watch("ConfigMap", "shop", "1")]
+
+
+def line(said: str, **obj: Any) -> bytes:
+    return json.dumps({"type": said, "object": obj}).encode() + b"\n"
+
+
+async def test_an_event_may_be_as_long_as_an_object_and_come_in_any_pieces() -> None:
+    report = {"data": {"report": "x" * 900_000}}
+    every = line("ADDED", **report) + line("DELETED", name="a")
+    for size in (1000, 65_536, len(every)):
+        chunks = [every[at : at + size] for at in range(0, len(every), size)]
+        assert await watched(*chunks) == [("ADDED", report), ("DELETED", {"name": "a"})]
+
+
+async def test_the_last_event_may_lack_its_end_of_line_but_is_not_half_of_one() -> None:
+    both = line("ADDED", name="a") + line("ADDED", name="b")
+    assert len(await watched(both.removesuffix(b"\n"))) == 2
+    with pytest.raises(json.JSONDecodeError):
+        await watched(both[:-6])
+
+
+async def test_a_version_that_is_no_longer_known_is_told_in_either_way() -> None:
+    with pytest.raises(ApiError) as told:
+        await watched(line("ERROR", code=410, reason="Expired"))
+    assert told.value.status == 410
+    with pytest.raises(ApiError) as refused:
+        await watched(b"{}", status=410)
+    assert refused.value.status == 410

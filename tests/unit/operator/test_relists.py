@@ -40,6 +40,7 @@ class Scene:
         self.relists = Relists(
             self,  # type: ignore[arg-type] # a stand-in by shape
             self.cache,
+            ("Deployment",),
             (),
             lambda kind, obj: self.gone.append((kind, obj["metadata"]["name"])),
         )

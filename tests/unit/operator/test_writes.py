@@ -248,6 +248,36 @@ async def test_the_little_steps_of_a_status_become_one_write(service: Object) ->
     assert len(cluster.statuses) == 2
 
 
+async def test_the_first_status_waits_a_while_for_what_it_is_about_to_tell(
+    service: Object,
+) -> None:
+    now = 100.0
+    cluster = RecordingCluster()
+    writes = Writes(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+
+    async def told(replicas: int, *, settled: bool) -> bool:
+        left = await writes.status(service, status_of("RollingOut", replicas), settled=settled)
+        return left is None
+
+    assert not await told(0, settled=False)
+    now += 1.0
+    assert not await told(0, settled=False)
+    assert await told(1, settled=True)
+    service = shown_as(service, cluster)
+    now += 0.5  # the later ones wait for nothing
+    assert await told(2, settled=False)
+
+
+async def test_a_first_status_that_never_settles_is_told_at_last(service: Object) -> None:
+    now = 100.0
+    cluster = RecordingCluster()
+    writes = Writes(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+    status = status_of("RollingOut", 0)
+    assert await writes.status(service, status, settled=False) == pytest.approx(2.0)
+    now += 2.0
+    assert await writes.status(service, status, settled=False) is None
+
+
 def versioned(version: int) -> Object:
     return {
         "kind": "Deployment",
