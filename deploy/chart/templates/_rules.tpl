@@ -54,6 +54,10 @@ rules:
   - apiGroups: [keda.sh]
     resources: [scaledobjects]
     verbs: [get, list, watch, create, patch, delete]
+  # KubeRay makes the Ray cluster of rayserve.topology: cluster, where it is installed.
+  - apiGroups: [ray.io]
+    resources: [rayservices]
+    verbs: [get, list, watch, create, patch, delete]
   # The way in from outside, and who may come in.
   - apiGroups: [networking.k8s.io]
     resources: [ingresses, networkpolicies]

@@ -296,7 +296,8 @@ class RayServe(Model):
         "pods",
         description="pods: every pod is a whole Ray node of its own, so that none depends on "
         "another. cluster: one Ray cluster of a head and worker pods, with Ray Serve routing "
-        "between them; losing the head is downtime. Default: pods.",
+        "between them; losing the head is downtime. Where KubeRay is installed it makes the "
+        "cluster, and a second one to take over at a change. Default: pods.",
     )
 
 

@@ -61,12 +61,12 @@ def _deployment(
             "strategy": dict(strategy),
             "progressDeadlineSeconds": _progress_deadline(spec),
             "revisionHistoryLimit": 3,
-            "template": _template(owner, spec, pod),
+            "template": template_of(owner, spec, pod),
         },
     )
 
 
-def _template(owner: Mapping[str, Any], spec: DiffusionServiceSpec, pod: Object) -> Object:
+def template_of(owner: Mapping[str, Any], spec: DiffusionServiceSpec, pod: Object) -> Object:
     """The pod template, labelled with the revision that it is."""
     built = {"metadata": {"labels": labels(owner)}, "spec": pod}
     if spec.pod_template is None:

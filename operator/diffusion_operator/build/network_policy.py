@@ -1,6 +1,6 @@
 """NetworkPolicy: who may reach the pods of a service."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion_operator.build.metadata import child, labels
@@ -12,10 +12,13 @@ _ONE_SERVICE = ("app.kubernetes.io/name", "app.kubernetes.io/instance")
 _RUNNERS = {"podSelector": {"matchExpressions": [{"key": TEST_LABEL, "operator": "Exists"}]}}
 
 
-def network_policy(owner: Mapping[str, Any], settings: NetworkPolicySettings) -> Object:
+def network_policy(
+    owner: Mapping[str, Any], settings: NetworkPolicySettings, more: Sequence[Object] = ()
+) -> Object:
     """Admits the settings' peers and load tests to the server, and the service's pods to all.
 
     The head of a Ray cluster is one of these pods, and talks to the workers on ports of its own.
+    ``more`` are further rules.
     """
     own = {name: value for name, value in labels(owner).items() if name in _ONE_SERVICE}
     serves = {"port": PORT, "protocol": "TCP"}
@@ -31,6 +34,7 @@ def network_policy(owner: Mapping[str, Any], settings: NetworkPolicySettings) ->
             "ingress": [
                 {"from": peers, "ports": [serves]},
                 {"from": [{"podSelector": {"matchLabels": own}}]},
+                *more,
             ],
         },
     )

@@ -1,6 +1,6 @@
 """One Ray cluster out of many pods: a head that takes the requests, workers that hold the model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
@@ -32,20 +32,34 @@ def head_selector(owner: Mapping[str, Any]) -> dict[str, str]:
 def with_role(owner: Mapping[str, Any], pod: Mapping[str, Any], role: str) -> Object:
     """The pod's spec, its server told of its part in the cluster."""
     head = f"{head_name(owner)}.{owner['metadata']['namespace']}.svc:{GCS_PORT}"
-    address = {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}
     token = {"secretKeyRef": {"name": head_name(owner), "key": TOKEN_KEY}}
-    told: list[Object] = [
+    return with_variables(
+        pod,
+        [
+            *role_variables(role),
+            *([{"name": "DIFFUSION_RAY_HEAD", "value": head}] if role == "worker" else []),
+            # Whoever may talk to Ray's own ports may run code in the cluster.
+            {"name": "RAY_AUTH_MODE", "value": "token"},
+            {"name": "RAY_AUTH_TOKEN", "valueFrom": token},
+        ],
+    )
+
+
+def role_variables(role: str) -> list[Object]:
+    """What a server is told of its part in a cluster, whoever makes the pods."""
+    address = {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}
+    return [
         {"name": "DIFFUSION_RAY_ROLE", "value": role},
         {"name": "DIFFUSION_RAY_ADDRESS", "valueFrom": address},
-        *([{"name": "DIFFUSION_RAY_HEAD", "value": head}] if role == "worker" else []),
-        # Whoever may talk to Ray's own ports may run code in the cluster.
-        {"name": "RAY_AUTH_MODE", "value": "token"},
-        {"name": "RAY_AUTH_TOKEN", "valueFrom": token},
     ]
+
+
+def with_variables(pod: Mapping[str, Any], variables: Sequence[Object]) -> Object:
+    """The pod's spec, its server with these variables, too."""
     return {
         **pod,
         "containers": [
-            {**found, "env": [*found["env"], *told]} if found["name"] == CONTAINER else found
+            {**found, "env": [*found["env"], *variables]} if found["name"] == CONTAINER else found
             for found in pod["containers"]
         ],
     }
@@ -58,7 +72,7 @@ def head_deployment(
     pod: Mapping[str, Any],
 ) -> Object:
     """The head's Deployment, of the revision of the workers' and from the same ``pod``."""
-    pod_labels = {k: v for k, v in labels(owner).items() if k != SERVICE_LABEL}
+    revision = worker["spec"]["template"]["metadata"]["labels"][REVISION_LABEL]
     return child(
         owner,
         "apps/v1",
@@ -71,23 +85,21 @@ def head_deployment(
             "strategy": {"type": "Recreate"},
             "progressDeadlineSeconds": worker["spec"]["progressDeadlineSeconds"],
             "revisionHistoryLimit": 3,
-            "template": {
-                "metadata": {
-                    "labels": {
-                        **pod_labels,
-                        **head_selector(owner),
-                        REVISION_LABEL: worker["spec"]["template"]["metadata"]["labels"][
-                            REVISION_LABEL
-                        ],
-                    }
-                },
-                "spec": with_role(owner, _without_model(pod), "head"),
-            },
+            "template": head_template(
+                owner, revision, with_role(owner, without_model(pod), "head")
+            ),
         },
     )
 
 
-def _without_model(pod: Mapping[str, Any]) -> Object:
+def head_template(owner: Mapping[str, Any], revision: str, pod: Mapping[str, Any]) -> Object:
+    """The template of a head's pod, which no selector of the workers' finds."""
+    own = {name: value for name, value in labels(owner).items() if name != SERVICE_LABEL}
+    found = {**own, **head_selector(owner), REVISION_LABEL: revision}
+    return {"metadata": {"labels": found}, "spec": dict(pod)}
+
+
+def without_model(pod: Mapping[str, Any]) -> Object:
     """The pod without the model, its GPU, and what both need to be placed."""
     (server,) = pod["containers"]
     placed = (

@@ -34,22 +34,28 @@ from diffusion_operator.build.model_size import misfit
 from diffusion_operator.build.optional import optional_children, optional_keys
 from diffusion_operator.build.pod import has_volumes_of_others
 from diffusion_operator.build.ray_cluster import head_name, is_cluster, token_secret
+from diffusion_operator.build.ray_service import GROUP as RAY_GROUP
+from diffusion_operator.build.ray_service import ray_service, workers_of
 from diffusion_operator.build.service import service
 from diffusion_operator.build.service_account import service_account
 from diffusion_operator.build.serving_config import precision_of
 from diffusion_operator.cache import Cache
-from diffusion_operator.cluster import ApiError, Cluster
+from diffusion_operator.cluster import ApiError, Cluster, NotFoundError
+from diffusion_operator.kuberay import as_deployment, is_kuberays
 from diffusion_operator.objects import (
     CANDIDATE_LABEL,
     HEAD_LABEL,
+    REVISION_LABEL,
     SERVICE_LABEL,
     Key,
     Object,
     condition_of,
     is_owned,
     key_of,
+    labels_of,
 )
 from diffusion_operator.observe import Pods, mount_failure, observe_pods, with_head
+from diffusion_operator.reconcile.offered import Offered
 from diffusion_operator.reconcile.problems import invalid_spec, refusal
 from diffusion_operator.reconcile.scaling import LOOK_SECONDS, Scaling, scalers
 from diffusion_operator.reconcile.writes import (
@@ -77,12 +83,13 @@ from diffusion_operator.rollout.rollback import (
 from diffusion_operator.rollout.room import must_go_in_place
 from diffusion_operator.runs.basis import is_final
 from diffusion_operator.settings import Settings
-from diffusion_operator.status.diffusionservice import Problem, service_status
+from diffusion_operator.status.diffusionservice import Problem, has_settled, service_status
 
 # An Event of the kubelet wakes no one here.
 VOLUMES_AGAIN_SECONDS = 5.0
 # An image that can't be pulled is given up after a while, and the kubelet tells only at times.
 PULL_AGAIN_SECONDS = 15.0
+_KUBERAY_GOES = "KubeRay's kinds have just gone, and its Ray cluster with them: another is made"
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,8 @@ class ServiceReconciler:
         self._writes = writes
         self._settings = settings
         self._now = now
-        self._scaling = Scaling(cluster)
+        self._offered = Offered(cluster)
+        self._scaling = Scaling(cluster, self._offered)
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile; returns in how many seconds to look again, if no event would say so."""
@@ -155,6 +163,8 @@ class ServiceReconciler:
             pods, again = await self._with_mount_failures(key, pods), VOLUMES_AGAIN_SECONDS
         if spec is not None and await self._scaling.scaler(spec) == "own":
             again = sooner(again, LOOK_SECONDS)
+        if is_kuberays(live):  # a watch finds a kind that came later only after a minute
+            again = sooner(again, LOOK_SECONDS)
         if any(found.reason == "ImagePullFailed" for found in pods.failures):
             again = sooner(again, PULL_AGAIN_SECONDS)
         status = service_status(
@@ -168,13 +178,20 @@ class ServiceReconciler:
             gate=gate,
             misfit=too_large,
         )
-        return sooner(again, await self._writes.status(owner, status))
+        settled = live is None or problem is not None or has_settled(live, pods)
+        return sooner(again, await self._writes.status(owner, status, settled=settled))
 
     def _before(self, owner: Object) -> Object | None:
-        """The Deployment as it is, if there is one of the owner's."""
+        """The Deployment or RayService as it is, if there is one of the owner's."""
         meta = owner["metadata"]
-        found = self._cache.get(Key("Deployment", meta["namespace"], meta["name"]))
-        return found if found is not None and is_owned(found, owner) else None
+        place = meta["namespace"], meta["name"]
+        found = self._cache.get(Key("Deployment", *place))
+        if found is not None and is_owned(found, owner):
+            return found
+        found = self._cache.get(Key("RayService", *place))
+        if found is not None and is_owned(found, owner):
+            return as_deployment(found, self._cache.pods_of(*place, SERVICE_LABEL))
+        return None
 
     def _pods(self, key: Key, spec: DiffusionServiceSpec | None, revision: str) -> Pods:
         pods = observe_pods(self._cache.pods_of(key.namespace, key.name, SERVICE_LABEL), revision)
@@ -286,12 +303,12 @@ class ServiceReconciler:
         number = int(before["revision"]) + 1 if before is not None else 1
         await self._writes.child_once(owner, good_revision(owner, live, number))
 
-    def _unwanted(self, owner: Object, wanted: list[Object]) -> list[Key]:
-        """What a service may have and this one has no use for."""
+    def _unwanted(self, owner: Object, wanted: list[Object], revision: str) -> list[Key]:
+        """What a service may have and this one, of that revision, has no use for."""
         meta = owner["metadata"]
         good = self._good(owner)
         keys = {key_of(child) for child in wanted}
-        served, revision = (owner.get("status") or {}).get("revision"), revision_of(wanted[0])
+        served = (owner.get("status") or {}).get("revision")
         if good is not None and (revision == kept_revision(good) or revision != served):
             # The last good pods may have to come back to their models.
             keys |= {
@@ -319,6 +336,8 @@ class ServiceReconciler:
 
         Returns the Deployment whose pods hold the model, and what its successor waits for.
         """
+        if await self._is_for_kuberay(owner, spec):
+            return await self._with_kuberay(owner, spec), None
         plan = await self._deployments(owner, spec)
         wanted = [
             *plan.deployments,
@@ -333,10 +352,45 @@ class ServiceReconciler:
         account = service_account(
             owner, owner["metadata"]["name"], spec.service_account.annotations
         )
-        live, *_ = await self._writes.children(
-            owner, wanted, unwanted=self._unwanted(owner, wanted), after=[account]
-        )
+        unwanted = self._unwanted(owner, wanted, revision_of(wanted[0]))
+        live, *_ = await self._writes.children(owner, wanted, unwanted=unwanted, after=[account])
         return live, plan.gate
+
+    async def _is_for_kuberay(self, owner: Object, spec: DiffusionServiceSpec) -> bool:
+        """Whether KubeRay makes the Ray cluster; one that this operator has made runs on."""
+        if not is_cluster(spec) or RAY_GROUP not in await self._offered.groups():
+            return False
+        head = self._cache.get(Key("Deployment", owner["metadata"]["namespace"], head_name(owner)))
+        return spec.suspend or head is None or not is_owned(head, owner)
+
+    async def _with_kuberay(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
+        """Have KubeRay make the pods; returns their RayService as a Deployment of them."""
+        meta = owner["metadata"]
+        built = ray_service(owner, spec, self._settings)
+        asked = service(owner, spec)
+        others = optional_children(owner, spec, self._settings, kuberay=True)
+        # A RayService can't be suspended, but made anew.
+        wanted = [asked, *others] if spec.suspend else [built, asked, *others]
+        account = service_account(owner, meta["name"], spec.service_account.annotations)
+        revision = labels_of(workers_of(built)["template"])[REVISION_LABEL]
+        unwanted = self._unwanted(owner, wanted, revision)
+        await self._look_at(key_of(built))
+        try:
+            made = await self._writes.children(owner, wanted, unwanted=unwanted, after=[account])
+        except NotFoundError as error:
+            if RAY_GROUP in await self._cluster.groups():
+                raise
+            raise LeftoverError(_KUBERAY_GOES) from error
+        pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
+        return as_deployment(built if spec.suspend else made[0], pods)
+
+    async def _look_at(self, key: Key) -> None:
+        """Know the RayService as it is, watched or not."""
+        found = await self._cluster.get(key)
+        if found is None:
+            self._cache.saw(key, 0, deleted=True)
+        else:
+            self._cache.wrote(found)
 
     async def _keep_cluster_token(self, owner: Object) -> None:
         """Make the Secret before the pods that need it; the operator may make Secrets, not read."""

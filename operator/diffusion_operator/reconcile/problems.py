@@ -27,7 +27,14 @@ def refusal(error: ApiError) -> Problem:
     Raises the error again where trying again is what helps.
     """
     message = said_by(error)
-    if error.status == HTTPStatus.FORBIDDEN:
+    if ".authOptions: field not declared in schema" in message:
+        return Problem(
+            "KubeRayTooOld",
+            "the installed KubeRay knows no tokens, without which anyone who reaches a Ray cluster "
+            "may run code in it: update KubeRay to 1.5 or newer, CRDs too, or use "
+            "rayserve.topology: pods",
+        )
+    if error.status == HTTPStatus.FORBIDDEN and is_refusal(error):
         return Problem("QuotaExceeded" if "exceeded quota" in message else "Forbidden", message)
     if error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
         return Problem("Refused", message)

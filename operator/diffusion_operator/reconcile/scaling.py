@@ -12,22 +12,22 @@ from diffusion_operator.cluster import Cluster
 from diffusion_operator.metrics_of_pods import read_metrics
 from diffusion_operator.objects import Key, Object, key_of
 from diffusion_operator.observe import is_ready
+from diffusion_operator.reconcile.offered import Offered
 from diffusion_operator.scaling.own import next_replicas, queued, wanted_replicas, within
 from diffusion_operator.scaling.scaler import Scaler, is_scaled_by, scaler_of
 
-# What a cluster offers changes when someone installs it: asked for seldom, seen soon.
-GROUPS_FOR_SECONDS = 10.0
 LOOK_SECONDS = 10.0
 
 
 class Scaling:
     """Leaves the replicas to KEDA or an HPA where there is one, and else decides itself."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, cluster: Cluster, offered: Offered, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._cluster = cluster
+        self._offered = offered
         self._clock = clock
-        self._groups: frozenset[str] = frozenset()
-        self._groups_at: float | None = None
         self._calm_since: dict[Key, float] = {}
         self._looked: dict[Key, tuple[float, int]] = {}
 
@@ -35,9 +35,7 @@ class Scaling:
         """Who decides. Raises ``ApiError``."""
         if spec.autoscaling is None:
             return None
-        if self._groups_at is None or self._clock() - self._groups_at > GROUPS_FOR_SECONDS:
-            self._groups, self._groups_at = await self._cluster.groups(), self._clock()
-        return scaler_of(spec, self._groups)
+        return scaler_of(spec, await self._offered.groups())
 
     async def replicated(
         self,

@@ -14,6 +14,7 @@ from diffusion_operator.build.deployment import is_in_place, is_recreated, revis
 from diffusion_operator.build.metadata import selector
 from diffusion_operator.build.route import outside_url
 from diffusion_operator.build.service import url
+from diffusion_operator.kuberay import is_kuberays, is_unheard, served_cluster
 from diffusion_operator.objects import condition_of
 from diffusion_operator.observe import Pods
 from diffusion_operator.rollout.gate import Gate
@@ -50,6 +51,7 @@ def service_status(
 ) -> DiffusionServiceStatus:
     """The whole status, from the live Deployment and its pods.
 
+    A RayService comes as the Deployment of its workers would.
     Where a problem keeps the spec from coming true, these are what was there before it.
     """
     meta = service["metadata"]
@@ -84,6 +86,16 @@ def service_status(
         precision=precision or (previous.get("precision") if deployment else None),
         last_failure=_last_failure(deployment, pods, previous),
     )
+
+
+def has_settled(deployment: Mapping[str, Any], pods: Pods) -> bool:
+    """Whether all its pods are there, and counted, and the scheduler has looked at them.
+
+    Until then another status follows within moments.
+    """
+    counted = (deployment.get("status") or {}).get("replicas", 0)
+    looked_at = pods.scheduled + pods.unscheduled
+    return bool(deployment["spec"].get("replicas", 1) == counted == pods.current == looked_at)
 
 
 def _warned(verdict: Verdict, misfit: str) -> Verdict:
@@ -209,8 +221,16 @@ def _ready(spec: DiffusionServiceSpec, deployment: Mapping[str, Any] | None, pod
     trouble = _trouble(deployment, pods)
     if trouble is not None:
         return Verdict("Ready", "False", trouble.reason, trouble.message)
+    if deployment is not None and is_kuberays(deployment) and is_unheard(deployment):
+        return Verdict("Ready", "Unknown", "AwaitingKubeRay", _unheard(pods))
     message = f"{pods.ready} of {wanted} replicas of this revision answer"
     return Verdict("Ready", "Unknown", "RollingOut", message)
+
+
+def _unheard(pods: Pods) -> str:
+    message = "KubeRay has not acted on the RayService yet: does its operator run?"
+    still = sorted(pods.ready_revisions)
+    return f"{message} Until then revision {still[0]} serves" if still else message
 
 
 def _serving(wanted: int, pods: Pods) -> Verdict:
@@ -271,6 +291,11 @@ def _progressing(
 
 def _way(spec: DiffusionServiceSpec, wanted: int, deployment: Mapping[str, Any]) -> tuple[str, str]:
     """How one revision takes over from another, as a reason, and why so in a sentence."""
+    if is_kuberays(deployment):
+        if served_cluster(deployment):
+            how = "KubeRay makes another Ray cluster beside the one that serves, which ends then"
+            return "RollingOut", how
+        return DOWNTIME, "nothing answers meanwhile, as KubeRay's Ray cluster is not there yet"
     lacking = "there is no spare GPU" if spec.gpu else "there is no room for one more pod"
     if is_recreated(deployment):
         how = "nothing answers meanwhile, as workers can't join the Ray head of another revision"

@@ -17,9 +17,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from diffusion_operator.build.ray_service import SERVE_CONFIG
 from serving_process import START_SECONDS, Server, Variant, configuration, eventually, living
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
+
+
+TOKEN = secrets.token_hex(32)
 
 
 @dataclass
@@ -27,19 +31,22 @@ class Cluster:
     start: Callable[[str], Server]
     head: Server
     workers: list[Server]
+    dashboard: str
 
 
 @pytest.fixture(scope="module")
 def cluster(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A head and one worker, both ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with ExitStack() as free:
+        sockets = [free.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        port, dashboard = (one.getsockname()[1] for one in sockets)
     environ = {
         **configuration(tiny_model, Variant("rayserve"), rayserve={"topology": "cluster"}),
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": TOKEN,
         "DIFFUSION_RAY_ADDRESS": "127.0.0.1",
         "DIFFUSION_RAY_HEAD": f"127.0.0.1:{port}",
+        "DIFFUSION_RAY_DASHBOARD": str(dashboard),
     }
     with ExitStack() as ends:
 
@@ -50,7 +57,8 @@ def cluster(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
         # A worker may well be there before its head, and has to wait for it.
         worker, head = start("worker"), start("head")
-        yield Cluster(start, head.ready(2 * START_SECONDS), [worker.ready()])
+        url = f"http://127.0.0.1:{dashboard}/api/serve/applications/"
+        yield Cluster(start, head.ready(2 * START_SECONDS), [worker.ready()], url)
 
 
 def test_head_answers_with_what_its_worker_makes(cluster: Cluster) -> None:
@@ -61,6 +69,29 @@ def test_head_answers_with_what_its_worker_makes(cluster: Cluster) -> None:
     assert head.metric("diffusion_images_total") == images + 1
     assert head.client.get("/about").json()["backend"] == "rayserve"
     assert head.client.get("/healthz").json() == {"status": "alive"}
+
+
+def test_kuberay_finds_all_it_declares_running_and_its_declaration_starts_nothing_anew(
+    cluster: Cluster,
+) -> None:
+    """As KubeRay asks, and as it sends a RayService's `serveConfigV2`."""
+    assert httpx.get(cluster.dashboard).status_code == 401
+    images = cluster.head.metric("diffusion_images_total")
+    with httpx.Client(headers={"x-ray-authorization": f"Bearer {TOKEN}"}, timeout=60) as kuberay:
+
+        def running() -> dict[str, str]:
+            answer = kuberay.get(cluster.dashboard, params={"api_type": "declarative"})
+            applications = answer.json()["applications"]
+            return {name: found["status"] for name, found in applications.items()}
+
+        assert running() == {"diffusion": "RUNNING", "head": "RUNNING"}
+        answer = kuberay.put(cluster.dashboard, json=json.loads(SERVE_CONFIG))
+        assert answer.status_code == 200, answer.text
+        eventually(lambda: running() == {"diffusion": "RUNNING", "head": "RUNNING"})
+    assert cluster.head.client.get("/-/healthz").status_code == 200
+    assert cluster.head.predict(prompt="x", seed=7).status_code == 200
+    # A replica made anew would count from nought.
+    assert cluster.head.metric("diffusion_images_total") == images + 1
 
 
 def test_worker_answers_its_probes_alone(cluster: Cluster) -> None:

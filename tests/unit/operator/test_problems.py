@@ -5,7 +5,7 @@ import json
 import pytest
 
 from diffusion_operator.cluster import ApiError
-from diffusion_operator.reconcile.problems import is_refusal
+from diffusion_operator.reconcile.problems import is_refusal, refusal
 
 NEW_KIND = (
     'diffusionservices.diffusion.dev "study-slow" is forbidden: cannot set blockOwnerDeletion in '
@@ -45,3 +45,14 @@ def test_what_is_refused_for_good(status: int, message: str) -> None:
 )
 def test_what_passes(status: int, message: str) -> None:
     assert not is_refusal(answer(status, message))
+
+
+@pytest.mark.parametrize("message", [NEW_KIND, NEW_QUOTA])
+def test_what_passes_is_no_reason_to_give(message: str) -> None:
+    with pytest.raises(ApiError):
+        refusal(answer(403, message))
+
+
+def test_what_is_forbidden_for_good_is_told() -> None:
+    assert refusal(answer(403, "admission webhook denied the request")).reason == "Forbidden"
+    assert refusal(answer(403, "exceeded quota: few")).reason == "QuotaExceeded"

@@ -9,6 +9,7 @@ from diffusion_operator.build.autoscaler import pod_autoscaler, scaled_object
 from diffusion_operator.build.deployment import deployments
 from diffusion_operator.objects import Key
 from diffusion_operator.reconcile import scaling as module
+from diffusion_operator.reconcile.offered import Offered
 from diffusion_operator.reconcile.scaling import Scaling
 from diffusion_operator.scaling.own import CALM_SECONDS, next_replicas, queued, wanted_replicas
 from diffusion_operator.scaling.scaler import asked_replicas, scaler_of
@@ -97,7 +98,8 @@ class Scene:
         self.built = built
         self.now = 0.0
         self.handed_over: list[tuple[str, int]] = []
-        self.scaling = Scaling(self, clock=lambda: self.now)  # type: ignore[arg-type] # a stand-in by shape
+        offered = Offered(self, lambda: self.now)  # type: ignore[arg-type] # a stand-in by shape
+        self.scaling = Scaling(self, offered, clock=lambda: self.now)  # type: ignore[arg-type] # same
         ready = {"conditions": [{"type": "Ready", "status": "True"}]}
         self.pods = [{"metadata": {"name": name}, "status": ready} for name in "ab"]
 

@@ -9,7 +9,7 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, Diffus
 from diffusion_operator.build.deployment import IN_PLACE, RECREATE, deployments, revision_of
 from diffusion_operator.observe import mount_failure, observe_pods, with_head
 from diffusion_operator.settings import Settings
-from diffusion_operator.status.diffusionservice import Problem, service_status
+from diffusion_operator.status.diffusionservice import Problem, has_settled, service_status
 
 Object = dict[str, Any]
 NOW = "2026-01-02T03:04:05Z"
@@ -378,3 +378,25 @@ def test_a_pod_that_waits_for_an_old_one_to_end_is_no_trouble(scene: Scene) -> N
     assert scene.status().last_failure is None
     del scene.pods[0]
     assert scene.said("Ready") == ("False", "InsufficientGPU")
+
+
+def test_a_beginning_has_settled_once_all_pods_are_there_and_counted_and_looked_at(
+    scene: Scene,
+) -> None:
+    def settled() -> bool:
+        return has_settled(scene.deployment, observe_pods(scene.pods, scene.revision))
+
+    assert not settled()
+    scene.pod()
+    scene.counts(replicas=2)
+    assert not settled()
+    pod = scene.pod()
+    assert settled()
+    scene.counts(replicas=1)
+    assert not settled()
+    scene.counts(replicas=2)
+    pod["spec"] = {}
+    assert not settled()
+    no_node = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": ""}
+    pod["status"]["conditions"].append(no_node)
+    assert settled()

@@ -2,7 +2,8 @@
 
 The environment says what a process is: DIFFUSION_RAY_ROLE (head or worker), DIFFUSION_RAY_ADDRESS
 (under which the others reach it), DIFFUSION_RAY_HEAD (host:port of the head, for workers; on a
-head, if given, the port it listens on for them).
+head, if given, the port it listens on for them). Where KubeRay makes the pods, it says the head's
+host itself in FQ_RAY_IP, and DIFFUSION_RAY_DASHBOARD is the port where the head lets it look.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
+from diffusion_serving.backends.rayserve.declared import declare
 from diffusion_serving.backends.rayserve.environment import Ports
 from diffusion_serving.backends.rayserve.local import Local, local_node
 from diffusion_serving.backends.rayserve.node import RayEnded, head_part
@@ -46,6 +48,8 @@ class Place:
     address: str
     head_host: str
     head_port: int
+    dashboard_port: int | None = None
+    """Where a head lets others look at what Serve does; None: nowhere."""
 
 
 def place_of(environ: Mapping[str, str]) -> Place:
@@ -57,7 +61,9 @@ def place_of(environ: Mapping[str, str]) -> Place:
     """
     role = environ.get("DIFFUSION_RAY_ROLE", "")
     address = environ.get("DIFFUSION_RAY_ADDRESS", "")
-    host, _, port = environ.get("DIFFUSION_RAY_HEAD", f":{GCS_PORT}").rpartition(":")
+    made_by_kuberay = f"{environ.get('FQ_RAY_IP', '')}:{GCS_PORT}"
+    host, _, port = environ.get("DIFFUSION_RAY_HEAD", made_by_kuberay).rpartition(":")
+    dashboard = environ.get("DIFFUSION_RAY_DASHBOARD")
     if role not in ("head", "worker"):
         raise InvalidConfiguration(
             f"DIFFUSION_RAY_ROLE is {role!r}: with rayserve.topology cluster it is head or worker."
@@ -68,7 +74,15 @@ def place_of(environ: Mapping[str, str]) -> Place:
         )
     if not port.isdecimal() or (role == "worker" and not host):
         raise InvalidConfiguration("DIFFUSION_RAY_HEAD is not host:port of the cluster's head.")
-    return Place("head" if role == "head" else "worker", address, host or address, int(port))
+    if dashboard is not None and not dashboard.isdecimal():
+        raise InvalidConfiguration("DIFFUSION_RAY_DASHBOARD is not a port.")
+    return Place(
+        "head" if role == "head" else "worker",
+        address,
+        host or address,
+        int(port),
+        int(dashboard) if dashboard is not None else None,
+    )
 
 
 def serve_cluster(settings: Settings, load: Load) -> int:
@@ -86,7 +100,7 @@ def serve_cluster(settings: Settings, load: Load) -> int:
 
 def _serve_head(settings: Settings, place: Place, load: Load) -> int:
     ports = dataclasses.replace(Ports.free(), gcs=place.head_port)
-    part = head_part(ports)
+    part = head_part(ports, dashboard=place.dashboard_port)
     with local_node(settings, ports, place.address, part, devices=0) as local:
         # Here and not above: what these import reads the environment.
         from diffusion_serving.backends.rayserve import deployment  # noqa: PLC0415
@@ -94,8 +108,11 @@ def _serve_head(settings: Settings, place: Place, load: Load) -> int:
         deployment.connect(f"{place.address}:{ports.gcs}")
         exit_on_signals()  # Ray has taken them
         deployment.start_serve(settings)
-        deployment.deploy_head()
-        deployment.deploy(settings, load, replicas=None)
+        if place.dashboard_port is None:
+            deployment.deploy_head()
+            deployment.deploy(settings, load, replicas=None)
+        else:
+            declare(place.dashboard_port, os.environ)
         local.supervisor.take_signals()
         local.supervisor.run()
         # The workers' replicas can't be asked from here: what they are making has so long.

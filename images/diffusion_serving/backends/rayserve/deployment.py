@@ -1,10 +1,12 @@
 """What the head tells Ray Serve."""
 
+import os
 import time
 from typing import Any
 
 import ray
 from ray import serve
+from ray.serve import Application
 from ray.serve.config import (
     AutoscalingConfig,
     AutoscalingContext,
@@ -20,8 +22,8 @@ from starlette.types import ASGIApp
 from diffusion_serving.backends.hosting import KEEP_ALIVE_SECONDS
 from diffusion_serving.backends.rayserve.node import ENGINES, HEAD
 from diffusion_serving.backends.rayserve.replica import APPLICATION, Replica, quieten
-from diffusion_serving.config import ServingConfig, Settings
-from diffusion_serving.startup import Load
+from diffusion_serving.config import ServingConfig, Settings, read_settings
+from diffusion_serving.startup import Load, load_model
 
 _UNLIMITED = 1_000_000
 """Requests that Serve lets into a replica: the engine's own queue says when it is enough."""
@@ -52,6 +54,10 @@ def start_serve(settings: Settings) -> None:
 
 def deploy(settings: Settings, load: Load, replicas: int | None) -> None:
     """Has Serve run so many replicas, each with one device; None: as many as workers have."""
+    serve.run(_replicas(settings, load, replicas), name=APPLICATION, route_prefix="/")
+
+
+def _replicas(settings: Settings, load: Load, replicas: int | None) -> Application:
     number: dict[str, Any] = {"num_replicas": replicas}
     if replicas is None:
         number = {"autoscaling_config": _one_for_each_device()}
@@ -63,17 +69,31 @@ def deploy(settings: Settings, load: Load, replicas: int | None) -> None:
         logging_config=_LOGGING,
         **number,
     )(serve.ingress()(Replica))
-    serve.run(deployment.bind(settings, load), name=APPLICATION, route_prefix="/")
+    return deployment.bind(settings, load)
 
 
 def deploy_head() -> None:
     """Has the head answer /healthz itself, whatever its workers do."""
+    serve.run(_head(), name="head", route_prefix="/healthz")
+
+
+def _head() -> Application:
     deployment = serve.deployment(
         name="head",
         ray_actor_options={"num_cpus": 0, "resources": {HEAD: 1}},
         logging_config=_LOGGING,
     )(serve.ingress()(Head))
-    serve.run(deployment.bind(), name="head", route_prefix="/healthz")
+    return deployment.bind()
+
+
+def declared_replicas(_: dict[str, Any]) -> Application:
+    """What `deploy` runs in a cluster, for Serve to find by its name: on any node, all alike."""
+    return _replicas(read_settings([], os.environ), load_model, None)
+
+
+def declared_head(_: dict[str, Any]) -> Application:
+    """What `deploy_head` runs, in the same way."""
+    return _head()
 
 
 class Head:

@@ -37,14 +37,19 @@ class RayEnded(StartupError):  # noqa: N818 - named after the reason that users 
     reason = "RayEnded"
 
 
-def head_part(ports: Ports) -> list[str]:
-    """Of `ray start`: what makes a node the head of a cluster."""
+def head_part(ports: Ports, dashboard: int | None = None) -> list[str]:
+    """Of `ray start`: what makes a node the head of a cluster.
+
+    `dashboard` is the port of Ray's own pages, by which KubeRay follows what Serve does.
+    """
+    looked_at = dashboard is not None
     return [
         "--head",
         f"--port={ports.gcs}",
         f"--ray-client-server-port={ports.client}",
-        f"--dashboard-port={ports.dashboard}",
-        "--include-dashboard=false",
+        f"--dashboard-port={dashboard if looked_at else ports.dashboard}",
+        f"--include-dashboard={str(looked_at).lower()}",
+        *(["--dashboard-host=0.0.0.0"] if looked_at else []),
         "--no-monitor",
     ]
 

@@ -1,0 +1,78 @@
+"""A Ray cluster that KubeRay makes and replaces: its own operator, at work on a real node."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in_cluster import SMALL, ready_reason, wait_until_ready
+from install import Installed
+from kubectl import Kubectl, eventually
+from kuberay import definitions, operating
+from manifests import diffusion_service, load_test
+from steady_load import STEADY, Load
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
+
+Object = dict[str, Any]
+# Two clusters start, and KubeRay keeps the older one for a minute.
+REPLACED_WITHIN = 420.0
+
+
+@pytest.fixture
+def kuberay(cluster: Kubectl, installed: Installed, tmp_path: Path) -> Iterator[Path]:
+    """The log of KubeRay's operator, which runs with its own kinds for a while."""
+    files = [argument for path in definitions() for argument in ("-f", str(path))]
+    cluster("apply", "--server-side", *files)
+    with operating(installed.kubeconfig, tmp_path) as log:
+        yield log
+    cluster("delete", *files)
+
+
+def ray_clusters(kubectl: Kubectl) -> list[str]:
+    return [found["metadata"]["name"] for found in kubectl.list("rayclusters")]
+
+
+def served_cluster(kubectl: Kubectl) -> str:
+    """The RayCluster that serves, as KubeRay says."""
+    active = kubectl.status("rayservice", "demo").get("activeServiceStatus") or {}
+    return str(active.get("rayClusterName", ""))
+
+
+@pytest.mark.usefixtures("kuberay")
+def test_kuberay_makes_the_cluster_and_another_takes_over_without_a_failed_request(
+    kubectl: Kubectl,
+) -> None:
+    kubectl.apply(
+        diffusion_service(
+            backend="rayserve",
+            rayserve={"topology": "cluster"},
+            podTemplate={"spec": {"containers": [SMALL]}},
+        )
+    )
+    wait_until_ready(kubectl)
+    assert kubectl.find("deployment", "demo") is None
+    (first,) = ray_clusters(kubectl)
+    eventually(lambda: served_cluster(kubectl) == first, within=60, what="KubeRay's own word")
+    kubectl.apply(load_test(**STEADY))
+    load = Load(kubectl)
+    load.goes_on()
+    before = kubectl.status("dsvc", "demo")["revision"]
+
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+
+    def replaced() -> bool:
+        left = ray_clusters(kubectl)
+        return len(left) == 1 and left != [first] and ready_reason(kubectl) == "Serving"
+
+    eventually(replaced, within=REPLACED_WITHIN, every=1, what="another cluster in its place")
+    assert kubectl.status("dsvc", "demo")["revision"] != before
+    load.goes_on()
+    load.assert_none_failed()
+    kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
+    eventually(
+        lambda: not kubectl.list("pods", "diffusion.dev/service=demo"),
+        within=180,
+        what="the pods to go",
+    )

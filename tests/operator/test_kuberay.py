@@ -1,0 +1,209 @@
+"""Where KubeRay's own kinds are installed, it makes the Ray cluster. Its part is played here."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from kubectl import Kubectl, KubectlError, condition, eventually
+from kuberay import definitions
+from manifests import diffusion_service
+from operator_process import OperatorProcess
+
+Object = dict[str, Any]
+CLUSTER: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}}
+WITHIN = 40  # what the cluster offers is asked every ten seconds
+HEAD = {"diffusion.dev/ray-head": "demo"}
+
+
+@pytest.fixture
+def kuberay(control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess) -> Iterator[None]:
+    """KubeRay's kinds as published, for a while; the operator knows them from the start."""
+    (services,) = [path for path in definitions() if path.name == "ray.io_rayservices.yaml"]
+    control_plane("apply", "--server-side", "-f", str(services))
+    kubectl.apply(diffusion_service("probe", suspend=True, **CLUSTER))
+    eventually(lambda: kubectl.find("service", "probe"), within=WITHIN, what="its children")
+    steps = itertools.count(1)
+
+    def is_known() -> bool:
+        kubectl.patch("dsvc", "probe", {"spec": {"generation": {"steps": next(steps)}}})
+        return kubectl.find("deployment", "probe") is None
+
+    eventually(is_known, within=WITHIN, every=1, what="the operator to know KubeRay")
+    kubectl("delete", "dsvc", "probe")
+    yield
+    control_plane("delete", "crd", "rayservices.ray.io", "--ignore-not-found")
+
+
+def made(kubectl: Kubectl, name: str = "demo") -> Object:
+    return eventually(
+        lambda: kubectl.find("rayservice", name), within=WITHIN, what="the RayService"
+    )
+
+
+def ready_of(kubectl: Kubectl) -> Object:
+    return condition(kubectl.get("dsvc", "demo"), "Ready")
+
+
+def is_ready(kubectl: Kubectl, status: str, reason: str) -> bool:
+    found = ready_of(kubectl)
+    return (found.get("status"), found.get("reason")) == (status, reason)
+
+
+def becomes(kubectl: Kubectl, status: str, reason: str) -> None:
+    eventually(lambda: is_ready(kubectl, status, reason), within=WITHIN, what=reason)
+
+
+def act(kubectl: Kubectl, ray_service: Object, ray_cluster: str) -> None:
+    """Play KubeRay: pods from the templates, which answer, and the status that tells of them."""
+    spec = ray_service["spec"]["rayClusterConfig"]
+    (group,) = spec["workerGroupSpecs"]
+    pods = [(f"{ray_cluster}-head", spec["headGroupSpec"]["template"])]
+    pods += [(f"{ray_cluster}-{n}", group["template"]) for n in range(group["replicas"])]
+    ready = [{"type": kind, "status": "True"} for kind in ("Ready", "PodScheduled")]
+    for name, template in pods:
+        meta = {"name": name, "labels": {**template["metadata"]["labels"], "run": ray_cluster}}
+        kubectl.apply({"apiVersion": "v1", "kind": "Pod", **template, "metadata": meta})
+        status = {"status": {"conditions": ready, "phase": "Running"}}
+        kubectl.patch("pod", name, status, "--subresource=status")
+    tell(kubectl, activeServiceStatus={"rayClusterName": ray_cluster})
+
+
+def tell(kubectl: Kubectl, **said: Any) -> None:
+    generation = kubectl.get("rayservice", "demo")["metadata"]["generation"]
+    status = {"status": {"observedGeneration": generation, **said}}
+    kubectl.patch("rayservice", "demo", status, "--subresource=status")
+
+
+def leave(kubectl: Kubectl, ray_cluster: str) -> None:
+    kubectl("delete", "pods", "-l", f"run={ray_cluster}", "--grace-period=0", "--force")
+
+
+@pytest.mark.usefixtures("kuberay")
+def test_a_ray_cluster_is_kuberays_from_its_first_pod_to_its_last(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl(
+        "label", "namespace", kubectl.namespace, "pod-security.kubernetes.io/enforce=restricted"
+    )
+    kubectl.apply(diffusion_service(replicas=2, **CLUSTER))
+    first = made(kubectl)
+    (owner,) = first["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"]) == ("DiffusionService", "demo")
+    assert kubectl.find("deployment", "demo") is None
+    assert kubectl.find("deployment", "demo-head") is None
+    assert kubectl.get("service", "demo")["spec"]["selector"] == HEAD
+    becomes(kubectl, "Unknown", "AwaitingKubeRay")
+    act(kubectl, first, "one")
+    becomes(kubectl, "True", "Serving")
+    status = kubectl.get("dsvc", "demo")["status"]
+    assert (status["replicas"], status["readyReplicas"]) == (2, 2)
+
+    kubectl("scale", "dsvc/demo", "--replicas=3")
+    group = "{.spec.rayClusterConfig.workerGroupSpecs[0].replicas}"
+    eventually(
+        lambda: kubectl("get", "rayservice", "demo", "-o", f"jsonpath={group}") == "3",
+        what="three workers to be asked for",
+    )
+    act(kubectl, kubectl.get("rayservice", "demo"), "one")
+    becomes(kubectl, "True", "Serving")
+    budget = kubectl.get("pdb", "demo")["spec"]
+    assert (budget.get("minAvailable"), budget.get("maxUnavailable")) == (2, None)
+
+    kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
+    eventually(lambda: not kubectl.find("rayservice", "demo"), what="it to go")
+    leave(kubectl, "one")
+    becomes(kubectl, "False", "Suspended")
+    kubectl.patch("dsvc", "demo", {"spec": {"suspend": False}})
+    assert made(kubectl)["metadata"]["uid"] != first["metadata"]["uid"]
+
+
+@pytest.mark.usefixtures("kuberay")
+def test_a_new_revision_takes_over_from_one_that_serves_meanwhile(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service(**CLUSTER))
+    act(kubectl, made(kubectl), "one")
+    becomes(kubectl, "True", "Serving")
+    before = kubectl.get("dsvc", "demo")["status"]["revision"]
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+    becomes(kubectl, "Unknown", "AwaitingKubeRay")
+    assert before in ready_of(kubectl)["message"]
+    refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateWorkerPod",
+               "lastTransitionTime": "2026-01-02T03:04:05Z",
+               "message": "pods is forbidden: exceeded quota: few"}  # fmt: skip
+    pending = {"rayClusterName": "two", "rayClusterStatus": {"conditions": [refused]}}
+    tell(kubectl, pendingServiceStatus=pending)
+    becomes(kubectl, "False", "QuotaExceeded")
+    assert kubectl.get("dsvc", "demo")["status"]["revision"] == before
+    tell(kubectl, pendingServiceStatus={"rayClusterName": "two", "rayClusterStatus": {}})
+    pending_of = condition(kubectl.get("dsvc", "demo"), "Progressing")
+    assert pending_of["reason"] == "RollingOut"
+    act(kubectl, kubectl.get("rayservice", "demo"), "two")
+    leave(kubectl, "one")
+    becomes(kubectl, "True", "Serving")
+    assert kubectl.get("dsvc", "demo")["status"]["revision"] != before
+
+
+def test_a_cluster_of_the_operators_own_stays_until_it_is_suspended_and_none_is_lost_with_kuberay(
+    control_plane: Kubectl,
+    kubectl: Kubectl,
+    operator: OperatorProcess,
+    request: pytest.FixtureRequest,
+) -> None:
+    kubectl.apply(diffusion_service("older", **CLUSTER))
+    eventually(lambda: kubectl.find("deployment", "older-head"), within=WITHIN, what="its head")
+    request.getfixturevalue("kuberay")
+    kubectl.apply(diffusion_service(**CLUSTER))
+    made(kubectl)
+    kubectl("scale", "dsvc/older", "--replicas=2")
+    eventually(
+        lambda: kubectl.get("deployment", "older")["spec"]["replicas"] == 2, what="its scaling"
+    )
+    assert kubectl.find("rayservice", "older") is None
+    kubectl.patch("dsvc", "older", {"spec": {"suspend": True}})
+    eventually(lambda: not kubectl.find("deployment", "older-head"), what="its head to go")
+    kubectl.patch("dsvc", "older", {"spec": {"suspend": False}})
+    made(kubectl, "older")
+    assert kubectl.find("deployment", "older") is None
+    control_plane("delete", "crd", "rayservices.ray.io")
+    for name in ("demo", "older"):
+        eventually(
+            partial(kubectl.find, "deployment", f"{name}-head"),
+            within=WITHIN,
+            what=f"a head of {name}",
+        )
+
+
+@pytest.mark.usefixtures("kuberay")
+def test_a_kuberay_without_tokens_is_given_no_cluster_that_anyone_could_run_code_in(
+    control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    """As one before 1.5 is."""
+    of_cluster = "spec/properties/rayClusterConfig/properties/authOptions"
+    path = f"/spec/versions/0/schema/openAPIV3Schema/properties/{of_cluster}"
+    gone = json.dumps([{"op": "remove", "path": path}])
+    control_plane("patch", "crd", "rayservices.ray.io", "--type=json", f"--patch={gone}")
+    config = {
+        "authOptions": {"mode": "token"},
+        "headGroupSpec": {"template": {"spec": {"containers": [{"name": "x"}]}}},
+    }
+    meta = {"name": "try", "namespace": kubectl.namespace}
+    tried = {"apiVersion": "ray.io/v1", "kind": "RayService", "metadata": meta}
+    body = json.dumps({**tried, "spec": {"rayClusterConfig": config}})
+
+    def is_refused() -> bool:
+        try:
+            kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=body)
+        except KubectlError as error:
+            return "authOptions" in str(error)
+        return False
+
+    eventually(is_refused, within=WITHIN, what="the API server to know the older kind")
+    kubectl.apply(diffusion_service(**CLUSTER))
+    becomes(kubectl, "False", "KubeRayTooOld")
+    assert "1.5" in ready_of(kubectl)["message"]
+    assert kubectl.find("rayservice", "demo") is None

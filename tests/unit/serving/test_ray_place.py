@@ -1,0 +1,57 @@
+"""What a process of a Ray cluster is, by its environment."""
+
+import pytest
+
+from diffusion_serving.backends.rayserve.cluster import Place, place_of
+from diffusion_serving.backends.rayserve.environment import Ports
+from diffusion_serving.backends.rayserve.node import head_part
+from diffusion_serving.errors import InvalidConfiguration
+
+WORKER = {"DIFFUSION_RAY_ROLE": "worker", "DIFFUSION_RAY_ADDRESS": "10.0.0.2"}
+HEAD = {"DIFFUSION_RAY_ROLE": "head", "DIFFUSION_RAY_ADDRESS": "10.0.0.1"}
+PORTS = Ports(*range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"),
+    [
+        (HEAD, Place("head", "10.0.0.1", "10.0.0.1", 6379)),
+        (
+            {**HEAD, "DIFFUSION_RAY_DASHBOARD": "8265"},
+            Place("head", "10.0.0.1", "10.0.0.1", 6379, 8265),
+        ),
+        (
+            {**WORKER, "DIFFUSION_RAY_HEAD": "demo-head.shop.svc:6380"},
+            Place("worker", "10.0.0.2", "demo-head.shop.svc", 6380),
+        ),
+        (
+            {**WORKER, "FQ_RAY_IP": "demo-x-head-svc.shop.svc.cluster.local"},
+            Place("worker", "10.0.0.2", "demo-x-head-svc.shop.svc.cluster.local", 6379),
+        ),
+    ],
+)
+def test_a_place_is_told_by_the_operator_or_by_kuberay(
+    environ: dict[str, str], place: Place
+) -> None:
+    assert place_of(environ) == place
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "DIFFUSION_RAY_ROLE"),
+        ({"DIFFUSION_RAY_ROLE": "head"}, "DIFFUSION_RAY_ADDRESS"),
+        (WORKER, "DIFFUSION_RAY_HEAD"),
+        ({**WORKER, "DIFFUSION_RAY_HEAD": "demo-head"}, "DIFFUSION_RAY_HEAD"),
+        ({**HEAD, "DIFFUSION_RAY_DASHBOARD": "high"}, "DIFFUSION_RAY_DASHBOARD"),
+    ],
+)
+def test_what_is_missing_or_unreadable_is_named(environ: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=said):
+        place_of(environ)
+
+
+def test_a_head_lets_no_one_look_unless_it_is_told_where() -> None:
+    assert "--include-dashboard=false" in head_part(PORTS)
+    looked_at = head_part(PORTS, dashboard=8265)
+    assert {"--include-dashboard=true", "--dashboard-port=8265"} <= set(looked_at)
