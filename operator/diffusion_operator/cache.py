@@ -1,4 +1,4 @@
-"""What the operator knows of the cluster: kopf's indices, and its own latest writes over them."""
+"""What the operator knows of the cluster: what is watched, and its own latest writes over it."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -41,8 +41,16 @@ def _shared(value: Any) -> Any:
     return value
 
 
+# Answers to writes are a second or so late at most; so many objects aren't deleted meanwhile.
+_DELETIONS = 4096
+
+
 def _version(obj: Mapping[str, Any]) -> int:
     return int(obj["metadata"]["resourceVersion"])
+
+
+def _uid(obj: Mapping[str, Any]) -> str:
+    return str(obj["metadata"]["uid"])
 
 
 class Cache:
@@ -70,16 +78,20 @@ class Cache:
         self._revisions = revisions
         self._written: dict[Key, Object] = {}
         self._gone: set[str] = set()
+        # Of what the watch told of as deleted lately, the uids, the oldest first.
+        self._deleted: dict[str, None] = {}
 
     def get(self, key: Key) -> Object | None:
         """The newest known state of the object, if it is known to exist."""
-        index = self._indices[key.kind]
-        # Two of one name: the index still has one whose end the watch has missed.
-        watched = max(self._found(index, key.namespace, key.name), key=_version, default=None)
-        written = self._written.get(key)
+        watched, written = self._watched(key), self._written.get(key)
         if written is None or (watched is not None and _version(watched) >= _version(written)):
             return watched
         return written
+
+    def _watched(self, key: Key) -> Object | None:
+        # Two of one name: the index still has one whose end the watch has missed.
+        found = self._found(self._indices[key.kind], key.namespace, key.name)
+        return max(found, key=_version, default=None)
 
     def pods(self, namespace: str, owner: str) -> list[Object]:
         """The pods labelled as belonging to a DiffusionService or LoadTest of that name."""
@@ -127,8 +139,14 @@ class Cache:
         return [obj for obj in found if obj["metadata"]["uid"] not in self._gone]
 
     def wrote(self, obj: Object) -> None:
-        """Remember the API server's answer to a write."""
-        self._written[key_of(obj)] = obj
+        """Remember the API server's answer to a write, unless the watch has told of more by now."""
+        key = key_of(obj)
+        watched = self._watched(key)
+        if _uid(obj) in self._deleted:
+            return  # no event would ever say so again
+        if watched is not None and _version(watched) >= _version(obj):
+            return
+        self._written[key] = obj
 
     def written_before(self, kind: str, namespace: str, resource_version: int) -> list[Object]:
         """The remembered writes to objects of the kind up to that version; "": in any namespace."""
@@ -140,8 +158,19 @@ class Cache:
             and _version(obj) <= resource_version
         ]
 
-    def saw(self, key: Key, resource_version: int, *, deleted: bool) -> None:
-        """Forget a remembered write that the watch has caught up with."""
+    def saw(self, key: Key, obj: Mapping[str, Any], *, deleted: bool) -> None:
+        """What the watch told of: forget a remembered write that it has caught up with."""
+        if deleted:
+            self._deleted[_uid(obj)] = None
+            if len(self._deleted) > _DELETIONS:
+                del self._deleted[next(iter(self._deleted))]
         written = self._written.get(key)
-        if written is not None and (deleted or _version(written) <= resource_version):
+        if written is None:
+            return
+        ended = deleted and _uid(written) == _uid(obj)
+        if ended or _version(written) <= _version(obj):
             del self._written[key]
+
+    def is_absent(self, key: Key) -> None:
+        """The API server was asked, and knows no such object."""
+        self._written.pop(key, None)

@@ -67,13 +67,14 @@ class Kept:
         self._indices = indices
         self._objects: dict[str, Object] = {}
 
-    def put(self, obj: Object) -> None:
-        """Keep it, in the place of what was known of it."""
+    def put(self, obj: Object) -> Object | None:
+        """Keep it, in the place of what was known of it, which is returned."""
         uid, places = obj["metadata"]["uid"], self._places(obj)
-        self.drop(uid)
+        known = self.drop(uid)
         self._objects[uid] = obj
         for index, place in places:
             index.setdefault(place, []).append(obj)
+        return known
 
     def drop(self, uid: str) -> Object | None:
         """Keep it no longer; returns what was known of it."""

@@ -188,9 +188,14 @@ class Cluster:
         return await self._apply(obj)
 
     async def groups(self) -> frozenset[str]:
-        """The API groups that the cluster knows. Raises ``ApiError``."""
+        """The API groups that the cluster knows, by name alone and with each of their versions.
+
+        Raises ``ApiError``.
+        """
         found = await self._request("GET", "/apis")
-        return frozenset(group["name"] for group in found["groups"])
+        names = {group["name"] for group in found["groups"]}
+        versions = (version for group in found["groups"] for version in group["versions"])
+        return frozenset(names | {version["groupVersion"] for version in versions})
 
     async def hand_over_replicas(self, key: Key, replicas: int) -> None:
         """Have the Deployment's replicas owned beside this operator, so that they outlast it.

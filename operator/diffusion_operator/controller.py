@@ -144,7 +144,7 @@ class Controller:
     def _caught_up(self, kind: str, obj: Mapping[str, Any], *, deleted: bool) -> Key:
         meta = obj["metadata"]
         key = Key(kind, meta["namespace"], meta["name"])
-        self._cache.saw(key, int(meta["resourceVersion"]), deleted=deleted)
+        self._cache.saw(key, obj, deleted=deleted)
         return key
 
     def _wake_owners(self, key: Key, obj: Mapping[str, Any]) -> None:

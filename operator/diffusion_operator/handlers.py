@@ -113,8 +113,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
 
 @kopf.on.cleanup()
 async def stop(memo: kopf.Memo, **_: Any) -> None:
-    await memo.watches.stop()
     await memo.controller.finish()
+    await memo.watches.stop()
     if memo.lease:
         await memo.candidate.resign()
     await memo.controller.close()

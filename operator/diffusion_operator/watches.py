@@ -17,7 +17,7 @@ from diffusion_operator.cache import trimmed
 from diffusion_operator.children import KINDS, Children, Kept
 from diffusion_operator.cluster import ApiError, Cluster, NotFoundError, api_version_of
 from diffusion_operator.metrics import WATCH_ERRORS
-from diffusion_operator.objects import Object
+from diffusion_operator.objects import Object, labels_of
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,10 @@ class Watch:
         if gone:
             self._kept.drop(obj["metadata"]["uid"])
         else:
-            self._kept.put(trimmed(obj, self._kind, api_version_of(self._kind)))
+            known = self._kept.put(trimmed(obj, self._kind, api_version_of(self._kind)))
+            if known is not None and labels_of(known) != labels_of(obj):
+                # It may have belonged to someone else, who has lost it.
+                self._told.saw_child(self._kind, known, deleted=False)
         self._told.saw_child(self._kind, obj, deleted=gone)
 
 

@@ -25,7 +25,7 @@ from diffusion_operator.build.server import CONTAINER, PORT
 from diffusion_operator.objects import REVISION_LABEL, Object
 from diffusion_operator.settings import Settings
 
-GROUP = "ray.io"
+API_VERSION = "ray.io/v1"
 # KubeRay adds to the name, and refuses in an Event alone what then gets too long.
 LONGEST_NAME = 47
 # KubeRay wants to know whether this Ray has tokens.
@@ -73,7 +73,7 @@ def ray_service(owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: 
     workers = _server_first(template_of(owner, spec, with_variables(pod, role_variables("worker"))))
     return child(
         owner,
-        f"{GROUP}/v1",
+        API_VERSION,
         "RayService",
         name,
         annotations=_OWN_COMMAND,

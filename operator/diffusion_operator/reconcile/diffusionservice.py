@@ -34,7 +34,7 @@ from diffusion_operator.build.model_size import misfit
 from diffusion_operator.build.optional import optional_children, optional_keys
 from diffusion_operator.build.pod import has_volumes_of_others
 from diffusion_operator.build.ray_cluster import head_name, is_cluster, token_secret
-from diffusion_operator.build.ray_service import GROUP as RAY_GROUP
+from diffusion_operator.build.ray_service import API_VERSION as RAY_API
 from diffusion_operator.build.ray_service import ray_service, workers_of
 from diffusion_operator.build.service import service
 from diffusion_operator.build.service_account import service_account
@@ -90,6 +90,10 @@ VOLUMES_AGAIN_SECONDS = 5.0
 # An image that can't be pulled is given up after a while, and the kubelet tells only at times.
 PULL_AGAIN_SECONDS = 15.0
 _KUBERAY_GOES = "KubeRay's kinds have just gone, and its Ray cluster with them: another is made"
+_NO_RAY_SERVICES = (
+    "the cluster knows ray.io/v1 but no RayService: install all of KubeRay's CRDs, or use "
+    "rayserve.topology: pods"
+)
 
 
 @dataclass(frozen=True)
@@ -358,7 +362,7 @@ class ServiceReconciler:
 
     async def _is_for_kuberay(self, owner: Object, spec: DiffusionServiceSpec) -> bool:
         """Whether KubeRay makes the Ray cluster; one that this operator has made runs on."""
-        if not is_cluster(spec) or RAY_GROUP not in await self._offered.groups():
+        if not is_cluster(spec) or RAY_API not in await self._offered.groups():
             return False
         head = self._cache.get(Key("Deployment", owner["metadata"]["namespace"], head_name(owner)))
         return spec.suspend or head is None or not is_owned(head, owner)
@@ -378,8 +382,8 @@ class ServiceReconciler:
         try:
             made = await self._writes.children(owner, wanted, unwanted=unwanted, after=[account])
         except NotFoundError as error:
-            if RAY_GROUP in await self._cluster.groups():
-                raise
+            if RAY_API in await self._cluster.groups():
+                raise BuildError("KindNotInstalled", _NO_RAY_SERVICES) from error
             raise LeftoverError(_KUBERAY_GOES) from error
         pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
         return as_deployment(built if spec.suspend else made[0], pods)
@@ -388,7 +392,7 @@ class ServiceReconciler:
         """Know the RayService as it is, watched or not."""
         found = await self._cluster.get(key)
         if found is None:
-            self._cache.saw(key, 0, deleted=True)
+            self._cache.is_absent(key)
         else:
             self._cache.wrote(found)
 

@@ -284,7 +284,10 @@ class TestReconciler:
         if over and look.report_of(run) is None:
             # The report is older than the end of its Job, but the watch may bring it later.
             place = Key("ConfigMap", look.namespace, access_name(look.test))
-            look.read(await self._cluster.get(place))
+            found = await self._cluster.get(place)
+            if found is not None:  # a Comparison reads it where it looks
+                self._cache.wrote(found)
+            look.read(found)
         report, pods = look.report_of(run), look.runner_pods(run)
         seen = look.disturbance(run, running, report, self._now())
         tested = look.tested(snapshot_of(running) if running else None)

@@ -19,7 +19,7 @@ class Offered:
         self._at: float | None = None
 
     async def groups(self) -> frozenset[str]:
-        """The API groups that the cluster knows. Raises ``ApiError``."""
+        """The API groups that the cluster knows, as ``Cluster.groups``. Raises ``ApiError``."""
         if self._at is None or self._clock() - self._at > GROUPS_FOR_SECONDS:
             self._groups, self._at = await self._cluster.groups(), self._clock()
         return self._groups

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -186,10 +185,13 @@ class Writes:
             "metadata": {k: meta[k] for k in ("name", "namespace", "uid")},
             "status": wanted,
         }
-        with suppress(NotFoundError):  # deleted meanwhile: there is no one left to tell
+        try:
             self._cache.wrote(await self._cluster.apply_status(body))
-            self._told[key] = self._clock()
-            await self._tell(owner, wanted)
+        except NotFoundError:  # deleted meanwhile: there is no one left to tell
+            self._cache.is_absent(key)
+            return None
+        self._told[key] = self._clock()
+        await self._tell(owner, wanted)
         return None
 
     async def _tell(self, owner: Mapping[str, Any], status: Mapping[str, Any]) -> None:

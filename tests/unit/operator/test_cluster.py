@@ -80,6 +80,12 @@ async def test_nothing_is_known_of_a_kind_that_the_cluster_does_not_know() -> No
     assert await cluster.uids("LoadTest") is None
 
 
+async def test_groups_are_told_by_name_and_with_each_version() -> None:
+    ray = {"name": "ray.io", "versions": [{"groupVersion": f"ray.io/{v}"} for v in ("v1", "v2")]}
+    cluster = Cluster(Answers([{"groups": [ray]}]))  # type: ignore[arg-type] # a stand-in by shape
+    assert await cluster.groups() == {"ray.io", "ray.io/v1", "ray.io/v2"}
+
+
 async def test_children_are_listed_page_by_page_by_their_label() -> None:
     pages = [page("a", more="next"), page()]
     for number, each in enumerate(pages):

@@ -10,7 +10,7 @@ from aiohttp import ServerDisconnectedError, SocketTimeoutError
 from diffusion_operator import watches
 from diffusion_operator.children import Children
 from diffusion_operator.cluster import ApiError, NotFoundError
-from diffusion_operator.objects import Object
+from diffusion_operator.objects import Object, labels_of
 from diffusion_operator.watches import Watch, Watches
 
 Event = tuple[str, Object]
@@ -66,6 +66,7 @@ class Scene:
         self.server = Server()
         self.children = Children()
         self.told: list[tuple[str, bool]] = []
+        self.owners: list[str] = []
         self.lists: list[tuple[set[str], int]] = []
         self.watch = Watch(
             self.server,  # type: ignore[arg-type] # a stand-in by shape
@@ -78,6 +79,7 @@ class Scene:
     def saw_child(self, kind: str, obj: Object, *, deleted: bool) -> None:
         assert kind
         self.told.append((obj["metadata"]["name"], deleted))
+        self.owners.append(labels_of(obj).get("owner", ""))
 
     def listed(self, kind: str, namespace: str, uids: set[str], resource_version: int) -> None:
         assert (kind, namespace) == ("Deployment", "")
@@ -125,6 +127,15 @@ async def test_what_is_listed_and_what_happens_after_is_known_and_told(scene: Sc
     await scene.until_all_is_said()
     assert scene.known() == {"a": ["11"], "c": ["13"]}
     assert scene.told == [("a", False), ("b", False), ("a", False), ("b", True), ("c", False)]
+
+
+async def test_who_loses_a_child_by_its_labels_is_told(scene: Scene) -> None:
+    scene.server.lists = [("10", [deployment("a", 3, owner="one")])]
+    taken, freed = deployment("a", 11, owner="other"), deployment("a", 12)
+    scene.server.streams = [[("MODIFIED", taken), ("MODIFIED", freed)]]
+    await scene.until_all_is_said()
+    assert scene.owners == ["one", "one", "other", "other", ""]
+    assert scene.known() == {"a": ["12"]}
 
 
 @pytest.mark.parametrize(

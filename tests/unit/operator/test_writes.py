@@ -61,7 +61,7 @@ class RecordingCluster:
 
     def _kept(self, obj: Object) -> Object:
         answer = copy.deepcopy(obj)
-        answer["metadata"]["resourceVersion"] = "100"
+        answer["metadata"] = {"uid": "made", **answer["metadata"], "resourceVersion": "100"}
         self.objects[key_of(obj)] = answer
         return answer
 
@@ -73,7 +73,7 @@ def cache_of(*kinds: str) -> Cache:
 
 
 def empty_cache() -> Cache:
-    return cache_of("Deployment")
+    return cache_of("Deployment", "DiffusionService")
 
 
 @pytest.fixture
@@ -278,32 +278,68 @@ async def test_a_first_status_that_never_settles_is_told_at_last(service: Object
     assert await writes.status(service, status, settled=False) is None
 
 
-def versioned(version: int) -> Object:
-    return {
-        "kind": "Deployment",
-        "metadata": {"namespace": "shop", "name": "demo", "resourceVersion": str(version)},
-    }
+def versioned(version: int, uid: str = "d-1") -> Object:
+    meta = {"namespace": "shop", "name": "demo", "uid": uid, "resourceVersion": str(version)}
+    return {"kind": "Deployment", "metadata": meta}
+
+
+DEMO = Key("Deployment", "shop", "demo")
+
+
+class Watched:
+    """A cache over a watch that is played."""
+
+    def __init__(self) -> None:
+        self._index: dict[tuple[str, str], list[Object]] = {}
+        kinds = {"Deployment": self._index}
+        self.cache = Cache(kinds, pods={}, jobs={}, tests={}, compared={}, revisions={})
+
+    def shows(self, obj: Object) -> None:
+        self._index["shop", "demo"] = [obj]
+        self.cache.saw(DEMO, obj, deleted=False)
+
+    def shows_the_end_of(self, obj: Object) -> None:
+        self._index.pop(("shop", "demo"), None)
+        self.cache.saw(DEMO, obj, deleted=True)
 
 
 def test_the_cache_answers_with_the_newer_of_watch_and_own_write() -> None:
-    watched: dict[tuple[str, str], list[Object]] = {}
-    cache = Cache({"Deployment": watched}, pods={}, jobs={}, tests={}, compared={}, revisions={})
-    key = Key("Deployment", "shop", "demo")
-    assert cache.get(key) is None
+    watch = Watched()
+    assert watch.cache.get(DEMO) is None
+    watch.cache.wrote(versioned(10))
+    assert watch.cache.get(DEMO) == versioned(10)
+    watch.shows(versioned(9))  # the watch lags behind
+    assert watch.cache.get(DEMO) == versioned(10)
+    watch.shows(versioned(11))
+    assert watch.cache.get(DEMO) == versioned(11)
+    watch.cache.wrote(versioned(12))
+    watch.shows_the_end_of(versioned(13))
+    assert watch.cache.get(DEMO) is None
 
-    cache.wrote(versioned(10))
-    assert cache.get(key) == versioned(10)
-    watched["shop", "demo"] = [versioned(9)]  # the watch lags behind
-    cache.saw(key, 9, deleted=False)
-    assert cache.get(key) == versioned(10)
-    watched["shop", "demo"] = [versioned(11)]
-    cache.saw(key, 11, deleted=False)
-    assert cache.get(key) == versioned(11)
 
-    cache.wrote(versioned(12))
-    del watched["shop", "demo"]
-    cache.saw(key, 13, deleted=True)
-    assert cache.get(key) is None
+def test_an_answer_that_comes_after_the_end_of_its_object_is_not_remembered() -> None:
+    watch = Watched()
+    watch.shows(versioned(10))
+    watch.shows_the_end_of(versioned(12))
+    watch.cache.wrote(versioned(11))
+    assert watch.cache.get(DEMO) is None
+    watch.cache.wrote(versioned(13, uid="d-2"))
+    assert watch.cache.get(DEMO) == versioned(13, uid="d-2")
+
+
+def test_the_end_of_a_predecessor_is_not_that_of_its_successor() -> None:
+    watch = Watched()
+    watch.shows(versioned(10))
+    watch.cache.wrote(versioned(13, uid="d-2"))
+    watch.shows_the_end_of(versioned(12))
+    assert watch.cache.get(DEMO) == versioned(13, uid="d-2")
+
+
+def test_what_the_api_server_does_not_know_is_not_remembered() -> None:
+    watch = Watched()
+    watch.cache.wrote(versioned(10))
+    watch.cache.is_absent(DEMO)
+    assert watch.cache.get(DEMO) is None
 
 
 def failing(reason: str) -> DiffusionServiceStatus:
