@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from diffusion_serving.config import ServingConfig, read_settings
 from diffusion_serving.errors import StartupError
-from diffusion_serving.generation import Generation, Picture
+from diffusion_serving.generation import Generation, OutOfMemory, Picture
 from diffusion_serving.startup import load_model, warm_up_of
 
 if TYPE_CHECKING:
@@ -112,6 +112,13 @@ def main(argv: Sequence[str]) -> int:
             gc.collect()  # one model at a time in the device's memory
     except StartupError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OutOfMemory as error:
+        print(
+            f"error: the device's memory is too small ({error}); a server that runs on it has "
+            "most of it: compare where none does",
+            file=sys.stderr,
+        )
         return 1
     reference, other = made
     apart = difference(other.pictures, reference.pictures)

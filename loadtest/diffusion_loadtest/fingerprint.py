@@ -9,6 +9,7 @@ _FACTS = {
     "backend": "backend",
     "revision": "revision",
     "source": "model",
+    "model_revision": "modelRevision",
     "device": "device",
     "device_name": "deviceName",
     "devices": "devices",

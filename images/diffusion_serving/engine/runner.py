@@ -143,16 +143,17 @@ class BatchRunner:
             Exception: whatever the pipeline raised.
 
         """
+        fits = 0
         with self._lock:
             for size in sizes:
                 try:
                     seconds = self._timed(generation, size)
                 except OutOfMemory:
-                    if size == sizes[0]:
+                    if not fits:
                         raise
-                    self._lower_cap(generation.key, size)
+                    self._lower_cap(generation.key, size, to=fits)
                     return
-                self.seconds_per_image = seconds / size
+                self.seconds_per_image, fits = seconds / size, size
 
     def time_calls(self, generation: Generation) -> tuple[tuple[int, float], ...]:
         """Images and seconds of a call for each power of two up to the cap, and for the cap.
@@ -214,7 +215,7 @@ class BatchRunner:
         if images == 1:
             self._fail(batch, error)
             return
-        self._lower_cap(batch[0].member.generation.key, images)
+        self._lower_cap(batch[0].member.generation.key, images, to=images // 2)
         self._make(batch)
 
     def _separate(self, batch: Sequence[_Part], error: Exception) -> None:
@@ -226,12 +227,11 @@ class BatchRunner:
         for part in batch:
             self._make([part])
 
-    def _lower_cap(self, key: BatchKey, images: int) -> None:
-        cap = max(1, images // 2)
-        self._caps[_shape(key)] = cap
+    def _lower_cap(self, key: BatchKey, images: int, to: int) -> None:
+        self._caps[_shape(key)] = to
         log.warning(
             "the device's memory is too small for the batch",
-            extra={"images": images, "from_now_on": cap, "width": key.width, "height": key.height},
+            extra={"images": images, "from_now_on": to, "width": key.width, "height": key.height},
         )
 
     def _fail(self, batch: Sequence[_Part], error: Exception) -> None:

@@ -10,7 +10,8 @@ from diffusion_serving.generation import OutOfMemory
 
 T = TypeVar("T")
 
-_CPU_OUT_OF_MEMORY = "DefaultCPUAllocator"
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What stands in the RuntimeErrors of those who ask for memory by themselves."""
 
 
 def guarded(call: Callable[[], T], probe: Callable[[], None]) -> T:
@@ -31,7 +32,7 @@ def guarded(call: Callable[[], T], probe: Callable[[], None]) -> T:
     except torch.OutOfMemoryError as error:
         message = str(error)
     except Exception as error:
-        if isinstance(error, RuntimeError) and _CPU_OUT_OF_MEMORY in str(error):
+        if isinstance(error, RuntimeError) and any(name in str(error) for name in _OUT_OF_MEMORY):
             message = str(error)
         else:
             _require_device(probe, error)

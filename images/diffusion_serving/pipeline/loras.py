@@ -29,13 +29,16 @@ class Loras:
         self._in_text = {name for encoder in encoders for name in encoder.peft_config}
         self._parts = parts
         self._in_use: LoraUse | None = None
-        self._apply(None)
+        self._is_known = False
+        self.use(None)
 
     def use(self, lora: LoraUse | None) -> None:
         """Changes the model to one with this LoRA; nothing happens if it is so already."""
-        if lora != self._in_use:
-            self._apply(lora)
-            self._in_use = lora
+        if self._is_known and lora == self._in_use:
+            return
+        self._is_known = False  # if it fails halfway, the next one begins anew
+        self._apply(lora)
+        self._in_use, self._is_known = lora, True
 
     def changes_text(self, lora: LoraUse | None) -> bool:
         """Whether the text encoder gives other embeddings with this LoRA."""

@@ -137,6 +137,8 @@ def _serve_worker(settings: Settings, place: Place) -> int:
                     else:
                         supervisor.drain(local.replicas, settings.drain_seconds)
     except RayEnded as error:
+        if _head_listens(place):  # then it is this node's own Ray that has ended
+            raise
         raise HeadLost(
             f"{error} Most likely the cluster's head at {place.head_host} is gone; this worker "
             "joins the new one when it starts again."

@@ -27,7 +27,7 @@ from diffusion_serving.backends.rayserve.link import (
     Loaded,
     link_to_node,
 )
-from diffusion_serving.backends.workers.engines import EngineProcesses
+from diffusion_serving.backends.workers.engines import EngineProcesses, share
 from diffusion_serving.config import ServingConfig, Settings
 from diffusion_serving.engine import Result, State
 from diffusion_serving.errors import StartupError
@@ -176,7 +176,7 @@ def _device(
 ) -> tuple[Device, Maker]:
     """What makes the images of one replica, not started, and the maker in front of it."""
     # Ray shows a replica the one device that is its own.
-    alone = config.model_copy(update={"devices": 1})
+    alone = share(config)
     if config.batching.mode == "framework":
         maker = BatchingMaker(alone, metrics, lambda: load_runner(alone, metrics, load=load))
         return maker, maker

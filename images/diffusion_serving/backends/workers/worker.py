@@ -126,8 +126,12 @@ class EngineWorker:
         return ModelInfo.of(runner)
 
     def _tell_end(self, ended: Future[None]) -> None:
-        if isinstance(error := ended.exception(), StartupError):
+        error = ended.exception()
+        if isinstance(error, StartupError):
             self._worker.link.send(Failed(error))
+        elif error is not None:  # a defect: whoever started this process sees it end
+            log.error("the engine ended", extra=failure_fields(error))
+            os._exit(1)
 
     async def make(self, ticket: Ticket) -> Outcome:
         """What becomes of a ticket. Its coroutines share one event loop."""
