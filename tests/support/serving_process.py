@@ -15,10 +15,12 @@ from typing import Any
 
 import httpx
 
+from answers import LIMITS, MOST_WAITING, Answers
+
 IMAGES = Path(__file__).parents[2] / "images"
 START_SECONDS = 180.0
 KEY = "a-key-for-tests"
-SLOW = {"prompt": "slow", "steps": 500}
+SLOW = {"prompt": "slow", "steps": 500, "width": 64, "height": 64}
 """Keeps the engine busy for long enough to see what happens meanwhile."""
 
 
@@ -65,8 +67,8 @@ def configuration(model: Path, variant: Variant, **changes: Any) -> dict[str, st
         "backend": variant.backend,
         "model": {"path": str(model), "source": "image:///models/tiny"},
         "generation": {"steps": 2, "guidanceScale": 2.0, "scheduler": "dpm++2m"},
-        "limits": {"maxSteps": 500, "maxPixels": 16384},
-        "queue": {"maxLength": 60, "timeoutSeconds": 300.0},
+        "limits": LIMITS,
+        "queue": {"maxLength": MOST_WAITING, "timeoutSeconds": 300.0},
         "batching": {
             "mode": variant.mode,
             "maxSize": 8,
@@ -81,7 +83,7 @@ def configuration(model: Path, variant: Variant, **changes: Any) -> dict[str, st
     }
 
 
-class Server:
+class Server(Answers):
     """One server. Its output goes to a file; `early` has its answers while it was loading.
 
     `program` is the module that is run, with arguments of its own.
@@ -96,6 +98,7 @@ class Server:
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
+        super().__init__(httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=120))
         self.output = folder / "output"
         self.termination = folder / "termination-log"
         command = [sys.executable, "-m", *program, *flags]
@@ -114,8 +117,6 @@ class Server:
                 },
             )
         self.early: dict[str, httpx.Response] = {}
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=120)
 
     def up(self) -> "Server":
         """Waits until HTTP is answered, which is before the model has loaded."""
@@ -132,23 +133,8 @@ class Server:
         assert self.process.poll() is None, self.output.read_text()
         return True
 
-    def predict(self, **fields: Any) -> httpx.Response:
-        return self.client.post("/predict", json=fields)
-
-    def metric(self, name: str) -> float:
-        """The sum of a metric's samples; `name` may hold labels."""
-        lines = self.client.get("/metrics").text.splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
-
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.output.read_text().splitlines()]
-
-    def send(self, body: bytes) -> socket.socket:
-        """An open connection on which a request to make images has been sent."""
-        connection = socket.create_connection(("127.0.0.1", self.port))
-        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        connection.sendall(head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
-        return connection
 
     @property
     def family(self) -> set[int]:
@@ -235,7 +221,7 @@ class Pool:
             return configuration(
                 self._model,
                 variant,
-                queue={"maxLength": 60, "timeoutSeconds": 1.0},
+                queue={"maxLength": MOST_WAITING, "timeoutSeconds": 1.0},
                 auth={"apiKeyFile": str(keys)},
             )
 

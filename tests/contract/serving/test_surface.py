@@ -1,42 +1,24 @@
-"""One HTTP surface: the real program with each backend, on a real model and a real socket."""
+"""One HTTP surface: the real program with each backend, on a real model and a real socket.
 
-import base64
-import io
-import json
+Beside the suite that pods pass as well stands what only a process of the test's own shows.
+"""
+
 import os
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-import httpx
-import openai
 import pytest
-from PIL import Image, ImageChops
 
+from http_surface import (
+    JSON,
+    STARTED,
+    WAITING,
+    Surface,
+    assert_only_who_stays_is_served,
+    assert_problem,
+)
 from serving_process import KEY, SLOW, Pool, Server, Variant, eventually, living, resident_bytes
-
-JSON = {"Content-Type": "application/json"}
-PNG = {"Accept": "image/png"}
-HUNG_UP = 'diffusion_rejected_total{reason="hang_up"}'
-STARTED = "diffusion_queue_seconds_count"
-WAITING = "diffusion_queue_length"
-
-
-def assert_problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    document: dict[str, Any] = answer.json()
-    assert document["status"] == status
-    for word in words:
-        assert word in document["detail"]
-    return document
-
-
-def picture(file: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(file))
-    image.load()
-    return image.convert("RGB")
 
 
 def test_http_is_up_before_the_model_is_loaded(server: Server) -> None:
@@ -51,140 +33,8 @@ def test_http_is_up_before_the_model_is_loaded(server: Server) -> None:
     assert warm["load_seconds"] > 0
 
 
-def test_images_come_as_json_with_what_was_done(server: Server) -> None:
-    answer = server.predict(prompt="a red circle", seed=3, images=2, width=128, steps=3)
-    assert answer.status_code == 200
-    body = answer.json()
-    assert set(body) == {"images", "format", "seed", "width", "height", "steps", "timings_ms"}
-    assert (body["seed"], body["width"], body["height"], body["steps"]) == (3, 128, 64, 3)
-    first, second = (picture(base64.b64decode(image)) for image in body["images"])
-    assert first.size == second.size == (128, 64)
-    assert ImageChops.difference(first, second).getbbox() is not None
-    stages = re.findall(r"(\w+);dur=([\d.]+)", answer.headers["server-timing"])
-    assert [name for name, _ in stages] == list(body["timings_ms"])
-    assert all(float(ms) > 0 for name, ms in stages if name != "queue")
-
-
-@pytest.mark.parametrize("media", ["image/png", "image/jpeg", "image/webp"])
-def test_an_image_comes_as_bytes(server: Server, media: str) -> None:
-    answer = server.client.post(
-        "/predict", json={"prompt": "x", "seed": 5}, headers={"Accept": media}
-    )
-    assert (answer.status_code, answer.headers["content-type"]) == (200, media)
-    assert answer.headers["diffusion-seed"] == "5"
-    assert Image.open(io.BytesIO(answer.content)).get_format_mimetype() == media
-
-
-def test_each_step_is_told_as_it_is_done_and_the_image_at_the_end(server: Server) -> None:
-    asked = {"prompt": "x", "seed": 5, "steps": 6}
-    told: list[tuple[str, dict[str, Any]]] = []
-    headers = {"Accept": "text/event-stream"}
-    with server.client.stream("POST", "/predict", json=asked, headers=headers) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        for line in answer.iter_lines():
-            if line.startswith("event: "):
-                event = line.removeprefix("event: ")
-            elif line.startswith("data: "):
-                told.append((event, json.loads(line.removeprefix("data: "))))
-    *steps, (last, document) = told
-    assert steps == [("step", {"step": step, "steps": 6}) for step in range(1, 7)]
-    assert last == "images"
-    assert document["images"] == server.predict(**asked).json()["images"]
-
-
-def test_answers_are_not_compressed(server: Server) -> None:
-    answer = server.client.post(
-        "/predict", json={"prompt": "x"}, headers={"Accept-Encoding": "gzip"}
-    )
-    assert "content-encoding" not in answer.headers
-
-
-def test_random_seed_is_reported_and_gives_the_image_again(server: Server) -> None:
-    first, second = (server.predict(prompt="x").json() for _ in range(2))
-    assert first["seed"] != second["seed"]
-    again = server.predict(prompt="x", seed=first["seed"]).json()
-    assert again["images"] == first["images"] != second["images"]
-
-
-def test_a_seed_gives_the_same_image_alone_and_in_a_batch_of_8_mixed_prompts(
-    server: Server, variant: Variant
-) -> None:
-    asked = [
-        {"prompt": f"picture {n}", "negative_prompt": "x" * n, "seed": 100 + n} for n in range(8)
-    ]
-
-    def file(fields: dict[str, Any]) -> bytes:
-        answer = server.client.post("/predict", json=fields, headers=PNG)
-        assert answer.status_code == 200, answer.text
-        return answer.content
-
-    alone = [picture(file(fields)) for fields in asked]
-    full = 'diffusion_batch_size_bucket{le="4.0"}'
-    batches, small = server.metric("diffusion_batch_size_count"), server.metric(full)
-    started = server.metric(STARTED)
-    with ThreadPoolExecutor(9) as threads:
-        busy = threads.submit(server.predict, **SLOW)
-        eventually(lambda: server.metric(STARTED) == started + 1)
-        together = [picture(one) for one in threads.map(file, asked)]
-        assert busy.result().status_code == 200
-    large = server.metric("diffusion_batch_size_count") - batches - server.metric(full) + small
-    assert large >= 1, "there was no batch of more than 4"
-    assert len({image.tobytes() for image in alone}) == 8
-    for one, other in zip(alone, together, strict=True):
-        assert max(ImageChops.difference(one, other).tobytes()) <= 1
-
-
-@pytest.mark.parametrize(
-    ("fields", "word"),
-    [
-        ({"prompt": " "}, "blank"),
-        ({"prompt": 1}, "prompt"),
-        ({"prompt": "x" * 1001}, "1001"),
-        ({"prompt": "x", "steps": 501}, "at most 500"),
-        ({"prompt": "x", "width": 136, "height": 128}, "at most 16384"),
-        ({"prompt": "x", "width": 100}, "multiple of 8"),
-        ({"prompt": "x", "images": 5}, "at most 4"),
-        ({"prompt": "x", "surprise": 1}, "surprise"),
-        ({"prompt": "x", "lora": {"name": "none"}}, "lora"),
-    ],
-)
-def test_what_cannot_be_done_is_said(server: Server, fields: dict[str, Any], word: str) -> None:
-    document = assert_problem(server.predict(**fields), 422, word)
-    assert document["errors"]
-
-
-def test_other_bodies_and_answers_are_refused(server: Server) -> None:
-    post = server.client.post
-    assert_problem(post("/predict", content=b"{", headers=JSON), 400)
-    assert_problem(post("/predict", content=b"{}", headers={"Content-Type": "text/plain"}), 415)
-    zipped = {**JSON, "Content-Encoding": "gzip"}
-    assert_problem(post("/predict", content=b"{}", headers=zipped), 415)
-    answer = post("/predict", json={"prompt": "x"}, headers={"Accept": "text/html"})
-    assert_problem(answer, 406)
-
-
-def test_unknown_routes_and_methods_are_problems(server: Server) -> None:
-    assert_problem(server.client.get("/predit"), 404, "POST /predict")
-    for method in ("GET", "HEAD", "PUT", "OPTIONS", "DELETE"):
-        answer = server.client.request(method, "/predict")
-        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-    answer = server.client.options("/readyz")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
-
-
-def test_head_is_get_without_a_body(server: Server) -> None:
-    for path in ("/healthz", "/readyz", "/about", "/docs"):
-        answer = server.client.head(path)
-        assert (answer.status_code, answer.content) == (200, b"")
-        assert int(answer.headers["content-length"]) > 0
-
-
-def test_large_body_is_refused_and_the_server_goes_on(server: Server) -> None:
-    body = json.dumps({"prompt": "x" * 10_000_000}).encode()
-    assert server.client.post("/predict", content=body, headers=JSON).status_code == 413
-    chunks = (body[at : at + 65536] for at in range(0, len(body), 65536))
-    assert server.client.post("/predict", content=chunks, headers=JSON).status_code == 413
-    assert server.predict(prompt="x").status_code == 200
+class TestSurface(Surface):
+    """The suite, of servers of the tiny model."""
 
 
 def test_memory_does_not_grow_with_refused_bodies(server: Server) -> None:
@@ -206,54 +56,10 @@ def test_slow_body_is_cut_off(server: Server) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
 
 
-def assert_only_who_stays_is_served(server: Server) -> None:
-    """Fills the queue behind a slow request: 429; 50 of the 60 leave; the 10 are served."""
-    images, hung_up = server.metric("diffusion_images_total"), server.metric(HUNG_UP)
-    started = server.metric(STARTED)
-    with ThreadPoolExecutor(11) as threads:
-        busy = threads.submit(server.predict, **SLOW)
-        eventually(lambda: server.metric(STARTED) == started + 1)
-        leaving = [server.send(b'{"prompt": "left"}') for _ in range(50)]
-        staying = [threads.submit(server.predict, prompt="x") for _ in range(10)]
-        eventually(lambda: server.metric(WAITING) == 60)
-        refused = server.predict(prompt="x")
-        assert_problem(refused, 429, "Try again in")
-        assert int(refused.headers["retry-after"]) >= 1
-        for connection in leaving:
-            connection.close()
-        eventually(lambda: server.metric(HUNG_UP) == hung_up + 50)
-        assert server.metric(WAITING) == 10
-        assert not busy.done(), "the slow request must outlast what is looked at meanwhile"
-        assert {one.result().status_code for one in (busy, *staying)} == {200}
-    assert server.metric("diffusion_images_total") == images + 11
-    assert server.metric(WAITING) == 0
-
-
-def test_fifty_clients_hang_up_and_only_the_others_are_served(server: Server) -> None:
-    assert_only_who_stays_is_served(server)
-
-
 @pytest.mark.full
 @pytest.mark.parametrize("backend", ["fastapi", "litserve", "rayserve"])
 def test_fifty_clients_hang_up_where_images_are_made_one_by_one(pool: Pool, backend: str) -> None:
     assert_only_who_stays_is_served(pool.patient(Variant(backend, "none")))
-
-
-def test_client_that_hangs_up_while_it_is_served_disturbs_nobody(server: Server) -> None:
-    started, hung_up = server.metric(STARTED), server.metric(HUNG_UP)
-    connection = server.send(json.dumps(SLOW).encode())
-    eventually(lambda: server.metric(STARTED) == started + 1)
-    connection.close()
-    assert server.predict(prompt="x").status_code == 200
-    assert server.metric(HUNG_UP) == hung_up
-
-
-def test_bad_requests_between_good_ones_harm_nobody(server: Server) -> None:
-    def ask(n: int) -> int:
-        return server.predict(prompt="x", steps=0 if n % 2 else 2).status_code
-
-    with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(ask, range(16))) == [200, 422] * 8
 
 
 def test_about_tells_who_answers(server: Server, variant: Variant) -> None:
@@ -283,61 +89,6 @@ def test_about_tells_the_memory_of_all_processes(server: Server) -> None:
     assert used["memory_peak_bytes"] > 0.9 * resident_bytes(server.family)
     assert used["device_memory_peak_bytes"] is None  # it is the machine's own on a CPU
     assert (used["energy_joules"], used["device_busy_seconds"]) == (None, None)
-
-
-def test_one_scrape_shows_all_processes(server: Server) -> None:
-    before = server.metric("diffusion_images_total")
-    server.predict(prompt="x", images=3)
-    assert server.metric("diffusion_images_total") == before + 3
-    answer = server.client.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    names = re.findall(r"^# TYPE (\S+)", answer.text, re.MULTILINE)
-    assert len(set(names)) == len(names)
-    assert {
-        "diffusion_requests_total",
-        "diffusion_request_seconds",
-        "diffusion_stage_seconds",
-        "diffusion_batch_size",
-        "diffusion_queue_length",
-        "diffusion_queue_seconds",
-        "diffusion_images_total",
-        "diffusion_rejected_total",
-        "diffusion_build_info",
-        "diffusion_device_info",
-    } <= set(names)
-    for name in ("diffusion_ready", "diffusion_build_info", "diffusion_device_info"):
-        assert server.metric(name) == 1
-    for stage in ("text_encoder", "denoise", "vae", "encode"):
-        assert server.metric(f'diffusion_stage_seconds_count{{stage="{stage}"}}') > 0
-    assert 'diffusion_requests_total{code="200",route="/predict"}' in answer.text
-
-
-def test_documentation_and_description_are_served(server: Server) -> None:
-    page = server.client.get("/docs")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "negative_prompt" in page.text
-    document = server.client.get("/openapi.json").json()
-    assert {"/predict", "/v1/images/generations", "/healthz"} <= set(document["paths"])
-
-
-def test_root_is_the_frameworks_where_it_keeps_it(server: Server, variant: Variant) -> None:
-    answer = server.client.get("/", follow_redirects=True)
-    assert answer.status_code == 200
-    if variant.backend == "litserve":
-        assert answer.text == "litserve running"
-        assert "server" in server.client.get("/info").json()
-    else:
-        assert answer.url.path == "/ui"
-        assert_problem(server.client.get("/info"), 404)
-
-
-def test_openais_own_client_gets_its_image(server: Server) -> None:
-    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
-    answer = client.images.generate(prompt="a red circle", size="64x64", n=2)
-    files = [base64.b64decode(one.b64_json or "") for one in answer.data or ()]
-    assert [picture(file).size for file in files] == [(64, 64)] * 2
-    with pytest.raises(openai.BadRequestError, match="size"):
-        client.images.generate(prompt="x", size="65x65")
 
 
 def test_output_is_json_lines_without_prompts(server: Server) -> None:
