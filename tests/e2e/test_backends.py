@@ -4,16 +4,14 @@ The tests of one backend share one service and follow one another: it is made, c
 the order in which they stand here.
 """
 
-import base64
-import io
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import openai
 import pytest
-from PIL import Image
 
+from answers import LIMITS, MOST_WAITING, Answers
+from http_surface import Surface
 from in_cluster import (
     OF_SERVICE,
     SMALL,
@@ -27,11 +25,13 @@ from in_cluster import (
 )
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
+from serving_process import Variant
 
 Object = dict[str, Any]
 
 BACKENDS = ("fastapi", "litserve", "rayserve")
 UNTIL_STOPPED = {"stages": [{"users": 3, "duration": "1h"}], "spawnRate": "3"}
+PATIENT: Object = {"maxLength": MOST_WAITING, "timeout": "300s"}
 # Copies of the demo model that were cut off, and that hold a pickle instead of safetensors.
 SPOIL = """
 for how in corrupted pickled; do cp -r /models/demo /models/other/$how; done
@@ -56,8 +56,9 @@ def backend(request: pytest.FixtureRequest) -> str:
 def kubectl(cluster: Kubectl, backend: str) -> Iterator[Kubectl]:
     """kubectl in a namespace with one service of the backend, which became Ready."""
     with namespace(cluster) as kubectl:
+        pod = {"spec": {"containers": [SMALL]}}
         kubectl.apply(
-            diffusion_service(backend=backend, podTemplate={"spec": {"containers": [SMALL]}})
+            diffusion_service(backend=backend, limits=LIMITS, queue=PATIENT, podTemplate=pod)
         )
         wait_until_ready(kubectl)
         yield kubectl
@@ -67,6 +68,31 @@ def kubectl(cluster: Kubectl, backend: str) -> Iterator[Kubectl]:
 def served(kubectl: Kubectl) -> Iterator[httpx.Client]:
     with forwarded(kubectl, "service/demo") as client:
         yield client
+
+
+@pytest.fixture
+def server(served: httpx.Client) -> Answers:
+    return Answers(served)
+
+
+@pytest.fixture
+def variant(backend: str) -> Variant:
+    return Variant(backend)
+
+
+def restarts(pod: Object) -> int:
+    return int(pod["status"]["containerStatuses"][0]["restartCount"])
+
+
+def the_pod(kubectl: Kubectl) -> Object:
+    """The service's pod, once there is just one."""
+    (pod,) = eventually(
+        lambda: pods if len(pods := kubectl.list("pods", OF_SERVICE)) == 1 else None,
+        within=120,
+        every=0.5,
+        what="one pod",
+    )
+    return pod
 
 
 def test_ready_it_tells_what_it_is(kubectl: Kubectl, served: httpx.Client, backend: str) -> None:
@@ -88,43 +114,33 @@ def test_ready_it_tells_what_it_is(kubectl: Kubectl, served: httpx.Client, backe
     row = kubectl("get", "dsvc", "demo", "--no-headers").split()
     assert row[:5] == ["demo", backend, "image:///models/demo", "float32", "True"]
     assert row[5:8] == ["1", "Serving", service["status"]["url"]]
-    (pod,) = kubectl.list("pods", OF_SERVICE)
-    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert restarts(the_pod(kubectl)) == 0
 
 
-def test_it_draws_what_prompts_ask_for_in_every_way_of_asking(served: httpx.Client) -> None:
+def test_it_draws_what_prompts_ask_for(served: httpx.Client) -> None:
     prompts = ["a red circle on a blue background", "two green squares", "a black cross on pink"]
     for seed, prompt in enumerate(prompts):
         answer = served.post("/predict", json={"prompt": prompt, "seed": seed})
         assert wrong(answer, prompt) == []
     asked = {"prompt": prompts[2], "seed": 2}
     raw = served.post("/predict", json=asked, headers={"Accept": "image/png"})
-    assert raw.headers["content-type"] == "image/png"
     assert raw.content == picture(answer)
-    client = openai.OpenAI(base_url=str(served.base_url.join("/v1")), api_key="any", max_retries=0)
-    files = [one.b64_json or "" for one in
-             client.images.generate(prompt="a red circle", size="64x64").data or ()]  # fmt: skip
-    assert [Image.open(io.BytesIO(base64.b64decode(file))).size for file in files] == [(64, 64)]
-    with pytest.raises(openai.BadRequestError, match="size"):
-        client.images.generate(prompt="x", size="65x65")
 
 
-def test_probes_metrics_pages_and_problems_are_the_same(
+class TestSurface(Surface):
+    """The suite that each backend's process passes, of its pod."""
+
+
+def test_whatever_was_asked_the_pod_goes_on_and_tells_no_prompt(
     kubectl: Kubectl, served: httpx.Client, backend: str
 ) -> None:
-    for path in ("/healthz", "/readyz", "/docs", "/openapi.json", "/ui"):
-        assert served.get(path).status_code == 200, path
-    refused = served.post("/predict", json={"prompt": "a secret wish", "steps": 10_000})
-    assert (refused.status_code, refused.json()["status"]) == (422, 422)
-    assert refused.headers["content-type"] == "application/problem+json"
-    assert "steps" in refused.json()["detail"]
-    assert served.post("/predict", content=b"prompt=x").status_code == 415
-    assert served.get("/nowhere").headers["content-type"] == "application/problem+json"
-    metrics = served.get("/metrics").text
+    for steps in (1, 10_000):
+        served.post("/predict", json={"prompt": "a secret wish", "steps": steps})
+    metrics, log = served.get("/metrics").text, kubectl("logs", "deployment/demo")
     assert f'backend="{backend}"' in metrics
-    assert 'diffusion_requests_total{code="422",route="/predict"} 1.0' in metrics
-    assert 'diffusion_rejected_total{reason="invalid"}' in metrics
-    assert "secret" not in metrics + kubectl("logs", "deployment/demo")
+    assert "/predict" in log
+    assert "secret" not in metrics + log
+    assert restarts(the_pod(kubectl)) == 0
 
 
 def test_no_request_fails_while_it_changes_grows_and_loses_a_pod(kubectl: Kubectl) -> None:
@@ -167,7 +183,7 @@ def test_a_model_that_cannot_be_loaded_is_said_and_not_served(
     assert (failure["reason"], failure["exitCode"]) == ("ModelLoadFailed", 78)
     assert words in failure["message"]
     pod = kubectl.get("pod", failure["pod"])
-    assert pod["status"]["containerStatuses"][0]["restartCount"] <= 3
+    assert restarts(pod) <= 3
     with forwarded(kubectl, "service/demo") as client:
         assert client.get("/readyz").status_code == 200
 

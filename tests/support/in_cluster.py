@@ -59,7 +59,7 @@ def forwarded(kubectl: Kubectl, target: str) -> Iterator[httpx.Client]:
     try:
         assert process.stdout is not None
         address = process.stdout.readline().split(" -> ")[0].split()[-1]
-        with httpx.Client(base_url=f"http://{address}", timeout=60) as client:
+        with httpx.Client(base_url=f"http://{address}", timeout=120) as client:
             yield client
     finally:
         process.terminate()
