@@ -32,6 +32,10 @@ Object = dict[str, Any]
 BACKENDS = ("fastapi", "litserve", "rayserve")
 UNTIL_STOPPED = {"stages": [{"users": 3, "duration": "1h"}], "spawnRate": "3"}
 PATIENT: Object = {"maxLength": MOST_WAITING, "timeout": "300s"}
+AUTH: Object = {"apiKeySecretRef": {"name": "keys", "key": "api-keys"}}
+FIRST_KEY, SECOND_KEY = "a-first-key", "a-second-key"
+# A kubelet looks at a pod's Secrets about once a minute.
+KEYS_REPLACED_WITHIN = 180.0
 # Copies of the demo model that were cut off, and that hold a pickle instead of safetensors.
 SPOIL = """
 for how in corrupted pickled; do cp -r /models/demo /models/other/$how; done
@@ -145,9 +149,12 @@ def test_whatever_was_asked_the_pod_goes_on_and_tells_no_prompt(
 
 def test_no_request_fails_while_it_changes_grows_and_loses_a_pod(kubectl: Kubectl) -> None:
     first = kubectl.get("dsvc", "demo")["status"]["revision"]
-    kubectl.apply(load_test(users=UNTIL_STOPPED, think={"min": "100ms", "max": "1500ms"}))
+    # The users bring the key before it is asked for.
+    kubectl.apply(keys(FIRST_KEY))
+    think = {"min": "100ms", "max": "1500ms"}
+    kubectl.apply(load_test(users=UNTIL_STOPPED, think=think, auth=AUTH))
     go_on(kubectl)
-    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}, "auth": AUTH}})
     wait_until_ready(kubectl)
     assert kubectl.get("dsvc", "demo")["status"]["revision"] != first
     kubectl("scale", "dsvc/demo", "--replicas=2")
@@ -168,6 +175,51 @@ def go_on(kubectl: Kubectl, requests: int = 10) -> None:
     )
     progress = kubectl.status("lt", "ramp")["progress"]
     assert progress["failures"] == 0, progress
+
+
+def keys(key: str) -> Object:
+    """The Secret with that key alone."""
+    name, value = AUTH["apiKeySecretRef"]["name"], {AUTH["apiKeySecretRef"]["key"]: key}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": value}
+
+
+def statuses(client: httpx.Client, key: str = "") -> set[int]:
+    """What the routes that make images, or tell what does, answer to who brings that key."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    asked = {"prompt": "a red circle"}
+    answers = [client.post(path, json=asked, headers=headers)
+               for path in ("/predict", "/v1/images/generations")]  # fmt: skip
+    answers.append(client.get("/v1/models", headers=headers))
+    return {answer.status_code for answer in answers}
+
+
+def test_only_who_has_a_key_is_served(kubectl: Kubectl) -> None:
+    the_pod(kubectl)
+    with forwarded(kubectl, "service/demo") as client:
+        assert statuses(client) == statuses(client, SECOND_KEY) == {401}
+        assert statuses(client, FIRST_KEY) == {200}
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [BACKENDS[0], *(pytest.param(other, marks=pytest.mark.full) for other in BACKENDS[1:])],
+    indirect=True,
+)
+def test_a_replaced_key_is_taken_and_the_old_one_refused_without_a_restart(
+    kubectl: Kubectl, backend: str
+) -> None:
+    before = the_pod(kubectl)
+    kubectl.apply(keys(SECOND_KEY))
+    with forwarded(kubectl, "service/demo") as client:
+        eventually(
+            lambda: statuses(client, SECOND_KEY) == {200},
+            within=KEYS_REPLACED_WITHIN,
+            every=1,
+            what="the new key to be taken",
+        )
+        assert statuses(client, FIRST_KEY) == {401}
+    after = the_pod(kubectl)
+    assert (after["metadata"]["name"], restarts(after)) == (before["metadata"]["name"], 0)
 
 
 @pytest.mark.parametrize(("source", "words"), REFUSED_MODELS.items(), ids=REFUSED_MODELS.values())
