@@ -1,5 +1,6 @@
 """A small load that goes on while something is done to its target, and what came of it so far."""
 
+import time
 from typing import Any
 
 from kubectl import Kubectl, KubectlError, eventually
@@ -45,6 +46,12 @@ class Load:
             every=0.5,
             what=f"{requests} more requests than {before}",
         )
+
+    def goes_on_for(self, seconds: float) -> None:
+        """Wait that long, in which more and more requests are made."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.goes_on()
 
     def assert_none_failed(self) -> None:
         """It still runs, and each of its requests so far was answered."""
