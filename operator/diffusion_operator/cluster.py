@@ -1,6 +1,7 @@
 """Requests to the API server: server-side apply under one field manager, and little else."""
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -35,6 +36,7 @@ _KINDS = {
     "ScaledObject": ("keda.sh", "v1alpha1", "scaledobjects"),
     "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes"),
     "RayService": ("ray.io", "v1", "rayservices"),
+    "RayCluster": ("ray.io", "v1", "rayclusters"),
     "Job": ("batch", "v1", "jobs"),
     "Role": ("rbac.authorization.k8s.io", "v1", "roles"),
     "RoleBinding": ("rbac.authorization.k8s.io", "v1", "rolebindings"),
@@ -58,13 +60,17 @@ _WATCHING = aiohttp.ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=70.0)
 class ApiError(Exception):
     """The API server refused."""
 
-    def __init__(self, status: int, reason: str, body: str, retry_after: float | None) -> None:
+    def __init__(
+        self, status: int, reason: str, body: str, retry_after: float | None, path: str = ""
+    ) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason
         self.body = body
         self.retry_after = retry_after
         """Seconds after which the API server wants to be asked again, if it said so."""
+        self.path = path
+        """What was asked for."""
 
 
 class NotFoundError(ApiError):
@@ -77,6 +83,15 @@ def said_by(error: ApiError) -> str:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):
         return error.body[:500]
+
+
+def unknown_group(error: ApiError) -> str | None:
+    """The API group of the kind that was asked for, where the cluster doesn't know that kind."""
+    # Of an object that isn't there, the API server speaks in JSON.
+    if error.status != HTTPStatus.NOT_FOUND or "page not found" not in said_by(error):
+        return None
+    found = re.match("/apis/([^/]+)", error.path)
+    return found[1] if found else None
 
 
 class Cluster:
@@ -115,6 +130,18 @@ class Cluster:
         except NotFoundError:
             return None
 
+    async def knows_kind_of(self, key: Key) -> bool:
+        """Whether the cluster has objects of the key's kind, be there this one or not.
+
+        Unlike the list of the API groups, which lacks some while the API server starts, a request
+        for an object is answered only when the kinds are known. Raises ``ApiError``.
+        """
+        try:
+            await self._request("GET", _path(key.kind, key.namespace, key.name))
+        except NotFoundError as error:
+            return unknown_group(error) is None
+        return True
+
     async def failed_mounts(self, namespace: str) -> list[Object]:
         """The kubelets' complaints about volumes of the namespace's pods. Raises ``ApiError``."""
         about = "involvedObject.kind=Pod,reason=FailedMount"
@@ -151,7 +178,7 @@ class Cluster:
         answer = await self._send("GET", _path(kind, namespace), query, timeout=_WATCHING)
         try:
             if answer.status >= HTTPStatus.BAD_REQUEST:
-                raise _refused(answer, await answer.read())
+                raise _refused(answer, await answer.read(), _path(kind, namespace))
             async for line in _lines(answer.response.content.iter_any()):
                 event = json.loads(line)
                 said, obj = event["type"], event["object"]
@@ -278,7 +305,7 @@ class Cluster:
         answer = await self._send(method, path, query, body, headers)
         text = await answer.read()
         if answer.status >= HTTPStatus.BAD_REQUEST:
-            raise _refused(answer, text)
+            raise _refused(answer, text, path)
         found: Object = json.loads(text)
         return found
 
@@ -301,13 +328,13 @@ class Cluster:
         return await self.api.call_api(method, url, sent, body=body, _request_timeout=timeout)
 
 
-def _refused(answer: Any, text: bytes) -> ApiError:
+def _refused(answer: Any, text: bytes, path: str) -> ApiError:
     """The refusal that the answer is."""
     if answer.status != HTTPStatus.NOT_FOUND:  # which is what asking for absence hopes for
         API_ERRORS.labels(str(answer.status)).inc()
     kind = NotFoundError if answer.status == HTTPStatus.NOT_FOUND else ApiError
     said = text.decode(errors="replace")
-    return kind(answer.status, answer.reason or "", said, _retry_after(answer.headers))
+    return kind(answer.status, answer.reason or "", said, _retry_after(answer.headers), path)
 
 
 async def _lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:

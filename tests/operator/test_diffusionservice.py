@@ -376,6 +376,20 @@ def test_the_pods_can_be_changed_and_what_would_break_them_is_refused(
     eventually(lambda: ready_reason(kubectl) == "Refused", what="the API server's refusal")
 
 
+def test_a_misspelt_field_is_told_of_a_service_that_is_there_already(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    kubectl.apply(diffusion_service())
+    eventually(lambda: children(kubectl), what="the children")
+    make_pods_ready(kubectl)
+    before = what_serves(kubectl)
+    kubectl.patch("dsvc", "demo", {"spec": {"podTemplate": {"spec": {"nodeNam": "n1"}}}})
+    eventually(lambda: ready_reason(kubectl) == "Refused", what="the refusal")
+    ready = condition(kubectl.get("dsvc", "demo"), "Ready")
+    assert (ready["status"], ".nodeNam" in ready["message"]) == ("False", True)
+    assert what_serves(kubectl) == before
+
+
 def test_several_replicas_are_drained_one_at_a_time(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from diffusion_operator.api.diffusionservice import Route
 from diffusion_operator.build.network_policy import network_policy
 from diffusion_operator.build.route import outside_url, route
-from diffusion_operator.cluster import ApiError
+from diffusion_operator.cluster import NotFoundError
 from diffusion_operator.reconcile.problems import refusal
 from diffusion_operator.settings import NetworkPolicySettings
 
@@ -54,12 +54,25 @@ def test_a_policy_admits_its_peers_and_load_tests_to_the_server_alone(service: O
     assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "demo"
 
 
-class PathNotFoundError(ApiError):
-    def __init__(self, body: str) -> None:
-        self.status, self.body = 404, body
+def not_found(body: str, group: str) -> NotFoundError:
+    return NotFoundError(404, "Not Found", body, None, f"/apis/{group}/v1/namespaces/shop/x/demo")
 
 
-def test_a_gateway_api_that_is_not_there_is_said_and_another_absence_is_tried_again() -> None:
-    assert refusal(PathNotFoundError("404 page not found")).reason == "KindNotInstalled"
-    with pytest.raises(PathNotFoundError):
-        refusal(PathNotFoundError('{"message": "namespaces \\"gone\\" not found"}'))
+@pytest.mark.parametrize(
+    ("group", "sentence"),
+    [
+        ("gateway.networking.k8s.io", "the Gateway API"),
+        ("keda.sh", "KEDA"),
+        ("other.test", "other.test"),
+    ],
+)
+def test_a_kind_that_is_not_there_is_said_by_its_own_name(group: str, sentence: str) -> None:
+    problem = refusal(not_found("404 page not found", group))
+    assert problem.reason == "KindNotInstalled"
+    assert sentence in problem.message
+    assert ("Gateway" in problem.message) == ("gateway" in group)
+
+
+def test_the_absence_of_an_object_is_tried_again() -> None:
+    with pytest.raises(NotFoundError):
+        refusal(not_found('{"message": "namespaces \\"gone\\" not found"}', "keda.sh"))

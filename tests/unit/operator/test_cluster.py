@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from diffusion_operator.cluster import ApiError, Cluster, _as_applied, _retry_after, said_by
-from diffusion_operator.objects import MANAGER, Object
+from diffusion_operator.objects import MANAGER, Key, Object
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,28 @@ async def test_what_there_is_of_a_kind_is_asked_for_page_by_page() -> None:
 async def test_nothing_is_known_of_a_kind_that_the_cluster_does_not_know() -> None:
     cluster = Cluster(Answers([None]))  # type: ignore[arg-type] # a stand-in by shape
     assert await cluster.uids("LoadTest") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "known"),
+    [
+        (200, "{}", True),
+        (404, json.dumps({"message": 'rayservices.ray.io "demo" not found'}), True),
+        (404, "404 page not found\n", False),
+    ],
+)
+async def test_the_absence_of_an_object_is_told_from_that_of_its_kind(
+    status: int, body: str, known: bool
+) -> None:
+    async def read() -> bytes:
+        return body.encode()
+
+    class Answer(Answers):
+        async def call_api(self, *_: object, **__: object) -> Any:
+            return SimpleNamespace(status=status, reason="", headers={}, read=read)
+
+    cluster = Cluster(Answer([]))  # type: ignore[arg-type] # a stand-in by shape
+    assert await cluster.knows_kind_of(Key("RayService", "shop", "demo")) is known
 
 
 async def test_groups_are_told_by_name_and_with_each_version() -> None:

@@ -16,6 +16,11 @@ NEW_QUOTA = (
     'loadtests.diffusion.dev "a" is forbidden: status unknown for quota: few, resources: pods'
 )
 
+# What an API server says when it merges into what is there, where it had been created anew.
+TYPED = "failed to create typed patch object (shop/demo; apps/v1, Kind=Deployment): "
+UNKNOWN_FIELD = f"{TYPED}.spec.template.spec.nodeNam: field not declared in schema"
+OTHER_TYPE = f"{TYPED}.spec.template.spec.nodeName: expected string, got &value.valueUnstructured"
+
 
 def answer(status: int, message: str) -> ApiError:
     return ApiError(status, "", json.dumps({"message": message}), None)
@@ -27,6 +32,8 @@ def answer(status: int, message: str) -> ApiError:
         (403, "admission webhook denied the request"),
         (403, "exceeded quota: few, requested: count/diffusionservices.diffusion.dev=1"),
         (422, "spec.replicas: Invalid value: -1"),
+        (500, UNKNOWN_FIELD),
+        (500, OTHER_TYPE),
     ],
 )
 def test_what_is_refused_for_good(status: int, message: str) -> None:
@@ -56,3 +63,9 @@ def test_what_passes_is_no_reason_to_give(message: str) -> None:
 def test_what_is_forbidden_for_good_is_told() -> None:
     assert refusal(answer(403, "admission webhook denied the request")).reason == "Forbidden"
     assert refusal(answer(403, "exceeded quota: few")).reason == "QuotaExceeded"
+
+
+@pytest.mark.parametrize("message", [UNKNOWN_FIELD, OTHER_TYPE])
+def test_a_field_that_what_is_there_cannot_take_is_told(message: str) -> None:
+    problem = refusal(answer(500, message))
+    assert (problem.reason, problem.message) == ("Refused", message)
