@@ -59,18 +59,27 @@ class Writes:
         wanted: Sequence[Object],
         unwanted: Sequence[Key] = (),
         after: Sequence[Object] = (),
+        ahead: Sequence[Object] = (),
     ) -> list[Object]:
         """Make the children be as ``wanted``, side by side, and return them as they are.
 
-        They come ``after`` what they need from their first moment. Those ``unwanted`` are deleted.
+        They come ``after`` what they need from their first moment. Those ``ahead`` are wanted, too,
+        come first, also in what is returned, and nothing else changes where they can't be made.
+        Those ``unwanted`` are deleted once all that takes their place is made.
         None of the wanted is written where one of the others can't be, but for the Deployments:
         whether theirs can be is known when they are written.
         Raises ``NameTakenError``, ``LeftoverError`` or ``ApiError``.
         """
-        found = await self._found(owner, wanted, after)
-        made = await _side_by_side(map(partial(self._as_wanted, owner), wanted, found))
+        found = await self._found(owner, [*ahead, *wanted], after)
+        made = await self._all_as_wanted(owner, ahead, found[: len(ahead)])
+        made += await self._all_as_wanted(owner, wanted, found[len(ahead) :])
         await self.delete(owner, unwanted)
-        return _done(made)
+        return made
+
+    async def _all_as_wanted(
+        self, owner: Mapping[str, Any], wanted: Sequence[Object], live: Sequence[Object | None]
+    ) -> list[Object]:
+        return _done(await _side_by_side(map(partial(self._as_wanted, owner), wanted, live)))
 
     async def _found(
         self, owner: Mapping[str, Any], wanted: Sequence[Object], after: Sequence[Object]
@@ -129,7 +138,7 @@ class Writes:
         """
         live, *others = await self._found(owner, [wanted, *later], after)
         made = live or await self._apply(wanted)
-        _done(await _side_by_side(map(partial(self._as_wanted, owner), later, others)))
+        await self._all_as_wanted(owner, later, others)
         return made
 
     async def _apply(self, wanted: Object) -> Object:

@@ -14,6 +14,7 @@ from diffusion_operator.build.deployment import deployments
 from diffusion_operator.build.disruption_budget import disruption_budget
 from diffusion_operator.build.service_account import service_account
 from diffusion_operator.cache import Cache, trimmed
+from diffusion_operator.cluster import ApiError
 from diffusion_operator.objects import Key, key_of
 from diffusion_operator.observe import observe_pods
 from diffusion_operator.reconcile.writes import (
@@ -203,6 +204,52 @@ async def test_no_pods_are_made_where_another_child_cannot_be(
     with pytest.raises(NameTakenError):
         await writes.children(service, [wanted, budget])
     assert (cluster.created, cluster.applied) == ([], [])
+
+
+class Refusing(RecordingCluster):
+    """One that refuses what is of a kind, and keeps what was deleted."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.deleted: list[Object] = []
+
+    async def apply(self, obj: Object) -> Object:
+        if obj["kind"] == self.kind:
+            raise ApiError(422, "Unprocessable Entity", "no", None)
+        return await super().apply(obj)
+
+    async def delete(self, obj: Object) -> None:
+        self.deleted.append(obj)
+
+
+async def test_what_is_not_wanted_stays_until_what_takes_its_place_is_made(
+    service: Object, wanted: Object
+) -> None:
+    cluster, cache = Refusing("PodDisruptionBudget"), cache_of("Deployment", "PodDisruptionBudget")
+    writes = Writes(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    budget, key = disruption_budget(service), key_of(wanted)
+    await writes.children(service, [wanted])
+    with pytest.raises(ApiError):
+        await writes.children(service, [budget], unwanted=[key])
+    assert cluster.deleted == []
+    cluster.kind = ""
+    await writes.children(service, [budget], unwanted=[key])
+    assert list(map(key_of, cluster.deleted)) == [key]
+
+
+async def test_nothing_else_changes_where_what_comes_ahead_cannot_be_made(
+    service: Object, wanted: Object
+) -> None:
+    cluster, cache = Refusing("PodDisruptionBudget"), cache_of("Deployment", "PodDisruptionBudget")
+    writes = Writes(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    budget = disruption_budget(service)
+    with pytest.raises(ApiError):
+        await writes.children(service, [wanted], ahead=[budget])
+    assert (cluster.created, cluster.applied) == ([], [])
+    cluster.kind = ""
+    made = await writes.children(service, [wanted], ahead=[budget])
+    assert [obj["kind"] for obj in made] == ["PodDisruptionBudget", "Deployment"]
 
 
 async def test_a_child_of_a_deleted_namesake_is_waited_for(service: Object, wanted: Object) -> None:
