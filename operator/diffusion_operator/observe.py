@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import Failure
-from diffusion_operator.objects import REVISION_LABEL, condition_of, labels_of
+from diffusion_operator.objects import (
+    REVISION_LABEL,
+    ROLE_VARIABLE,
+    condition_of,
+    labels_of,
+)
 
 _PULL_REASONS = {
     "ErrImagePull",
@@ -56,6 +61,8 @@ class Pods:
     """Those of the wanted revision of which no container has begun."""
     older: int = 0
     """Pods of other revisions that are there, those that finish what they have included."""
+    older_workers: int = 0
+    """Those of them that are workers of a Ray cluster, which answer only through its head."""
     ended: tuple[Failure, ...] = ()
     """Why pods of the wanted revision ended, in whose place others are, the latest last."""
 
@@ -66,6 +73,7 @@ def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
     every = [pod for pod in found if not has_ended(pod)]
     alive = [pod for pod in every if not pod["metadata"].get("deletionTimestamp")]
     current = [pod for pod in alive if pod_revision(pod) == revision]
+    older = [pod for pod in every if pod_revision(pod) != revision]
     failures = [failure for pod in current if (failure := failure_of(pod)) is not None]
     ended = [_end_of(pod) for pod in found if has_ended(pod) and pod_revision(pod) == revision]
     return Pods(
@@ -77,7 +85,8 @@ def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
         unscheduled=sum(found_no_node(pod) is not None for pod in current),
         failures=tuple(sorted(failures, key=lambda failure: failure.time or "")),
         awaiting_volumes=tuple(pod for pod in current if awaits_volumes(pod)),
-        older=sum(pod_revision(pod) != revision for pod in every),
+        older=len(older),
+        older_workers=sum(map(_is_in_ray_cluster, older)),
         ended=tuple(sorted(ended, key=lambda failure: failure.time or "")),
     )
 
@@ -96,6 +105,12 @@ def with_head(pods: Pods, heads: Pods) -> Pods:
 def pod_revision(pod: Mapping[str, Any]) -> str:
     """The revision that the pod is of."""
     return labels_of(pod).get(REVISION_LABEL, "")
+
+
+def _is_in_ray_cluster(pod: Mapping[str, Any]) -> bool:
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    variables = (each for found in containers for each in found.get("env") or ())
+    return any(each["name"] == ROLE_VARIABLE for each in variables)
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:

@@ -166,11 +166,13 @@ def _verdicts(
         ready: Status = "Unknown" if found.passes else "False"
         moves: Status = "True" if found.passes else "False"
         until = "this has passed" if found.passes else "this is mended"
-        verdicts = [
+        return [
             Verdict("Ready", ready, found.reason, message),
             Verdict("Progressing", moves, found.reason, f"nothing moves until {until}"),
+            _scheduled(pods),
+            _model_loaded(pods),
+            _stopped_meanwhile(spec, deployment, pods, found),
         ]
-        return [*verdicts, _scheduled(pods), _model_loaded(pods)] if deployment else verdicts
     wanted = asked_replicas(spec, deployment)
     return [
         _ready(spec, deployment, pods),
@@ -209,6 +211,26 @@ def _stopped(spec: DiffusionServiceSpec, pods: Pods) -> Verdict:
     if pods.present:
         return Verdict("Stopped", "False", "Stopping", f"{pods.present} pods finish what they have")
     return Verdict("Stopped", "True", idle.reason, "no pod is left")
+
+
+def _stopped_meanwhile(
+    spec: DiffusionServiceSpec | None,
+    deployment: Mapping[str, Any] | None,
+    pods: Pods,
+    problem: Problem,
+) -> Verdict:
+    """What is to be said of Stopped while a problem keeps the children as they are."""
+    if spec is None:
+        return Verdict("Stopped", "Unknown", problem.reason, "whether pods are wanted isn't known")
+    if _idle(spec) is None:
+        return _stopped(spec, pods)
+    if pods.present:
+        message = f"{pods.present} pods are there, which may not have been told to end"
+        return Verdict("Stopped", "False", problem.reason, message)
+    if deployment is not None and deployment["spec"].get("replicas", 1):
+        message = "no pod is there, but what makes them may not have been told to make none"
+        return Verdict("Stopped", "Unknown", problem.reason, message)
+    return _stopped(spec, pods)
 
 
 def _ready(spec: DiffusionServiceSpec, deployment: Mapping[str, Any] | None, pods: Pods) -> Verdict:
@@ -250,7 +272,7 @@ def _trouble(deployment: Mapping[str, Any] | None, pods: Pods) -> Problem | None
         latest = failures[-1]
         still = (
             "; the previous revision still answers"
-            if pods.ready_revisions and not pods.ready
+            if pods.ready_revisions and not pods.ready and not _lost_their_head(pods)
             else ""
         )
         return Problem(latest.reason, f"pod {latest.pod}: {latest.message}{still}")
@@ -285,27 +307,45 @@ def _progressing(
     message = f"{pods.current} of {wanted} replicas are of this revision, {pods.ready} answer"
     if deployment is None or not (pods.older or takes_over):
         return Verdict("Progressing", "True", "RollingOut", message)
-    reason, how = _way(spec, wanted, deployment)
+    reason, how = _way(spec, wanted, deployment, pods)
     return Verdict("Progressing", "True", reason, f"{message}; {how}")
 
 
-def _way(spec: DiffusionServiceSpec, wanted: int, deployment: Mapping[str, Any]) -> tuple[str, str]:
+def _way(
+    spec: DiffusionServiceSpec, wanted: int, deployment: Mapping[str, Any], pods: Pods
+) -> tuple[str, str]:
     """How one revision takes over from another, as a reason, and why so in a sentence."""
     if is_kuberays(deployment):
-        if served_cluster(deployment):
-            how = "KubeRay makes another Ray cluster beside the one that serves, which ends then"
-            return "RollingOut", how
-        return DOWNTIME, "nothing answers meanwhile, as KubeRay's Ray cluster is not there yet"
+        return _kuberays_way(deployment)
     lacking = "there is no spare GPU" if spec.gpu else "there is no room for one more pod"
     if is_recreated(deployment):
         how = "nothing answers meanwhile, as workers can't join the Ray head of another revision"
         return DOWNTIME, how
+    if _lost_their_head(pods):
+        how = (
+            "requests fail until every replica is of this revision, as the workers of the Ray "
+            "cluster before it take none without its head"
+        )
+        return DOWNTIME, how
     if not is_in_place(deployment):
-        return "RollingOut", "each new replica answers before an old one ends"
+        surge = "each new replica answers before an old one ends"
+        return "RollingOut", surge if pods.older else "no pod of an earlier revision is left"
     if wanted == 1:
         how = f"nothing answers meanwhile, as the only replica has to end first: {lacking}"
         return DOWNTIME, how
     return "RollingOutInPlace", f"one replica at a time ends before the next starts: {lacking}"
+
+
+def _lost_their_head(pods: Pods) -> bool:
+    """Whether older pods are a Ray cluster's workers, where no head is wanted any longer."""
+    return pods.head_ready is None and pods.older_workers > 0
+
+
+def _kuberays_way(deployment: Mapping[str, Any]) -> tuple[str, str]:
+    if served_cluster(deployment):
+        how = "KubeRay makes another Ray cluster beside the one that serves, which ends then"
+        return "RollingOut", how
+    return DOWNTIME, "nothing answers meanwhile, as KubeRay's Ray cluster is not there yet"
 
 
 def _scheduled(pods: Pods) -> Verdict:

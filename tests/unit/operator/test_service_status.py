@@ -54,15 +54,17 @@ class Scene:
         container = {"state": waiting, "lastState": {"terminated": terminated}, "ready": False}
         self.pod(containerStatuses=[container])
 
-    def status(self, problem: Problem | None = None) -> DiffusionServiceStatus:
+    def status(
+        self, problem: Problem | None = None, *, readable: bool = True, made: bool = True
+    ) -> DiffusionServiceStatus:
         pods = observe_pods(self.pods, self.revision)
         if self.heads:
             pods = with_head(pods, observe_pods(self.heads, self.revision))
         return service_status(
             self.service,
-            self.spec,
+            self.spec if readable else None,
             precision="float32",
-            deployment=self.deployment,
+            deployment=self.deployment if made else None,
             pods=pods,
             problem=problem,
             now=NOW,
@@ -270,6 +272,31 @@ def test_a_problem_with_the_spec_is_the_reason(scene: Scene) -> None:
     assert scene.said("Ready", problem) == ("False", "UnknownAccelerator")
 
 
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize("made", [True, False])
+def test_all_conditions_are_there_with_a_problem_too(
+    scene: Scene, readable: bool, made: bool
+) -> None:
+    status = scene.status(Problem("Refused", "no"), readable=readable, made=made)
+    said = {found.type: found for found in status.conditions}
+    assert set(said) == {"Ready", "Progressing", "PodsScheduled", "ModelLoaded", "Stopped"}
+    assert all(found.reason and found.message for found in said.values())
+    assert (said["Ready"].status, said["PodsScheduled"].status) == ("False", "Unknown")
+    assert said["Stopped"].status == ("False" if readable else "Unknown")
+
+
+def test_a_suspended_service_with_a_problem_is_stopped_where_nothing_makes_pods(
+    scene: Scene,
+) -> None:
+    scene.spec = scene.spec.model_copy(update={"suspend": True})
+    problem = Problem("UnknownAccelerator", "known: nvidia-l4")
+    assert scene.said("Stopped", problem) == ("Unknown", "UnknownAccelerator")
+    scene.deployment["spec"]["replicas"] = 0
+    assert scene.said("Stopped", problem) == ("True", "Suspended")
+    scene.pod(ready=True)
+    assert scene.said("Stopped", problem) == ("False", "UnknownAccelerator")
+
+
 def test_what_the_api_server_quotes_at_length_is_cut(scene: Scene) -> None:
     (ready, *_) = scene.status(Problem("Refused", "x" * 40_000)).conditions
     assert len(ready.message) == 4096
@@ -367,6 +394,22 @@ def test_the_way_of_a_rollout_is_told_and_why(scene: Scene) -> None:
     assert scene.said("Progressing") == ("True", "RollingOutWithDowntime")
     scene.deployment["spec"]["strategy"] = RECREATE
     assert scene.said("Progressing") == ("True", "RollingOutWithDowntime")
+
+
+def test_a_ray_cluster_that_gives_way_to_single_pods_is_away_meanwhile(scene: Scene) -> None:
+    scene.counts(replicas=3, updatedReplicas=1, readyReplicas=2, availableReplicas=2)
+    worker = scene.pod(ready=True, revision="old")
+    scene.ended(exitCode=1, finishedAt=BEFORE)
+    assert scene.said("Progressing") == ("True", "RollingOut")
+    assert "still answers" in scene.status().conditions[0].message
+    role = {"name": "DIFFUSION_RAY_ROLE", "value": "worker"}
+    worker["spec"]["containers"] = [{"name": "server", "env": [role]}]
+    assert scene.said("Progressing") == ("True", "RollingOutWithDowntime")
+    assert "requests fail" in scene.status().conditions[1].message
+    assert "still answers" not in scene.status().conditions[0].message
+    scene.pods.remove(worker)
+    scene.service["status"] = {"revision": "old"}
+    assert "no pod of an earlier revision is left" in scene.status().conditions[1].message
 
 
 def test_a_pod_that_waits_for_an_old_one_to_end_is_no_trouble(scene: Scene) -> None:
