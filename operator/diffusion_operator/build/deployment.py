@@ -41,7 +41,7 @@ def deployments(
         return [_deployment(owner, spec, pod, SURGE)]
     # The workers of one revision can't join the head of another.
     workers = _deployment(owner, spec, with_role(owner, pod, "worker"), RECREATE)
-    return [workers, head_deployment(owner, spec, workers, pod)]
+    return [workers, head_deployment(owner, workers, pod)]
 
 
 def _deployment(
@@ -59,7 +59,7 @@ def _deployment(
             "replicas": 0 if spec.suspend else spec.replicas,
             "selector": {"matchLabels": selector(owner)},
             "strategy": dict(strategy),
-            "progressDeadlineSeconds": _progress_deadline(spec),
+            "progressDeadlineSeconds": ready_within(spec),
             "revisionHistoryLimit": 3,
             "template": template_of(owner, spec, pod),
         },
@@ -86,7 +86,8 @@ def revision_of(built: Mapping[str, Any]) -> str:
     return str(template_labels.get(REVISION_LABEL, ""))
 
 
-def _progress_deadline(spec: DiffusionServiceSpec) -> int:
+def ready_within(spec: DiffusionServiceSpec) -> int:
+    """The seconds that a pod may take from its making until it is ready."""
     fetching = FETCH_SECONDS if fetches(spec.model) else 0
     return startup_seconds(spec) + PLACEMENT_SECONDS + fetching
 

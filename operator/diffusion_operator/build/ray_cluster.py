@@ -6,7 +6,13 @@ from typing import Any
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build.metadata import child, labels
 from diffusion_operator.build.server import CONTAINER
-from diffusion_operator.objects import HEAD_LABEL, REVISION_LABEL, SERVICE_LABEL, Object
+from diffusion_operator.objects import (
+    HEAD_LABEL,
+    REVISION_LABEL,
+    ROLE_VARIABLE,
+    SERVICE_LABEL,
+    Object,
+)
 
 GCS_PORT = 6379
 TOKEN_KEY = "token"  # noqa: S105 - a key's name
@@ -49,7 +55,7 @@ def role_variables(role: str) -> list[Object]:
     """What a server is told of its part in a cluster, whoever makes the pods."""
     address = {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}
     return [
-        {"name": "DIFFUSION_RAY_ROLE", "value": role},
+        {"name": ROLE_VARIABLE, "value": role},
         {"name": "DIFFUSION_RAY_ADDRESS", "valueFrom": address},
     ]
 
@@ -67,26 +73,27 @@ def with_variables(pod: Mapping[str, Any], variables: Sequence[Object]) -> Objec
 
 def head_deployment(
     owner: Mapping[str, Any],
-    spec: DiffusionServiceSpec,
     worker: Mapping[str, Any],
     pod: Mapping[str, Any],
 ) -> Object:
     """The head's Deployment, of the revision of the workers' and from the same ``pod``."""
     revision = worker["spec"]["template"]["metadata"]["labels"][REVISION_LABEL]
+    within = worker["spec"]["progressDeadlineSeconds"]
     return child(
         owner,
         "apps/v1",
         "Deployment",
         head_name(owner),
         spec={
-            "replicas": 0 if spec.suspend else 1,
+            # A head without workers would only take up room.
+            "replicas": min(1, worker["spec"]["replicas"]),
             "selector": {"matchLabels": head_selector(owner)},
             # Two heads at once would be two clusters.
             "strategy": {"type": "Recreate"},
-            "progressDeadlineSeconds": worker["spec"]["progressDeadlineSeconds"],
+            "progressDeadlineSeconds": within,
             "revisionHistoryLimit": 3,
             "template": head_template(
-                owner, revision, with_role(owner, without_model(pod), "head")
+                owner, revision, with_role(owner, head_pod(pod, within), "head")
             ),
         },
     )
@@ -99,8 +106,11 @@ def head_template(owner: Mapping[str, Any], revision: str, pod: Mapping[str, Any
     return {"metadata": {"labels": found}, "spec": dict(pod)}
 
 
-def without_model(pod: Mapping[str, Any]) -> Object:
-    """The pod without the model, its GPU, and what both need to be placed."""
+def head_pod(pod: Mapping[str, Any], within: int) -> Object:
+    """The pod without the model, its GPU, and what both need to be placed.
+
+    It is ready once a worker is, which may take so many seconds.
+    """
     (server,) = pod["containers"]
     placed = (
         *("initContainers", "nodeSelector", "affinity"),
@@ -112,6 +122,7 @@ def without_model(pod: Mapping[str, Any]) -> Object:
             {
                 **server,
                 "resources": HEAD_RESOURCES,
+                "startupProbe": {**server["startupProbe"], "failureThreshold": within},
                 "volumeMounts": [m for m in server["volumeMounts"] if not _of_model(m)],
             }
         ],

@@ -11,15 +11,15 @@ from typing import Any
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build import BuildError
 from diffusion_operator.build.accelerator import accelerator_of
-from diffusion_operator.build.deployment import template_of
+from diffusion_operator.build.deployment import ready_within, template_of
 from diffusion_operator.build.metadata import child
 from diffusion_operator.build.pod import serving_pod
 from diffusion_operator.build.ray_cluster import (
     GCS_PORT,
+    head_pod,
     head_template,
     role_variables,
     with_variables,
-    without_model,
 )
 from diffusion_operator.build.server import CONTAINER, PORT
 from diffusion_operator.objects import REVISION_LABEL, Object
@@ -87,7 +87,11 @@ def ray_service(owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: 
                 "authOptions": {"mode": "token"},
                 "headGroupSpec": {
                     "rayStartParams": {"block": "true"},
-                    "template": _head(owner, pod, workers["metadata"]["labels"][REVISION_LABEL]),
+                    "template": _head(
+                        owner,
+                        head_pod(pod, ready_within(spec)),
+                        workers["metadata"]["labels"][REVISION_LABEL],
+                    ),
                 },
                 "workerGroupSpecs": [
                     {
@@ -106,7 +110,7 @@ def ray_service(owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: 
 
 def _head(owner: Mapping[str, Any], pod: Mapping[str, Any], revision: str) -> Object:
     dashboard = {"name": "DIFFUSION_RAY_DASHBOARD", "value": str(DASHBOARD_PORT)}
-    head = with_variables(without_model(pod), [*role_variables("head"), dashboard])
+    head = with_variables(pod, [*role_variables("head"), dashboard])
     (server,) = head["containers"]
     ports = [
         *server["ports"],

@@ -433,6 +433,14 @@ def test_a_ray_cluster_is_one_head_without_a_model_and_workers_with_it(
     assert roles == {"worker": "demo-head.shop.svc:6379", "head": None}
 
 
+@pytest.mark.parametrize("idle", [{"suspend": True}, {"replicas": 0}])
+def test_a_ray_cluster_without_workers_has_no_head(
+    service: Object, settings: Settings, idle: Object
+) -> None:
+    made = deployments(service, spec_of(service, **CLUSTER, **idle), settings)
+    assert [each["spec"]["replicas"] for each in made] == [0, 0]
+
+
 def test_a_ray_cluster_is_reached_through_its_head_and_no_selector_finds_both(
     service: Object, settings: Settings
 ) -> None:

@@ -109,6 +109,19 @@ def test_the_service_finds_the_head_by_the_label_that_it_has_here_too(
     assert not entrance.items() <= labels_of(workers_of(found)["template"]).items()
 
 
+def test_its_head_may_wait_as_long_as_its_workers_may_take(
+    service: Object, settings: Settings
+) -> None:
+    spec = spec_of(service, model={"source": "hf://CompVis/stable-diffusion-v1-4"})
+    workers, head = deployments(service, spec, settings)
+    for template in (head["spec"]["template"], head_of(ray_service(service, spec, settings))):
+        probe = template["spec"]["containers"][0]["startupProbe"]
+        allowed = probe["periodSeconds"] * probe["failureThreshold"]
+        assert allowed >= workers["spec"]["progressDeadlineSeconds"]
+    own = workers["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
+    assert own["failureThreshold"] < workers["spec"]["progressDeadlineSeconds"]
+
+
 def test_kuberay_gets_a_budget_that_needs_no_scale_and_a_way_in(
     service: Object, settings: Settings
 ) -> None:
