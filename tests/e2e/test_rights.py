@@ -26,6 +26,7 @@ HELD = {
         Right("ray.io", "rayservices", verb)
         for verb in ("get", "list", "watch", "create", "patch", "delete")
     ),
+    Right("ray.io", "rayclusters", "get"),
 }
 
 

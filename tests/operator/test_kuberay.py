@@ -17,13 +17,16 @@ Object = dict[str, Any]
 CLUSTER: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}}
 WITHIN = 40  # what the cluster offers is asked every ten seconds
 HEAD = {"diffusion.dev/ray-head": "demo"}
+KINDS = ("rayservices", "rayclusters")
+DEFINED = [f"{kind}.ray.io" for kind in KINDS]
 
 
 @pytest.fixture
 def kuberay(control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess) -> Iterator[None]:
     """KubeRay's kinds as published, for a while; the operator knows them from the start."""
-    (services,) = [path for path in definitions() if path.name == "ray.io_rayservices.yaml"]
-    control_plane("apply", "--server-side", "-f", str(services))
+    published = {path.name: str(path) for path in definitions()}
+    for kind in KINDS:
+        control_plane("apply", "--server-side", "-f", published[f"ray.io_{kind}.yaml"])
     kubectl.apply(diffusion_service("probe", suspend=True, **CLUSTER))
     eventually(lambda: kubectl.find("service", "probe"), within=WITHIN, what="its children")
     steps = itertools.count(1)
@@ -35,7 +38,7 @@ def kuberay(control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess)
     eventually(is_known, within=WITHIN, every=1, what="the operator to know KubeRay")
     kubectl("delete", "dsvc", "probe")
     yield
-    control_plane("delete", "crd", "rayservices.ray.io", "--ignore-not-found")
+    control_plane("delete", "crd", *DEFINED, "--ignore-not-found")
 
 
 def made(kubectl: Kubectl, name: str = "demo") -> Object:
@@ -65,7 +68,8 @@ def act(kubectl: Kubectl, ray_service: Object, ray_cluster: str) -> None:
     pods += [(f"{ray_cluster}-{n}", group["template"]) for n in range(group["replicas"])]
     ready = [{"type": kind, "status": "True"} for kind in ("Ready", "PodScheduled")]
     for name, template in pods:
-        meta = {"name": name, "labels": {**template["metadata"]["labels"], "run": ray_cluster}}
+        own = {"ray.io/cluster": ray_cluster}
+        meta = {"name": name, "labels": {**template["metadata"]["labels"], **own}}
         kubectl.apply({"apiVersion": "v1", "kind": "Pod", **template, "metadata": meta})
         status = {"status": {"conditions": ready, "phase": "Running"}}
         kubectl.patch("pod", name, status, "--subresource=status")
@@ -79,7 +83,17 @@ def tell(kubectl: Kubectl, **said: Any) -> None:
 
 
 def leave(kubectl: Kubectl, ray_cluster: str) -> None:
-    kubectl("delete", "pods", "-l", f"run={ray_cluster}", "--grace-period=0", "--force")
+    kubectl("delete", "pods", "-l", f"ray.io/cluster={ray_cluster}", "--grace-period=0", "--force")
+
+
+def begin(kubectl: Kubectl, ray_cluster: str, *conditions: Object) -> None:
+    """Play KubeRay: a RayCluster that is to serve, which alone tells of refused pods."""
+    spec = kubectl.get("rayservice", "demo")["spec"]["rayClusterConfig"]
+    meta = {"name": ray_cluster}
+    kubectl.apply({"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": meta, "spec": spec})
+    status = {"status": {"conditions": list(conditions)}}
+    kubectl.patch("raycluster", ray_cluster, status, "--subresource=status")
+    tell(kubectl, pendingServiceStatus={"rayClusterName": ray_cluster})
 
 
 @pytest.mark.usefixtures("kuberay")
@@ -135,11 +149,11 @@ def test_a_new_revision_takes_over_from_one_that_serves_meanwhile(
     refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateWorkerPod",
                "lastTransitionTime": "2026-01-02T03:04:05Z",
                "message": "pods is forbidden: exceeded quota: few"}  # fmt: skip
-    pending = {"rayClusterName": "two", "rayClusterStatus": {"conditions": [refused]}}
-    tell(kubectl, pendingServiceStatus=pending)
+    begin(kubectl, "two", refused)
     becomes(kubectl, "False", "QuotaExceeded")
     assert kubectl.get("dsvc", "demo")["status"]["revision"] == before
-    tell(kubectl, pendingServiceStatus={"rayClusterName": "two", "rayClusterStatus": {}})
+    begin(kubectl, "two")
+    becomes(kubectl, "Unknown", "RollingOut")
     pending_of = condition(kubectl.get("dsvc", "demo"), "Progressing")
     assert pending_of["reason"] == "RollingOut"
     act(kubectl, kubectl.get("rayservice", "demo"), "two")
@@ -169,7 +183,7 @@ def test_a_cluster_of_the_operators_own_stays_until_it_is_suspended_and_none_is_
     kubectl.patch("dsvc", "older", {"spec": {"suspend": False}})
     made(kubectl, "older")
     assert kubectl.find("deployment", "older") is None
-    control_plane("delete", "crd", "rayservices.ray.io")
+    control_plane("delete", "crd", *DEFINED)
     for name in ("demo", "older"):
         eventually(
             partial(kubectl.find, "deployment", f"{name}-head"),
@@ -203,7 +217,12 @@ def test_a_kuberay_without_tokens_is_given_no_cluster_that_anyone_could_run_code
         return False
 
     eventually(is_refused, within=WITHIN, what="the API server to know the older kind")
+    kubectl.apply(diffusion_service(backend="rayserve"))
+    eventually(lambda: kubectl.find("service", "demo"), within=WITHIN, what="its children")
     kubectl.apply(diffusion_service(**CLUSTER))
     becomes(kubectl, "False", "KubeRayTooOld")
     assert "1.5" in ready_of(kubectl)["message"]
     assert kubectl.find("rayservice", "demo") is None
+    # What served before is left to serve.
+    assert kubectl.find("deployment", "demo") is not None
+    assert kubectl.get("service", "demo")["spec"]["selector"] != HEAD

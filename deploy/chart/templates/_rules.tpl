@@ -58,6 +58,10 @@ rules:
   - apiGroups: [ray.io]
     resources: [rayservices]
     verbs: [get, list, watch, create, patch, delete]
+  # Why KubeRay may not make a pod, its RayCluster alone tells in time.
+  - apiGroups: [ray.io]
+    resources: [rayclusters]
+    verbs: [get]
   # The way in from outside, and who may come in.
   - apiGroups: [networking.k8s.io]
     resources: [ingresses, networkpolicies]

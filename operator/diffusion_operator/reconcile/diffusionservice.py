@@ -35,13 +35,21 @@ from diffusion_operator.build.optional import optional_children, optional_keys
 from diffusion_operator.build.pod import has_volumes_of_others
 from diffusion_operator.build.ray_cluster import head_name, is_cluster, token_secret
 from diffusion_operator.build.ray_service import API_VERSION as RAY_API
-from diffusion_operator.build.ray_service import ray_service, workers_of
+from diffusion_operator.build.ray_service import LONGEST_NAME, ray_service, workers_of
 from diffusion_operator.build.service import service
 from diffusion_operator.build.service_account import service_account
 from diffusion_operator.build.serving_config import precision_of
 from diffusion_operator.cache import Cache
-from diffusion_operator.cluster import ApiError, Cluster, NotFoundError
-from diffusion_operator.kuberay import as_deployment, is_kuberays
+from diffusion_operator.cluster import ApiError, Cluster, unknown_group
+from diffusion_operator.kuberay import (
+    all_answer,
+    as_deployment,
+    coming_cluster,
+    counted,
+    is_kuberays,
+    served_cluster,
+    told_by,
+)
 from diffusion_operator.objects import (
     CANDIDATE_LABEL,
     HEAD_LABEL,
@@ -89,6 +97,7 @@ from diffusion_operator.status.diffusionservice import Problem, has_settled, ser
 VOLUMES_AGAIN_SECONDS = 5.0
 # An image that can't be pulled is given up after a while, and the kubelet tells only at times.
 PULL_AGAIN_SECONDS = 15.0
+_RAY_GROUP = RAY_API.partition("/")[0]
 _KUBERAY_GOES = "KubeRay's kinds have just gone, and its Ray cluster with them: another is made"
 _NO_RAY_SERVICES = (
     "the cluster knows ray.io/v1 but no RayService: install all of KubeRay's CRDs, or use "
@@ -162,7 +171,7 @@ class ServiceReconciler:
             problem, again = _problem(error)
         if problem is not None:
             live = self._before(owner)  # what no longer comes true has not ended what did
-        pods = self._pods(key, spec, revision_of(live) if live else "")
+        pods = self._pods(key, spec, live)
         if live is not None and pods.awaiting_volumes and has_volumes_of_others(live):
             pods, again = await self._with_mount_failures(key, pods), VOLUMES_AGAIN_SECONDS
         if spec is not None and await self._scaling.scaler(spec) == "own":
@@ -182,7 +191,8 @@ class ServiceReconciler:
             gate=gate,
             misfit=too_large,
         )
-        settled = live is None or problem is not None or has_settled(live, pods)
+        suspended = spec is not None and spec.suspend  # a RayService isn't there to tell of it
+        settled = live is None or problem is not None or suspended or has_settled(live, pods)
         return sooner(again, await self._writes.status(owner, status, settled=settled))
 
     def _before(self, owner: Object) -> Object | None:
@@ -197,12 +207,18 @@ class ServiceReconciler:
             return as_deployment(found, self._cache.pods_of(*place, SERVICE_LABEL))
         return None
 
-    def _pods(self, key: Key, spec: DiffusionServiceSpec | None, revision: str) -> Pods:
-        pods = observe_pods(self._cache.pods_of(key.namespace, key.name, SERVICE_LABEL), revision)
-        if spec is None or not is_cluster(spec):
-            return pods
-        heads = self._cache.pods_of(key.namespace, key.name, HEAD_LABEL)
-        return with_head(pods, observe_pods(heads, revision))
+    def _pods(self, key: Key, spec: DiffusionServiceSpec | None, live: Object | None) -> Pods:
+        revision = revision_of(live) if live else ""
+        served = served_cluster(live) if live and is_kuberays(live) else ""
+
+        def observed(label: str) -> Pods:
+            found = self._cache.pods_of(key.namespace, key.name, label)
+            return observe_pods(counted(found, revision, served), revision)
+
+        pods = observed(SERVICE_LABEL)
+        return (
+            pods if spec is None or not is_cluster(spec) else with_head(pods, observed(HEAD_LABEL))
+        )
 
     async def _deployments(self, owner: Object, spec: DiffusionServiceSpec) -> "_Plan":
         """The Deployments as they are wanted, given how the rollout stands."""
@@ -343,50 +359,85 @@ class ServiceReconciler:
         if await self._is_for_kuberay(owner, spec):
             return await self._with_kuberay(owner, spec), None
         plan = await self._deployments(owner, spec)
-        wanted = [
-            *plan.deployments,
+        others = [
             *plan.candidate,
-            service(owner, spec),
             *optional_children(owner, spec, self._settings),
             *scalers(owner, spec, await self._scaling.scaler(spec)),
         ]
         if is_cluster(spec):
             await self._keep_cluster_token(owner)
+        revision = revision_of(plan.deployments[0])
+        live, *_ = await self._made(owner, spec, plan.deployments, others, revision)
+        return live, plan.gate
+
+    async def _made(
+        self,
+        owner: Object,
+        spec: DiffusionServiceSpec,
+        makers: list[Object],
+        others: list[Object],
+        revision: str,
+    ) -> list[Object]:
+        """The makers of the pods as they are, and after them the other children.
+
+        Raises as ``Writes.children``.
+        """
+        asked = service(owner, spec)
+        wanted = [*makers, asked, *others]
         # Without it the first pods are refused, and that refusal hides the reason of a later one.
         account = service_account(
             owner, owner["metadata"]["name"], spec.service_account.annotations
         )
-        unwanted = self._unwanted(owner, wanted, revision_of(wanted[0]))
-        live, *_ = await self._writes.children(owner, wanted, unwanted=unwanted, after=[account])
-        return live, plan.gate
+        before = self._cache.get(key_of(asked))
+        # It must not lead from pods that serve to pods whose maker is refused.
+        moves = before is not None and before["spec"].get("selector") != asked["spec"]["selector"]
+        count = len(makers) if moves else 0
+        return await self._writes.children(
+            owner,
+            wanted[count:],
+            unwanted=self._unwanted(owner, wanted, revision),
+            after=[account],
+            ahead=wanted[:count],
+        )
 
     async def _is_for_kuberay(self, owner: Object, spec: DiffusionServiceSpec) -> bool:
         """Whether KubeRay makes the Ray cluster; one that this operator has made runs on."""
-        if not is_cluster(spec) or RAY_API not in await self._offered.groups():
+        if not is_cluster(spec):
             return False
-        head = self._cache.get(Key("Deployment", owner["metadata"]["namespace"], head_name(owner)))
-        return spec.suspend or head is None or not is_owned(head, owner)
+        namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
+        head = self._cache.get(Key("Deployment", namespace, head_name(owner)))
+        can_go = spec.suspend and len(name) <= LONGEST_NAME
+        if head is not None and is_owned(head, owner) and not can_go:
+            return False
+        if RAY_API in await self._offered.groups():
+            return True
+        # An API server that has just started may leave it out, and the RayService runs on.
+        return await self._cluster.knows_kind_of(Key("RayService", namespace, name))
 
     async def _with_kuberay(self, owner: Object, spec: DiffusionServiceSpec) -> Object:
         """Have KubeRay make the pods; returns their RayService as a Deployment of them."""
         meta = owner["metadata"]
         built = ray_service(owner, spec, self._settings)
-        asked = service(owner, spec)
         others = optional_children(owner, spec, self._settings, kuberay=True)
-        # A RayService can't be suspended, but made anew.
-        wanted = [asked, *others] if spec.suspend else [built, asked, *others]
-        account = service_account(owner, meta["name"], spec.service_account.annotations)
+        # A RayService can't be suspended, but made anew; one without workers would keep its head.
+        makers = [] if spec.suspend or spec.replicas == 0 else [built]
         revision = labels_of(workers_of(built)["template"])[REVISION_LABEL]
-        unwanted = self._unwanted(owner, wanted, revision)
         await self._look_at(key_of(built))
         try:
-            made = await self._writes.children(owner, wanted, unwanted=unwanted, after=[account])
-        except NotFoundError as error:
+            made = await self._made(owner, spec, makers, others, revision)
+        except ApiError as error:
+            if unknown_group(error) != _RAY_GROUP:
+                raise
             if RAY_API in await self._cluster.groups():
                 raise BuildError("KindNotInstalled", _NO_RAY_SERVICES) from error
             raise LeftoverError(_KUBERAY_GOES) from error
         pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
-        return as_deployment(built if spec.suspend else made[0], pods)
+        found = as_deployment(made[0] if makers else built, pods)
+        coming = coming_cluster(found)
+        if not coming or all_answer(found):
+            return found
+        said = await self._cluster.get(Key("RayCluster", meta["namespace"], coming))
+        return told_by(found, said)
 
     async def _look_at(self, key: Key) -> None:
         """Know the RayService as it is, watched or not."""

@@ -164,7 +164,7 @@ class Scene:
         self.revision = revision_of(as_deployment(self.found, []))
 
     def says(self, **status: Any) -> None:
-        self.found["status"] = {"observedGeneration": 2, **status}
+        self.found["status"] = {"observedGeneration": 2} | status
 
     def pods(self, revision: str | None = None) -> None:
         """A head and a worker that answer."""
@@ -230,21 +230,15 @@ def test_a_takeover_is_without_downtime_only_from_a_cluster_of_kuberays(
     assert scene.said("Progressing")[1] == reason
 
 
-def test_pods_that_kuberay_may_not_make_are_told_of(scene: Scene) -> None:
-    refused = {
-        "type": "ReplicaFailure",
-        "status": "True",
-        "reason": "FailedCreateHeadPod",
-        "message": 'pods "x" is forbidden: exceeded quota: few',
-    }
-    scene.says(
-        activeServiceStatus={"rayClusterName": "one"},
-        pendingServiceStatus={
-            "rayClusterName": "two",
-            "rayClusterStatus": {"conditions": [refused]},
-        },
-    )
-    assert scene.said("Ready")[:2] == ("False", "QuotaExceeded")
+def test_it_is_heard_once_all_pods_of_a_change_are_there_though_kuberay_says_so_later(
+    scene: Scene,
+) -> None:
+    scene.says(observedGeneration=1, pendingServiceStatus={"rayClusterName": "two"})
+    assert scene.said("Ready")[1] == "AwaitingKubeRay"
+    scene.pods()
+    assert scene.said("Ready")[:2] == ("Unknown", "RollingOut")
+    scene.says(observedGeneration=1)
+    assert scene.said("Ready")[1] == "AwaitingKubeRay"
 
 
 def test_the_loss_of_its_head_is_told_of(scene: Scene) -> None:
