@@ -14,7 +14,8 @@ if ready == nil then
   return hs
 end
 hs.message = ready.reason .. ": " .. ready.message
-if (obj.spec or {}).suspend then
+-- No replicas are someone's wish, too.
+if (obj.spec or {}).suspend or ready.reason == "ScaledToZero" then
   hs.status = "Suspended"
 elseif ready.status == "True" then
   hs.status = "Healthy"
