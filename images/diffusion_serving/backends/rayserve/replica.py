@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -18,6 +18,7 @@ from diffusion_serving import logs
 from diffusion_serving.backends.link import Lines
 from diffusion_serving.backends.rayserve.batching import BatchingMaker
 from diffusion_serving.backends.rayserve.guests import Guests
+from diffusion_serving.backends.rayserve.ledger import Ledger, Told
 from diffusion_serving.backends.rayserve.link import (
     Asked,
     Count,
@@ -45,7 +46,7 @@ log = logging.getLogger(__name__)
 
 APPLICATION = "diffusion"
 _PEER_SECONDS = 2.0
-"""A replica that doesn't answer another by then is left out."""
+"""A replica that doesn't answer another by then is shown as it was at the last scrape."""
 _PEER_POLL_SECONDS = 1.0
 
 
@@ -68,10 +69,10 @@ class Replica:
         quieten()
         self._metrics = make_metrics()
         device, self._own = _device(settings.config, self._metrics, load, output)
-        maker = self._own
+        self._peers: PeersMaker | None = None
         if settings.config.devices > 1 or settings.config.rayserve.topology == "cluster":
-            maker = PeersMaker(maker, settings.config)
-        self._service = Service(settings, maker, self._metrics)
+            self._peers = PeersMaker(self._own, settings.config)
+        self._service = Service(settings, self._peers or self._own, self._metrics)
         self._guests = Guests(create_app(self._service, self._metrics))
         self._node_id: str = ray.get_runtime_context().get_node_id()
         self._loop = asyncio.get_running_loop()
@@ -87,6 +88,10 @@ class Replica:
         """Who this replica is and its own metrics, for the one that is scraped."""
         tag = serve.get_replica_context().replica_tag
         return tag, [*self._metrics.registry.collect(), *await self._own.metrics()]
+
+    async def remembered(self, besides: Collection[str]) -> Told:
+        """The metrics of replicas other than these, as far as this one has heard of them."""
+        return self._peers.remembered(besides) if self._peers else {}
 
     async def state(self) -> State:
         """How this replica's own device is."""
@@ -124,6 +129,7 @@ class PeersMaker:
         # In a cluster workers come and go, so one is enough.
         self._wanted = config.devices if config.rayserve.topology == "pods" else 1
         self._ready = 0
+        self._ledger = Ledger()
         self._peers: DeploymentHandle[Replica] | None = None
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
@@ -146,29 +152,38 @@ class PeersMaker:
 
     async def metrics(self) -> Sequence[Metric]:
         me = serve.get_replica_context().replica_tag
-        own, answers = await asyncio.gather(self._own.metrics(), self._ask("families"))
-        others = (family for tag, families in answers if tag != me for family in families)
-        return [*own, *others]
+        own, (answers, all_told) = await asyncio.gather(self._own.metrics(), self._ask("families"))
+        told: dict[str, Sequence[Metric]] = dict(answers)
+        # Where this one is missing, Serve has not told yet who is there.
+        all_told &= told.pop(me, None) is not None
+        known = [me, *told, *self._ledger.settled]
+        remembered, all_remembered = await self._ask("remembered", known)
+        self._ledger.take(told, remembered, all_told=all_told and all_remembered)
+        return [*own, *self._ledger.families]
+
+    def remembered(self, besides: Collection[str]) -> Told:
+        return self._ledger.besides(besides)
 
     async def _watch(self) -> None:
         while True:
-            states = await self._ask("state")
+            states, _ = await self._ask("state")
             self._ready = states.count(State.READY)
             await asyncio.sleep(_PEER_POLL_SECONDS)
 
-    async def _ask(self, method: str) -> list[Any]:
-        """What each replica answers; those that can't be reached are left out."""
+    async def _ask(self, method: str, *arguments: Any) -> tuple[list[Any], bool]:
+        """What each replica answers, and whether all could be reached."""
         if self._peers is None:
             context = serve.get_replica_context()
             self._peers = serve.get_deployment_handle(context.deployment, context.app_name)
         try:
-            answers = await self._peers.broadcast(method).results_async(
+            answers = await self._peers.broadcast(method, *arguments).results_async(
                 timeout_s=_PEER_SECONDS, return_exceptions=True
             )
         except (RayError, RayServeException, TimeoutError) as error:
             log.warning("other replicas do not answer", extra=logs.failure_fields(error))
-            return []
-        return [answer for answer in answers if not isinstance(answer, BaseException)]
+            return [], False
+        found = [answer for answer in answers if not isinstance(answer, BaseException)]
+        return found, len(found) == len(answers)
 
 
 def _device(
