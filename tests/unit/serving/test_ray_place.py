@@ -1,7 +1,12 @@
 """What a process of a Ray cluster is, by its environment."""
 
+import socket
+import sys
+from pathlib import Path
+
 import pytest
 
+from diffusion_serving.backends.rayserve import cluster
 from diffusion_serving.backends.rayserve.cluster import Place, place_of
 from diffusion_serving.backends.rayserve.environment import Ports
 from diffusion_serving.backends.rayserve.node import head_part
@@ -43,7 +48,9 @@ def test_a_place_is_told_by_the_operator_or_by_kuberay(
         ({"DIFFUSION_RAY_ROLE": "head"}, "DIFFUSION_RAY_ADDRESS"),
         (WORKER, "DIFFUSION_RAY_HEAD"),
         ({**WORKER, "DIFFUSION_RAY_HEAD": "demo-head"}, "DIFFUSION_RAY_HEAD"),
+        ({**WORKER, "DIFFUSION_RAY_HEAD": "demo-head:65536"}, "DIFFUSION_RAY_HEAD"),
         ({**HEAD, "DIFFUSION_RAY_DASHBOARD": "high"}, "DIFFUSION_RAY_DASHBOARD"),
+        ({**HEAD, "DIFFUSION_RAY_DASHBOARD": "0"}, "DIFFUSION_RAY_DASHBOARD"),
     ],
 )
 def test_what_is_missing_or_unreadable_is_named(environ: dict[str, str], said: str) -> None:
@@ -55,3 +62,16 @@ def test_a_head_lets_no_one_look_unless_it_is_told_where() -> None:
     assert "--include-dashboard=false" in head_part(PORTS)
     looked_at = head_part(PORTS, dashboard=8265)
     assert {"--include-dashboard=true", "--dashboard-port=8265"} <= set(looked_at)
+
+
+def test_a_head_that_does_not_answer_who_leaves_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\nexec sleep 60\n")
+    silent.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(silent))
+    monkeypatch.setattr(cluster, "_ASK_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        place = Place("worker", "127.0.0.1", "127.0.0.1", head.getsockname()[1])
+        assert not cluster._leave(place, "0a")

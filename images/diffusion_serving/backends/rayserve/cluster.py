@@ -32,6 +32,10 @@ GCS_PORT = 6379
 HEAD_SECONDS = 600.0
 """How long a worker waits for its head."""
 _LEAVE_SECONDS = 600
+"""How long a node that leaves may take to finish."""
+_ASK_SECONDS = 60.0
+"""How long the head may take to hear that one leaves: of the time that the pod has to end."""
+_MOST_PORT = 65535
 
 
 class HeadLost(StartupError):  # noqa: N818 - named after the reason that users see
@@ -62,8 +66,8 @@ def place_of(environ: Mapping[str, str]) -> Place:
     role = environ.get("DIFFUSION_RAY_ROLE", "")
     address = environ.get("DIFFUSION_RAY_ADDRESS", "")
     made_by_kuberay = f"{environ.get('FQ_RAY_IP', '')}:{GCS_PORT}"
-    host, _, port = environ.get("DIFFUSION_RAY_HEAD", made_by_kuberay).rpartition(":")
-    dashboard = environ.get("DIFFUSION_RAY_DASHBOARD")
+    host, _, named = environ.get("DIFFUSION_RAY_HEAD", made_by_kuberay).rpartition(":")
+    port, dashboard = _port(named), environ.get("DIFFUSION_RAY_DASHBOARD")
     if role not in ("head", "worker"):
         raise InvalidConfiguration(
             f"DIFFUSION_RAY_ROLE is {role!r}: with rayserve.topology cluster it is head or worker."
@@ -72,17 +76,24 @@ def place_of(environ: Mapping[str, str]) -> Place:
         raise InvalidConfiguration(
             "DIFFUSION_RAY_ADDRESS is missing: the address at which the others reach this process."
         )
-    if not port.isdecimal() or (role == "worker" and not host):
+    if port is None or (role == "worker" and not host):
         raise InvalidConfiguration("DIFFUSION_RAY_HEAD is not host:port of the cluster's head.")
-    if dashboard is not None and not dashboard.isdecimal():
+    if dashboard is not None and _port(dashboard) is None:
         raise InvalidConfiguration("DIFFUSION_RAY_DASHBOARD is not a port.")
     return Place(
         "head" if role == "head" else "worker",
         address,
         host or address,
-        int(port),
-        int(dashboard) if dashboard is not None else None,
+        port,
+        _port(dashboard) if dashboard is not None else None,
     )
+
+
+def _port(text: str) -> int | None:
+    """None if it is no port that one can listen on."""
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_PORT:
+        return None
+    return int(text)
 
 
 def serve_cluster(settings: Settings, load: Load) -> int:
@@ -112,7 +123,7 @@ def _serve_head(settings: Settings, place: Place, load: Load) -> int:
             deployment.deploy_head()
             deployment.deploy(settings, load, replicas=None)
         else:
-            declare(place.dashboard_port, os.environ)
+            declare(place.dashboard_port, os.environ, local.node.check)
         local.supervisor.take_signals()
         local.supervisor.run()
         # The workers' replicas can't be asked from here: what they are making has so long.
@@ -177,22 +188,23 @@ def _leave(place: Place, node_id: str) -> bool:
     """Has Serve take this node's replicas out of its routes and let them finish, if it can."""
     if not _head_listens(place):  # Ray would try for most of a minute
         return False
-    ended = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "ray.scripts.scripts",
-            "drain-node",
-            f"--address={place.head_host}:{place.head_port}",
-            f"--node-id={node_id}",
-            "--reason=DRAIN_NODE_REASON_PREEMPTION",
-            "--reason-message=its pod ends",
-            f"--deadline-remaining-seconds={_LEAVE_SECONDS}",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ended.returncode != 0:
-        log.warning("the head did not let this node leave", extra={"said": ended.stderr[-300:]})
-    return ended.returncode == 0
+    command = [
+        sys.executable,
+        "-m",
+        "ray.scripts.scripts",
+        "drain-node",
+        f"--address={place.head_host}:{place.head_port}",
+        f"--node-id={node_id}",
+        "--reason=DRAIN_NODE_REASON_PREEMPTION",
+        "--reason-message=its pod ends",
+        f"--deadline-remaining-seconds={_LEAVE_SECONDS}",
+    ]
+    try:
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ASK_SECONDS)
+    except subprocess.TimeoutExpired:
+        log.warning("the head did not answer that this node leaves")
+        return False
+    except subprocess.CalledProcessError as error:
+        log.warning("the head did not let this node leave", extra={"said": error.stderr[-300:]})
+        return False
+    return True
