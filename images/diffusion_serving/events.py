@@ -29,7 +29,7 @@ def asked_for(accept: str | None) -> bool:
 
 
 class EventStream(Response):
-    """Sends events as they come.
+    """Sends events as they come, of which the first is there.
 
     Starlette's own streaming response would watch for the client's leaving as well as the service
     does, and a server tells of it only once.
@@ -37,9 +37,10 @@ class EventStream(Response):
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
+    def __init__(self, first: bytes, events: AsyncIterator[bytes]) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
+        self._first = first
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
@@ -50,6 +51,7 @@ class EventStream(Response):
                 "headers": self.raw_headers,
             }
         )
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
         async for chunk in self._events:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

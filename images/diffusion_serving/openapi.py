@@ -206,7 +206,8 @@ def _predict() -> dict[str, Any]:
         "summary": "Makes images from a prompt.",
         "description": "Answers JSON, or the bytes of a single image if the Accept header asks "
         "for `image/png`, `image/jpeg` or `image/webp`. With `text/event-stream` it sends an event "
-        "`step` as each is done, then `images` with the JSON answer or `problem` with the problem.",
+        "`step` as each is done, then `images` with the JSON answer or `problem` with the problem; "
+        "what fails before the first step is answered with its status instead.",
         "requestBody": _body("PredictRequest"),
         "responses": {
             "200": {

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 
 from fastapi import FastAPI
@@ -81,7 +81,7 @@ def endpoints(service: Service) -> dict[tuple[str, str], Endpoint]:
             accept = ",".join(request.headers.getlist("accept")) or None
             hang_up = partial(_hang_up, request)
             if request.url.path == "/predict" and asked_for(accept):
-                return EventStream(service.told(service.order(read, body, None), hang_up))
+                return await _streamed(service.told(service.order(read, body, None), hang_up))
             return respond(await service.make_images(read, body, accept, hang_up))
 
         return endpoint
@@ -149,6 +149,19 @@ async def read_body(request: Request) -> bytes:
             headers={"Connection": "close"},
         ) from None
     return bytes(body)
+
+
+async def _streamed(events: AsyncIterator[bytes]) -> Response:
+    """The events as they come. Until the first a request is refused with a status, as any other.
+
+    Raises:
+        Problem: nothing was made.
+
+    """
+    first = await anext(events, None)
+    if first is None:
+        return Response(status_code=HANG_UP_STATUS)
+    return EventStream(first, events)
 
 
 def _too_large() -> Problem:

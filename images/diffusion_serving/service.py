@@ -104,7 +104,12 @@ class Service:
     async def told(self, order: Order, hang_up: HangUp) -> AsyncIterator[bytes]:
         """Server-sent events: `step` for each that is done, and `images` or `problem` at the end.
 
-        The data of `images` is the JSON answer, that of `problem` the problem document.
+        The data of `images` is the JSON answer, that of `problem` the problem document. There is
+        none if the client left before a step was done.
+
+        Raises:
+            Problem: whatever keeps the images from being made, before a step was done.
+
         """
         steps: asyncio.Queue[bytes | None] = asyncio.Queue()
         making = asyncio.ensure_future(
@@ -115,12 +120,16 @@ class Service:
             )
         )
         making.add_done_callback(lambda _: steps.put_nowait(None))
+        begun = False
         try:
             while (step := await steps.get()) is not None:
+                begun = True
                 yield step
             with self.refusals():
                 result = making.result()
         except Problem as problem:
+            if not begun:
+                raise
             yield event("problem", problem.body())
             return
         finally:

@@ -32,6 +32,8 @@ class FakePipeline:
         self.batches: list[list[Generation]] = []
         self.threads: set[int] = set()
         self.failures: dict[str, Exception] = {}
+        self.late_failures: dict[str, Exception] = {}
+        """Those that come after the last step."""
         self.surplus = False
         self.memory_images: int | None = None
         """Images that fit in memory; None for any number."""
@@ -64,6 +66,9 @@ class FakePipeline:
         if on_step is not None:
             for step in range(batch[0].steps):
                 on_step(step + 1, batch[0].steps)
+        for generation in batch:
+            if (failure := self.late_failures.get(generation.prompt)) is not None:
+                raise failure
         pictures = [[_painted(g, seed) for seed in g.seeds] for g in batch]
         return BatchOutput(
             pictures=pictures * 2 if self.surplus else pictures,

@@ -34,10 +34,39 @@ async def test_events_tell_each_step_and_end_with_the_images(make_stack: Any) ->
 async def test_a_request_that_fails_on_the_way_ends_with_the_problem(
     make_stack: Any, pipeline: Any
 ) -> None:
+    pipeline.late_failures["bad"] = RuntimeError("no")
+    body = {"prompt": "bad", "steps": 2}
+    answer = await make_stack().client.post("/predict", json=body, headers=EVENTS)
+    assert answer.status_code == 200
+    *steps, (name, data) = events(answer.text)
+    assert [name for name, _ in steps][:2] == ["step", "step"]
+    assert (name, data["status"]) == ("problem", 500)
+
+
+async def test_what_fails_before_a_step_is_answered_with_its_status(
+    make_stack: Any, pipeline: Any
+) -> None:
     pipeline.failures["bad"] = RuntimeError("no")
     answer = await make_stack().client.post("/predict", json={"prompt": "bad"}, headers=EVENTS)
-    ((name, data),) = events(answer.text)
-    assert (name, data["status"]) == ("problem", 500)
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_full_queue_is_answered_with_a_time_to_come_again(
+    make_stack: Any, pipeline: Any
+) -> None:
+    stack = make_stack(queue={"maxLength": 1})
+    pipeline.hold()
+    running = asyncio.create_task(stack.client.post("/predict", json={"prompt": "first"}))
+    assert await asyncio.to_thread(pipeline.entered.acquire, timeout=10)
+    waiting = asyncio.create_task(stack.client.post("/predict", json={"prompt": "second"}))
+    while stack.engine.queue_length == 0:  # noqa: ASYNC110 - an engine has no event for it
+        await asyncio.sleep(0.001)
+    answer = await stack.client.post("/predict", json={"prompt": "third"}, headers=EVENTS)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    assert stack.sample("diffusion_rejected_total", reason="queue_full") == 1
+    pipeline.release()
+    await asyncio.gather(running, waiting)
 
 
 async def test_a_bad_request_is_refused_as_ever_before_any_event(make_stack: Any) -> None:
