@@ -14,7 +14,7 @@ from diffusion_serving.model_files import ModelFiles
 from diffusion_serving.pipeline.loras import Loras
 from diffusion_serving.pipeline.model import DiffusersPipeline
 from diffusion_serving.pipeline.prompts import EmbeddingCache, PromptEncoder
-from diffusion_serving.pipeline.tuning import attention, batch_sizes, tune
+from diffusion_serving.pipeline.tuning import attention, batch_sizes, check_compiler, tune
 
 
 def load_pipeline(
@@ -38,6 +38,7 @@ def load_pipeline(
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cores())
     context = attention(config.attention)
+    check_compiler(config)  # before the weights, which take minutes
     try:
         pipe = _from_pretrained(files, getattr(torch, config.precision))
         pipe.set_progress_bar_config(disable=True)

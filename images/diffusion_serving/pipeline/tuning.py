@@ -45,7 +45,7 @@ def tune(pipe: Any, config: ServingConfig) -> None:
     """Applies the memory format, xformers, and compilation. LoRAs must be loaded before.
 
     Raises:
-        ModelLoadFailed: xformers is asked for and cannot be used, or no compiler is there.
+        ModelLoadFailed: xformers is asked for and cannot be used.
 
     """
     if config.channels_last:
@@ -61,7 +61,6 @@ def tune(pipe: Any, config: ServingConfig) -> None:
             ) from error
     if config.compile == "none":
         return
-    _check_compiler(config)
     torch._dynamo.config.recompile_limit = _SPECIALISATIONS  # noqa: SLF001 - documented there
     torch._dynamo.config.accumulated_recompile_limit = 8 * _SPECIALISATIONS  # noqa: SLF001
     # Each shape is compiled for itself: that is fastest, and the shapes are few and warmed up.
@@ -72,13 +71,15 @@ def tune(pipe: Any, config: ServingConfig) -> None:
         pipe.vae.decoder.compile(dynamic=False)
 
 
-def _check_compiler(config: ServingConfig) -> None:
+def check_compiler(config: ServingConfig) -> None:
     """What torch compiles a model to is code that a compiler has to finish.
 
     Raises:
-        ModelLoadFailed: there is none.
+        ModelLoadFailed: the model is to be compiled, and there is none.
 
     """
+    if config.compile == "none":
+        return
     if config.device == "cpu":
         language, known = "C++", [os.environ.get("CXX"), "g++"]
     else:

@@ -17,7 +17,7 @@ from torch._dynamo.utils import counters
 from diffusion_serving.config import Scheduler
 from diffusion_serving.errors import DeviceLost, ModelLoadFailed
 from diffusion_serving.generation import LoraUse, OutOfMemory
-from diffusion_serving.pipeline import DiffusersPipeline
+from diffusion_serving.pipeline import DiffusersPipeline, loading
 from diffusion_serving.pipeline.failures import guarded
 from pipelines import count_unet_calls, furthest, loaded, pixels, wanted, watched
 
@@ -211,9 +211,10 @@ def quick_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", sys.executable)  # there need be no real one
 
 
-def test_compilation_without_a_compiler_is_refused_with_what_to_do(
+def test_compilation_without_a_compiler_is_refused_with_what_to_do_before_weights_are_read(
     load: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(loading, "_from_pretrained", lambda *_: pytest.fail("weights are read"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(ModelLoadFailed, match=r"C\+\+ compiler.*g\+\+.*compile to none"):
