@@ -5,9 +5,10 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from diffusion_serving.api import (
     Defaults,
@@ -34,6 +35,16 @@ from diffusion_serving.replies import Reply
 _SIZE = r"^(auto|[1-9][0-9]{1,3}x[1-9][0-9]{1,3})$"
 
 _NO_EFFECT = "Taken for compatibility, without effect."
+
+
+def _not_streamed(stream: object) -> object:
+    if stream is True:
+        raise PydanticCustomError(
+            "streamed",
+            "can't be true here: leave it out, or follow the steps of POST /predict with the "
+            "header Accept: text/event-stream",
+        )
+    return stream
 
 
 class ImagesRequest(BaseModel):
@@ -71,7 +82,13 @@ class ImagesRequest(BaseModel):
     background: Literal["auto", "opaque"] | None = Field(
         default=None, description="Images have no transparency."
     )
-    stream: Literal[False] | None = Field(default=None, description="Answers come whole.")
+    stream: Annotated[Literal[False] | None, BeforeValidator(_not_streamed)] = Field(
+        default=None, description="Answers come whole; /predict can tell each step."
+    )
+    partial_images: Literal[0] | None = Field(default=None, description="Answers come whole.")
+    complexity: Literal["low", "medium", "high"] | None = Field(
+        default=None, description=f"{_NO_EFFECT} Nothing is planned."
+    )
     quality: Literal["auto", "standard", "low", "medium", "high", "hd", "xhigh", "max"] | None = (
         Field(default=None, description=f"{_NO_EFFECT} `steps` decides.")
     )

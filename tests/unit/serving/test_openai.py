@@ -109,6 +109,9 @@ async def test_parameters_of_other_models_are_taken_where_they_do_no_harm(connec
         background="opaque",
         user="someone",
         stream=False,
+        partial_images=0,
+        complexity="high",
+        safety_identifier="someone",
     )
     assert len(answer.data) == 1
 
@@ -155,7 +158,8 @@ async def test_lora_is_chosen_as_a_model_or_by_its_field(
         ({"output_format": "gif"}, "output_format", "invalid_value", "'png', 'jpeg' or 'webp'"),
         ({"response_format": "file"}, "response_format", "invalid_value", "'b64_json' or 'url'"),
         ({"extra_body": {"cfg": 1}}, "cfg", "unknown_parameter", "is not known; the fields are"),
-        ({"extra_body": {"stream": True}}, "stream", "invalid_value", "should be False"),
+        ({"stream": True}, "stream", "invalid_value", "the steps of POST /predict"),
+        ({"partial_images": 2}, "partial_images", "invalid_value", "should be 0"),
         ({"extra_body": {"steps": 0}}, "steps", "invalid_value", "greater than"),
         ({"extra_body": {"lora": {"name": "tar"}}}, "lora.name", "invalid_value", "has ink, oil"),
         (
