@@ -245,6 +245,8 @@ class Surface:
         for stage in ("text_encoder", "denoise", "vae", "encode"):
             assert server.metric(f'diffusion_stage_seconds_count{{stage="{stage}"}}') > 0
         assert 'diffusion_requests_total{code="200",route="/predict"}' in answer.text
+        (device,) = re.findall(r"^diffusion_device_info\{(.*)\}", answer.text, re.MULTILINE)
+        assert {'device="cpu"', 'dtype="float32"'} <= set(device.split(","))
 
     def test_documentation_and_description_are_served(self, server: Answers) -> None:
         page = server.client.get("/docs")

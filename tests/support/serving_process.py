@@ -60,12 +60,18 @@ _WAITS = {
 }
 
 
-def configuration(model: Path, variant: Variant, **changes: Any) -> dict[str, str]:
+def configuration(
+    model: Path, variant: Variant, loras: Mapping[str, Path] | None = None, **changes: Any
+) -> dict[str, str]:
     """The environment of a server of the tiny model, patient and with a queue for 60."""
     document = {
         "version": 1,
         "backend": variant.backend,
-        "model": {"path": str(model), "source": "image:///models/tiny"},
+        "model": {
+            "path": str(model),
+            "source": "image:///models/tiny",
+            "loras": [{"name": name, "path": str(path)} for name, path in (loras or {}).items()],
+        },
         "generation": {"steps": 2, "guidanceScale": 2.0, "scheduler": "dpm++2m"},
         "limits": LIMITS,
         "queue": {"maxLength": MOST_WAITING, "timeoutSeconds": 300.0},
@@ -202,15 +208,23 @@ def _processes() -> Iterator[tuple[int, int, str]]:
 class Pool:
     """Servers that tests share: one of each kind, of one variant at a time."""
 
-    def __init__(self, folder: Callable[[str], Path], model: Path) -> None:
+    def __init__(
+        self, folder: Callable[[str], Path], model: Path, loras: Mapping[str, Path]
+    ) -> None:
         self._folder = folder
         self._model = model
+        self._loras = loras
         self._variant: Variant | None = None
         self._servers: dict[str, Server] = {}
 
     def patient(self, variant: Variant) -> Server:
-        """A ready server that lets requests wait for long."""
-        return self._get(variant, "patient", lambda: {"DIFFUSION_DRAIN_SECONDS": "3"})
+        """A ready server that lets requests wait for long, and has LoRAs."""
+
+        def settings() -> dict[str, str]:
+            with_loras = configuration(self._model, variant, self._loras)
+            return {**with_loras, "DIFFUSION_DRAIN_SECONDS": "3"}
+
+        return self._get(variant, "patient", settings)
 
     def strict(self, variant: Variant) -> Server:
         """A ready server that wants a key, and lets requests wait for a second only."""

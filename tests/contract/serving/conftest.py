@@ -147,8 +147,10 @@ def _lora_layers(part: Any, targets: list[str]) -> Any:
 
 
 @pytest.fixture(scope="session")
-def pool(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Pool]:
-    pool = Pool(tmp_path_factory.mktemp, tiny_model)
+def pool(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_loras: dict[str, Path]
+) -> Iterator[Pool]:
+    pool = Pool(tmp_path_factory.mktemp, tiny_model, tiny_loras)
     yield pool
     pool.end()
 

@@ -94,7 +94,9 @@ def test_damaged_model_is_refused(start: Start, tiny_model: Path, tmp_path: Path
 
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="shows what happens without a GPU")
-@pytest.mark.parametrize("backend", [FASTAPI, LITSERVE], ids=str)
+@pytest.mark.parametrize(
+    "backend", [FASTAPI, LITSERVE, pytest.param(RAYSERVE, marks=pytest.mark.full)], ids=str
+)
 def test_missing_gpu_is_refused(start: Start, backend: Variant) -> None:
     assert_refused(start(backend, "--device", "cuda"), "WrongDevice", "no CUDA device")
 

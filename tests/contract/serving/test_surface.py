@@ -7,16 +7,20 @@ import os
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from PIL import ImageChops
 
 from http_surface import (
     JSON,
+    PNG,
     STARTED,
     WAITING,
     Surface,
     assert_only_who_stays_is_served,
     assert_problem,
+    picture,
 )
 from serving_process import KEY, SLOW, Pool, Server, Variant, eventually, living, resident_bytes
 
@@ -35,6 +39,22 @@ def test_http_is_up_before_the_model_is_loaded(server: Server) -> None:
 
 class TestSurface(Surface):
     """The suite, of servers of the tiny model."""
+
+
+def test_lora_by_its_name_changes_the_image_of_its_own_request(server: Server) -> None:
+    asked = {"prompt": "a red circle", "seed": 5}
+
+    def file(**fields: Any) -> bytes:
+        answer = server.client.post("/predict", json=asked | fields, headers=PNG)
+        assert answer.status_code == 200, answer.text
+        return answer.content
+
+    plain, adapted = file(), file(lora={"name": "unet"})
+    assert ImageChops.difference(picture(plain), picture(adapted)).getbbox() is not None
+    assert file(lora={"name": "unet"}) == adapted
+    assert file() == plain
+    document = assert_problem(server.predict(**asked, lora={"name": "none"}), 422, "unet, text")
+    assert [error["field"] for error in document["errors"]] == ["lora.name"]
 
 
 def test_memory_does_not_grow_with_refused_bodies(server: Server) -> None:
