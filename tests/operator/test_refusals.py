@@ -25,6 +25,7 @@ STAGE = {"users": 1, "duration": "10s"}
         ({"gpu": {"type": "standin", "count": 0}}, "should be greater than or equal to 1"),
         ({"model": {"source": "hf://a/b@main"}}, "a revision is written in model.revision"),
         ({"model": {"source": "hf://a/b/c"}}, "model.source must be image:///PATH"),
+        ({"model": {"source": "hf://a/b/c.safetensors"}}, "model.source must be image:///PATH"),
         ({"model": {**DEMO, "revision": "main"}}, "model.revision is for hf:// sources only"),
         ({"model": {**DEMO, "tokenSecretRef": KEY}}, "is for hf:// sources only: leave it out"),
         (
@@ -39,6 +40,10 @@ STAGE = {"users": 1, "duration": "10s"}
             "belongs to model.cache.size",
         ),
         ({"model": {**DEMO, "loras": [{**LORA, "source": "/x"}]}}, "a LoRA's source must be"),
+        (
+            {"model": {**DEMO, "loras": [{**LORA, "source": "hf://a/b/c"}]}},
+            "or hf://OWNER/REPOSITORY/PATH.safetensors",
+        ),
         ({"model": {**DEMO, "loras": [{**LORA, "scale": "5"}]}}, "scale is at most 4"),
         ({"model": {**DEMO, "loras": [LORA, LORA]}}, "Duplicate value"),
         (
@@ -86,6 +91,12 @@ def test_a_bad_service_is_refused(kubectl: Kubectl, spec: Object, sentence: str)
     with pytest.raises(KubectlError) as refused:
         kubectl.apply(diffusion_service(**spec))
     assert sentence in str(refused.value)
+
+
+def test_a_lora_may_be_one_file_of_a_repository(kubectl: Kubectl) -> None:
+    sources = ("hf://a/b", "hf://a/b/c.safetensors", "hf://a/b/styles/ink-v1.safetensors")
+    loras = [{"name": f"l{n}", "source": source} for n, source in enumerate(sources)]
+    kubectl.apply(diffusion_service(model={**DEMO, "loras": loras}))
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,11 @@ _PATHS = (
     r"|| self.matches('^hf://[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9][-A-Za-z0-9._]*)?$')"
     r"|| self.matches('^(s3|gs)://[a-z0-9][-a-z0-9._]*[a-z0-9](/[^ ]+)?$')"
 )
+# Repositories of LoRAs often have several, of which one is meant.
+_FILES = (
+    r"|| self.matches('^hf://[A-Za-z0-9][-A-Za-z0-9._]*/[A-Za-z0-9][-A-Za-z0-9._]*"
+    r"/[^ @]+[.]safetensors$')"
+)
 _NO_WAY_UP = "must not contain '..': write the path without going up"
 _WHAT_SOURCES = (
     "image:///PATH is a path inside the serving image, pvc://CLAIM/PATH a path on a "
@@ -68,13 +73,13 @@ _ANY_BUCKET = (
 )
 
 
-def _source_rules(field: str) -> dict[str, Any]:
+def _source_rules(field: str, paths: str = _PATHS, hub: str = "") -> dict[str, Any]:
     return rules(
         rule(
-            _PATHS,
+            paths,
             f"{field} must be image:///PATH (inside the serving image), pvc://CLAIM/PATH (on a "
-            "PersistentVolumeClaim), hf://OWNER/REPOSITORY (the Hugging Face Hub; a revision is "
-            "written in model.revision), s3://BUCKET/PATH or gs://BUCKET/PATH",
+            f"PersistentVolumeClaim), hf://OWNER/REPOSITORY{hub} (the Hugging Face Hub; a revision "
+            "is written in model.revision), s3://BUCKET/PATH or gs://BUCKET/PATH",
         ),
         rule("!self.contains('..')", f"{field} {_NO_WAY_UP}"),
     )
@@ -97,8 +102,12 @@ class Lora(Model):
     )
     source: str = Field(
         max_length=512,
-        description=f"A LoRA in safetensors, as a file or a directory. {_WHAT_SOURCES}",
-        json_schema_extra=_source_rules("a LoRA's source"),
+        description=f"A LoRA in safetensors, as a file or a directory. {_WHAT_SOURCES} Where a "
+        "repository holds several LoRAs, end the source in the path of one, as in "
+        "hf://OWNER/REPOSITORY/PATH.safetensors.",
+        json_schema_extra=_source_rules(
+            "a LoRA's source", f"{_PATHS} {_FILES}", " or hf://OWNER/REPOSITORY/PATH.safetensors"
+        ),
     )
     scale: Decimal = Field(
         "1",

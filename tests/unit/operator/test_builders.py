@@ -354,12 +354,13 @@ def test_loras_are_fetched_or_mounted_each_from_where_it_lies(
         {"name": "b", "source": "pvc://others/b.safetensors"},
         {"name": "c", "source": "pvc://weights/c"},
         {"name": "d", "source": "hf://owner/lora"},
+        {"name": "e", "source": "hf://owner/lora/styles/e.safetensors"},
     ]
     manifest = built(service, settings, model={"source": "pvc://weights/sd", "loras": loras})
     pod = pod_of(manifest)
-    assert [found["name"] for found in pod["initContainers"]] == ["lora-a"]
+    assert [found["name"] for found in pod["initContainers"]] == ["lora-a", "lora-e"]
     served = {found["name"]: found for found in config_of(manifest)["model"]["loras"]}
-    assert served["a"]["path"] == served["d"]["path"]
+    assert served["a"]["path"] == served["d"]["path"] != served["e"]["path"]
     assert (served["a"]["scale"], served["b"]["scale"]) == (0.8, 1.0)
     assert served["b"]["path"] == "/models/claim-1/b.safetensors"
     assert served["c"]["path"] == "/models/claim/c"
