@@ -52,10 +52,13 @@ class Metrics:
         info.labels(**labels).set(1)
 
     def publish_device_memory(self, read: Callable[[], int]) -> None:
-        """Adds `diffusion_device_memory_bytes`, read anew on each scrape."""
+        """Adds `diffusion_device_memory_bytes`, read anew on each scrape.
+
+        A CPU has none of its own, so there nothing is added.
+        """
         gauge = Gauge(
             "diffusion_device_memory_bytes",
-            "Memory that this process holds on its device.",
+            "Memory that this process holds on its GPU; not there on a CPU.",
             registry=self.registry,
         )
         gauge.set_function(read)
