@@ -1,4 +1,4 @@
-"""Whether a model can fit the memory of its GPU, as far as that is known beforehand."""
+"""How large a model is, and whether it can fit its GPU, as far as that is known beforehand."""
 
 from kubernetes.utils.quantity import parse_quantity
 
@@ -24,12 +24,20 @@ _PARAMETERS = {
 }
 
 
+def stored_bytes(spec: DiffusionServiceSpec) -> int | None:
+    """Bytes of the model's weights where they lie; nothing where it isn't known.
+
+    The fetcher prefers the float32 files, whatever precision they are served in.
+    """
+    parameters = _parameters(spec)
+    return None if parameters is None else parameters * _BYTES["float32"]
+
+
 def misfit(
     spec: DiffusionServiceSpec, precision: Precision, accelerator: Accelerator | None
 ) -> str | None:
     """Why the model can't fit its GPU, in a sentence; nothing where it can, or isn't known."""
-    name = spec.model.source.removeprefix("hf://").lower()
-    parameters = _PARAMETERS.get(name) if spec.model.source.startswith("hf://") else None
+    parameters = _parameters(spec)
     if parameters is None or accelerator is None or accelerator.memory is None:
         return None
     needed = parameters * _BYTES[precision] + _BESIDE_WEIGHTS
@@ -40,3 +48,8 @@ def misfit(
         f"the model needs at least {needed / GIB:.1f} GiB in {precision}, and its GPU has "
         f"{accelerator.memory}: choose a larger gpu.type{smaller}"
     )
+
+
+def _parameters(spec: DiffusionServiceSpec) -> int | None:
+    scheme, _, name = spec.model.source.partition("://")
+    return _PARAMETERS.get(name.lower()) if scheme == "hf" else None

@@ -1,11 +1,13 @@
 """The container that serves the model."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build.fetch import STORE_READ_ONLY
 from diffusion_operator.build.images import serving_image
+from diffusion_operator.build.model_size import stored_bytes
 from diffusion_operator.build.pods import CONTAINER_SECURITY, SCRATCH_MOUNT, resources
 from diffusion_operator.build.serving_config import API_KEY_MOUNT, serving_config
 from diffusion_operator.build.sources import claim_mount, claims_of, fetches
@@ -23,13 +25,22 @@ ENDPOINTS_SECONDS = 5
 # Then each answer says that the connection closes: longer than clients think between two requests,
 # or one that was idle meanwhile is closed without a word, which may cross with its next request.
 DRAIN_SECONDS = 3
-# Twenty minutes cover a large model from a slow volume, and torch.compile may take as long again.
-STARTUP_SECONDS = {"none": 1200, "regional": 2400, "full": 3600}
+# What a start takes beside reading the model: imports, the way to the device, and images of each
+# batch size, of which one takes a minute or two on a CPU.
+STARTUP_SECONDS = 900
+# A small network disk that several replicas read from: the least that Google's gives at 100 GB.
+READ_BYTES_PER_SECOND = 10_000_000
+# A model of unknown size: three gigabytes. One that takes longer still has its `podTemplate`.
+UNKNOWN_READ_SECONDS = 300
+# What torch.compile may take on top, for each shape that it compiles.
+COMPILE_SECONDS = {"none": 0, "regional": 1200, "full": 2400}
 
 
 def startup_seconds(spec: DiffusionServiceSpec) -> int:
     """The longest that the server may take until it is ready."""
-    return STARTUP_SECONDS[spec.compile]
+    size = stored_bytes(spec)
+    reading = UNKNOWN_READ_SECONDS if size is None else math.ceil(size / READ_BYTES_PER_SECOND)
+    return STARTUP_SECONDS + reading + COMPILE_SECONDS[spec.compile]
 
 
 def claim_volume_name(claims: list[str], claim: str) -> str:

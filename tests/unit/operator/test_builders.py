@@ -499,20 +499,45 @@ def test_replicas_of_one_revision_keep_apart_as_far_as_there_is_room(
         assert found["matchLabelKeys"] == ["pod-template-hash"]
 
 
+def start_times(service: Object, settings: Settings, **spec: Any) -> tuple[int, int]:
+    """Seconds until the start is given up, and until the rollout is."""
+    manifest = built(service, settings, **spec)
+    probe = pod_of(manifest)["containers"][0]["startupProbe"]
+    allowed = probe["periodSeconds"] * probe["failureThreshold"]
+    return allowed, manifest["spec"]["progressDeadlineSeconds"]
+
+
 def test_the_time_to_start_grows_with_what_is_compiled_and_no_rollout_gives_up_before_it(
     service: Object, settings: Settings
 ) -> None:
-    def times(**spec: Any) -> tuple[int, int]:
-        manifest = built(service, settings, **spec)
-        probe = pod_of(manifest)["containers"][0]["startupProbe"]
-        allowed = probe["periodSeconds"] * probe["failureThreshold"]
-        return allowed, manifest["spec"]["progressDeadlineSeconds"]
-
     gpu = {"type": "nvidia-l4"}
-    plain, regional, full = (times(gpu=gpu, compile=how) for how in ("none", "regional", "full"))
-    assert plain[0] < regional[0] < full[0]
+    plain, regional, full = (
+        start_times(service, settings, gpu=gpu, compile=how) for how in ("none", "regional", "full")
+    )
+    assert [plain[0], regional[0], full[0]] == [1200, 2400, 3600]
     assert all(probe < deadline for probe, deadline in (plain, regional, full))
     # What has to be fetched first is fetched before the probe begins, within the rollout's time.
-    fetched = times(gpu=gpu, model={"source": "hf://CompVis/stable-diffusion-v1-4"})
+    fetched = start_times(service, settings, gpu=gpu, model={"source": "hf://someone/else"})
     assert fetched[0] == plain[0]
     assert fetched[1] > plain[1]
+
+
+def test_the_time_to_start_grows_with_the_models_size_where_that_is_known(
+    service: Object, settings: Settings
+) -> None:
+    sources = (
+        "hf://someone/else",
+        "hf://CompVis/stable-diffusion-v1-4",
+        "hf://stabilityai/stable-diffusion-2-1",
+        "hf://stabilityai/stable-diffusion-xl-base-1.0",
+    )
+    times = [start_times(service, settings, model={"source": source}) for source in sources]
+    assert sorted(times) == times
+    assert len(set(times)) == len(times)
+    # 13.9 GB in float32, whatever precision they are served in, at 10 MB/s.
+    assert times[-1][0] == 900 + 1388
+    half = {"precision": "bfloat16", "model": {"source": sources[-1]}}
+    assert start_times(service, settings, **half) == times[-1]
+    compiled = start_times(service, settings, compile="regional", model={"source": sources[-1]})
+    assert compiled[0] - times[-1][0] == 1200
+    assert all(probe < deadline for probe, deadline in times)
