@@ -1,5 +1,6 @@
 """The accelerators of the chart: each is asked for by its name, on the nodes that have it."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ CLOUDS = {
     "karpenter.k8s.aws/instance-gpu-name",
     "nvidia.com/gpu.product",
 }
+PARTITION = "cloud.google.com/gke-gpu-partition-size"
+GPUS = [name for name, entry in CATALOGUE.items() if entry.get("device", "cuda") == "cuda"]
+WHOLE = [name for name in GPUS if "mig" not in name]
+SLICES = [name for name in GPUS if name.startswith("nvidia-mig-")]
+GKE_SLICES = [name for name in GPUS if name.startswith("nvidia-gke-mig-")]
 
 
 def pod_on(name: str, service: Object, settings: Settings) -> Object:
@@ -42,23 +48,75 @@ def test_each_is_asked_for_as_its_own_resource_past_its_taints(
     assert pod.get("tolerations", []) == entry.get("tolerations", [])
 
 
-@pytest.mark.parametrize("name", ["nvidia-l4", "nvidia-t4", "nvidia-h100-80gb"])
+def labels_asked_for(pod: Object) -> list[dict[str, list[str]]]:
+    """What nodes may have, each being enough."""
+    affinity = pod["affinity"]["nodeAffinity"]
+    terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    return [{match["key"]: match["values"] for match in term["matchExpressions"]}
+            for term in terms]  # fmt: skip
+
+
+def test_each_is_a_whole_gpu_or_a_slice() -> None:
+    assert sorted([*WHOLE, *SLICES, *GKE_SLICES]) == sorted(GPUS)
+    assert WHOLE
+    assert len(SLICES) == len(GKE_SLICES) > 0
+
+
+@pytest.mark.parametrize("name", WHOLE)
 def test_a_whole_gpu_is_found_on_gke_on_eks_on_aks_and_anywhere_else(
     service: Object, settings: Settings, name: str
 ) -> None:
-    affinity = pod_on(name, service, settings)["affinity"]["nodeAffinity"]
-    terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
-    # One of the terms is enough for a node.
-    asked = [{match["key"]: match["values"] for match in term["matchExpressions"]}
-             for term in terms]  # fmt: skip
-    assert {key for term in asked for key in term} == CLOUDS
-    assert all(len(term) == 1 for term in asked)
+    asked = labels_asked_for(pod_on(name, service, settings))
+    # A term with labels of two clouds would be true on no node.
+    assert {frozenset(term) & CLOUDS for term in asked} == {frozenset({cloud}) for cloud in CLOUDS}
 
 
-def test_a_slice_of_a_gpu_is_a_resource_of_its_own(service: Object, settings: Settings) -> None:
-    (container,) = pod_on("nvidia-mig-1g.10gb", service, settings)["containers"]
-    assert container["resources"]["limits"]["nvidia.com/mig-1g.10gb"] == "1"
+def test_an_a100_of_80_gb_is_told_from_that_of_40_on_eks(
+    service: Object, settings: Settings
+) -> None:
+    asked = labels_asked_for(pod_on("nvidia-a100-80gb", service, settings))
+    (eks,) = [term for term in asked if "karpenter.k8s.aws/instance-gpu-name" in term]
+    assert eks["karpenter.k8s.aws/instance-gpu-name"] == ["a100"]
+    assert eks["karpenter.k8s.aws/instance-gpu-memory"] == [str(80 * 1024)]
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_a_slice_of_a_gpu_is_a_resource_of_its_own(
+    service: Object, settings: Settings, name: str
+) -> None:
+    (container,) = pod_on(name, service, settings)["containers"]
+    assert container["resources"]["limits"][name.replace("-mig", ".com/mig", 1)] == "1"
     assert "nvidia.com/gpu" not in container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("name", GKE_SLICES)
+def test_a_slice_on_gke_is_a_gpu_of_a_node_that_is_cut_so(
+    service: Object, settings: Settings, name: str
+) -> None:
+    pod = pod_on(name, service, settings)
+    (container,) = pod["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert labels_asked_for(pod) == [{PARTITION: [name.removeprefix("nvidia-gke-mig-")]}]
+    elsewhere = CATALOGUE[name.replace("-gke", "")]
+    for same in ("memory", "pricePerHour", "tolerations"):
+        assert CATALOGUE[name][same] == elsewhere[same]
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_the_taints_of_gke_and_of_aks_are_no_obstacle(
+    service: Object, settings: Settings, name: str
+) -> None:
+    past = pod_on(name, service, settings)["tolerations"]
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in past
+    assert {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"} in past
+
+
+def test_each_has_a_price_and_a_slice_is_cheaper_than_what_it_is_cut_from() -> None:
+    prices = {name: Decimal(entry["pricePerHour"]) for name, entry in CATALOGUE.items()}
+    assert all(price > 0 for price in prices.values())
+    whole = prices["nvidia-a100-80gb"]
+    assert round(prices["nvidia-mig-1g.10gb"] * 7) == round(whole)
+    assert round(prices["nvidia-mig-3g.40gb"] * 2) == round(whole)
 
 
 def test_a_misspelt_one_is_answered_with_the_whole_list(
