@@ -62,6 +62,8 @@ def preview(owner: Mapping[str, Any]) -> Object:
         "v1",
         "Service",
         preview_name(owner),
+        # By it who scrapes tells the two Services of a service apart.
+        more_labels=_selector(owner),
         spec={
             "type": "ClusterIP",
             "selector": _selector(owner),

@@ -15,6 +15,7 @@ from diffusion_operator.objects import (
     REVISION_LABEL,
     ROLLED_BACK_ANNOTATION,
     SCALED_BY_ANNOTATION,
+    WORKER_LABEL,
     Object,
 )
 from diffusion_operator.settings import Settings
@@ -68,7 +69,9 @@ def _deployment(
 
 def template_of(owner: Mapping[str, Any], spec: DiffusionServiceSpec, pod: Object) -> Object:
     """The pod template, labelled with the revision that it is."""
-    built = {"metadata": {"labels": labels(owner)}, "spec": pod}
+    # By it who scrapes tells them from pods that answer themselves.
+    worker = {WORKER_LABEL: owner["metadata"]["name"]} if is_cluster(spec) else {}
+    built = {"metadata": {"labels": {**labels(owner), **worker}}, "spec": pod}
     if spec.pod_template is None:
         template, revision = built, digest(pod)
     else:

@@ -1,62 +1,200 @@
-"""What Prometheus is told to scrape is there, under the names that the chart gives it."""
+"""What Prometheus is told to scrape is there, once, under the names that the chart gives it."""
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.build.candidate import candidate, preview
 from diffusion_operator.build.deployment import deployments
+from diffusion_operator.build.optional import optional_children
+from diffusion_operator.build.ray_service import ray_service, workers_of
+from diffusion_operator.build.service import service
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]
-ENABLED = ("--set", "monitoring.podMonitors.enabled=true")
-SERVICE: Object = {
-    "apiVersion": "diffusion.dev/v1alpha1",
-    "kind": "DiffusionService",
-    "metadata": {"name": "demo", "namespace": "shop", "uid": "u-1"},
-    "spec": {"backend": "fastapi", "model": {"source": "image:///models/demo"}},
-}
+ROOT = Path(__file__).parents[3]
+WAYS = {"ServiceMonitor": "serviceMonitors", "PodMonitor": "podMonitors"}
+ENDPOINTS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
+SETTINGS = Settings.model_validate(
+    {"images": {"loadtest": "l:1", "backends": {"fastapi": "f:1", "rayserve": "r:1"}}}
+)
+CLUSTER: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}}
 
 
-def monitors(objects: list[Object]) -> dict[str, Object]:
-    """What each PodMonitor says, by its name."""
-    return {found["metadata"]["name"]: found["spec"] for found in objects
-            if found["kind"] == "PodMonitor"}  # fmt: skip
+def enabled(kind: str, *more: str) -> tuple[str, ...]:
+    return ("--set", f"monitoring.{WAYS[kind]}.enabled=true", *more)
 
 
-def ports(pod: Object) -> set[str]:
-    return {port["name"] for container in pod["spec"]["containers"] for port in container["ports"]}
+def monitors(objects: list[Object], kind: str) -> dict[str, Object]:
+    """What each monitor of the kind says, by its name."""
+    return {found["metadata"]["name"]: found["spec"] for found in objects if found["kind"] == kind}
+
+
+def finds(selector: Object, labels: Object) -> bool:
+    """Whether a selector finds what has the labels."""
+    asked = selector.get("matchExpressions", ())
+    assert {one["operator"] for one in asked} <= {"Exists", "DoesNotExist"}
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        (one["key"] in labels) == (one["operator"] == "Exists") for one in asked
+    )
+
+
+def ports(pod: Object) -> list[str]:
+    return [port["name"] for container in pod["spec"]["containers"] for port in container["ports"]]
+
+
+def scraped(
+    monitor: Object, kind: str, services: list[Object], pods: dict[str, Object]
+) -> Iterator[tuple[str, str]]:
+    """Each scrape: the pod's name here, and the service that its series are said to be of."""
+    asked = [endpoint["port"] for endpoint in monitor[ENDPOINTS[kind]]]
+    for name, pod in pods.items():
+        labels = pod["metadata"]["labels"]
+        if kind == "PodMonitor" and finds(monitor["selector"], labels):
+            (endpoint,) = monitor[ENDPOINTS[kind]]
+            (relabelled,) = endpoint["relabelings"]
+            assert relabelled["targetLabel"] == "diffusion_dev_service"
+            (source,) = relabelled["sourceLabels"]
+            (value,) = (value for key, value in labels.items() if source.endswith(plain(key)))
+            yield from ((name, value) for port in ports(pod) if port in asked)
+    for each in services if kind == "ServiceMonitor" else ():
+        if finds(monitor["selector"], each["metadata"]["labels"]):
+            (label,) = monitor["targetLabels"]
+            assert plain(label) == "diffusion_dev_service"
+            value = each["metadata"]["labels"][label]
+            for name, pod in pods.items():
+                if each["spec"]["selector"].items() <= pod["metadata"]["labels"].items():
+                    targets = [p["targetPort"] for p in each["spec"]["ports"] if p["name"] in asked]
+                    yield from ((name, value) for target in targets if target in ports(pod))
+
+
+def plain(label: str) -> str:
+    """The name of a label as Prometheus has it."""
+    return "".join(letter if letter.isalnum() else "_" for letter in label)
+
+
+def owner(name: str, **changes: Any) -> tuple[Object, DiffusionServiceSpec]:
+    spec = {
+        "backend": "fastapi",
+        "replicas": 2,
+        "model": {"source": "image:///models/demo"},
+        **changes,
+    }
+    made = {
+        "apiVersion": "diffusion.dev/v1alpha1",
+        "kind": "DiffusionService",
+        "metadata": {"name": name, "namespace": "shop", "uid": f"u-{name}"},
+        "spec": spec,
+    }
+    return made, DiffusionServiceSpec.model_validate(spec)
+
+
+def in_namespace() -> tuple[list[Object], dict[str, Object]]:
+    """The Services and the pods of three services: one with a candidate, and two Ray clusters."""
+    demo, plain_spec = owner("demo")
+    own, cluster_spec = owner("own", **CLUSTER)
+    theirs, _ = owner("theirs", **CLUSTER)
+    (served,) = deployments(demo, plain_spec, SETTINGS)
+    workers, head = deployments(own, cluster_spec, SETTINGS)
+    kuberays = ray_service(theirs, cluster_spec, SETTINGS)
+    cluster = kuberays["spec"]["rayClusterConfig"]
+    services = [
+        service(demo, plain_spec),
+        preview(demo),
+        service(own, cluster_spec),
+        *(
+            each
+            for each in optional_children(own, cluster_spec, SETTINGS)
+            if each["kind"] == "Service"
+        ),
+        service(theirs, cluster_spec),
+    ]
+    return services, {
+        "served": served["spec"]["template"],
+        "candidate": candidate(demo, served)["spec"]["template"],
+        "own worker": workers["spec"]["template"],
+        "own head": head["spec"]["template"],
+        "KubeRay's worker": workers_of(kuberays)["template"],
+        "KubeRay's head": cluster["headGroupSpec"]["template"],
+    }
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_the_pods_that_answer_are_scraped_once_under_their_services_names(
+    template: Render, kind: str
+) -> None:
+    services, pods = in_namespace()
+    assert len(services) == 5
+    found = monitors(template(*enabled(kind)), kind)
+    monitor = found.pop("diffusion-operator-services")
+    assert monitor["namespaceSelector"] == {"any": True}
+    assert sorted(scraped(monitor, kind, services, pods)) == [
+        ("KubeRay's head", "theirs"),
+        ("own head", "own"),
+        ("served", "demo"),
+    ]
+    (others,) = found.values()
+    labels = [each["metadata"]["labels"] for each in (*services, *pods.values())]
+    assert not any(finds(others["selector"], each) for each in labels)
 
 
 def test_the_operators_own_pods_are_scraped_on_their_port(template: Render) -> None:
-    objects = template(*ENABLED)
+    objects = template(*enabled("PodMonitor"))
     (operator,) = [found for found in objects if found["kind"] == "Deployment"]
     pod = operator["spec"]["template"]
-    spec = monitors(objects)["diffusion-operator"]
-    assert spec["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
-    assert {each["port"] for each in spec["podMetricsEndpoints"]} <= ports(pod)
+    spec = monitors(objects, "PodMonitor")["diffusion-operator"]
+    assert finds(spec["selector"], pod["metadata"]["labels"])
+    assert {each["port"] for each in spec["podMetricsEndpoints"]} <= set(ports(pod))
 
 
-def test_every_services_pods_are_scraped_and_its_name_is_a_label(template: Render) -> None:
-    settings = Settings.model_validate(
-        {"images": {"loadtest": "l:1", "backends": {"fastapi": "f:1"}}}
-    )
-    spec = DiffusionServiceSpec.model_validate(SERVICE["spec"])
-    pod = deployments(SERVICE, spec, settings)[0]["spec"]["template"]
-    monitor = monitors(template(*ENABLED))["diffusion-operator-services"]
-    assert monitor["namespaceSelector"] == {"any": True}
-    (asked,) = monitor["selector"]["matchExpressions"]
-    assert asked["operator"] == "Exists"
-    assert asked["key"] in pod["metadata"]["labels"]
-    assert set(monitor["podTargetLabels"]) <= pod["metadata"]["labels"].keys()
-    assert {each["port"] for each in monitor["podMetricsEndpoints"]} <= ports(pod)
+def test_the_operators_own_service_leads_to_the_port_that_its_pods_answer_on(
+    template: Render,
+) -> None:
+    objects = template(*enabled("ServiceMonitor"))
+    (operator,) = [found for found in objects if found["kind"] == "Deployment"]
+    (own,) = [found for found in objects if found["kind"] == "Service"]
+    pod = operator["spec"]["template"]
+    spec = monitors(objects, "ServiceMonitor")["diffusion-operator"]
+    assert finds(spec["selector"], own["metadata"]["labels"])
+    assert own["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    assert own["spec"]["clusterIP"] == "None"
+    (port,) = own["spec"]["ports"]
+    assert [each["port"] for each in spec["endpoints"]] == [port["name"]]
+    assert port["targetPort"] in ports(pod)
 
 
-def test_where_only_some_namespaces_are_watched_only_those_are_scraped(template: Render) -> None:
-    objects = template(*ENABLED, "--set", "watchNamespaces={shop,studio}")
-    watched = monitors(objects)["diffusion-operator-services"]["namespaceSelector"]
+@pytest.mark.parametrize("kind", WAYS)
+def test_where_only_some_namespaces_are_watched_only_those_are_scraped(
+    template: Render, kind: str
+) -> None:
+    objects = template(*enabled(kind, "--set", "watchNamespaces={shop,studio}"))
+    watched = monitors(objects, kind)["diffusion-operator-services"]["namespaceSelector"]
     assert watched == {"matchNames": ["shop", "studio"]}
 
 
+@pytest.mark.parametrize("kind", WAYS)
+def test_a_prometheus_that_looks_for_labels_finds_them(template: Render, kind: str) -> None:
+    more = ("--set", f"monitoring.{WAYS[kind]}.labels.release=prometheus")
+    objects = [each for each in template(*enabled(kind, *more)) if each["kind"] == kind]
+    assert [each["metadata"]["labels"]["release"] for each in objects] == ["prometheus"] * 2
+
+
+def test_both_ways_at_once_are_refused_as_they_would_scrape_each_pod_twice() -> None:
+    tool = [sys.executable, "-m", "localcluster", "tool", "helm"]
+    helm = subprocess.run(tool, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    command = [helm.stdout.strip(), "template", "diffusion-operator", "deploy/chart"]
+    both = (*enabled("ServiceMonitor"), *enabled("PodMonitor"))
+    done = subprocess.run([*command, *both], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "enable one of them" in done.stderr
+
+
 def test_without_the_prometheus_operator_nothing_of_it_is_asked_for(template: Render) -> None:
-    assert monitors(template()) == {}
+    objects = template()
+    assert not [found for found in objects if found["kind"] in WAYS]

@@ -17,7 +17,7 @@ from diffusion_serving.metrics import make_metrics
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "diffusion.json"
 NAME = re.compile(r"\bdiffusion_[a-z_]+\b")
-# Labels that a scrape adds: the pod's own label as the PodMonitor carries it over.
+# Labels that a scrape adds: the service's name as the chart's monitors carry it over.
 SCRAPE_LABELS = {"diffusion_dev_service"}
 
 
