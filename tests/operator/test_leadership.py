@@ -1,12 +1,13 @@
 """Several operators on one cluster: one writes, another takes over."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from kubectl import Kubectl, eventually
 from manifests import diffusion_service
+from operator_metrics import told
 from operator_process import STARTED, OperatorProcess
 from played import children
 
@@ -15,13 +16,23 @@ TAKEN_OVER_WITHIN = 15.0
 
 
 @pytest.fixture
-def pair(kubectl: Kubectl, tmp_path: Path) -> Iterator[tuple[OperatorProcess, OperatorProcess]]:
+def ports(unused_tcp_port_factory: Callable[[], int]) -> tuple[int, int]:
+    """Where the two tell of themselves."""
+    return unused_tcp_port_factory(), unused_tcp_port_factory()
+
+
+@pytest.fixture
+def pair(
+    kubectl: Kubectl, tmp_path: Path, ports: tuple[int, int]
+) -> Iterator[tuple[OperatorProcess, OperatorProcess]]:
     """The one that leads and the one that stands by, looking after the test's namespace alone."""
     options = (f"--lease={kubectl.namespace}/{LEASE}", f"--namespace={kubectl.namespace}")
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-    leader = OperatorProcess(kubectl.kubeconfig, tmp_path / "first", *options)
-    standby = OperatorProcess(kubectl.kubeconfig, tmp_path / "second", *options)
+    leader, standby = (
+        OperatorProcess(kubectl.kubeconfig, tmp_path / name, *options, f"--metrics-port={port}")
+        for name, port in zip(("first", "second"), ports, strict=True)
+    )
     try:
         leader.start()
         standby.start(until="standing by")
@@ -64,3 +75,31 @@ def test_a_leader_that_loses_its_lease_ends_rather_than_write_beside_another(
     kubectl.patch("lease", LEASE, {"spec": {"holderIdentity": "someone-else"}})
     eventually(lambda: leader.said("the Lease was lost"), what="the loss to be noticed")
     assert leader.wait() == 0
+
+
+def test_each_tells_prometheus_whether_it_leads_and_what_it_has_done(
+    alone: None,
+    kubectl: Kubectl,
+    pair: tuple[OperatorProcess, OperatorProcess],
+    ports: tuple[int, int],
+) -> None:
+    leader, _ = pair
+    leads, stands_by = ports
+    done = ("diffusion_operator_reconciles_total", {"kind": "DiffusionService", "outcome": "done"})
+    counted = ("diffusion_operator_reconcile_seconds_count", {"kind": "DiffusionService"})
+    taken = ("diffusion_operator_reconcile_seconds_sum", {"kind": "DiffusionService"})
+    assert told(leads, "diffusion_operator_leader") == 1
+    assert told(stands_by, "diffusion_operator_leader") == 0
+    kubectl.apply(diffusion_service())
+    eventually(lambda: kubectl.status("dsvc", "demo"), what="the status")
+    eventually(lambda: told(leads, done[0], **done[1]) >= 1, what="a look that is done")
+    assert told(leads, counted[0], **counted[1]) >= 1
+    assert 0 < told(leads, taken[0], **taken[1]) < TAKEN_OVER_WITHIN
+    assert told(stands_by, done[0]) == told(stands_by, counted[0]) == 0
+    leader.kill()
+    eventually(
+        lambda: told(stands_by, "diffusion_operator_leader") == 1,
+        within=TAKEN_OVER_WITHIN,
+        what="the other to lead",
+    )
+    eventually(lambda: told(stands_by, done[0], **done[1]) >= 1, what="a look of the other's")

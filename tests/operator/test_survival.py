@@ -10,9 +10,11 @@ from control_plane_parts import api_server_pid, compact_etcd, kill_api_server
 from faulty_proxy import Fault, FaultyProxy
 from kubectl import Kubectl, KubectlError, eventually
 from manifests import diffusion_service
+from operator_metrics import told
 from operator_process import OperatorProcess
 from played import CHILDREN, children
 
+WATCH_FAILED = "the watch of "
 # The API server takes its time to come back, and kopf tries again after pauses that grow.
 RECOVERED_WITHIN = 90.0
 
@@ -25,10 +27,11 @@ def proxy(kubectl: Kubectl, tmp_path: Path) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def behind_proxy(
-    alone: None, kubectl: Kubectl, proxy: FaultyProxy, tmp_path: Path
+    alone: None, kubectl: Kubectl, proxy: FaultyProxy, tmp_path: Path, unused_tcp_port: int
 ) -> Iterator[OperatorProcess]:
     """An operator that knows the API server through the proxy only."""
-    process = OperatorProcess(proxy.kubeconfig, tmp_path, f"--namespace={kubectl.namespace}")
+    options = (f"--namespace={kubectl.namespace}", f"--metrics-port={unused_tcp_port}")
+    process = OperatorProcess(proxy.kubeconfig, tmp_path, *options)
     process.start()
     yield process
     process.kill()
@@ -61,6 +64,33 @@ def test_refused_writes_are_made_again(
     eventually(lambda: settled(kubectl, "demo"), within=RECOVERED_WITHIN, what="the service")
     assert proxy.refused == 5
     assert time.monotonic() - begun >= (retry_after or 0)
+
+
+def test_prometheus_is_told_of_what_failed_and_was_made_again(
+    kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess, unused_tcp_port: int
+) -> None:
+    def looks(outcome: str) -> float:
+        name = "diffusion_operator_reconciles_total"
+        return told(unused_tcp_port, name, kind="DiffusionService", outcome=outcome)
+
+    def failed_watches() -> float:
+        return told(unused_tcp_port, "diffusion_operator_watch_errors_total")
+
+    proxy.fail(Fault(("POST", "PATCH"), 500, times=3))
+    kubectl.apply(diffusion_service())
+    eventually(lambda: settled(kubectl, "demo"), within=RECOVERED_WITHIN, what="the service")
+    assert looks("failed") >= 1
+    assert looks("done") >= 1
+    assert told(unused_tcp_port, "diffusion_operator_api_errors_total", code="500") == 3
+    before, noticed_before = failed_watches(), behind_proxy.said(WATCH_FAILED)
+    proxy.deaf = True
+    proxy.cut_watches()
+    # Those of the children, which are the operator's own.
+    noticed = eventually(lambda: behind_proxy.said(WATCH_FAILED) - noticed_before, what="failures")
+    assert failed_watches() - before >= noticed
+    proxy.deaf = False
+    kubectl.apply(diffusion_service(replicas=2))
+    eventually(lambda: replicas(kubectl) == 2, within=RECOVERED_WITHIN, what="the change")
 
 
 def test_refused_reads_are_made_again(
