@@ -1,13 +1,32 @@
 """What an earlier release made is taken over as it is."""
 
 import json
+from functools import partial
+from typing import Any
+
+import yaml
 
 from kubectl import Kubectl, eventually
 from manifests import diffusion_service
 from operator_process import OperatorProcess
 from played import CHILDREN, children, make_pods_ready
+from released_children import FOLDER, NAMESPACE, SERVICES, placeholder, with_digest
+
+Object = dict[str, Any]
 
 DIGEST = "diffusion.dev/applied-digest"
+MANAGER = "--field-manager=diffusion-operator"
+APPLY = ("apply", "--server-side", "--force-conflicts", MANAGER, "-f", "-")
+# What the operator makes by a POST, not by an apply.
+CREATED = {"ServiceAccount", "Deployment", "Secret"}
+RESTARTED = """\
+An upgrade from {release} restarts the pods of {name}, which no one has changed.
+Either keep the pod as it was (see {file}), or store what the new release makes
+in its place, as the file's own head tells, and say in the changelog that pods restart."""
+REWRITTEN = """\
+An upgrade from {release} writes the Deployment of {name} anew, without a restart of its pods.
+Either keep it as it was (see {file}), or store what the new release makes
+in its place, as the file's own head tells."""
 
 
 def identities(kubectl: Kubectl, kinds: tuple[str, ...]) -> dict[str, str]:
@@ -35,8 +54,7 @@ def as_an_earlier_release_made_it(kubectl: Kubectl) -> None:
         },
         "spec": spec,
     }
-    apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=diffusion-operator")
-    kubectl(*apply, "-f", "-", stdin=json.dumps(earlier))
+    kubectl(*APPLY, stdin=json.dumps(earlier))
 
 
 def test_a_release_that_changes_nothing_about_the_pods_restarts_none(
@@ -63,3 +81,69 @@ def test_a_release_that_changes_nothing_about_the_pods_restarts_none(
     assert not kubectl.get("deployment", "demo")["spec"].get("minReadySeconds")
     make_pods_ready(kubectl)
     assert identities(kubectl, kinds) == before
+
+
+def make(kubectl: Kubectl, child: Object) -> None:
+    """Make the child in the way that the operator does."""
+    created = child["kind"] in CREATED
+    kubectl(*(("create", MANAGER, "-f", "-") if created else APPLY), stdin=json.dumps(child))
+
+
+def as_released(kubectl: Kubectl, text: str) -> list[Object]:
+    """Make the services and children of a release; returns the children that have pods."""
+    names = [each["metadata"]["name"] for each in SERVICES]
+    for document in yaml.safe_load_all(text):
+        if document["kind"] == "DiffusionService":
+            kubectl.apply(document)
+    for name in names:
+        text = text.replace(placeholder(name), kubectl.get("dsvc", name)["metadata"]["uid"])
+    documents = list(yaml.safe_load_all(text))
+    owners = {each["metadata"]["name"] for each in documents if each["kind"] == "DiffusionService"}
+    assert owners == set(names)
+    for child in documents:
+        if child["kind"] != "DiffusionService":
+            make(kubectl, with_digest(child))
+    return [child for child in documents if child["kind"] == "Deployment"]
+
+
+def running(kubectl: Kubectl, name: str) -> Object | None:
+    """The Deployment as it is, and its pods by name, once it has all of them."""
+    deployment = kubectl.get("deployment", name)
+    wanted = deployment["spec"]["selector"]["matchLabels"]
+    selector = ",".join(f"{key}={value}" for key, value in wanted.items())
+    pods = {
+        pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in kubectl.list("pods", selector)
+    }
+    if len(pods) != deployment["spec"]["replicas"]:
+        return None
+    return {
+        "generation": deployment["metadata"]["generation"],
+        "template": deployment["spec"]["template"],
+        "pods": pods,
+    }
+
+
+def test_what_the_last_release_made_runs_on(
+    control_plane: Kubectl, operator: OperatorProcess
+) -> None:
+    (file,) = FOLDER.glob("*.yaml")
+    control_plane("create", "namespace", NAMESPACE)
+    kubectl = control_plane.in_namespace(NAMESPACE)
+    operator.stop()
+    names = [child["metadata"]["name"] for child in as_released(kubectl, file.read_text())]
+    before = {
+        name: eventually(partial(running, kubectl, name), what=f"the pods of {name}")
+        for name in names
+    }
+    operator.start()
+    for service in SERVICES:
+        name = service["metadata"]["name"]
+        # Told once the children are as this release wants them.
+        told = partial(kubectl.status, "dsvc", name)
+        eventually(told, what=f"the status of {name}")
+    for name, earlier in before.items():
+        about = {"release": file.stem, "file": file.relative_to(FOLDER.parents[2]), "name": name}
+        now = kubectl.get("deployment", name)
+        assert now["spec"]["template"] == earlier["template"], RESTARTED.format(**about)
+        assert now["metadata"]["generation"] == earlier["generation"], REWRITTEN.format(**about)
+        assert running(kubectl, name) == earlier, RESTARTED.format(**about)

@@ -22,6 +22,13 @@ SETTINGS = {
             "device": "cpu",
             "memory": "2Gi",
         },
+        "t4": {
+            "resourceName": "nvidia.com/gpu",
+            "nodeLabels": [{"nvidia.com/gpu.product": "Tesla-T4"}],
+            "tolerations": [
+                {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+            ],
+        },
     },
 }
 

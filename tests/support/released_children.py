@@ -1,0 +1,104 @@
+"""What this operator makes of a few services, to be stored with a release and upgraded from later.
+
+    PYTHONPATH=operator:tests/support .venv/bin/python -m released_children 0.1.0 \
+        > tests/operator/released/0.1.0.yaml
+
+The settings and images are those of the tests' operator, the uids placeholders. The namespace is
+none: the pods of a Ray cluster name it, so that their revision depends on it.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.build.deployment import deployments
+from diffusion_operator.build.metadata import digest
+from diffusion_operator.build.optional import optional_children
+from diffusion_operator.build.ray_cluster import is_cluster, token_secret
+from diffusion_operator.build.service import service
+from diffusion_operator.build.service_account import service_account
+from diffusion_operator.objects import DIGEST_ANNOTATION
+from diffusion_operator.settings import Settings
+from manifests import diffusion_service
+from operator_process import SETTINGS
+
+Object = dict[str, Any]
+NAMESPACE = "released"
+FOLDER = Path(__file__).parents[1] / "operator" / "released"
+SERVICES = (
+    diffusion_service("minimal"),
+    diffusion_service(
+        "large",
+        backend="litserve",
+        replicas=2,
+        gpu={"type": "t4"},
+        model={
+            "source": "hf://stabilityai/stable-diffusion-xl-base-1.0",
+            "revision": "main",
+            "tokenSecretRef": {"name": "hub", "key": "token"},
+            "cache": {"size": "20Gi"},
+        },
+        auth={"apiKeySecretRef": {"name": "keys", "key": "keys"}},
+        podTemplate={"metadata": {"annotations": {"team": "design"}}},
+    ),
+    diffusion_service("cluster", backend="rayserve", replicas=2, rayserve={"topology": "cluster"}),
+)
+HEADER = """\
+# What diffusion-operator {version} makes of three services. tests/operator/test_upgrade.py upgrades
+# from it. Made by:
+#   PYTHONPATH=operator:tests/support .venv/bin/python -m released_children {version} \\
+#     > tests/operator/released/{version}.yaml
+"""
+
+
+def placeholder(name: str) -> str:
+    """What stands for the uid of the service of that name."""
+    return f"uid-of-{name}"
+
+
+def with_digest(child: Object) -> Object:
+    """The child with the digest of its content that the operator marks it with."""
+    metadata = child["metadata"]
+    annotations = {k: v for k, v in metadata["annotations"].items() if k != DIGEST_ANNOTATION}
+    content = {**metadata, "annotations": annotations}
+    if not annotations:
+        del content["annotations"]
+    own = {DIGEST_ANNOTATION: digest({**child, "metadata": content})}
+    return {**child, "metadata": {**metadata, "annotations": {**annotations, **own}}}
+
+
+def children(manifest: Object, settings: Settings) -> list[Object]:
+    """The service's children, in an order in which they can be made."""
+    name = manifest["metadata"]["name"]
+    metadata = {**manifest["metadata"], "namespace": NAMESPACE, "uid": placeholder(name)}
+    owner = {**manifest, "metadata": metadata}
+    spec = DiffusionServiceSpec.model_validate(manifest["spec"])
+    return [
+        service_account(owner, name, spec.service_account.annotations),
+        *([token_secret(owner, "a-token")] if is_cluster(spec) else []),
+        *deployments(owner, spec, settings),
+        service(owner, spec),
+        *optional_children(owner, spec, settings),
+    ]
+
+
+class _Whole(yaml.SafeDumper):
+    """Writes what occurs twice twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - whatever it is
+        return True
+
+
+def main() -> None:
+    (version,) = sys.argv[1:]
+    settings = Settings.model_validate(SETTINGS)
+    documents = [made for each in SERVICES for made in (each, *children(each, settings))]
+    sys.stdout.write(HEADER.format(version=version))
+    yaml.dump_all(documents, sys.stdout, _Whole, sort_keys=False, width=120)
+
+
+if __name__ == "__main__":
+    main()
