@@ -28,11 +28,11 @@ DRAIN_SECONDS = 3
 # What a start takes beside reading the model: imports, the way to the device, and images of each
 # batch size, of which one takes a minute or two on a CPU.
 STARTUP_SECONDS = 900
-# A small network disk that several replicas read from: the least that Google's gives at 100 GB.
+# A slow network disk: Google's standard one of 100 GB gives 12 MB/s to all that read from it.
 READ_BYTES_PER_SECOND = 10_000_000
 # A model of unknown size: three gigabytes. One that takes longer still has its `podTemplate`.
 UNKNOWN_READ_SECONDS = 300
-# What torch.compile may take on top, for each shape that it compiles.
+# What torch.compile may take on top: as long again as a start of a model of unknown size, or twice.
 COMPILE_SECONDS = {"none": 0, "regional": 1200, "full": 2400}
 
 
