@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from diffusion_operator.objects import ROLE_VARIABLE, Key, Object, key_of, labels_of
+from diffusion_operator.objects import Key, Object, key_of, labels_of
 
 Index = Mapping[tuple[str, str], Iterable[Object]]
 
@@ -20,15 +20,10 @@ def trimmed(obj: Mapping[str, Any], kind: str, api_version: str) -> Object:
     kept = {k: v for k, v in obj.items() if k != "metadata"}
     if kind == "Pod" and "spec" in kept:
         spec = _only(_POD, kept["spec"])
-        containers = [_trimmed_container(each) for each in spec.get("containers") or ()]
+        containers = [_only(_CONTAINER, each) for each in spec.get("containers") or ()]
         kept["spec"] = {**spec, "containers": containers}
     found: Object = _shared({**kept, "apiVersion": api_version, "kind": kind, "metadata": metadata})
     return found
-
-
-def _trimmed_container(container: Mapping[str, Any]) -> Object:
-    variables = [each for each in container.get("env") or () if each["name"] == ROLE_VARIABLE]
-    return {**_only(_CONTAINER, container), **({"env": variables} if variables else {})}
 
 
 def _only(names: Iterable[str], part: Mapping[str, Any]) -> Object:

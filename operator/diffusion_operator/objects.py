@@ -18,8 +18,6 @@ WORKER_LABEL = "diffusion.dev/ray-worker"
 CANDIDATE_LABEL = "diffusion.dev/candidate"
 ROLE_LABEL = "diffusion.dev/role"
 REVISION_LABEL = "diffusion.dev/revision"
-# The variable by which a server has its part in a Ray cluster.
-ROLE_VARIABLE = "DIFFUSION_RAY_ROLE"
 DIGEST_ANNOTATION = "diffusion.dev/applied-digest"
 SCALED_BY_ANNOTATION = "diffusion.dev/scaled-by"
 ROLLED_BACK_ANNOTATION = "diffusion.dev/rolled-back-from"

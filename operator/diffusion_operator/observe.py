@@ -9,7 +9,7 @@ from typing import Any
 from diffusion_operator.api.diffusionservice import Failure
 from diffusion_operator.objects import (
     REVISION_LABEL,
-    ROLE_VARIABLE,
+    WORKER_LABEL,
     condition_of,
     labels_of,
 )
@@ -86,7 +86,7 @@ def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
         failures=tuple(sorted(failures, key=lambda failure: failure.time or "")),
         awaiting_volumes=tuple(pod for pod in current if awaits_volumes(pod)),
         older=len(older),
-        older_workers=sum(map(_is_in_ray_cluster, older)),
+        older_workers=sum(WORKER_LABEL in labels_of(pod) for pod in older),
         ended=tuple(sorted(ended, key=lambda failure: failure.time or "")),
     )
 
@@ -105,12 +105,6 @@ def with_head(pods: Pods, heads: Pods) -> Pods:
 def pod_revision(pod: Mapping[str, Any]) -> str:
     """The revision that the pod is of."""
     return labels_of(pod).get(REVISION_LABEL, "")
-
-
-def _is_in_ray_cluster(pod: Mapping[str, Any]) -> bool:
-    containers = (pod.get("spec") or {}).get("containers") or ()
-    variables = (each for found in containers for each in found.get("env") or ())
-    return any(each["name"] == ROLE_VARIABLE for each in variables)
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:

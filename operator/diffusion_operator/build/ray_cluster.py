@@ -9,7 +9,6 @@ from diffusion_operator.build.server import CONTAINER
 from diffusion_operator.objects import (
     HEAD_LABEL,
     REVISION_LABEL,
-    ROLE_VARIABLE,
     SERVICE_LABEL,
     Object,
 )
@@ -55,7 +54,7 @@ def role_variables(role: str) -> list[Object]:
     """What a server is told of its part in a cluster, whoever makes the pods."""
     address = {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}
     return [
-        {"name": ROLE_VARIABLE, "value": role},
+        {"name": "DIFFUSION_RAY_ROLE", "value": role},
         {"name": "DIFFUSION_RAY_ADDRESS", "valueFrom": address},
     ]
 

@@ -402,8 +402,7 @@ def test_a_ray_cluster_that_gives_way_to_single_pods_is_away_meanwhile(scene: Sc
     scene.ended(exitCode=1, finishedAt=BEFORE)
     assert scene.said("Progressing") == ("True", "RollingOut")
     assert "still answers" in scene.status().conditions[0].message
-    role = {"name": "DIFFUSION_RAY_ROLE", "value": "worker"}
-    worker["spec"]["containers"] = [{"name": "server", "env": [role]}]
+    worker["metadata"]["labels"]["diffusion.dev/ray-worker"] = "demo"
     assert scene.said("Progressing") == ("True", "RollingOutWithDowntime")
     assert "requests fail" in scene.status().conditions[1].message
     assert "still answers" not in scene.status().conditions[0].message

@@ -425,7 +425,6 @@ def test_all_that_is_read_of_a_pod_is_kept_of_it() -> None:
         "name": "server",
         "image": "i:1",
         "livenessProbe": {"periodSeconds": 10},
-        "env": [{"name": "X", "value": "1"}, {"name": "DIFFUSION_RAY_ROLE", "value": "worker"}],
     }
     ended = {"exitCode": 137, "finishedAt": "2026-01-02T03:04:05Z", "reason": "Error"}
     status = {"name": "server", "restartCount": 2, "lastState": {"terminated": ended}}
@@ -449,8 +448,6 @@ def test_all_that_is_read_of_a_pod_is_kept_of_it() -> None:
     kept = trimmed(pod, "Pod", "v1")
     assert "volumes" not in kept["spec"]
     assert "image" not in kept["spec"]["containers"][0]
-    assert [each["name"] for each in kept["spec"]["containers"][0]["env"]] == ["DIFFUSION_RAY_ROLE"]
-    assert observe_pods([kept], "another").older_workers == 1
     seen, seen_of_kept = (observe_pods([each], "r") for each in (pod, kept))
     assert [failure.reason for failure in seen.failures] == ["ProbeFailed"]
     assert replace(seen_of_kept, awaiting_volumes=()) == replace(seen, awaiting_volumes=())
