@@ -99,10 +99,6 @@ VOLUMES_AGAIN_SECONDS = 5.0
 PULL_AGAIN_SECONDS = 15.0
 _RAY_GROUP = RAY_API.partition("/")[0]
 _KUBERAY_GOES = "KubeRay's kinds have just gone, and its Ray cluster with them: another is made"
-_NO_RAY_SERVICES = (
-    "the cluster knows ray.io/v1 but no RayService: install all of KubeRay's CRDs, or use "
-    "rayserve.topology: pods"
-)
 
 
 @dataclass(frozen=True)
@@ -426,10 +422,8 @@ class ServiceReconciler:
         try:
             made = await self._made(owner, spec, makers, others, revision)
         except ApiError as error:
-            if unknown_group(error) != _RAY_GROUP:
+            if unknown_group(error) != _RAY_GROUP or RAY_API in await self._cluster.groups():
                 raise
-            if RAY_API in await self._cluster.groups():
-                raise BuildError("KindNotInstalled", _NO_RAY_SERVICES) from error
             raise LeftoverError(_KUBERAY_GOES) from error
         pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
         found = as_deployment(made[0] if makers else built, pods)

@@ -13,6 +13,10 @@ _LACKING = {
         "the cluster doesn't know the Gateway API: install its CRDs, or use "
         "route.ingressClassName instead of route.gatewayRef"
     ),
+    "ray.io": (
+        "the cluster knows ray.io/v1 but no RayService: install all of KubeRay's CRDs, or use "
+        "rayserve.topology: pods"
+    ),
     "keda.sh": "the cluster knows KEDA no longer, or only a part of it: install all of its CRDs",
 }
 # A field that the kind doesn't have or a value of another type, which the API server finds only
