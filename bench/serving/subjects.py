@@ -3,9 +3,7 @@
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from ports import free_port
 from serving.prompts import GUIDANCE, STEPS, body
 
 ROOT = Path(__file__).parents[2]
@@ -155,17 +154,6 @@ def started(name: str, conditions: Conditions) -> Iterator[Subject]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def free_port() -> int:
-    """One that nobody uses, and nobody will be given: not by the kernel, not by Ray.
-
-    Ray takes 10002 to 19999 for its workers and a few up from 30000, the kernel those from 32768.
-    """
-    while True:
-        port = random.randrange(20000, 30000)  # noqa: S311 - no secret
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, output: Path) -> None:

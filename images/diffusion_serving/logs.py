@@ -41,8 +41,15 @@ def failure_fields(error: BaseException) -> dict[str, Any]:
     ]
     fields: dict[str, Any] = {"error": type(error).__name__, "frames": frames[-12:]}
     if isinstance(error, RuntimeError):
-        fields["error_message"] = str(error)[:500]
+        fields["error_message"] = _ends(str(error))
     return fields
+
+
+def _ends(text: str, length: int = 600) -> str:
+    """The text, or its beginning and its end: torch begins with the reason, Ray ends with it."""
+    if len(text) <= length:
+        return text
+    return f"{text[: length // 2]} … {text[-length // 2 :]}"
 
 
 def configure(stream: TextIO | None = None) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -15,14 +14,15 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 from urllib.request import Request, urlopen
 
+from ports import free_port
+
 REGION = "eu-central-1"
 
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
     """An S3 server, which asks for no particular key; its endpoint."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     environ = {**os.environ, "AWS_DEFAULT_REGION": REGION}
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from answers import LIMITS, MOST_WAITING, Answers
+from ports import free_port
 
 IMAGES = Path(__file__).parents[2] / "images"
 START_SECONDS = 180.0
@@ -102,8 +102,7 @@ class Server(Answers):
         *flags: str,
         program: Sequence[str] = ("diffusion_serving",),
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         super().__init__(httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=120))
         self.output = folder / "output"
         self.termination = folder / "termination-log"

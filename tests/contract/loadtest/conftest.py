@@ -7,7 +7,6 @@ import io
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ import pytest
 from PIL import Image
 
 from ahead import ahead, go_ahead
+from ports import free_port
 
 LOADTEST = Path(__file__).parents[3] / "loadtest"
 
@@ -307,13 +307,6 @@ class Runner:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ import httpx
 import pytest
 
 from diffusion_operator.build.ray_service import SERVE_CONFIG
+from ports import free_port
 from serving_process import START_SECONDS, Server, Variant, configuration, eventually, living
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
@@ -37,9 +37,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A head and one worker, both ready."""
-    with ExitStack() as free:
-        sockets = [free.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
-        port, dashboard = (one.getsockname()[1] for one in sockets)
+    port, dashboard = free_port(), free_port()
     environ = {
         **configuration(tiny_model, Variant("rayserve"), rayserve={"topology": "cluster"}),
         "RAY_AUTH_MODE": "token",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from figures import Figure, exit_code
-from serving import measure, subjects, turns
+from ports import free_port
+from serving import measure, turns
 from serving.bare import Bare
 from serving.client import Load, rate
 from serving.measure import shares
@@ -140,5 +141,5 @@ def test_what_could_not_be_measured_ends_a_bench_with_1(monkeypatch: pytest.Monk
 
 
 def test_a_subjects_port_is_none_that_ray_or_the_kernel_gives_away() -> None:
-    ports = [subjects.free_port() for _ in itertools.repeat(None, 20)]
+    ports = [free_port() for _ in itertools.repeat(None, 20)]
     assert all(20000 <= port < 30000 for port in ports)

@@ -165,3 +165,10 @@ def test_a_gpus_driver_is_known_by_its_version(
     assert driver_version(file) is None
     file.write_text(f"{line}\nGCC version:  gcc version 12.3.0\n")
     assert driver_version(file) == version
+
+
+def test_of_a_long_failure_both_ends_are_logged() -> None:
+    said = str(logs.failure_fields(RuntimeError("first" + "x" * 5000 + "last"))["error_message"])
+    assert said.startswith("first")
+    assert said.endswith("last")
+    assert len(said) < 1000
