@@ -208,6 +208,10 @@ def test_only_who_has_a_key_is_served(kubectl: Kubectl) -> None:
 def test_a_replaced_key_is_taken_and_the_old_one_refused_without_a_restart(
     kubectl: Kubectl, backend: str
 ) -> None:
+    # After the tests before this one all of it is so already.
+    kubectl.apply(keys(FIRST_KEY))
+    kubectl.patch("dsvc", "demo", {"spec": {"auth": AUTH}})
+    wait_until_ready(kubectl)
     before = the_pod(kubectl)
     kubectl.apply(keys(SECOND_KEY))
     with forwarded(kubectl, "service/demo") as client:
