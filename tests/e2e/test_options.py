@@ -1,17 +1,18 @@
 """What only some services ask for: it is made, and goes when it is asked for no longer.
 
-The services need no pods for that, so none starts: one is suspended, the other one waits for a GPU.
+The services need no pods for that, so none starts: they are suspended, or wait for a GPU, or for a
+KubeRay that isn't there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from in_cluster import settings_of
+from in_cluster import ready_reason, settings_of
 from install import Installed
 from kubectl import Kubectl, eventually
 from manifests import diffusion_service
-from stand_ins import CUSTOM_METRICS, HTTP_ROUTES, SCALED_OBJECTS
+from stand_ins import CUSTOM_METRICS, HTTP_ROUTES, RAY_CLUSTERS, RAY_SERVICES, SCALED_OBJECTS
 
 Object = dict[str, Any]
 
@@ -24,8 +25,9 @@ KINDS = (
     "deployment,service,persistentvolumeclaim,poddisruptionbudget,ingress,networkpolicy,"
     "horizontalpodautoscaler"
 )
-WITH_OTHERS = f"{KINDS},httproute,scaledobject"
+WITH_OTHERS = f"{KINDS},httproute,scaledobject,rayservice"
 LEAST = ("deployment", "service")
+CACHE_AND_BUDGET = ("persistentvolumeclaim", "poddisruptionbudget")
 
 
 def parts(kubectl: Kubectl, service: str, kinds: str = KINDS) -> list[str]:
@@ -35,10 +37,16 @@ def parts(kubectl: Kubectl, service: str, kinds: str = KINDS) -> list[str]:
     return sorted(name.partition("/")[0].partition(".")[0] for name in named)
 
 
-def become(kubectl: Kubectl, service: str, *wanted: str, kinds: str = KINDS) -> None:
+def become(
+    kubectl: Kubectl,
+    service: str,
+    *wanted: str,
+    kinds: str = KINDS,
+    least: Sequence[str] = LEAST,
+) -> None:
     """Wait until the service has the least that each has, and just this beside it."""
     eventually(
-        lambda: parts(kubectl, service, kinds) == sorted([*LEAST, *wanted]),
+        lambda: parts(kubectl, service, kinds) == sorted([*least, *wanted]),
         within=60,
         every=0.5,
         what=f"{service} with {wanted}",
@@ -64,26 +72,51 @@ def test_what_is_asked_for_no_longer_goes(
     waiting: Object = {"gpu": {"type": "standin"}, "autoscaling": SCALING, "route": GATEWAY}
     nothing: Object = {"autoscaling": None, "route": None}
     least: Object = {"backend": "fastapi", "replicas": 1, "rayserve": None, "model": LITTLE}
-    # The operator watches the kinds that are known when it starts: with its new settings, say.
-    with known(cluster, HTTP_ROUTES, SCALED_OBJECTS):
+    # Others' kinds are watched from the operator's start on: it starts with its new settings.
+    with known(cluster, HTTP_ROUTES, SCALED_OBJECTS, RAY_SERVICES, RAY_CLUSTERS):
         with settings_of(installed, "networkPolicy.enabled=true"):
-            kubectl.apply(diffusion_service("ray", suspend=True, replicas=2, **ray))
+            kubectl.apply(diffusion_service("ray", replicas=2, **ray))
             kubectl.apply(diffusion_service("open", **waiting))
-            head = ("deployment", "service")
-            cached = ("persistentvolumeclaim", "poddisruptionbudget")
-            become(kubectl, "ray", *head, *cached, "networkpolicy")
+            become(
+                *(kubectl, "ray", *CACHE_AND_BUDGET, "networkpolicy", "rayservice"),
+                kinds=WITH_OTHERS,
+                least=["service"],
+            )
             outside = ("httproute", "scaledobject")
             become(
                 kubectl, "open", "poddisruptionbudget", "networkpolicy", *outside, kinds=WITH_OTHERS
             )
+            told_of_refused_pods(kubectl, "ray")
             kubectl.patch("dsvc", "open", {"spec": nothing})
-            kubectl.patch("dsvc", "ray", {"spec": least})
+            kubectl.patch("dsvc", "ray", {"spec": {**least, "suspend": True}})
             become(kubectl, "open", "networkpolicy", kinds=WITH_OTHERS)
-            become(kubectl, "ray", "networkpolicy")
+            become(kubectl, "ray", "networkpolicy", kinds=WITH_OTHERS)
         become(kubectl, "open")
         become(kubectl, "ray")
     with known(cluster, CUSTOM_METRICS):
         kubectl.patch("dsvc", "open", {"spec": {"autoscaling": SCALING, "route": INGRESS}})
+        kubectl.patch("dsvc", "ray", {"spec": {**ray, "replicas": 2}})
         become(kubectl, "open", "poddisruptionbudget", "ingress", "horizontalpodautoscaler")
+        head = ("deployment", "service")
+        become(kubectl, "ray", *head, *CACHE_AND_BUDGET)
         kubectl.patch("dsvc", "open", {"spec": nothing})
+        kubectl.patch("dsvc", "ray", {"spec": least})
         become(kubectl, "open")
+        become(kubectl, "ray")
+
+
+def told_of_refused_pods(kubectl: Kubectl, name: str) -> None:
+    """Play KubeRay, whose RayCluster alone tells that its pods were refused."""
+    refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateWorkerPod",
+               "lastTransitionTime": "2026-01-02T03:04:05Z",
+               "message": "pods is forbidden: exceeded quota: few"}  # fmt: skip
+    meta = {"name": f"{name}-1"}
+    status = {"conditions": [refused]}
+    kubectl.apply(
+        {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": meta, "status": status}
+    )
+    coming = {"pendingServiceStatus": {"rayClusterName": meta["name"]}}
+    kubectl.patch("rayservice", name, {"status": coming})
+    eventually(
+        lambda: ready_reason(kubectl, name) == "QuotaExceeded", within=60, what="the refusal"
+    )

@@ -21,12 +21,6 @@ HELD = {
         Right("diffusion.dev", f"{plural}/finalizers", "update")
         for plural in ("diffusionservices", "loadtests", "comparisons")
     ),
-    # KubeRay is here only for a test that is marked `full`; the operator tier has its kinds, too.
-    *(
-        Right("ray.io", "rayservices", verb)
-        for verb in ("get", "list", "watch", "create", "patch", "delete")
-    ),
-    Right("ray.io", "rayclusters", "get"),
 }
 
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from in_cluster import OF_SERVICE, SMALL, namespace, ready_reason, wait_until_ready
+from in_cluster import (
+    OF_SERVICE,
+    SMALL,
+    namespace,
+    ready_reason,
+    stand_in_gpus,
+    wait_until_ready,
+)
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
 from steady_load import STEADY, Load
@@ -144,3 +151,22 @@ def test_replicas_come_for_what_waits_and_finish_what_they_have_as_they_go(
     busy.goes_on(20)
     busy.assert_none_failed()
     kubectl("delete", "lt", "crowd")
+
+
+def test_where_no_gpu_is_spare_replicas_are_replaced_one_by_one(
+    cluster: Kubectl, kubectl: Kubectl, load: Load
+) -> None:
+    two: Object = {"autoscaling": None, "gpu": {"type": "standin"}, "replicas": 2}
+    with stand_in_gpus(cluster, 2):
+        kubectl.patch("dsvc", "demo", {"spec": two})
+        wait_until_ready(kubectl)
+        before = kubectl.status("dsvc", "demo")["revision"]
+        kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 3}}})
+
+        def way() -> str:
+            return str(condition(kubectl.get("dsvc", "demo"), "Progressing")["reason"])
+
+        eventually(lambda: way() == "RollingOutInPlace", within=TRIED_WITHIN, what="the way")
+        wait_until_ready(kubectl)
+        assert kubectl.status("dsvc", "demo")["revision"] != before
+        load.goes_on()

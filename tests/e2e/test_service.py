@@ -7,7 +7,14 @@ from typing import Any
 import httpx
 import pytest
 
-from in_cluster import OperatorPod, picture, ready_reason, wait_until_ready, wrong
+from in_cluster import (
+    OperatorPod,
+    picture,
+    ready_reason,
+    stand_in_gpus,
+    wait_until_ready,
+    wrong,
+)
 from kubectl import Kubectl, eventually
 from manifests import diffusion_service
 
@@ -90,17 +97,12 @@ def test_deleted_while_the_operator_is_down_it_leaves_nothing_behind(
 def test_a_stand_in_gpu_places_the_pod_and_a_missing_one_is_named(
     cluster: Kubectl, kubectl: Kubectl
 ) -> None:
-    (node,) = cluster.list("nodes")
-    name = node["metadata"]["name"]
     kubectl.apply(diffusion_service(gpu={"type": "standin"}))
     eventually(lambda: ready_reason(kubectl) == "InsufficientGPU", within=60, what="the lack")
-    capacity = {"status": {"capacity": {"diffusion.dev/standin-gpu": "1"}}}
-    cluster.patch("node", name, capacity, "--subresource=status")
-    wait_until_ready(kubectl)
-    (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
+    with stand_in_gpus(cluster, 1):
+        wait_until_ready(kubectl)
+        (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
     assert pod["spec"]["containers"][0]["resources"]["limits"]["diffusion.dev/standin-gpu"] == "1"
-    capacity["status"]["capacity"]["diffusion.dev/standin-gpu"] = "0"
-    cluster.patch("node", name, capacity, "--subresource=status")
 
 
 def test_a_cuda_service_on_a_machine_without_cuda_is_never_ready(

@@ -140,6 +140,22 @@ def ready_reason(kubectl: Kubectl, name: str = "demo") -> str:
 
 
 @contextmanager
+def stand_in_gpus(cluster: Kubectl, number: int) -> Iterator[None]:
+    """The node has so many of the resource that stands in for GPUs, for a while."""
+
+    def offer(count: int) -> None:
+        (node,) = cluster.list("nodes")
+        capacity = {"status": {"capacity": {"diffusion.dev/standin-gpu": str(count)}}}
+        cluster.patch("node", node["metadata"]["name"], capacity, "--subresource=status")
+
+    offer(number)
+    try:
+        yield
+    finally:
+        offer(0)
+
+
+@contextmanager
 def settings_of(installed: Installed, *values: str) -> Iterator[None]:
     """The operator with other values of its chart, and as it was afterwards."""
 

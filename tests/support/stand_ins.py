@@ -34,6 +34,8 @@ def _kind(name: str, group: str, version: str) -> Object:
 
 HTTP_ROUTES = _kind("HTTPRoute", "gateway.networking.k8s.io", "v1")
 SCALED_OBJECTS = _kind("ScaledObject", "keda.sh", "v1alpha1")
+RAY_SERVICES = _kind("RayService", "ray.io", "v1")
+RAY_CLUSTERS = _kind("RayCluster", "ray.io", "v1")
 CUSTOM_METRICS: Object = {
     "apiVersion": "apiregistration.k8s.io/v1",
     "kind": "APIService",
