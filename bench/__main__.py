@@ -63,9 +63,17 @@ PARTS = {
 }
 
 
+def _part(name: str) -> str:
+    # argparse's own `choices` takes no part at all for a part that isn't known.
+    if name not in PARTS:
+        raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(PARTS)}")
+    return name
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("part", nargs="*", choices=list(PARTS), help="all parts if none is named")
+    known = ", ".join(PARTS)
+    parser.add_argument("part", nargs="*", type=_part, help=f"{known}; all if none is named")
     parts = parser.parse_args().part or list(PARTS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started ends
     figures = [figure for part in parts for figure in PARTS[part]()]
