@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from diffusion_serving import logs, termination
-from diffusion_serving.cores import available_cores
+from diffusion_serving.cores import available_cores, make_way
 from diffusion_serving.errors import WrongDevice
 from diffusion_serving.generation import Picture
 from diffusion_serving.images import Format, encode
@@ -172,3 +173,18 @@ def test_of_a_long_failure_both_ends_are_logged() -> None:
     assert said.startswith("first")
     assert said.endswith("last")
     assert len(said) < 1000
+
+
+def test_who_makes_way_runs_later_than_before_and_nobody_else_does() -> None:
+    def asked(seen: list[int]) -> None:
+        seen.append(os.nice(0))
+        make_way()
+        seen.append(os.nice(0))
+
+    mine, seen = os.nice(0), list[int]()
+    thread = threading.Thread(target=asked, args=(seen,))
+    thread.start()
+    thread.join()
+    before, after = seen
+    assert before == mine == os.nice(0)
+    assert after > before

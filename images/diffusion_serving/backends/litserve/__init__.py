@@ -30,6 +30,7 @@ from diffusion_serving.backends.workers.engines import share
 from diffusion_serving.backends.workers.link import WorkerLink
 from diffusion_serving.backends.workers.maker import FleetMaker, Lane
 from diffusion_serving.config import ServingConfig, Settings
+from diffusion_serving.cores import make_way
 from diffusion_serving.metrics import Metrics, make_metrics
 from diffusion_serving.routes import create_app
 from diffusion_serving.service import Service
@@ -77,6 +78,8 @@ def serve(settings: Settings, load: Load = load_model) -> int:
     with wrap_litserve_start(server):
         for connection in theirs:
             connection.close()
+        if config.batching.mode != "framework":  # which stays as LitServe has it
+            make_way()
         try:
             app = create_app(service, metrics, dict.fromkeys(KEPT, server.app))
             host(app, settings, service, Engines(workers(), fleet.ready, fleet.ended))
