@@ -8,7 +8,7 @@ import argparse
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,11 +70,16 @@ def _part(name: str) -> str:
     return name
 
 
-def main() -> None:
+def chosen(arguments: Sequence[str] | None = None) -> list[str]:
+    """The parts that are asked for, all if none is named."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     known = ", ".join(PARTS)
     parser.add_argument("part", nargs="*", type=_part, help=f"{known}; all if none is named")
-    parts = parser.parse_args().part or list(PARTS)
+    return parser.parse_args(arguments).part or list(PARTS)
+
+
+def main() -> None:
+    parts = chosen()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started ends
     figures = [figure for part in parts for figure in PARTS[part]()]
     print(table(figures))

@@ -1,7 +1,10 @@
-"""`make bench` finds all that it imports."""
+"""`make bench` finds all that it imports, and runs all its parts where none is named."""
 
+import importlib.util
 import subprocess
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[3]
 
@@ -14,3 +17,15 @@ def test_what_make_runs_is_found_with_all_that_it_needs() -> None:
     done = subprocess.run(asked, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "operator" in done.stdout
+
+
+def test_all_parts_are_run_where_none_is_named() -> None:
+    spec = importlib.util.spec_from_file_location("bench_command", ROOT / "bench/__main__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    command = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(command)
+    assert command.chosen([]) == list(command.PARTS)
+    assert command.chosen(["operator"]) == ["operator"]
+    with pytest.raises(SystemExit):
+        command.chosen(["nothing"])
