@@ -153,10 +153,17 @@ class Cluster:
 
         Raises ``ApiError``.
         """
-        query = {"limit": str(_PAGE), "labelSelector": WATCHED_LABEL}
-        while True:
-            page = await self._request("GET", _path(kind, namespace), query)
+        async for page in self._pages(kind, namespace, {"labelSelector": WATCHED_LABEL}, _PLAIN):
             yield page["metadata"]["resourceVersion"], page["items"] or []
+
+    async def _pages(
+        self, kind: str, namespace: str, selected: Mapping[str, str], headers: Mapping[str, str]
+    ) -> AsyncGenerator[Object]:
+        """A list in its pages, so that none grows with the cluster."""
+        query = {"limit": str(_PAGE), **selected}
+        while True:
+            page = await self._request("GET", _path(kind, namespace), query, headers=headers)
+            yield page
             if not (more := page["metadata"].get("continue")):
                 return
             query["continue"] = more
@@ -200,15 +207,12 @@ class Cluster:
         return set().union(*pages)
 
     async def _uids(self, kind: str, namespace: str) -> set[str]:
-        query = {"limit": str(_PAGE)}
-        found: set[str] = set()
-        while True:
-            page = await self._request("GET", _path(kind, namespace), query, headers=_METADATA)
+        return {
+            item["metadata"]["uid"]
+            async for page in self._pages(kind, namespace, {}, _METADATA)
             # An empty list of metadata is written as null.
-            found |= {item["metadata"]["uid"] for item in page["items"] or ()}
-            if not (more := page["metadata"].get("continue")):
-                return found
-            query["continue"] = more
+            for item in page["items"] or ()
+        }
 
     async def apply(self, obj: Object) -> Object:
         """Server-side apply; what others set beside it stays. Raises ``ApiError``."""
@@ -229,9 +233,8 @@ class Cluster:
 
         Raises ``ApiError``.
         """
-        group, version, _ = _KINDS[key.kind]
         body = {
-            "apiVersion": f"{group}/{version}",
+            "apiVersion": api_version_of(key.kind),
             "kind": key.kind,
             "metadata": {"name": key.name, "namespace": key.namespace},
             "spec": {"replicas": replicas},

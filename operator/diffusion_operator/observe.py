@@ -7,12 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import Failure
-from diffusion_operator.objects import (
-    REVISION_LABEL,
-    WORKER_LABEL,
-    condition_of,
-    labels_of,
-)
+from diffusion_operator.objects import REVISION_LABEL, WORKER_LABEL, condition_of, labels_of
 
 _PULL_REASONS = {
     "ErrImagePull",

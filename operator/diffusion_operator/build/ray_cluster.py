@@ -6,12 +6,7 @@ from typing import Any
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.build.metadata import child, labels
 from diffusion_operator.build.server import CONTAINER
-from diffusion_operator.objects import (
-    HEAD_LABEL,
-    REVISION_LABEL,
-    SERVICE_LABEL,
-    Object,
-)
+from diffusion_operator.objects import HEAD_LABEL, REVISION_LABEL, SERVICE_LABEL, Object
 
 GCS_PORT = 6379
 TOKEN_KEY = "token"  # noqa: S105 - a key's name
