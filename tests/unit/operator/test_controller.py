@@ -8,20 +8,28 @@ from diffusion_operator.objects import Key, Object
 from diffusion_operator.settings import Settings
 
 
+class Looks:
+    """A reconciler that notes whom it is to look at, and when it comes to the last of them."""
+
+    def __init__(self, until: str) -> None:
+        self.names: list[str] = []
+        self.over = asyncio.Event()
+        self._until = until
+
+    async def __call__(self, key: Key) -> None:
+        self.names.append(key.name)
+        if key.name == self._until:
+            self.over.set()
+
+
 async def test_children_wake_their_owners_only_once_all_owners_are_known(
     settings: Settings, service: Object
 ) -> None:
     cache = Cache({}, pods={}, jobs={}, tests={}, compared={}, revisions={})
     controller = Controller(None, cache, settings)  # type: ignore[arg-type] # none is asked
-    looks: list[Key] = []
-    looked = asyncio.Event()
+    looks = Looks(until="later")
 
-    async def look(key: Key) -> None:
-        looks.append(key)
-        if key.name == "later":
-            looked.set()
-
-    controller._reconcilers["DiffusionService"] = look
+    controller._reconcilers["DiffusionService"] = looks
     controller.start()
 
     def child_of(owner: str) -> Object:
@@ -31,8 +39,8 @@ async def test_children_wake_their_owners_only_once_all_owners_are_known(
     controller.saw_child("Service", child_of("early"), deleted=False)
     controller.saw("DiffusionService", service, deleted=False, listed=True)
     controller.saw_child("Service", child_of("later"), deleted=False)
-    await asyncio.wait_for(looked.wait(), 5)
-    assert [key.name for key in looks] == ["demo", "later"]
+    await asyncio.wait_for(looks.over.wait(), 5)
+    assert looks.names == ["demo", "later"]
     await controller.finish()
 
 
@@ -41,13 +49,7 @@ async def test_what_was_written_and_went_before_a_list_wakes_its_owner(
 ) -> None:
     cache = Cache({"Service": {}}, pods={}, jobs={}, tests={}, compared={}, revisions={})
     controller = Controller(None, cache, settings)  # type: ignore[arg-type] # none is asked
-    looks: list[Key] = []
-    looked = asyncio.Event()
-
-    async def look(key: Key) -> None:
-        looks.append(key)
-        if key.name == "gone":
-            looked.set()
+    looks = Looks(until="gone")
 
     def written(name: str, version: int, space: str = "shop") -> Key:
         labels = {"diffusion.dev/service": name}
@@ -57,12 +59,12 @@ async def test_what_was_written_and_went_before_a_list_wakes_its_owner(
 
     gone, later = written("gone", 10), written("later", 30)
     there, elsewhere = written("there", 10), written("elsewhere", 10, "other")
-    controller._reconcilers["DiffusionService"] = look
+    controller._reconcilers["DiffusionService"] = looks
     controller.start()
     controller.saw("DiffusionService", service, deleted=False, listed=True)
     controller.listed("Service", "shop", {"there"}, 20)
-    await asyncio.wait_for(looked.wait(), 5)
+    await asyncio.wait_for(looks.over.wait(), 5)
     assert cache.get(gone) is None
     assert all(cache.get(key) is not None for key in (later, there, elsewhere))
-    assert [key.name for key in looks] == ["demo", "gone"]
+    assert looks.names == ["demo", "gone"]
     await controller.finish()
