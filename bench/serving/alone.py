@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from serving.bare import Bare
-from serving.subjects import MODEL, ROOT, Conditions, environment
+from serving.subjects import ROOT, Conditions, environment
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,7 @@ class Alone:
 
 @contextmanager
 def alone(conditions: Conditions) -> Iterator[Alone]:
-    what = ["--model", str(MODEL)]
-    if conditions.stand_in is not None:
-        what = ["--stand-in", str(conditions.stand_in)]
-    command = [sys.executable, "-m", "serving.bare", *what]
+    command = [sys.executable, "-m", "serving.bare", *conditions.flags]
     process = subprocess.Popen(
         command,
         cwd=ROOT,

@@ -45,6 +45,13 @@ class Conditions:
             return "demo model"
         return f"stand-in of {self.stand_in:g} s for up to {self.cap}"
 
+    @property
+    def flags(self) -> list[str]:
+        """What tells a program of the bench which of them it is."""
+        if self.stand_in is None:
+            return ["--model", str(MODEL)]
+        return ["--stand-in", str(self.stand_in)]
+
 
 def environment() -> dict[str, str]:
     path = os.pathsep.join(str(ROOT / part) for part in ("images", "bench"))
@@ -73,10 +80,7 @@ def backend_command(backend: str, conditions: Conditions, port: int, config: Pat
 
 
 def peer_command(peer: str, conditions: Conditions, port: int) -> list[str]:
-    what = ["--model", str(MODEL)]
-    if conditions.stand_in is not None:
-        what = ["--stand-in", str(conditions.stand_in)]
-    return [sys.executable, "-m", f"peers.{peer}", *what, "--port", str(port)]
+    return [sys.executable, "-m", f"peers.{peer}", *conditions.flags, "--port", str(port)]
 
 
 class NotUp(RuntimeError):  # noqa: N818 - named after what happened

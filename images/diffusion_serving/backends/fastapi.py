@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from diffusion_serving.backends.hosting import Engines, host
 from diffusion_serving.backends.workers.engines import EngineProcesses
 from diffusion_serving.config import Settings
-from diffusion_serving.cores import make_way
 from diffusion_serving.metrics import make_metrics
 from diffusion_serving.routes import create_app
 from diffusion_serving.service import Service
@@ -28,7 +27,6 @@ def serve(settings: Settings, load: Load = load_model) -> int:
     @asynccontextmanager
     async def running() -> AsyncGenerator[None]:
         engines.start()
-        make_way()
         yield
 
     app = create_app(service, metrics)

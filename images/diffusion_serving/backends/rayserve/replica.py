@@ -30,7 +30,6 @@ from diffusion_serving.backends.rayserve.link import (
 )
 from diffusion_serving.backends.workers.engines import EngineProcesses, share
 from diffusion_serving.config import ServingConfig, Settings
-from diffusion_serving.cores import make_way
 from diffusion_serving.engine import Result, State
 from diffusion_serving.errors import StartupError
 from diffusion_serving.generation import Generation, OnStep
@@ -81,8 +80,6 @@ class Replica:
         device.ended.add_done_callback(self._tell)
         threading.Thread(target=self._listen, name="link", daemon=True).start()
         device.start()
-        if settings.config.batching.mode != "framework":  # there the model is in this process
-            make_way()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._guests

@@ -12,6 +12,7 @@ from diffusion_serving.backends.link import Link
 from diffusion_serving.backends.workers.maker import ProcessMaker
 from diffusion_serving.backends.workers.process import Work
 from diffusion_serving.config import ServingConfig
+from diffusion_serving.cores import make_way
 from diffusion_serving.startup import Load
 
 
@@ -35,11 +36,12 @@ class EngineProcesses:
         self.ended = self.maker.fleet.ended
 
     def start(self) -> None:
-        """Starts them, and begins to hear them on the running event loop."""
+        """Starts them, makes way for them, and begins to hear them on the running event loop."""
         for work, (ours, theirs) in zip(self._work, self._pipes, strict=True):
             self._processes.append(_Process(theirs))
             theirs.close()
             ours.send(work)
+        make_way()
         self.maker.fleet.listen(self._processes)
 
     def end(self) -> None:
