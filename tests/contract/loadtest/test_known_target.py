@@ -241,13 +241,13 @@ def test_client_that_is_the_bottleneck_says_so(make_plan: Any, runner: Any) -> N
 
 
 def test_target_that_changes_under_load_makes_the_figures_invalid(serve: Any, runner: Any) -> None:
-    server = serve(lambda _: (0.02, "ok"), about={"revision": "r1", "uptime_seconds": 500.0})
-    process = runner.start(server.plan([(2, 4.0)]))
-    runner.progress(10)
-    server.about = {"revision": "r2", "uptime_seconds": 1.0}
-    code, printed = runner.finish(process)
-    assert code == 0, printed
-    valid = runner.read("report.json")["valid"]
+    def change_under_way(request: int) -> tuple[float, str]:
+        if request == 10:
+            server.about = {"revision": "r2", "uptime_seconds": 1.0}
+        return 0.02, "ok"
+
+    server = serve(change_under_way, about={"revision": "r1", "uptime_seconds": 500.0})
+    valid = runner.report(server.plan([(2, 4.0)]))["valid"]
     assert (valid["status"], valid["reason"]) == (False, "TargetRestarted")
     assert "TargetChanged" in valid["also"]
 

@@ -170,7 +170,7 @@ def test_impossible_plan_ends_with_a_sentence_in_the_termination_log(
 
 def test_page_can_be_looked_at_and_not_touched(serve: Any, runner: Any) -> None:
     server = serve(lambda _: (0.05, "ok"))
-    process = runner.start(server.plan([(3, 2.0)], webUi=True))
+    process = runner.start(server.plan([(3, 120.0)], webUi=True))
     runner.progress(20)
     with urllib.request.urlopen(f"{PAGE}/stats/requests", timeout=10) as answer:
         shown = json.load(answer)
@@ -180,8 +180,14 @@ def test_page_can_be_looked_at_and_not_touched(serve: Any, runner: Any) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(change, timeout=10)
     assert refused.value.code == 405
+    process.send_signal(signal.SIGTERM)
+    code, printed = runner.finish(process)
+    assert code == 0, printed
+    assert runner.read("report.json")["summary"]["maxUsers"] == 3
 
-    # it is still there when the report is, until someone ends it
+
+def test_page_stays_after_the_report_until_someone_ends_it(serve: Any, runner: Any) -> None:
+    process = runner.start(serve(lambda _: (0.05, "ok")).plan([(3, 0.5)], webUi=True))
     while not (runner.out / "report.json").exists():
         assert process.poll() is None
         time.sleep(0.05)
