@@ -7,7 +7,7 @@ import pytest
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
 from operator_process import OperatorProcess
-from played import CHILDREN, children, make_pods_ready
+from played import CHILDREN, children, have_ready, make_pods_ready
 from quota import limit
 
 Object = dict[str, Any]
@@ -89,9 +89,7 @@ def test_scaling_works_by_kubectl_scale_and_starts_no_new_revision(
 def test_changing_what_the_pods_do_rolls_out_a_new_revision(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl.apply(diffusion_service())
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service())
     first = kubectl.get("dsvc", "demo")["status"]["revision"]
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
     eventually(lambda: ready_reason(kubectl) != "Serving", what="a rollout")
@@ -293,9 +291,7 @@ def test_a_missing_secret_is_named_as_the_kubelet_tells_it(
 def test_a_suspended_service_ends_its_pods_and_comes_back_as_it_was(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl.apply(diffusion_service(replicas=2))
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service(replicas=2))
     kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
     eventually(lambda: ready_reason(kubectl) == "Suspended", what="the suspension")
     stopped = condition(kubectl.get("dsvc", "demo"), "Stopped")
@@ -379,9 +375,7 @@ def test_the_pods_can_be_changed_and_what_would_break_them_is_refused(
 def test_a_misspelt_field_is_told_of_a_service_that_is_there_already(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl.apply(diffusion_service())
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service())
     before = what_serves(kubectl)
     kubectl.patch("dsvc", "demo", {"spec": {"podTemplate": {"spec": {"nodeNam": "n1"}}}})
     eventually(lambda: ready_reason(kubectl) == "Refused", what="the refusal")
@@ -502,9 +496,7 @@ def test_a_model_that_cannot_fit_its_gpu_is_warned_of_before_it_starts(
 def test_a_spec_that_cannot_come_true_leaves_what_serves_in_the_status(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl.apply(diffusion_service())
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service())
     before = what_serves(kubectl)
     kubectl.patch("dsvc", "demo", {"spec": {"gpu": {"type": "nvidia-none"}}})
     eventually(lambda: ready_reason(kubectl) == "UnknownAccelerator", what="the reason")

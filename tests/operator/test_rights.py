@@ -3,10 +3,10 @@
 import time
 from pathlib import Path
 
-from kubectl import Kubectl, eventually
+from kubectl import Kubectl
 from manifests import diffusion_service
 from operator_process import OperatorProcess
-from played import children, make_pods_ready
+from played import have_ready
 from rights import denied, done_by
 from service_account import chart, kubeconfig_of_the_operator
 
@@ -24,9 +24,7 @@ def test_with_rights_in_one_namespace_it_serves_that_one_and_asks_for_no_more(
     begun = time.time()
     operator.start()
     try:
-        kubectl.apply(diffusion_service())
-        eventually(lambda: children(kubectl), what="the children")
-        make_pods_ready(kubectl)
+        have_ready(kubectl, diffusion_service())
     finally:
         operator.stop()
     log = Path(kubectl.kubeconfig).parent / "logs" / "audit.log"

@@ -9,7 +9,7 @@ import pytest
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service
 from operator_process import OperatorProcess
-from played import children, make_pods_ready
+from played import have_ready, make_pods_ready
 from played_runner import begun, finish
 from pretend_node import NAME
 
@@ -74,9 +74,7 @@ def test_with_a_spare_gpu_the_new_pod_starts_beside_the_old_one(
     kubectl: Kubectl, operator: OperatorProcess, spare: Capacity
 ) -> None:
     spare(2)
-    kubectl.apply(diffusion_service(gpu=GPU))
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service(gpu=GPU))
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
     eventually(
         lambda: sum(bool(pod["spec"].get("nodeName")) for pod in mine(kubectl)) == 2,
@@ -90,9 +88,7 @@ def test_without_a_spare_gpu_the_only_replica_ends_first_and_the_downtime_is_ann
     kubectl: Kubectl, operator: OperatorProcess, spare: Capacity
 ) -> None:
     spare(1)
-    kubectl.apply(diffusion_service(gpu=GPU))
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service(gpu=GPU))
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
     eventually(
         lambda: says(kubectl, "Progressing") == "RollingOutWithDowntime", what="the announcement"
@@ -115,9 +111,7 @@ def test_without_a_spare_gpu_several_replicas_go_one_at_a_time(
     kubectl: Kubectl, operator: OperatorProcess, spare: Capacity
 ) -> None:
     spare(2)
-    kubectl.apply(diffusion_service(gpu=GPU, replicas=2))
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service(gpu=GPU, replicas=2))
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
     eventually(lambda: says(kubectl, "Progressing") == "RollingOutInPlace", what="the way")
     eventually(
@@ -169,9 +163,7 @@ def events_of(kubectl: Kubectl, reason: str) -> list[Object]:
 def test_a_revision_that_never_becomes_ready_gives_way_to_the_last_good_one(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl.apply(diffusion_service())
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service())
     good = deployed(kubectl)
     bad = another_revision(kubectl, good, model={"source": "image:///models/none"})
     end_loading(kubectl, bad, times=1)
@@ -202,9 +194,7 @@ def test_a_revision_that_never_becomes_ready_gives_way_to_the_last_good_one(
 def test_one_good_revision_is_kept_and_goes_with_the_service(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl.apply(diffusion_service())
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service())
     for steps in (5, 6, 7):
         before = deployed(kubectl)
         another_revision(kubectl, before, generation={"steps": steps})
@@ -219,9 +209,7 @@ def test_one_good_revision_is_kept_and_goes_with_the_service(
 def test_with_hold_a_failed_revision_stays_until_the_spec_changes(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl.apply(diffusion_service(rollout={"onFailure": "Hold"}))
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service(rollout={"onFailure": "Hold"}))
     bad = another_revision(kubectl, deployed(kubectl), model={"source": "image:///models/none"})
     end_loading(kubectl, bad, times=5)
     eventually(lambda: says(kubectl, "Ready") == "ModelLoadFailed", what="the failure")
@@ -244,9 +232,7 @@ GATE: Object = {
 
 def begin_gate(kubectl: Kubectl) -> tuple[str, str]:
     """A served revision beside a candidate under load; the test and its run."""
-    kubectl.apply(diffusion_service(rollout=GATE))
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service(rollout=GATE))
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
     mark_ready(kubectl, "diffusion.dev/candidate=demo")
     (test,) = eventually(lambda: kubectl.list("lt"), what="the candidate's test")

@@ -10,7 +10,7 @@ from custom_metrics import custom_metrics
 from kubectl import Kubectl, eventually
 from manifests import diffusion_service
 from operator_process import OperatorProcess
-from played import children, make_pods_ready
+from played import have_ready, make_pods_ready
 from stand_ins import SCALED_OBJECTS
 
 Object = dict[str, Any]
@@ -52,9 +52,7 @@ def replicas(kubectl: Kubectl) -> int:
 def test_without_help_the_operator_adds_replicas_for_what_waits(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl.apply(diffusion_service(autoscaling=SCALING))
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service(autoscaling=SCALING))
     (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
     address = {"status": {"podIP": ADDRESS, "podIPs": [{"ip": ADDRESS}]}}
     with busy_pod():
@@ -97,9 +95,7 @@ def test_replicas_that_keda_owns_are_left_to_it(
 def test_where_a_custom_metrics_api_is_kubernetes_own_autoscaler_decides(
     control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl.apply(diffusion_service())
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service())
     (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
     with custom_metrics(control_plane, {pod["metadata"]["name"]: 9}):
         # Who is there is asked every ten seconds, and another test may have had it asked just now.

@@ -9,7 +9,7 @@ import yaml
 from kubectl import Kubectl, eventually
 from manifests import diffusion_service
 from operator_process import OperatorProcess
-from played import CHILDREN, children, make_pods_ready
+from played import CHILDREN, have_ready, make_pods_ready
 from released_children import FOLDER, NAMESPACE, SERVICES, placeholder, with_digest
 
 Object = dict[str, Any]
@@ -60,9 +60,7 @@ def as_an_earlier_release_made_it(kubectl: Kubectl) -> None:
 def test_a_release_that_changes_nothing_about_the_pods_restarts_none(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl.apply(diffusion_service())
-    eventually(lambda: children(kubectl), what="the children")
-    make_pods_ready(kubectl)
+    have_ready(kubectl, diffusion_service())
     kinds = (*CHILDREN, "replicaset", "pod")
     before = identities(kubectl, kinds)
     operator.stop()

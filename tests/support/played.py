@@ -32,3 +32,11 @@ def make_pods_ready(kubectl: Kubectl, name: str = "demo") -> None:
         )
 
     eventually(all_ready, what=f"{name} to be Ready", every=0.3)
+
+
+def have_ready(kubectl: Kubectl, service: Object) -> None:
+    """Apply the service, and play the kubelet until it is Ready."""
+    name = service["metadata"]["name"]
+    kubectl.apply(service)
+    eventually(lambda: children(kubectl, name), what="the children")
+    make_pods_ready(kubectl, name)
