@@ -61,7 +61,7 @@ def test_an_operator_killed_in_the_middle_of_a_run_reports_it_all_the_same(
 ) -> None:
     kubectl.apply(diffusion_service())
     wait_until_ready(kubectl)
-    kubectl.apply(load_test(users={"stages": [{"users": 2, "duration": "15s"}]}))
+    kubectl.apply(load_test(users={"stages": [{"users": 2, "duration": "30s"}]}))
     eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="load")
     job = kubectl.list("jobs")[0]["metadata"]["uid"]
     operator.kill()
@@ -93,7 +93,7 @@ def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
 ) -> None:
     kubectl.apply(diffusion_service(generation=QUICK))
     wait_until_ready(kubectl)
-    kubectl.apply(load_test(workers=3, users={"stages": [{"users": 6, "duration": "15s"}]}))
+    kubectl.apply(load_test(workers=3, users={"stages": [{"users": 6, "duration": "30s"}]}))
     eventually(lambda: requests_so_far(kubectl, "ramp"), within=90, what="load")
     restart = ["restart", "containerd", "--name", CLUSTER]
     subprocess.run([sys.executable, "-m", "localcluster", *restart], cwd=ROOT, check=True)

@@ -152,6 +152,7 @@ def test_a_second_one_waits_until_the_first_is_done_with_the_hardware(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(comparison())
+    eventually(lambda: kubectl.status("cmp", "study").get("state"), what="the first to begin")
     kubectl.apply(comparison("another"))
     study = PlayedStudy(kubectl, SPEEDS)
     eventually(lambda: kubectl.status("cmp", "another").get("state") == "Waiting", what="the queue")
@@ -174,7 +175,6 @@ def test_a_deleted_one_in_the_middle_leaves_nothing(
     kubectl.apply(comparison())
     eventually(lambda: kubectl.list("pods", "diffusion.dev/service"), what="a pod")
     kubectl("delete", "cmp", "study")
-    PlayedStudy(kubectl, {})
     kinds = ("dsvc", "lt", "deployments", "jobs")
     eventually(
         lambda: not any(kubectl.list(kind) for kind in kinds), what="no child to be left", every=0.5
@@ -187,7 +187,7 @@ def test_the_worst_variants_are_told_apart_and_the_others_ranked(
     never = {"name": "never", "service": {"batching": {"maxSize": 2}}}
     failing = {"name": "failing", "service": {"batching": {"maxSize": 3}}}
     refused = {"name": "refused", "service": {"batching": {"mode": "framework"}}}
-    spec: Object = {"variants": [never, failing, refused, *TWO], "readyTimeout": "10s"}
+    spec: Object = {"variants": [never, failing, refused, *TWO], "readyTimeout": "30s"}
     kubectl.apply(comparison(**spec))
     study = PlayedStudy(kubectl, {**SPEEDS, "failing": 1.0}, frozenset({"failing"}))
     status = study.until_over()
@@ -256,7 +256,7 @@ def test_a_load_that_does_not_begin_is_told_in_its_own_words_and_the_others_go_o
 ) -> None:
     missing = {"request": {"prompts": {"configMapRef": {"name": "nowhere"}}}}
     never = {"name": "never", "loadTest": missing}
-    kubectl.apply(comparison(variants=[never, *TWO], readyTimeout="10s"))
+    kubectl.apply(comparison(variants=[never, *TWO], readyTimeout="30s"))
     study = PlayedStudy(kubectl, {**SPEEDS, "never": 1.0})
     study.until(
         lambda _: (

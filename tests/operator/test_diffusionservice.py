@@ -41,7 +41,7 @@ def test_a_service_gets_its_children_and_is_ready_when_its_pods_answer(
     assert (status["replicas"], status["readyReplicas"]) == (2, 2)
     assert status["url"] == f"http://demo.{kubectl.namespace}.svc"
     assert status["observedGeneration"] == 1
-    kubectl("wait", "--for=condition=Ready", "dsvc/demo", "--timeout=1s")
+    kubectl("wait", "--for=condition=Ready", "dsvc/demo", "--timeout=30s")
 
 
 def test_the_columns_tell_the_story(kubectl: Kubectl, operator: OperatorProcess) -> None:
@@ -136,7 +136,7 @@ def test_an_object_of_someone_else_in_the_way_is_named_and_left_alone(
     before = kubectl.get("deployment", "demo")["spec"]
     kubectl.apply(diffusion_service())
     eventually(
-        lambda: ready_reason(kubectl) == "NameTaken", within=8, what="the conflict to be said"
+        lambda: ready_reason(kubectl) == "NameTaken", within=12, what="the conflict to be said"
     )
     message = condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
     assert "Deployment demo exists and is not this DiffusionService's" in message
@@ -149,7 +149,7 @@ def test_nothing_takes_up_hardware_under_an_address_that_is_anothers(
     kubectl("create", "service", "clusterip", "demo", "--tcp=80:80")
     kubectl.apply(diffusion_service())
     eventually(
-        lambda: ready_reason(kubectl) == "NameTaken", within=8, what="the conflict to be said"
+        lambda: ready_reason(kubectl) == "NameTaken", within=12, what="the conflict to be said"
     )
     message = condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
     assert "Service demo exists and is not this DiffusionService's" in message
@@ -434,7 +434,7 @@ def test_deleting_a_service_leaves_no_child_even_while_the_operator_is_down(
     kubectl.apply(diffusion_service())
     eventually(lambda: children(kubectl), what="the children")
     operator.kill()
-    kubectl("delete", "dsvc", "demo", "--timeout=5s")
+    kubectl("delete", "dsvc", "demo", "--timeout=30s")
     eventually(
         lambda: not any(kubectl.find(kind, "demo") for kind in CHILDREN), what="no child left"
     )

@@ -1,6 +1,6 @@
 """Several operators on one cluster: one writes, another takes over."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,15 +10,16 @@ from manifests import diffusion_service
 from operator_metrics import told
 from operator_process import STARTED, OperatorProcess
 from played import children
+from ports import free_port
 
 LEASE = "operators"
 TAKEN_OVER_WITHIN = 15.0
 
 
 @pytest.fixture
-def ports(unused_tcp_port_factory: Callable[[], int]) -> tuple[int, int]:
+def ports() -> tuple[int, int]:
     """Where the two tell of themselves."""
-    return unused_tcp_port_factory(), unused_tcp_port_factory()
+    return free_port(), free_port()
 
 
 @pytest.fixture
@@ -53,9 +54,11 @@ def test_a_killed_leader_is_followed_by_the_one_that_stands_by(
     leader.kill()
     kubectl.apply(diffusion_service("later"))
     eventually(
-        lambda: children(kubectl, "later"), within=TAKEN_OVER_WITHIN, what="the later children"
+        lambda: standby.said(STARTED) == 1,
+        within=TAKEN_OVER_WITHIN,
+        what="its first word as the leader",
     )
-    eventually(lambda: standby.said(STARTED) == 1, what="its first word as the leader")
+    eventually(lambda: children(kubectl, "later"), what="the later children")
 
 
 def test_a_leader_that_ends_leaves_the_lease_to_the_other_at_once(

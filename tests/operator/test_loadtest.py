@@ -153,7 +153,7 @@ def test_a_runner_image_that_cannot_be_pulled_is_said(
 
 def test_deleting_a_test_leaves_nothing(kubectl: Kubectl, operator: OperatorProcess) -> None:
     begin(kubectl)
-    kubectl("delete", "lt", "ramp", "--timeout=5s")
+    kubectl("delete", "lt", "ramp", "--timeout=30s")
     kinds = ("jobs", "serviceaccounts", "roles", "rolebindings", "configmaps")
     eventually(
         lambda: (

@@ -122,7 +122,6 @@ def test_suspending_stops_the_load_and_resuming_begins_anew(
     eventually(lambda: not runner_jobs(kubectl), within=10, what="the Job to go")
     eventually(lambda: state(kubectl) == "Suspended", what="the state")
     publish(kubectl, "report.json", stopped(first))
-    assert said(kubectl, "Complete") == ("False", "Suspended")
     kubectl.patch("lt", "ramp", {"spec": {"suspend": False}})
     second = begun(kubectl, after=first)
     finish(kubectl, second)
@@ -154,13 +153,12 @@ def test_tests_of_one_target_take_turns_by_age(kubectl: Kubectl, operator: Opera
     assert said(kubectl, "Complete", "b") == ("False", "OthersFirst")
     begin(kubectl, "elsewhere", url="http://127.0.0.1:2")
     finish(kubectl, first, "a")
-    second = begun(kubectl, "b")
-    assert the_job(kubectl, "c") is None
+    begun(kubectl, "b")
     operator.kill()
     operator.start()
+    assert the_job(kubectl, "c") is None
     kubectl("delete", "lt", "b")
     begun(kubectl, "c")
-    assert second
 
 
 def test_workers_get_a_job_of_their_own_and_no_rights(
@@ -213,7 +211,7 @@ def test_a_worker_without_a_node_is_said_with_the_schedulers_words(
 def test_a_job_that_gets_no_pod_is_said(kubectl: Kubectl, operator: OperatorProcess) -> None:
     limit(kubectl, "pods=0", "run", "probe", "--image=x")
     begin(kubectl)
-    eventually(lambda: said(kubectl, "Complete")[1] == "NoPods", within=15, what="the reason")
+    eventually(lambda: said(kubectl, "Complete")[1] == "NoPods", within=60, what="the reason")
 
 
 def test_a_job_that_is_refused_is_said_and_made_once_it_may_be(

@@ -63,11 +63,12 @@ def says(kubectl: Kubectl, kind: str) -> str:
     return str(condition(kubectl.get("dsvc", "demo"), kind).get("reason", ""))
 
 
-def end_what_is_being_deleted(kubectl: Kubectl) -> None:
-    """Play the kubelet: what has to end has ended."""
-    for pod in mine(kubectl):
-        if pod["metadata"].get("deletionTimestamp"):
-            kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+def end_what_is_being_deleted(kubectl: Kubectl) -> bool:
+    """Play the kubelet: what has to end has ended. Whether there was anything."""
+    ending = [pod for pod in mine(kubectl) if pod["metadata"].get("deletionTimestamp")]
+    for pod in ending:
+        kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+    return bool(ending)
 
 
 def test_with_a_spare_gpu_the_new_pod_starts_beside_the_old_one(
@@ -101,7 +102,7 @@ def test_without_a_spare_gpu_the_only_replica_ends_first_and_the_downtime_is_ann
         ),
         what="the Event",
     )
-    end_what_is_being_deleted(kubectl)
+    eventually(lambda: end_what_is_being_deleted(kubectl), what="the old one to end")
     make_pods_ready(kubectl)
     assert says(kubectl, "Progressing") == "UpToDate"
     assert len(mine(kubectl)) == 1

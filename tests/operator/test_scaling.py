@@ -49,6 +49,12 @@ def replicas(kubectl: Kubectl) -> int:
     return int(kubectl.get("deployment", "demo")["spec"]["replicas"])
 
 
+def ready_replicas(kubectl: Kubectl) -> int:
+    """How many the status tells of, with every pod that is there made ready."""
+    make_pods_ready(kubectl)
+    return int(kubectl.status("dsvc", "demo").get("readyReplicas", 0))
+
+
 def test_without_help_the_operator_adds_replicas_for_what_waits(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
@@ -58,9 +64,8 @@ def test_without_help_the_operator_adds_replicas_for_what_waits(
     with busy_pod():
         kubectl.patch("pod", pod["metadata"]["name"], address, "--subresource=status")
         eventually(lambda: replicas(kubectl) == 3, what="three replicas for nine requests")
-        make_pods_ready(kubectl)
+        eventually(lambda: ready_replicas(kubectl) == 3, what="three replicas that answer")
     assert kubectl.get("dsvc", "demo")["spec"]["replicas"] == 1
-    assert kubectl.get("dsvc", "demo")["status"]["readyReplicas"] == 3
     kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": None}})
     eventually(lambda: replicas(kubectl) == 1, what="the spec's own number again")
 
@@ -103,8 +108,7 @@ def test_where_a_custom_metrics_api_is_kubernetes_own_autoscaler_decides(
         made = eventually(lambda: kubectl.find("hpa", "demo"), within=40, what="the autoscaler")
         assert made["spec"]["scaleTargetRef"]["name"] == "demo"
         eventually(lambda: replicas(kubectl) == 3, within=90, what="three replicas for nine")
-        make_pods_ready(kubectl)
-        assert kubectl.status("dsvc", "demo")["readyReplicas"] == 3
+        eventually(lambda: ready_replicas(kubectl) == 3, what="three replicas that answer")
         kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
         eventually(lambda: replicas(kubectl) == 0, what="no replica while it is suspended")
         kubectl.patch("dsvc", "demo", {"spec": {"suspend": False}})

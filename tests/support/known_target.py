@@ -220,10 +220,10 @@ def nearest_rank(values: Sequence[float], percent: float) -> float:
 def noise(lateness: Sequence[float]) -> float:
     """Seconds that the machine may put between what a target recorded and what its client saw.
 
-    None to speak of where both go ahead of all others. Elsewhere each waits for a core; how long,
-    the lateness of the target's own timers tells, of which the client's is a multiple at times.
+    Each waits for a core, seldom where both go ahead of all others; how long, the lateness of the
+    target's own timers tells, of which the client's is a multiple at times.
     """
-    return 0.0 if is_strict() else 0.02 + 5 * nearest_rank(lateness, 95)
+    return (0.0 if is_strict() else 0.02) + 5 * nearest_rank(lateness, 95)
 
 
 if __name__ == "__main__":

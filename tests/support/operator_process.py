@@ -97,7 +97,7 @@ class OperatorProcess:
         """End it as a kubelet would; returns its exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(timeout=15)
+        code = self._process.wait(timeout=60)
         self._process = None
         return code
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kubectl import Kubectl, eventually
+from kubectl import Kubectl, KubectlError, eventually
 from manifests import API_VERSION
 from played_runner import report
 
@@ -78,7 +78,7 @@ class PlayedStudy:
             self._play()
             return None
 
-        return eventually(look, within=90, what=what)
+        return eventually(look, within=180, what=what)
 
     def until_over(self) -> Object:
         return self.until(lambda status: status.get("state") in {"Complete", "Failed"}, "its end")
@@ -93,8 +93,8 @@ class PlayedStudy:
         for pod in pods:
             self._play_kubelet(pod)
         for job in [] if self._silent else seen:
-            if job["kind"] == "Job" and job["metadata"]["uid"] not in self._told:
-                self._play_runner(job)
+            begins = job["kind"] == "Job" and job["metadata"]["uid"] not in self._told
+            if begins and self._play_runner(job):
                 self.served.append(frozenset(pod["metadata"]["uid"] for pod in serving))
 
     def _play_kubelet(self, pod: Object) -> None:
@@ -124,15 +124,22 @@ class PlayedStudy:
         status = {"phase": "Running", "conditions": conditions, "containerStatuses": [container]}
         self._kubectl.patch("pod", name, {"status": status}, "--subresource=status")
 
-    def _play_runner(self, job: Object) -> None:
+    def _play_runner(self, job: Object) -> bool:
+        """Publish the run's report; False if its LoadTest has just been deleted."""
         test = job["metadata"]["labels"][f"{FIELD}loadtest"]
         variant = test.removeprefix("study-").rpartition("-")[0]
         run = job["metadata"]["labels"][f"{FIELD}run"]
         found = failed_report(run) if variant in self._failing else self._report(run, variant)
         data = {"data": {"report.json": json.dumps(found)}}
-        self._kubectl.patch("configmap", f"{test}-loadtest", data)
+        try:
+            self._kubectl.patch("configmap", f"{test}-loadtest", data)
+        except KubectlError as error:
+            if "NotFound" not in str(error):
+                raise
+            return False
         self._told.add(job["metadata"]["uid"])
         self.order.append(test.removeprefix("study-"))
+        return True
 
     def _report(self, run: str, variant: str) -> Object:
         # A little unlike from run to run, as measured figures are.

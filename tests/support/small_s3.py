@@ -1,7 +1,7 @@
 """As much of S3 as reading takes, for a pod whose image has no S3 server. Standard library only."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -9,10 +9,20 @@ from xml.sax.saxutils import escape
 
 
 def s3_server(
-    host: str, port: int, bucket: str, objects: Mapping[str, bytes], access_key: str
+    host: str,
+    port: int,
+    bucket: str,
+    objects: Mapping[str, bytes],
+    access_key: str,
+    *,
+    pause: Callable[[int], object] = lambda _: None,
 ) -> ThreadingHTTPServer:
-    """A server of one bucket, to which only that access key is let. Signatures aren't checked."""
-    its = {"bucket": bucket, "objects": objects, "access_key": access_key}
+    """A server of one bucket, to which only that access key is let. Signatures aren't checked.
+
+    Before it sends a part of an object, it calls ``pause`` with the number of its first byte.
+    """
+    its: dict[str, Any] = {"bucket": bucket, "objects": objects, "access_key": access_key}
+    its["pause"] = staticmethod(pause)
     return ThreadingHTTPServer((host, port), type("Handler", (_Handler,), its))
 
 
@@ -21,6 +31,7 @@ class _Handler(BaseHTTPRequestHandler):
     bucket: str
     objects: Mapping[str, bytes]
     access_key: str
+    pause: Callable[[int], object]
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -62,6 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
         if asked is None:
             self._send(200, content, headers)
             return
+        self.pause(int(asked[1]))
         begin, end = int(asked[1]), min(int(asked[2] or len(content)) + 1, len(content))
         headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
         self._send(206, content[begin:end], headers)

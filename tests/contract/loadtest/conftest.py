@@ -95,6 +95,7 @@ class Server:
     served: list[Served] = field(default_factory=list)
     busiest: int = 0
     connections: int = 0
+    closed: int = 0
     paths: list[str] = field(default_factory=list)
     port: int = 0
     _busy: int = 0
@@ -145,6 +146,9 @@ class Server:
             pass
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            self.closed += 1
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()

@@ -171,7 +171,10 @@ LOAD_TESTS = st.builds(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+RANDOM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+
+
+@settings(RANDOM, max_examples=200)
 @given(SERVICES, st.sampled_from([None, "cuda", "cpu"]))
 def test_the_server_reads_every_configuration_that_the_operator_writes(
     spec: Object, device: Any
@@ -185,7 +188,7 @@ def test_the_server_reads_every_configuration_that_the_operator_writes(
     assert json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)) == json.loads(text)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(RANDOM, max_examples=200)
 @given(LOAD_TESTS)
 def test_the_runner_reads_every_plan_that_the_operator_writes(spec: Object) -> None:
     owner = {"metadata": {"name": "ramp", "namespace": "shop"}}

@@ -44,7 +44,7 @@ class ForwardingCluster:
             "127.0.0.1",
             0,
             process_request=self._answer,
-            open_timeout=1,
+            open_timeout=30,
             close_timeout=0.1,
             select_subprotocol=lambda *_: Subprotocol("v4.channel.k8s.io"),
         )

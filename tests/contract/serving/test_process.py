@@ -15,7 +15,7 @@ import pytest
 
 from serving_process import (
     IMAGES,
-    SLOW,
+    SLOWEST,
     START_SECONDS,
     Server,
     Variant,
@@ -124,7 +124,7 @@ def test_worker_that_is_killed_ends_the_server_and_its_requests(
     family = server.family
     (worker,) = workers(server)
     with ThreadPoolExecutor(1) as threads:
-        running = threads.submit(server.predict, **SLOW)
+        running = threads.submit(server.predict, **SLOWEST)
         eventually(lambda: server.metric("diffusion_queue_seconds_count") == 1)
         os.kill(worker, signal.SIGKILL)
         answer = running.result()

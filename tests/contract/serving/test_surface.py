@@ -22,7 +22,17 @@ from http_surface import (
     assert_problem,
     picture,
 )
-from serving_process import KEY, SLOW, Pool, Server, Variant, eventually, living, resident_bytes
+from serving_process import (
+    KEY,
+    SLOW,
+    SLOWEST,
+    Pool,
+    Server,
+    Variant,
+    eventually,
+    living,
+    resident_bytes,
+)
 
 
 def test_http_is_up_before_the_model_is_loaded(server: Server) -> None:
@@ -125,7 +135,7 @@ def test_sigterm_with_a_full_batch_in_flight_answers_all_and_leaves_no_process(
     """The last of the shared server, before the strict one starts: never two at a time."""
     family, started = server.family, server.metric(STARTED)
     with ThreadPoolExecutor(20) as threads:
-        sent = [threads.submit(server.predict, **SLOW)]
+        sent = [threads.submit(server.predict, **SLOWEST)]
         eventually(lambda: server.metric(STARTED) == started + 1)
         sent += [threads.submit(server.predict, **SLOW | {"seed": n}) for n in range(8)]
         sent += [threads.submit(server.predict, prompt="x") for _ in range(3)]
@@ -145,7 +155,7 @@ def test_request_that_waits_too_long_is_504(strict: Server) -> None:
     strict.client.headers["Authorization"] = f"Bearer {KEY}"
     started = strict.metric(STARTED)
     with ThreadPoolExecutor(1) as threads:
-        busy = threads.submit(strict.predict, **SLOW, images=4)
+        busy = threads.submit(strict.predict, **SLOWEST)
         eventually(lambda: strict.metric(STARTED) == started + 1)
         assert_problem(strict.predict(prompt="x"), 504, "1 s")
         assert not busy.done(), "the slow request must outlast what is looked at meanwhile"

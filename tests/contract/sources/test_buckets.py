@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from diffusion_serving.errors import DownloadFailed, ModelLoadFailed
 from fetch_command import Command, FetchHere, eventually, fetched, weights
 from local_buckets import REGION, GoogleBuckets, ask_for_rights, s3_server
+from small_s3 import s3_server as small_s3_server
 
 Files = dict[str, bytes]
 UNET = "unet/diffusion_pytorch_model.safetensors"
+HALF = 24 * 1024 * 1024
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAHUSH", "AWS_SECRET_ACCESS_KEY": "hush-hush"}
 
 
@@ -60,19 +63,31 @@ def test_lora_is_one_object_of_s3(bucket: Any, fetch_here: FetchHere) -> None:
 
 
 def test_download_from_s3_that_was_killed_is_gone_on_with(
-    bucket: Any, command: Command, store: Path, large: Files
+    command: Command, store: Path, large: Files
 ) -> None:
-    put(bucket, "large/", large)
+    go_on = threading.Event()
+    objects = {f"large/{path}": content for path, content in large.items()}
+    key = CREDENTIALS["AWS_ACCESS_KEY_ID"]
+    server = small_s3_server(
+        *("127.0.0.1", 0, "weights", objects, key),
+        pause=lambda byte: byte < HALF or go_on.wait(60),
+    )
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    command.environ |= {**CREDENTIALS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": endpoint}
     part = store / f"key.partial/{UNET}.part"
     first = command("s3://weights/large", store / "key")
-    eventually(lambda: part.exists() and part.stat().st_size >= 16 * 1024 * 1024)
+    eventually(lambda: part.exists() and part.stat().st_size >= HALF)
     first.kill()
+    go_on.set()
     assert not (store / "key").exists()
     second = command("s3://weights/large", store / "key")
     assert second.wait() == 0, second.output.read_text()
     assert fetched(store / "key") == large
     (begin, *_) = [line for line in second.lines if line["message"] == "downloading"]
     assert begin["percent"] >= 16
+    server.shutdown()
+    server.server_close()
 
 
 def test_keys_are_in_no_log(bucket: Any, command: Command, store: Path) -> None:

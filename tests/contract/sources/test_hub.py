@@ -8,7 +8,7 @@ import pytest
 
 from diffusion_serving.errors import DownloadFailed
 from diffusion_serving.model_files import inspect
-from fetch_command import Command, FetchHere, eventually, fetched
+from fetch_command import Command, FetchHere, fetched
 from local_hub import LocalHub, Repo
 
 Files = dict[str, bytes]
@@ -75,18 +75,21 @@ def test_revision_is_a_branch_a_tag_or_a_commit(
 
 
 def test_all_files_are_of_the_commit_that_was_there_at_the_start(
-    hub: LocalHub, command: Command, store: Path, demo: Files
+    hub: LocalHub, fetch_here: FetchHere, demo: Files
 ) -> None:
-    hub.faults.bytes_per_second = 4_000_000
-    run = command("hf://acme/shapes", store / "key")
-    eventually(lambda: hub.served[UNET] > 0)
     newer = {path: content + b" " for path, content in demo.items() if path.endswith(".json")}
-    repo = hub.repos["acme/shapes"]
-    # A commit that no branch names any more can still be had, as in git.
-    repo.revisions = {"old": demo, "main": {**demo, **newer}}
-    hub.faults.bytes_per_second = None
-    assert run.wait() == 0
-    assert fetched(store / "key") == demo
+
+    class Moving(Repo):
+        """It has another commit as soon as it was asked once."""
+
+        def files(self, revision: str) -> tuple[str, Files] | None:
+            found = super().files(revision)
+            # A commit that no branch names any more can still be had, as in git.
+            self.revisions = {"old": demo, "main": {**demo, **newer}}
+            return found
+
+    hub.repos["acme/shapes"] = Moving({"main": demo})
+    assert fetched(fetch_here("hf://acme/shapes")) == demo
 
 
 def test_private_model_needs_the_right_token_which_shows_nowhere(

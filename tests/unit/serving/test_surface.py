@@ -267,11 +267,11 @@ async def test_full_queue_is_429_with_a_time_to_come_again(make_stack: Any, pipe
 async def test_request_that_waits_too_long_is_504_while_the_engine_is_busy(
     make_stack: Any, pipeline: Any
 ) -> None:
-    stack = make_stack(queue={"timeoutSeconds": 0.1})
+    stack = make_stack(queue={"timeoutSeconds": 0.5})
     pipeline.hold()
     first = asyncio.create_task(stack.client.post("/predict", json={"prompt": "first"}))
     await settled(lambda: pipeline.entered.acquire(blocking=False))
-    assert_problem(await stack.client.post("/predict", json={"prompt": "late"}), 504, "0.1 s")
+    assert_problem(await stack.client.post("/predict", json={"prompt": "late"}), 504, "0.5 s")
     assert not first.done()
     pipeline.release()
     assert (await first).status_code == 200
