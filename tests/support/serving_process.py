@@ -22,7 +22,7 @@ START_SECONDS = 180.0
 KEY = "a-key-for-tests"
 SLOW: dict[str, Any] = {"prompt": "slow", "steps": 500, "width": 64, "height": 64}
 """Keeps the engine busy for a few seconds."""
-SLOWEST: dict[str, Any] = SLOW | {"images": 4, "width": 128, "height": 128}
+SLOWEST: dict[str, Any] = SLOW | {"images": 4}
 """Keeps the engine busy for long enough to see what happens meanwhile."""
 
 
