@@ -9,6 +9,7 @@ import pytest
 from diffusion_loadtest import client
 from diffusion_loadtest.client import Connection, NoAnswerError
 from diffusion_loadtest.target import about, wait_until_ready
+from kubectl import eventually
 
 BODY = b'{"prompt": "a red circle"}'
 
@@ -51,13 +52,10 @@ def test_idle_connection_is_replaced(serve: Any, monkeypatch: pytest.MonkeyPatch
 def test_connection_that_the_server_closed_is_no_failure_of_the_next_request(serve: Any) -> None:
     server = serve(lambda _: (0.0, "hangup"))
     with Connection(server.url, 5.0) as connection:
-        for number in range(5):
+        for _ in range(5):
             assert connection.post("/predict", BODY).status == 200
-            deadline = time.monotonic() + 30
             # the user thinks, and meanwhile the server's word arrives
-            while server.closed <= number:
-                assert time.monotonic() < deadline
-                time.sleep(0.005)
+            eventually(lambda: server.closed == server.connections, what="its end", every=0.005)
     assert server.connections == 5
 
 

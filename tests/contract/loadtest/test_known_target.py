@@ -98,21 +98,21 @@ def test_stall_shows_in_the_open_loop(make_plan: Any, runner: Any) -> None:
     summary = report["summary"]
     # a hundred requests were due while the target stalled: each was sent, and waited for its end
     assert summary["requests"] == len(served) == 180
-    assert 4.5 < summary["p99"] / 1000 < 7.0
+    assert 4.5 < summary["p99"] / 1000 < 5.5
     waited = sum(count for bound, count in report["histogram"]["buckets"] if bound > 500)
-    assert 85 <= waited <= 120
+    assert 85 <= waited <= 100
     assert max(point["users"] for point in report["timeline"]) >= 95
 
 
 def test_search_finds_the_knee(make_plan: Any, runner: Any) -> None:
-    # 2 at a time, 0.1 s each: n users wait n/2 * 0.1 s, which is within 0.44 s for up to 8
+    # 2 at a time, 0.1 s each: n users wait n/2 * 0.1 s, which is within 0.425 s for up to 8
     with known_target(median=0.1, slots=2) as target:
         report = runner.report(
             make_plan(target.url, [])
             | {
                 "users": None,
                 "search": {"over": "users", "min": 3, "max": 24, "probeSeconds": 1.5},
-                "slo": {"p50Seconds": 0.44},
+                "slo": {"p50Seconds": 0.425},
             }
         )
         served = target.served()
@@ -128,7 +128,7 @@ def test_search_finds_the_knee(make_plan: Any, runner: Any) -> None:
     assert levels == sorted(levels)
     assert [levels[0], levels[-1]] == [3, 12]
     at_both_ends = 2 * (1.5 / 0.1 + 1) / 1.5
-    assert all(point["requestsPerSecond"] <= at_both_ends + 3 for point in found["curve"])
+    assert all(point["requestsPerSecond"] <= at_both_ends + 0.1 for point in found["curve"])
     late = noise([s.answered - s.arrived - s.wanted for s in served[:3]])
     assert found["curve"][-1]["p50"] / 1000 == pytest.approx(12 / 2 * 0.1, rel=0.1, abs=6 * late)
     counted = sum(stage["requests"] + stage["discarded"] for stage in report["stages"])

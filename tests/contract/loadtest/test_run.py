@@ -50,7 +50,8 @@ def test_rates_are_those_that_the_target_saw(mixed_run: Any) -> None:
     served = mixed_run.server.served
     good = [s.answered for s in served if s.outcome == "ok"]
     span = max(good) - min(s.arrived for s in served)
-    assert len(good) / summary["requestsPerSecond"] == pytest.approx(span, abs=0.3)
+    late = noise([s.answered - s.arrived - s.delay for s in served if s.outcome == "ok"])
+    assert summary["requestsPerSecond"] == pytest.approx(len(good) / span, rel=0.02 + late / span)
     assert summary["peakRequestsPerSecond"] == summary["requestsPerSecond"]  # shorter than 10 s
     points = mixed_run.report["timeline"]
     ends = [*(p["t"] for p in points[1:]), len(good) / summary["requestsPerSecond"]]

@@ -171,10 +171,15 @@ LOAD_TESTS = st.builds(
 )
 
 
-RANDOM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+RANDOM = settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+)
 
 
-@settings(RANDOM, max_examples=200)
+@RANDOM
 @given(SERVICES, st.sampled_from([None, "cuda", "cpu"]))
 def test_the_server_reads_every_configuration_that_the_operator_writes(
     spec: Object, device: Any
@@ -188,7 +193,7 @@ def test_the_server_reads_every_configuration_that_the_operator_writes(
     assert json.loads(read.model_dump_json(by_alias=True, exclude_unset=True)) == json.loads(text)
 
 
-@settings(RANDOM, max_examples=200)
+@RANDOM
 @given(LOAD_TESTS)
 def test_the_runner_reads_every_plan_that_the_operator_writes(spec: Object) -> None:
     owner = {"metadata": {"name": "ramp", "namespace": "shop"}}
