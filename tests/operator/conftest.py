@@ -57,7 +57,7 @@ def control_plane(worker_id: str) -> Iterator[Kubectl]:
 def kubectl(control_plane: Kubectl) -> Kubectl:
     """kubectl in a namespace of the test's own."""
     namespace = f"test-{next(_names)}"
-    control_plane("create", "namespace", namespace)
+    control_plane.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     own = control_plane.in_namespace(namespace)
     eventually(lambda: own.find("serviceaccount", "default"), what="the namespace to be set up")
     return own

@@ -7,7 +7,7 @@ import pytest
 
 from kubectl import Kubectl, KubectlError, condition, eventually
 from local_prometheus import Answer, LocalPrometheus, vector
-from manifests import API_VERSION
+from manifests import API_VERSION, config_map
 from operator_process import OperatorProcess
 from played_study import LOAD, SERVICE, SPEEDS, TWO, PlayedStudy, comparison
 
@@ -59,7 +59,7 @@ def test_variants_take_turns_on_the_hardware_and_end_in_a_ranked_table(
     assert kubectl.list("dsvc") == []
     assert len(kubectl.list("lt")) == 4
 
-    kubectl("delete", "lt", "study-fast-1")
+    kubectl.delete("lt", "study-fast-1")
     kubectl.patch("cmp", "study", {"spec": {"cooldown": "2s"}})
     eventually(
         lambda: kubectl.status("cmp", "study").get("observedGeneration") == 2, what="a look at it"
@@ -67,7 +67,7 @@ def test_variants_take_turns_on_the_hardware_and_end_in_a_ranked_table(
     kept = kubectl.get("configmap", reference["name"])["data"][reference["key"]]
     assert kept == written, "a deleted load test took its part of the report along"
 
-    kubectl("delete", "cmp", "study")
+    kubectl.delete("cmp", "study")
     eventually(
         lambda: (
             not kubectl.list("lt")
@@ -174,11 +174,9 @@ def test_a_deleted_one_in_the_middle_leaves_nothing(
 ) -> None:
     kubectl.apply(comparison())
     eventually(lambda: kubectl.list("pods", "diffusion.dev/service"), what="a pod")
-    kubectl("delete", "cmp", "study")
+    kubectl.delete("cmp", "study")
     kinds = ("dsvc", "lt", "deployments", "jobs")
-    eventually(
-        lambda: not any(kubectl.list(kind) for kind in kinds), what="no child to be left", every=0.5
-    )
+    eventually(lambda: not any(kubectl.list(kind) for kind in kinds), what="no child to be left")
 
 
 def test_the_worst_variants_are_told_apart_and_the_others_ranked(
@@ -212,7 +210,7 @@ def test_a_deleted_child_is_told_and_the_others_go_on(
     pods_alone.until(
         lambda status: status.get("runs", [{}])[-1].get("state") == "Testing", "the first test"
     )
-    kubectl("delete", kind, child)
+    kubectl.delete(kind, child)
     status = PlayedStudy(kubectl, SPEEDS).until_over()
     assert status["state"] == "Complete", status
     assert row(status, "slow")["reason"] == reason
@@ -285,7 +283,7 @@ def test_one_that_is_changed_to_something_invalid_frees_the_hardware(
 def test_a_report_that_cannot_be_written_is_said_and_the_figures_stay(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl("create", "configmap", "study-comparison")
+    kubectl.apply(config_map("study-comparison", {}))
     kubectl.apply(comparison())
     status = PlayedStudy(kubectl, SPEEDS).until_over()
     assert status["state"] == "Complete", status
@@ -293,7 +291,7 @@ def test_a_report_that_cannot_be_written_is_said_and_the_figures_stay(
     assert "reportRef" not in status
     said = condition(kubectl.get("cmp", "study"), "Complete")["message"]
     assert "its report is not written: ConfigMap study-comparison exists" in said
-    kubectl("delete", "configmap", "study-comparison")
+    kubectl.delete("configmap", "study-comparison")
     eventually(lambda: "reportRef" in kubectl.status("cmp", "study"), within=40, what="the report")
 
 

@@ -1,14 +1,15 @@
 """DiffusionServices against a real API server."""
 
+import json
 from typing import Any
 
 import pytest
 
 from kubectl import Kubectl, condition, eventually
-from manifests import diffusion_service, load_test
+from manifests import RESTRICTED, diffusion_service, load_test
 from operator_process import OperatorProcess
 from played import CHILDREN, children, have_ready, make_pods_ready
-from quota import limit
+from quota import DEPLOYMENT, POD, limit
 
 Object = dict[str, Any]
 
@@ -60,7 +61,7 @@ def test_the_operator_leaves_the_resource_as_its_author_wrote_it(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     manifest = diffusion_service()
-    kubectl.apply(manifest)
+    kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     eventually(lambda: ready_reason(kubectl), what="a status")
     found = kubectl.get("dsvc", "demo")
     assert found["spec"] == {**manifest["spec"], "replicas": 1}  # the one schema default
@@ -108,7 +109,7 @@ def test_what_someone_changes_in_a_child_is_set_right_and_what_they_add_stays(
         lambda: kubectl.get("deployment", "demo")["spec"]["replicas"] == 1, what="the repair"
     )
     assert kubectl.get("deployment", "demo")["metadata"]["annotations"]["team"] == "vision"
-    kubectl("delete", "service", "demo")
+    kubectl.delete("service", "demo")
     eventually(lambda: kubectl.find("service", "demo"), what="the Service to come back")
 
 
@@ -123,7 +124,7 @@ def test_an_identity_that_is_asked_for_no_longer_goes(
     kubectl.apply(diffusion_service(serviceAccount={"annotations": identity}))
     eventually(lambda: children(kubectl), what="the children")
     assert identity.items() <= annotations().items()
-    kubectl("annotate", "serviceaccount", "demo", "team=vision")
+    kubectl.annotate("serviceaccount", "demo", {"team": "vision"})
     kubectl.patch("dsvc", "demo", {"spec": {"serviceAccount": None}})
     eventually(lambda: "cloud/identity" not in annotations(), what="the identity to go")
     assert annotations()["team"] == "vision"
@@ -163,7 +164,7 @@ def test_a_service_waits_for_what_its_predecessor_has_left_and_says_so(
     eventually(lambda: children(kubectl), what="the children")
     held = {"metadata": {"finalizers": ["example.org/held"]}}
     kubectl.patch("deployment", "demo", held)
-    kubectl("delete", "dsvc", "demo")
+    kubectl.delete("dsvc", "demo")
     kubectl.apply(diffusion_service())
     words = "Deployment demo of the deleted DiffusionService demo is still there"
     eventually(
@@ -195,7 +196,7 @@ def test_a_gpu_that_no_node_has_is_named_as_what_is_lacking(
 
 
 def test_a_quota_in_the_way_is_named(kubectl: Kubectl, operator: OperatorProcess) -> None:
-    limit(kubectl, "pods=0", "run", "probe", "--image=x")
+    limit(kubectl, "pods", POD)
     kubectl.apply(diffusion_service())
     eventually(lambda: ready_reason(kubectl) == "QuotaExceeded", what="the reason")
 
@@ -203,8 +204,7 @@ def test_a_quota_in_the_way_is_named(kubectl: Kubectl, operator: OperatorProcess
 def test_every_pod_is_admitted_under_the_restricted_standard(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    standard = "pod-security.kubernetes.io/enforce=restricted"
-    kubectl("label", "namespace", kubectl.namespace, standard)
+    kubectl.label("namespace", kubectl.namespace, RESTRICTED)
     kubectl.apply(diffusion_service())
     kubectl.apply(load_test(targetRef=None, url="http://127.0.0.1:1"))
     eventually(lambda: kubectl.list("pods", "diffusion.dev/service=demo"), what="a serving pod")
@@ -296,8 +296,8 @@ def test_a_suspended_service_ends_its_pods_and_comes_back_as_it_was(
     eventually(lambda: ready_reason(kubectl) == "Suspended", what="the suspension")
     stopped = condition(kubectl.get("dsvc", "demo"), "Stopped")
     assert (stopped["status"], stopped["reason"]) == ("False", "Stopping")
-    mine = ("pods", "-l", "diffusion.dev/service=demo")
-    kubectl("delete", *mine, "--grace-period=0", "--force")  # as the kubelet does at their end
+    # As the kubelet does at their end.
+    kubectl.delete_all("pods", "diffusion.dev/service=demo", now=True)
     kubectl("wait", "--for=condition=Stopped", "dsvc/demo", "--timeout=30s")
     assert kubectl.get("dsvc", "demo")["spec"]["replicas"] == 2
     kubectl.patch("dsvc", "demo", {"spec": {"suspend": False}})
@@ -319,11 +319,11 @@ def test_a_cache_of_the_services_own_is_made_and_goes_when_it_is_not_asked_for(
 def test_what_the_api_server_refuses_to_make_is_said(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    limit(kubectl, "count/deployments.apps=0", "create", "deployment", "probe", "--image=x")
+    limit(kubectl, "count/deployments.apps", DEPLOYMENT)
     kubectl.apply(diffusion_service())
     eventually(lambda: ready_reason(kubectl) == "QuotaExceeded", what="the reason")
     assert "count/deployments.apps" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
-    kubectl("delete", "quota", "none")
+    kubectl.delete("quota", "none")
     eventually(lambda: children(kubectl), what="the children once there is room")
 
 
@@ -390,16 +390,19 @@ def test_several_replicas_are_drained_one_at_a_time(
     kubectl.apply(diffusion_service(replicas=2))
     budget = eventually(lambda: kubectl.find("pdb", "demo"), what="the budget")
     assert budget["spec"]["maxUnavailable"] == 1
-    kubectl("scale", "dsvc/demo", "--replicas=1")
+    kubectl.scale("dsvc", "demo", 1)
     eventually(lambda: not kubectl.find("pdb", "demo"), what="the budget to go")
 
 
 def test_trouble_is_told_in_an_event_once(kubectl: Kubectl, operator: OperatorProcess) -> None:
     kubectl.apply(diffusion_service(gpu={"type": "nvidia-l5"}))
-    about = "involvedObject.kind=DiffusionService"
 
-    def told() -> list[str]:
-        return kubectl("get", "events", f"--field-selector={about}", "-o", "name").split()
+    def told() -> list[tuple[str, str]]:
+        return [
+            (event["metadata"]["uid"], event["reason"])
+            for event in kubectl.list("events")
+            if event["involvedObject"]["kind"] == "DiffusionService"
+        ]
 
     first = eventually(told, what="the Event")
     operator.stop()
@@ -407,7 +410,7 @@ def test_trouble_is_told_in_an_event_once(kubectl: Kubectl, operator: OperatorPr
     kubectl.apply(diffusion_service("later"))
     eventually(lambda: children(kubectl, "later"), what="the later service's children")
     assert told() == first
-    assert "UnknownAccelerator" in kubectl("get", "events", f"--field-selector={about}")
+    assert [reason for _, reason in first] == ["UnknownAccelerator"]
 
 
 def test_a_restart_of_the_operator_writes_nothing(
@@ -434,7 +437,7 @@ def test_deleting_a_service_leaves_no_child_even_while_the_operator_is_down(
     kubectl.apply(diffusion_service())
     eventually(lambda: children(kubectl), what="the children")
     operator.kill()
-    kubectl("delete", "dsvc", "demo", "--timeout=30s")
+    kubectl.delete("dsvc", "demo")
     eventually(
         lambda: not any(kubectl.find(kind, "demo") for kind in CHILDREN), what="no child left"
     )
@@ -450,7 +453,7 @@ def test_what_changed_while_the_operator_was_down_is_made_true_when_it_is_back(
     eventually(lambda: children(kubectl), what="the children")
     operator.kill()
     kubectl.patch("dsvc", "demo", {"spec": {"replicas": 2}})
-    kubectl("delete", "service", "demo")
+    kubectl.delete("service", "demo")
     kubectl.apply(diffusion_service("new"))
     operator.start()
     eventually(lambda: children(kubectl, "new"), what="the new service's children")

@@ -28,7 +28,7 @@ def test_a_synced_service_shows_no_diff(synced: Kubectl) -> None:
 
 def test_what_a_synced_service_makes_is_not_labelled_as_the_tools_own(synced: Kubectl) -> None:
     tracking = {"app.kubernetes.io/instance": "diffusion-services"}
-    synced("label", "dsvc", "demo", "app.kubernetes.io/instance=diffusion-services")
+    synced.label("dsvc", "demo", tracking)
     make_pods_ready(synced)
     labels = synced.get("deployment", "demo")["metadata"]["labels"]
     assert not tracking.items() <= labels.items()

@@ -10,7 +10,7 @@ import pytest
 
 from kubectl import Kubectl, KubectlError, condition, eventually
 from kuberay import definitions
-from manifests import diffusion_service
+from manifests import RESTRICTED, diffusion_service
 from operator_process import OperatorProcess
 
 Object = dict[str, Any]
@@ -35,8 +35,8 @@ def kuberay(control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess)
         kubectl.patch("dsvc", "probe", {"spec": {"generation": {"steps": next(steps)}}})
         return kubectl.find("deployment", "probe") is None
 
-    eventually(is_known, within=WITHIN, every=1, what="the operator to know KubeRay")
-    kubectl("delete", "dsvc", "probe")
+    eventually(is_known, within=WITHIN, every=0.5, what="the operator to know KubeRay")
+    kubectl.delete("dsvc", "probe")
     yield
     control_plane("delete", "crd", *DEFINED, "--ignore-not-found")
 
@@ -45,6 +45,12 @@ def made(kubectl: Kubectl, name: str = "demo") -> Object:
     return eventually(
         lambda: kubectl.find("rayservice", name), within=WITHIN, what="the RayService"
     )
+
+
+def workers(kubectl: Kubectl) -> int:
+    """How many workers the RayService asks for."""
+    (group,) = kubectl.get("rayservice", "demo")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    return int(group["replicas"])
 
 
 def ready_of(kubectl: Kubectl) -> Object:
@@ -83,7 +89,7 @@ def tell(kubectl: Kubectl, **said: Any) -> None:
 
 
 def leave(kubectl: Kubectl, ray_cluster: str) -> None:
-    kubectl("delete", "pods", "-l", f"ray.io/cluster={ray_cluster}", "--grace-period=0", "--force")
+    kubectl.delete_all("pods", f"ray.io/cluster={ray_cluster}", now=True)
 
 
 def begin(kubectl: Kubectl, ray_cluster: str, *conditions: Object) -> None:
@@ -100,9 +106,7 @@ def begin(kubectl: Kubectl, ray_cluster: str, *conditions: Object) -> None:
 def test_a_ray_cluster_is_kuberays_from_its_first_pod_to_its_last(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    kubectl(
-        "label", "namespace", kubectl.namespace, "pod-security.kubernetes.io/enforce=restricted"
-    )
+    kubectl.label("namespace", kubectl.namespace, RESTRICTED)
     kubectl.apply(diffusion_service(replicas=2, **CLUSTER))
     first = made(kubectl)
     (owner,) = first["metadata"]["ownerReferences"]
@@ -116,12 +120,8 @@ def test_a_ray_cluster_is_kuberays_from_its_first_pod_to_its_last(
     status = kubectl.get("dsvc", "demo")["status"]
     assert (status["replicas"], status["readyReplicas"]) == (2, 2)
 
-    kubectl("scale", "dsvc/demo", "--replicas=3")
-    group = "{.spec.rayClusterConfig.workerGroupSpecs[0].replicas}"
-    eventually(
-        lambda: kubectl("get", "rayservice", "demo", "-o", f"jsonpath={group}") == "3",
-        what="three workers to be asked for",
-    )
+    kubectl.scale("dsvc", "demo", 3)
+    eventually(lambda: workers(kubectl) == 3, what="three workers to be asked for")
     act(kubectl, kubectl.get("rayservice", "demo"), "one")
     becomes(kubectl, "True", "Serving")
     budget = kubectl.get("pdb", "demo")["spec"]
@@ -173,7 +173,7 @@ def test_a_cluster_of_the_operators_own_stays_until_it_is_suspended_and_none_is_
     request.getfixturevalue("kuberay")
     kubectl.apply(diffusion_service(**CLUSTER))
     made(kubectl)
-    kubectl("scale", "dsvc/older", "--replicas=2")
+    kubectl.scale("dsvc", "older", 2)
     eventually(
         lambda: kubectl.get("deployment", "older")["spec"]["replicas"] == 2, what="its scaling"
     )
@@ -207,11 +207,11 @@ def test_a_kuberay_without_tokens_is_given_no_cluster_that_anyone_could_run_code
     }
     meta = {"name": "try", "namespace": kubectl.namespace}
     tried = {"apiVersion": "ray.io/v1", "kind": "RayService", "metadata": meta}
-    body = json.dumps({**tried, "spec": {"rayClusterConfig": config}})
+    body = {**tried, "spec": {"rayClusterConfig": config}}
 
     def is_refused() -> bool:
         try:
-            kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=body)
+            kubectl.create(body, dry_run=True)
         except KubectlError as error:
             return "authOptions" in str(error)
         return False

@@ -95,8 +95,8 @@ def test_a_finished_test_stays_finished_when_its_job_and_report_are_gone(
     run = begin(kubectl)
     publish(kubectl, "report.json", report(run))
     eventually(lambda: state(kubectl) == "Complete", what="the end")
-    kubectl("delete", "jobs", "--all", "--wait=false")
-    kubectl("delete", "configmap", "ramp-loadtest")
+    kubectl.delete_all("jobs", wait=False)
+    kubectl.delete("configmap", "ramp-loadtest")
     operator.stop()
     operator.start()
     kubectl.apply(load_test("other", **ANYWHERE))
@@ -153,7 +153,7 @@ def test_a_runner_image_that_cannot_be_pulled_is_said(
 
 def test_deleting_a_test_leaves_nothing(kubectl: Kubectl, operator: OperatorProcess) -> None:
     begin(kubectl)
-    kubectl("delete", "lt", "ramp", "--timeout=30s")
+    kubectl.delete("lt", "ramp")
     kinds = ("jobs", "serviceaccounts", "roles", "rolebindings", "configmaps")
     eventually(
         lambda: (

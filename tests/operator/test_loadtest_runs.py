@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubectl import Kubectl, condition, eventually
-from manifests import diffusion_service, load_test
+from manifests import RESTRICTED, config_map, diffusion_service, load_test
 from operator_process import OperatorProcess
 from played import make_pods_ready
 from played_runner import (
@@ -26,7 +26,7 @@ from played_runner import (
     stopped,
     the_job,
 )
-from quota import limit
+from quota import JOB, POD, limit
 
 Object = dict[str, Any]
 RUN_AT = "diffusion.dev/run-at"
@@ -56,7 +56,7 @@ def test_the_annotation_runs_it_again_and_the_earlier_summary_stays(
 ) -> None:
     first = begin(kubectl)
     finish(kubectl, first)
-    kubectl("annotate", "lt", "ramp", f"{RUN_AT}=now")
+    kubectl.annotate("lt", "ramp", {RUN_AT: "now"})
     second = begun(kubectl, after=first)
     history = eventually(lambda: kubectl.status("lt", "ramp").get("history"), what="the history")
     assert [(each["run"], each["state"], each["valid"]) for each in history] == [
@@ -64,7 +64,7 @@ def test_the_annotation_runs_it_again_and_the_earlier_summary_stays(
     ]
     assert history[0]["summary"]["requestsPerSecond"] == "8.04"
     finish(kubectl, second)
-    kubectl("annotate", "lt", "ramp", f"{RUN_AT}=again", "--overwrite")
+    kubectl.annotate("lt", "ramp", {RUN_AT: "again"})
     third = begun(kubectl, after=second)
     status = finish(kubectl, third)
     assert [each["run"] for each in status["history"]] == [second, first]
@@ -84,7 +84,7 @@ def test_a_test_that_never_reruns_keeps_its_figures_whatever_changes(
     kubectl.patch("lt", "ramp", {"spec": {"users": {"spawnRate": "1"}}})
     eventually(lambda: kubectl.status("lt", "ramp")["observedGeneration"] == 2, what="a look at it")
     assert (state(kubectl), kubectl.status("lt", "ramp")["run"]) == ("Complete", run)
-    kubectl("annotate", "lt", "ramp", f"{RUN_AT}=now")
+    kubectl.annotate("lt", "ramp", {RUN_AT: "now"})
     begun(kubectl, after=run)
 
 
@@ -157,15 +157,14 @@ def test_tests_of_one_target_take_turns_by_age(kubectl: Kubectl, operator: Opera
     operator.kill()
     operator.start()
     assert the_job(kubectl, "c") is None
-    kubectl("delete", "lt", "b")
+    kubectl.delete("lt", "b")
     begun(kubectl, "c")
 
 
 def test_workers_get_a_job_of_their_own_and_no_rights(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    standard = "pod-security.kubernetes.io/enforce=restricted"
-    kubectl("label", "namespace", kubectl.namespace, standard)
+    kubectl.label("namespace", kubectl.namespace, RESTRICTED)
     run = begin(kubectl, workers=3)
     pods = eventually(
         lambda: (
@@ -209,7 +208,7 @@ def test_a_worker_without_a_node_is_said_with_the_schedulers_words(
 
 
 def test_a_job_that_gets_no_pod_is_said(kubectl: Kubectl, operator: OperatorProcess) -> None:
-    limit(kubectl, "pods=0", "run", "probe", "--image=x")
+    limit(kubectl, "pods", POD)
     begin(kubectl)
     eventually(lambda: said(kubectl, "Complete")[1] == "NoPods", within=60, what="the reason")
 
@@ -217,10 +216,10 @@ def test_a_job_that_gets_no_pod_is_said(kubectl: Kubectl, operator: OperatorProc
 def test_a_job_that_is_refused_is_said_and_made_once_it_may_be(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    limit(kubectl, "count/jobs.batch=0", "create", "job", "probe", "--image=x")
+    limit(kubectl, "count/jobs.batch", JOB)
     kubectl.apply(load_test(**ANYWHERE))
     eventually(lambda: said(kubectl, "Complete")[1] == "QuotaExceeded", what="the reason")
-    kubectl("delete", "quota", "none")
+    kubectl.delete("quota", "none")
     eventually(lambda: kubectl.list("jobs"), within=40, what="its Job")
 
 
@@ -231,7 +230,7 @@ def test_a_job_that_someone_deletes_is_a_lost_run_and_no_new_one(
     eventually(lambda: state(kubectl) == "Starting", what="the state")
     kubectl("delete", "jobs", "--all", "--cascade=foreground", "--wait=false")
     for pod in kubectl.list("pods", "diffusion.dev/loadtest=ramp"):
-        kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+        kubectl.delete("pod", pod["metadata"]["name"], now=True, wait=False)
     eventually(lambda: state(kubectl) == "Failed", what="the end")
     assert said(kubectl, "Failed") == ("True", "RunnerLost")
     assert "run-at" in condition(kubectl.get("lt", "ramp"), "Failed")["message"]
@@ -243,7 +242,7 @@ def test_a_lost_report_is_said_and_the_summary_stays(
     run = begin(kubectl)
     finish(kubectl, run)
     assert said(kubectl, "ReportAvailable") == ("True", "Available")
-    kubectl("delete", "configmap", "ramp-loadtest")
+    kubectl.delete("configmap", "ramp-loadtest")
     eventually(
         lambda: said(kubectl, "ReportAvailable") == ("False", "ReportMissing"), what="the loss"
     )
@@ -255,7 +254,7 @@ def test_a_report_deleted_in_mid_run_has_somewhere_to_go_again(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     run = begin(kubectl)
-    kubectl("delete", "configmap", "ramp-loadtest")
+    kubectl.delete("configmap", "ramp-loadtest")
     eventually(lambda: kubectl.find("configmap", "ramp-loadtest"), what="the ConfigMap again")
     finish(kubectl, run)
 
@@ -264,7 +263,7 @@ def test_prompts_that_are_missing_are_said_and_waited_for(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     prompts = {"prompts": {"configMapRef": {"name": "words"}}}
-    kubectl("create", "configmap", "words", "--from-literal=prompts.txt= ")
+    kubectl.apply(config_map("words", {"prompts.txt": " "}))
     kubectl.apply(load_test(**ANYWHERE, request=prompts))
     eventually(lambda: said(kubectl, "Complete")[1] == "PromptsMissing", what="the reason")
     message = condition(kubectl.get("lt", "ramp"), "Complete")["message"]
@@ -312,7 +311,7 @@ def restart_a_container(kubectl: Kubectl) -> None:
 
 
 def scale(kubectl: Kubectl) -> None:
-    kubectl("scale", "dsvc/demo", "--replicas=2")
+    kubectl.scale("dsvc", "demo", 2)
 
 
 def change(kubectl: Kubectl) -> None:
@@ -367,7 +366,7 @@ def test_a_target_deleted_in_mid_run_ends_the_run_and_its_figures_stay(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     run = against_demo(kubectl)
-    kubectl("delete", "dsvc", "demo")
+    kubectl.delete("dsvc", "demo")
     eventually(lambda: said(kubectl, "Valid") == ("False", "TargetDeleted"), what="the verdict")
     eventually(lambda: not runner_jobs(kubectl), what="the load to be stopped")
     publish(kubectl, "report.json", stopped(run))
@@ -394,8 +393,8 @@ def test_thirty_tests_of_three_targets_take_turns_and_all_finish(
 ) -> None:
     targets = {f"t{n:02}": f"http://127.0.0.1:{1 + n % 3}" for n in range(30)}
     manifests = [load_test(name, targetRef=None, url=url) for name, url in targets.items()]
-    kubectl("apply", "-f", "-", stdin=json.dumps({"kind": "List", "apiVersion": "v1"}
-                                                 | {"items": manifests}))  # fmt: skip
+    for manifest in manifests:
+        kubectl.apply(manifest)
     begun_in_order: list[str] = []
 
     def all_finished() -> bool:

@@ -96,10 +96,9 @@ def test_a_random_spec_is_refused_with_a_sentence_or_reconciled(
         eventually(
             partial(_all_answered, kubectl, plural, accepted),
             within=120,
-            every=1,
             what=f"an answer to each of {json.dumps(accepted)}",
         )
-        kubectl("delete", plural, "--all", "--wait=false")
+        kubectl.delete_all(plural, wait=False)
     # A generator whose every spec is refused, or none, would show little.
     assert count / 10 < taken < count * 9 / 10
     log = operator.log.read_text()[begun:]

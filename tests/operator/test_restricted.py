@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kubectl import Kubectl, KubectlError, eventually
-from manifests import diffusion_service, load_test
+from manifests import RESTRICTED, diffusion_service, load_test
 from operator_process import OperatorProcess
 from played import make_pods_ready
 
@@ -35,8 +35,7 @@ def pods_of(kubectl: Kubectl, service: str) -> list[Object]:
 
 @pytest.fixture
 def restricted(kubectl: Kubectl) -> Kubectl:
-    label = "pod-security.kubernetes.io/enforce=restricted"
-    kubectl("label", "namespace", kubectl.namespace, label)
+    kubectl.label("namespace", kubectl.namespace, RESTRICTED)
     return kubectl
 
 

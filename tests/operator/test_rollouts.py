@@ -1,6 +1,5 @@
 """How one revision of a DiffusionService takes over from another."""
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,20 +29,24 @@ def spare(control_plane: Kubectl, kubectl: Kubectl) -> Iterator[Capacity]:
 
     # Services of other tests may have been waiting for one.
     for namespace in {pod["metadata"]["namespace"] for pod in takers(control_plane)}:
-        control_plane.in_namespace(namespace)("delete", "dsvc,deployments,replicasets", "--all")
+        delete_services(control_plane.in_namespace(namespace))
     eventually(lambda: not takers(control_plane), what="no other pod to want one")
     yield have
-    kubectl("delete", "dsvc,deployments,replicasets", "--all")
+    delete_services(kubectl)
     eventually(lambda: end_pods(kubectl), what="no pod to hold one")
     have(0)
 
 
+def delete_services(kubectl: Kubectl) -> None:
+    for kind in ("dsvc", "deployments", "replicasets"):
+        kubectl.delete_all(kind)
+
+
 def takers(control_plane: Kubectl) -> list[Object]:
     """The pods that want a stand-in, of all namespaces."""
-    pods = json.loads(control_plane("get", "pods", "--all-namespaces", "-o", "json"))["items"]
     return [
         pod
-        for pod in pods
+        for pod in control_plane.list("pods", everywhere=True)
         for container in pod["spec"]["containers"]
         if STANDIN in container.get("resources", {}).get("limits", {})
     ]
@@ -51,7 +54,7 @@ def takers(control_plane: Kubectl) -> list[Object]:
 
 def end_pods(kubectl: Kubectl) -> bool:
     """Play the kubelet at the pods' end; whether there was none left."""
-    kubectl("delete", "pods", "--all", "--grace-period=0", "--force")
+    kubectl.delete_all("pods", now=True)
     return not kubectl.list("pods")
 
 
@@ -67,7 +70,7 @@ def end_what_is_being_deleted(kubectl: Kubectl) -> bool:
     """Play the kubelet: what has to end has ended. Whether there was anything."""
     ending = [pod for pod in mine(kubectl) if pod["metadata"].get("deletionTimestamp")]
     for pod in ending:
-        kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+        kubectl.delete("pod", pod["metadata"]["name"], now=True)
     return bool(ending)
 
 
@@ -180,7 +183,7 @@ def test_a_revision_that_never_becomes_ready_gives_way_to_the_last_good_one(
 
     operator.stop()
     operator.start()
-    kubectl("scale", "dsvc/demo", "--replicas=2")
+    kubectl.scale("dsvc", "demo", 2)
     eventually(
         lambda: kubectl.get("deployment", "demo")["spec"]["replicas"] == 2, what="two replicas"
     )
@@ -203,7 +206,7 @@ def test_one_good_revision_is_kept_and_goes_with_the_service(
         kept = [found["metadata"]["name"] for found in kubectl.list("controllerrevisions")]
         assert f"demo-{before}" in kept
         eventually(lambda: len(kubectl.list("controllerrevisions")) == 1, what="only one kept")
-    kubectl("delete", "dsvc", "demo")
+    kubectl.delete("dsvc", "demo")
     eventually(lambda: not kubectl.list("controllerrevisions"), what="none left")
 
 

@@ -82,7 +82,7 @@ def test_replicas_that_keda_owns_are_left_to_it(
         made = eventually(lambda: kubectl.find("scaledobject", "demo"), what="the ScaledObject")
         assert made["spec"]["scaleTargetRef"]["name"] == "demo"
         assert replicas(kubectl) == 2
-        kubectl("scale", "deployment/demo", "--replicas=3")
+        kubectl.scale("deployment", "demo", 3)
         kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
         template = before["spec"]["template"]
         eventually(

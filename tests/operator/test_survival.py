@@ -137,7 +137,7 @@ def test_a_history_that_is_gone_is_listed_anew(
     proxy.cut_watches()
     kubectl.apply(diffusion_service(replicas=2))
     kubectl.apply(diffusion_service("later"))
-    kubectl("delete", "dsvc", "leaving")
+    kubectl.delete("dsvc", "leaving")
     compact_etcd(kubectl.kubeconfig)
     proxy.deaf = False
     eventually(lambda: settled(kubectl, "later"), within=RECOVERED_WITHIN, what="the later one")
@@ -157,8 +157,9 @@ def test_what_went_in_a_history_that_is_gone_is_missed(
     eventually(lambda: settled(kubectl, "demo") and settled(kubectl, "leaving"), what="both")
     proxy.deaf = True
     proxy.cut_watches()
-    kubectl("delete", "service,deployment", "demo")
-    kubectl("delete", "dsvc", "leaving")
+    kubectl.delete("service", "demo")
+    kubectl.delete("deployment", "demo")
+    kubectl.delete("dsvc", "leaving")
     gone = lambda: not any(kubectl.find(kind, "leaving") for kind in CHILDREN)  # noqa: E731
     eventually(gone, what="the children of the deleted one to go")
     proxy.forget_history()

@@ -4,6 +4,8 @@ from typing import Any
 
 Object = dict[str, Any]
 API_VERSION = "diffusion.dev/v1alpha1"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+"""Labels of a namespace that admits restricted pods only."""
 
 
 def diffusion_service(name: str = "demo", **spec: Any) -> Object:
@@ -33,3 +35,7 @@ def load_test(name: str = "ramp", target: str = "demo", **spec: Any) -> Object:
             **spec,
         },
     }
+
+
+def config_map(name: str, data: dict[str, str]) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}

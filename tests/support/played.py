@@ -22,8 +22,9 @@ def make_pods_ready(kubectl: Kubectl, name: str = "demo") -> None:
     def all_ready() -> bool:
         pods = kubectl.list("pods", f"diffusion.dev/service={name}")
         for pod in pods:
-            status = {"status": {**ready, "phase": "Running"}}
-            kubectl.patch("pod", pod["metadata"]["name"], status, "--subresource=status")
+            if condition(pod, "Ready").get("status") != "True":
+                status = {"status": {**ready, "phase": "Running"}}
+                kubectl.patch("pod", pod["metadata"]["name"], status, "--subresource=status")
         service = kubectl.get("dsvc", name)
         current = condition(service, "Ready")
         return (
@@ -31,7 +32,7 @@ def make_pods_ready(kubectl: Kubectl, name: str = "demo") -> None:
             and current["observedGeneration"] == service["metadata"]["generation"]
         )
 
-    eventually(all_ready, what=f"{name} to be Ready", every=0.3)
+    eventually(all_ready, what=f"{name} to be Ready")
 
 
 def have_ready(kubectl: Kubectl, service: Object) -> None:

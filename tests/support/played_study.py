@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from kubectl import Kubectl, KubectlError, eventually
+from kubectl import Kubectl, NotFoundError, eventually
 from manifests import API_VERSION
 from played_runner import report
 
@@ -84,25 +85,23 @@ class PlayedStudy:
         return self.until(lambda status: status.get("state") in {"Complete", "Failed"}, "its end")
 
     def _play(self) -> None:
-        seen = json.loads(self._kubectl("get", "pods,jobs", "-o", "json"))["items"]
-        pods = [found for found in seen if found["kind"] == "Pod"]
+        pods = self._kubectl.list("pods")
         serving = [pod for pod in pods if f"{FIELD}service" in pod["metadata"]["labels"]]
         names = frozenset(pod["metadata"]["labels"][f"{FIELD}service"] for pod in serving)
         if names:
             self.services.add(names)
         for pod in pods:
             self._play_kubelet(pod)
-        for job in [] if self._silent else seen:
-            begins = job["kind"] == "Job" and job["metadata"]["uid"] not in self._told
+        for job in [] if self._silent else self._kubectl.list("jobs"):
+            begins = job["metadata"]["uid"] not in self._told
             if begins and self._play_runner(job):
                 self.served.append(frozenset(pod["metadata"]["uid"] for pod in serving))
 
     def _play_kubelet(self, pod: Object) -> None:
         name, labels = pod["metadata"]["name"], pod["metadata"]["labels"]
         if "deletionTimestamp" in pod["metadata"]:
-            self._kubectl(
-                "delete", "pod", name, "--force", "--grace-period=0", "--ignore-not-found"
-            )
+            with suppress(NotFoundError):
+                self._kubectl.delete("pod", name, now=True, wait=False)
             return
         service = labels.get(f"{FIELD}service", "")
         answers = any(service == f"study-{variant}" for variant in self._speeds)
@@ -133,9 +132,7 @@ class PlayedStudy:
         data = {"data": {"report.json": json.dumps(found)}}
         try:
             self._kubectl.patch("configmap", f"{test}-loadtest", data)
-        except KubectlError as error:
-            if "NotFound" not in str(error):
-                raise
+        except NotFoundError:
             return False
         self._told.add(job["metadata"]["uid"])
         self.order.append(test.removeprefix("study-"))

@@ -1,20 +1,56 @@
 """A quota that holds from its first moment on."""
 
+from typing import Any
+
 from kubectl import Kubectl, KubectlError, eventually
+
+Object = dict[str, Any]
 
 NAME = "none"
 
 
-def limit(kubectl: Kubectl, hard: str, *attempt: str) -> None:
-    """Make a quota such as ``pods=0``, and wait until it refuses the attempt, which makes nothing.
+_POD_SPEC = {"containers": [{"name": "probe", "image": "x"}], "restartPolicy": "Never"}
+_TEMPLATE = {"metadata": {"labels": {"app": "probe"}}, "spec": _POD_SPEC}
+POD: Object = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "probe"},
+    "spec": _POD_SPEC,
+}
+DEPLOYMENT: Object = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "probe"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "probe"}},
+        "template": {**_TEMPLATE, "spec": {"containers": _POD_SPEC["containers"]}},
+    },
+}
+JOB: Object = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "probe"},
+    "spec": {"template": _TEMPLATE},
+}
+
+
+def limit(kubectl: Kubectl, resource: str, attempt: Object) -> None:
+    """Allow none of the resource, and wait until the attempt is refused, which makes nothing.
 
     Its status is there a moment before admission knows of it, so only a refusal tells.
     """
-    kubectl("create", "quota", NAME, f"--hard={hard}")
+    kubectl.create(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": NAME},
+            "spec": {"hard": {resource: "0"}},
+        }
+    )
 
     def holds() -> bool:
         try:
-            kubectl(*attempt, "--dry-run=server")
+            kubectl.create(attempt, dry_run=True)
         except KubectlError as error:
             return "exceeded quota" in str(error)
         return False
