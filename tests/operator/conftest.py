@@ -64,6 +64,15 @@ def kubectl(control_plane: Kubectl) -> Kubectl:
 
 
 @pytest.fixture(scope="session")
+def refusing(control_plane: Kubectl) -> Kubectl:
+    """kubectl in one namespace for all that is refused, and so leaves nothing in it."""
+    control_plane.create(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "refusing"}}
+    )
+    return control_plane.in_namespace("refusing")
+
+
+@pytest.fixture(scope="session")
 def prometheus() -> Iterator[LocalPrometheus]:
     """The Prometheus that the operator knows."""
     found = LocalPrometheus(lambda _: vector())
@@ -99,9 +108,10 @@ def operator(operator_process: OperatorProcess) -> Iterator[OperatorProcess]:
         operator_process.start()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def alone(operator_process: OperatorProcess) -> Iterator[None]:
-    """The session's operator, which knows no Lease, is away."""
-    operator_process.stop()
-    yield
-    operator_process.start()
+    """The session's operator, which knows no Lease, is held still: a start takes seconds."""
+    if not operator_process.running:
+        operator_process.start()
+    with operator_process.paused():
+        yield

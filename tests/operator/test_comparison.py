@@ -1,6 +1,8 @@
 """Comparisons against a real API server; kubelet and runners are played by the test."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -25,6 +27,14 @@ def ended(status: Object) -> list[tuple[str, int]]:
         for run in status.get("runs", ())
         if "completionTime" in run
     ]
+
+
+@contextmanager
+def short_ready_timeout(kubectl: Kubectl) -> Iterator[None]:
+    """The shortest wait that there is, for a variant that never gets Ready and for no other."""
+    kubectl.patch("cmp", "study", {"spec": {"readyTimeout": "10s"}})
+    yield
+    kubectl.patch("cmp", "study", {"spec": {"readyTimeout": "10m"}})
 
 
 def test_variants_take_turns_on_the_hardware_and_end_in_a_ranked_table(
@@ -185,9 +195,10 @@ def test_the_worst_variants_are_told_apart_and_the_others_ranked(
     never = {"name": "never", "service": {"batching": {"maxSize": 2}}}
     failing = {"name": "failing", "service": {"batching": {"maxSize": 3}}}
     refused = {"name": "refused", "service": {"batching": {"mode": "framework"}}}
-    spec: Object = {"variants": [never, failing, refused, *TWO], "readyTimeout": "30s"}
-    kubectl.apply(comparison(**spec))
+    kubectl.apply(comparison(variants=[never, failing, refused, *TWO]))
     study = PlayedStudy(kubectl, {**SPEEDS, "failing": 1.0}, frozenset({"failing"}))
+    with short_ready_timeout(kubectl):
+        study.until(lambda status: status.get("variant") == "failing", "the end of the wait")
     status = study.until_over()
     assert status["state"] == "Complete", status
     assert [found["variant"] for found in status["results"][:2]] == ["fast", "slow"]
@@ -254,7 +265,7 @@ def test_a_load_that_does_not_begin_is_told_in_its_own_words_and_the_others_go_o
 ) -> None:
     missing = {"request": {"prompts": {"configMapRef": {"name": "nowhere"}}}}
     never = {"name": "never", "loadTest": missing}
-    kubectl.apply(comparison(variants=[never, *TWO], readyTimeout="30s"))
+    kubectl.apply(comparison(variants=[never, *TWO]))
     study = PlayedStudy(kubectl, {**SPEEDS, "never": 1.0})
     study.until(
         lambda _: (
@@ -263,6 +274,8 @@ def test_a_load_that_does_not_begin_is_told_in_its_own_words_and_the_others_go_o
         ),
         "the LoadTest's words",
     )
+    with short_ready_timeout(kubectl):
+        study.until(lambda status: status.get("variant") == "slow", "the end of the wait")
     status = study.until_over()
     assert status["state"] == "Complete", status
     assert row(status, "never")["reason"] == "NotBegun"
@@ -357,12 +370,12 @@ def test_a_variant_that_makes_no_service_is_said(
         ({"service": {**SERVICE, "model": {"source": "demo"}}}, "model.source"),
     ],
 )
-def test_a_bad_one_is_refused(kubectl: Kubectl, spec: Object, sentence: str) -> None:
+def test_a_bad_one_is_refused(refusing: Kubectl, spec: Object, sentence: str) -> None:
     with pytest.raises(KubectlError) as refused:
-        kubectl.apply(comparison(**spec))
+        refusing.apply(comparison(**spec))
     assert sentence in str(refused.value)
 
 
-def test_a_name_that_leaves_no_room_for_its_childrens_is_refused(kubectl: Kubectl) -> None:
+def test_a_name_that_leaves_no_room_for_its_childrens_is_refused(refusing: Kubectl) -> None:
     with pytest.raises(KubectlError, match="at most 30 characters"):
-        kubectl.apply(comparison("n" * 31))
+        refusing.apply(comparison("n" * 31))

@@ -136,9 +136,7 @@ def test_an_object_of_someone_else_in_the_way_is_named_and_left_alone(
     kubectl("create", "deployment", "demo", "--image=theirs:1")
     before = kubectl.get("deployment", "demo")["spec"]
     kubectl.apply(diffusion_service())
-    eventually(
-        lambda: ready_reason(kubectl) == "NameTaken", within=12, what="the conflict to be said"
-    )
+    eventually(lambda: ready_reason(kubectl) == "NameTaken", what="the conflict to be said")
     message = condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
     assert "Deployment demo exists and is not this DiffusionService's" in message
     assert kubectl.get("deployment", "demo")["spec"] == before
@@ -149,9 +147,7 @@ def test_nothing_takes_up_hardware_under_an_address_that_is_anothers(
 ) -> None:
     kubectl("create", "service", "clusterip", "demo", "--tcp=80:80")
     kubectl.apply(diffusion_service())
-    eventually(
-        lambda: ready_reason(kubectl) == "NameTaken", within=12, what="the conflict to be said"
-    )
+    eventually(lambda: ready_reason(kubectl) == "NameTaken", what="the conflict to be said")
     message = condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
     assert "Service demo exists and is not this DiffusionService's" in message
     assert not kubectl.find("deployment", "demo")

@@ -15,30 +15,60 @@ from operator_process import OperatorProcess
 
 Object = dict[str, Any]
 CLUSTER: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}}
-WITHIN = 40  # what the cluster offers is asked every ten seconds
+WITHIN = 90  # what the cluster offers is asked every ten seconds
 HEAD = {"diffusion.dev/ray-head": "demo"}
 KINDS = ("rayservices", "rayclusters")
 DEFINED = [f"{kind}.ray.io" for kind in KINDS]
 
 
+class Definitions:
+    """KubeRay's kinds as published, on a cluster that may have them or not."""
+
+    def __init__(self, cluster: Kubectl) -> None:
+        self._cluster = cluster
+        self._is_there = False
+
+    def install(self, kubectl: Kubectl) -> None:
+        """Have them there, and known to the operator."""
+        if self._is_there:
+            return
+        published = {path.name: str(path) for path in definitions()}
+        self._is_there = True
+        for kind in KINDS:
+            self._cluster("apply", "--server-side", "-f", published[f"ray.io_{kind}.yaml"])
+        kubectl.apply(diffusion_service("probe", suspend=True, **CLUSTER))
+        eventually(lambda: kubectl.find("service", "probe"), within=WITHIN, what="its children")
+        steps = itertools.count(1)
+
+        def is_known() -> bool:
+            kubectl.patch("dsvc", "probe", {"spec": {"generation": {"steps": next(steps)}}})
+            return kubectl.find("deployment", "probe") is None
+
+        eventually(is_known, within=WITHIN, every=0.5, what="the operator to know KubeRay")
+        kubectl.delete("dsvc", "probe")
+
+    def remove(self) -> None:
+        """Have them gone with all of their kind, which takes the API server some seconds."""
+        if self._is_there:
+            self._cluster("delete", "crd", *DEFINED, "--ignore-not-found")
+            self._is_there = False
+
+
+@pytest.fixture(scope="module")
+def kinds(control_plane: Kubectl) -> Iterator[Definitions]:
+    """KubeRay's kinds, which are gone after these tests."""
+    made = Definitions(control_plane)
+    yield made
+    made.remove()
+
+
 @pytest.fixture
-def kuberay(control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess) -> Iterator[None]:
-    """KubeRay's kinds as published, for a while; the operator knows them from the start."""
-    published = {path.name: str(path) for path in definitions()}
-    for kind in KINDS:
-        control_plane("apply", "--server-side", "-f", published[f"ray.io_{kind}.yaml"])
-    kubectl.apply(diffusion_service("probe", suspend=True, **CLUSTER))
-    eventually(lambda: kubectl.find("service", "probe"), within=WITHIN, what="its children")
-    steps = itertools.count(1)
-
-    def is_known() -> bool:
-        kubectl.patch("dsvc", "probe", {"spec": {"generation": {"steps": next(steps)}}})
-        return kubectl.find("deployment", "probe") is None
-
-    eventually(is_known, within=WITHIN, every=0.5, what="the operator to know KubeRay")
-    kubectl.delete("dsvc", "probe")
+def kuberay(kubectl: Kubectl, kinds: Definitions, operator: OperatorProcess) -> Iterator[None]:
+    """KubeRay's kinds are there; the operator knows them from the start."""
+    kinds.install(kubectl)
     yield
-    control_plane("delete", "crd", *DEFINED, "--ignore-not-found")
+    # Else the operator makes anew what the definitions' removal waits for.
+    kubectl.delete_all("dsvc")
 
 
 def made(kubectl: Kubectl, name: str = "demo") -> Object:
@@ -102,6 +132,37 @@ def begin(kubectl: Kubectl, ray_cluster: str, *conditions: Object) -> None:
     tell(kubectl, pendingServiceStatus={"rayClusterName": ray_cluster})
 
 
+def test_a_cluster_of_the_operators_own_stays_until_it_is_suspended_and_none_is_lost_with_kuberay(
+    kubectl: Kubectl,
+    kinds: Definitions,
+    operator: OperatorProcess,
+    request: pytest.FixtureRequest,
+) -> None:
+    kinds.remove()
+    kubectl.apply(diffusion_service("older", **CLUSTER))
+    eventually(lambda: kubectl.find("deployment", "older-head"), within=WITHIN, what="its head")
+    request.getfixturevalue("kuberay")
+    kubectl.apply(diffusion_service(**CLUSTER))
+    made(kubectl)
+    kubectl.scale("dsvc", "older", 2)
+    eventually(
+        lambda: kubectl.get("deployment", "older")["spec"]["replicas"] == 2, what="its scaling"
+    )
+    assert kubectl.find("rayservice", "older") is None
+    kubectl.patch("dsvc", "older", {"spec": {"suspend": True}})
+    eventually(lambda: not kubectl.find("deployment", "older-head"), what="its head to go")
+    kubectl.patch("dsvc", "older", {"spec": {"suspend": False}})
+    made(kubectl, "older")
+    assert kubectl.find("deployment", "older") is None
+    kinds.remove()
+    for name in ("demo", "older"):
+        eventually(
+            partial(kubectl.find, "deployment", f"{name}-head"),
+            within=WITHIN,
+            what=f"a head of {name}",
+        )
+
+
 @pytest.mark.usefixtures("kuberay")
 def test_a_ray_cluster_is_kuberays_from_its_first_pod_to_its_last(
     kubectl: Kubectl, operator: OperatorProcess
@@ -162,39 +223,9 @@ def test_a_new_revision_takes_over_from_one_that_serves_meanwhile(
     assert kubectl.get("dsvc", "demo")["status"]["revision"] != before
 
 
-def test_a_cluster_of_the_operators_own_stays_until_it_is_suspended_and_none_is_lost_with_kuberay(
-    control_plane: Kubectl,
-    kubectl: Kubectl,
-    operator: OperatorProcess,
-    request: pytest.FixtureRequest,
-) -> None:
-    kubectl.apply(diffusion_service("older", **CLUSTER))
-    eventually(lambda: kubectl.find("deployment", "older-head"), within=WITHIN, what="its head")
-    request.getfixturevalue("kuberay")
-    kubectl.apply(diffusion_service(**CLUSTER))
-    made(kubectl)
-    kubectl.scale("dsvc", "older", 2)
-    eventually(
-        lambda: kubectl.get("deployment", "older")["spec"]["replicas"] == 2, what="its scaling"
-    )
-    assert kubectl.find("rayservice", "older") is None
-    kubectl.patch("dsvc", "older", {"spec": {"suspend": True}})
-    eventually(lambda: not kubectl.find("deployment", "older-head"), what="its head to go")
-    kubectl.patch("dsvc", "older", {"spec": {"suspend": False}})
-    made(kubectl, "older")
-    assert kubectl.find("deployment", "older") is None
-    control_plane("delete", "crd", *DEFINED)
-    for name in ("demo", "older"):
-        eventually(
-            partial(kubectl.find, "deployment", f"{name}-head"),
-            within=WITHIN,
-            what=f"a head of {name}",
-        )
-
-
 @pytest.mark.usefixtures("kuberay")
 def test_a_kuberay_without_tokens_is_given_no_cluster_that_anyone_could_run_code_in(
-    control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess
+    control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess, kinds: Definitions
 ) -> None:
     """As one before 1.5 is."""
     of_cluster = "spec/properties/rayClusterConfig/properties/authOptions"
@@ -226,3 +257,5 @@ def test_a_kuberay_without_tokens_is_given_no_cluster_that_anyone_could_run_code
     # What served before is left to serve.
     assert kubectl.find("deployment", "demo") is not None
     assert kubectl.get("service", "demo")["spec"]["selector"] != HEAD
+    kubectl.delete_all("dsvc")
+    kinds.remove()  # for they are no longer as published

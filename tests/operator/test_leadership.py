@@ -99,7 +99,7 @@ def test_each_tells_prometheus_whether_it_leads_and_what_it_has_done(
     assert told(leads, counted[0], **counted[1]) >= 1
     assert 0 < told(leads, taken[0], **taken[1]) < TAKEN_OVER_WITHIN
     assert told(stands_by, done[0]) == told(stands_by, counted[0]) == 0
-    leader.kill()
+    leader.stop()
     eventually(
         lambda: told(stands_by, "diffusion_operator_leader") == 1,
         within=TAKEN_OVER_WITHIN,

@@ -72,7 +72,7 @@ def test_a_good_one_is_taken(kubectl: Kubectl, spec: Object) -> None:
         ({"rerun": "Always"}, 'supported values: "Never", "OnSpecChange", "OnTargetChange"'),
     ],
 )
-def test_a_bad_one_is_refused(kubectl: Kubectl, spec: Object, sentence: str) -> None:
+def test_a_bad_one_is_refused(refusing: Kubectl, spec: Object, sentence: str) -> None:
     with pytest.raises(KubectlError) as refused:
-        kubectl.apply(load_test(**spec))
+        refusing.apply(load_test(**spec))
     assert sentence in str(refused.value)

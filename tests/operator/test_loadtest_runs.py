@@ -119,7 +119,7 @@ def test_suspending_stops_the_load_and_resuming_begins_anew(
 ) -> None:
     first = begin(kubectl)
     kubectl.patch("lt", "ramp", {"spec": {"suspend": True}})
-    eventually(lambda: not runner_jobs(kubectl), within=10, what="the Job to go")
+    eventually(lambda: not runner_jobs(kubectl), what="the Job to go")
     eventually(lambda: state(kubectl) == "Suspended", what="the state")
     publish(kubectl, "report.json", stopped(first))
     kubectl.patch("lt", "ramp", {"spec": {"suspend": False}})
@@ -201,9 +201,7 @@ def test_a_worker_without_a_node_is_said_with_the_schedulers_words(
     eventually(lambda: said(kubectl, "Complete")[1] == "RunnerWaiting", what="the wait")
     status = {"status": {"conditions": [no_node]}}
     kubectl.patch("pod", pods[0]["metadata"]["name"], status, "--subresource=status")
-    eventually(
-        lambda: said(kubectl, "Complete")[1] == "Unschedulable", within=15, what="the reason"
-    )
+    eventually(lambda: said(kubectl, "Complete")[1] == "Unschedulable", what="the reason")
     assert "Insufficient cpu" in condition(kubectl.get("lt", "ramp"), "Complete")["message"]
 
 

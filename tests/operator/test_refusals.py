@@ -87,9 +87,9 @@ STAGE = {"users": 1, "duration": "10s"}
         ({"colour": "red"}, 'unknown field "spec.colour"'),
     ],
 )
-def test_a_bad_service_is_refused(kubectl: Kubectl, spec: Object, sentence: str) -> None:
+def test_a_bad_service_is_refused(refusing: Kubectl, spec: Object, sentence: str) -> None:
     with pytest.raises(KubectlError) as refused:
-        kubectl.apply(diffusion_service(**spec))
+        refusing.apply(diffusion_service(**spec))
     assert sentence in str(refused.value)
 
 
@@ -133,9 +133,9 @@ def test_what_a_claim_cannot_do_is_refused_before_it_is_tried(
         ({"targetRef": None, "url": "ftp://x"}, "should match '^https?://"),
     ],
 )
-def test_a_bad_test_is_refused(kubectl: Kubectl, spec: Object, sentence: str) -> None:
+def test_a_bad_test_is_refused(refusing: Kubectl, spec: Object, sentence: str) -> None:
     with pytest.raises(KubectlError) as refused:
-        kubectl.apply(load_test(**spec))
+        refusing.apply(load_test(**spec))
     assert sentence in str(refused.value)
 
 

@@ -92,6 +92,11 @@ class FaultyProxy:
         """Answer the next requests so; the API server never sees them."""
         self._fault = fault
 
+    def heal(self) -> None:
+        """Have no fault from now on, and nothing counted."""
+        self._fault, self._remembered, self.deaf = None, None, False
+        self.lost = self.refused = 0
+
     def cut_watches(self) -> None:
         """End every watch in the middle of its stream."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(30)

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kubectl import eventually
@@ -100,6 +102,15 @@ class OperatorProcess:
         code = self._process.wait(timeout=60)
         self._process = None
         return code
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Its process is held still, and afterwards goes on and catches up."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def wait(self) -> int:
         """Its exit code, once it has ended by itself."""

@@ -36,12 +36,13 @@ def run_name(job: Object) -> str:
 
 
 def begun(kubectl: Kubectl, name: str = "ramp", *, after: str = "") -> str:
-    """The run that the Job is for, once there is one that isn't ``after``."""
+    """The run that the Job is for, once there is one that isn't ``after`` and it can report."""
 
     def run() -> str:
         job = the_job(kubectl, name)
         found = run_name(job) if job else after
-        return "" if found == after else found
+        can_report = kubectl.find("configmap", f"{name}-loadtest") is not None
+        return "" if found == after or not can_report else found
 
     return eventually(run, what=f"a run of {name}" + (f" after {after}" if after else ""))
 

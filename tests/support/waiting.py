@@ -65,7 +65,7 @@ def changed(topic: Topic) -> None:
 
 
 def eventually(
-    look: Callable[[], T | None], *, within: float = 30, what: str = "", every: float = 0.1
+    look: Callable[[], T | None], *, within: float = 60, what: str = "", every: float = 0.1
 ) -> T:
     """The first truthy answer of ``look``; fails with the last one after ``within`` seconds.
 
