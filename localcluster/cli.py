@@ -65,8 +65,8 @@ def tool(name: str, cache: Cache, progress: Progress) -> str:
 
 def _run(arguments: argparse.Namespace, environ: Mapping[str, str], progress: Progress) -> None:
     cache = Cache.of(environ)
-    if arguments.command == "tool":
-        print(tool(arguments.tool, cache, progress))
+    if arguments.command in {"tool", "tidy"}:
+        _programs(arguments, cache, progress)
         return
     context = environ.get("CONTEXT") if arguments.context is None else arguments.context
     cluster = choose(
@@ -94,6 +94,14 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str], progress: Pr
             if not isinstance(cluster, LocalCluster):
                 raise LocalClusterError("Only the components of a local cluster can be restarted.")
             cluster.restart(arguments.component)
+
+
+def _programs(arguments: argparse.Namespace, cache: Cache, progress: Progress) -> None:
+    """What is about programs and no cluster."""
+    if arguments.command == "tool":
+        print(tool(arguments.tool, cache, progress))
+    elif not programs.tidy(cache):
+        progress.say("a build is running and still needs Go's caches: they stay")
 
 
 def _existing_kubeconfig(cluster: Provider) -> str:
@@ -154,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true")
     restart = command("restart", "kill one component, which is started again at once")
     restart.add_argument("component", metavar="COMPONENT", help="such as kube-apiserver")
+    commands.add_parser("tidy", help="remove what building programs left that no program needs")
     tools = commands.add_parser("tool", help="print the path of a tool, built where it is missing")
     tools.add_argument("tool", choices=sorted(_TOOLS))
     return parser

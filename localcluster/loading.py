@@ -31,18 +31,22 @@ def load(paths: ClusterPaths, record: Record, image: str, progress: Progress) ->
     if builders.docker_holds(image):
         _import_from_docker(paths, image, target, progress)
         return [target]
-    _push(record, image, reference, progress)
+    _push(paths, record, image, reference, progress)
     _pull(paths, record, reference, progress)
     return [target]
 
 
-def _push(record: Record, image: str, reference: Reference, progress: Progress) -> None:
+def _push(
+    paths: ClusterPaths, record: Record, image: str, reference: Reference, progress: Progress
+) -> None:
     address = push_address(record)
     found = registry.held(address, reference)
     if found is not None and found.image == builders.buildah_id(image):
         return
     push = builders.buildah_push(image, reference.at(address), nearby=True)
-    shell.run_long(push, progress, f"pushing {image}")
+    # buildah copies each layer to a file on its way; what a kill leaves goes with the cluster.
+    paths.transit.mkdir(exist_ok=True)
+    shell.run_long(push, progress, f"pushing {image}", env={"TMPDIR": str(paths.transit)})
 
 
 def _pull(paths: ClusterPaths, record: Record, reference: Reference, progress: Progress) -> None:

@@ -1,6 +1,7 @@
 """What a machine must offer to run a node, said in one sentence each, and packages installed."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from localcluster import shell
 from localcluster.console import Progress
 from localcluster.errors import LocalClusterError
+from localcluster.paths import Cache
 
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _PLUGIN_FOLDERS = ("/usr/lib/cni", "/opt/cni/bin")
@@ -106,7 +108,7 @@ def _require_packages(missing: set[str], progress: Progress) -> None:
     apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-qq"]
     install = [*apt, "install", "-y", "--no-install-recommends", *sorted(missing)]
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    with _services_kept_off():
+    with _alone(Cache.of().apt_lock), _services_kept_off():
         try:
             shell.run(install, env=environment)
         except LocalClusterError:
@@ -117,6 +119,15 @@ def _require_packages(missing: set[str], progress: Progress) -> None:
     if shutil.which("systemctl") is not None:
         for unit in sorted(missing & {"containerd", "docker-registry"}):
             shell.succeeds(["systemctl", "disable", f"{unit}.service"])
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """apt-get waits for another one's installation, but not for another one's package lists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -24,8 +24,23 @@ class Cache:
         return cls(Path(base).absolute() / "diffusion-operator" / "localcluster")
 
     @property
+    def apt_lock(self) -> Path:
+        """One apt-get at a time, with that of the image build, which starts at the same time."""
+        return self.root.parent / "apt.lock"
+
+    @property
     def programs(self) -> Path:
         return self.root / "programs"
+
+    @property
+    def go(self) -> Path:
+        """Go's caches while programs are built; nothing reads them once the programs are there."""
+        return self.root / "go"
+
+    @property
+    def go_lock(self) -> Path:
+        """Beside the folder: builds share it, and who removes the folder has it alone."""
+        return self.root / "go.lock"
 
     @property
     def registry(self) -> Path:
@@ -97,6 +112,11 @@ class ClusterPaths:
     @property
     def audit_log(self) -> Path:
         return self.logs / "audit.log"
+
+    @property
+    def transit(self) -> Path:
+        """Copies of layers on their way to the node."""
+        return self.root / "transit"
 
     @property
     def run(self) -> Path:

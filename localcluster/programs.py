@@ -1,11 +1,13 @@
 """Programs built from Go sources, each kept under the hash of what it was built from."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import re
 import shutil
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,10 @@ from localcluster.paths import Cache
 _SOURCES = Path(__file__).parent / "go"
 _MINIMUM_GO = (1, 25)
 _DOWNLOAD_ATTEMPTS = 4
+# No debug tables, which linking drops anyway, and a compiler that seldom collects its garbage: a
+# quarter less CPU time for the same program. The limit keeps two compilers within 4 GB.
+_COMPILER_FLAGS = "all=-dwarf=false"
+_COMPILER_SETTINGS = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
 _KUBERNETES_VERSIONS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 
 
@@ -86,7 +92,7 @@ NODE = Program(
         "kubelet",
     ),
     versioned_by="k8s.io/kubernetes",
-    hint="about 10 minutes on 2 cores",
+    hint="about 8 minutes on 2 cores",
 )
 COREDNS = Program(
     "coredns",
@@ -111,30 +117,72 @@ def built(program: Program, cache: Cache, progress: Progress) -> Path:
 
     Raises LocalClusterError when Go is missing, modules cannot be had or the compiler refuses.
     """
-    folder = cache.programs / f"{program.name}-{program.content_hash}"
-    if folder.is_dir():
-        return folder
+    target = folder(program, cache)
+    if target.is_dir():
+        return target
     cache.programs.mkdir(parents=True, exist_ok=True)
     with (cache.programs / f"{program.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            _build(program, folder, progress)
-    return folder
+        if not target.is_dir():
+            with _go_caches(cache):
+                _build(program, target, cache, progress)
+    return target
 
 
-def _build(program: Program, folder: Path, progress: Progress) -> None:
+def folder(program: Program, cache: Cache) -> Path:
+    """Where it is kept, whether or not it was built."""
+    return cache.programs / f"{program.name}-{program.content_hash}"
+
+
+def tidy(cache: Cache) -> bool:
+    """Remove what Go kept from one build for the next; False while something is being built.
+
+    Kubernetes leaves 4 GB, and its program is found by its hash from then on. Caches that the user
+    chose by GOCACHE or GOMODCACHE are theirs.
+    """
+    if not cache.go.exists():
+        return True
+    with cache.go_lock.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        shutil.rmtree(cache.go)
+    return True
+
+
+@contextlib.contextmanager
+def _go_caches(cache: Cache) -> Iterator[None]:
+    """Keep `tidy` away, and let other builds use the caches at the same time."""
+    with cache.go_lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+def go_settings(cache: Cache, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What a build adds to its environment; what the user has set stays."""
+    ours = {
+        "GOCACHE": str(cache.go / "build"),
+        "GOMODCACHE": str(cache.go / "modules"),
+        **_COMPILER_SETTINGS,
+    }
+    return {"CGO_ENABLED": "0"} | {key: ours[key] for key in ours if not environ.get(key)}
+
+
+def _build(program: Program, target: Path, cache: Cache, progress: Progress) -> None:
     _require_go()
     progress.say(f"building {program.name} {program.version} ({program.hint}, once)")
-    packages = _download(program, progress)
-    partial = folder.with_name(f"{folder.name}.partial")
+    settings = go_settings(cache)
+    packages = _download(program, settings, progress)
+    partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     binary = partial / program.called[0]
-    _compile(program, binary, packages, progress)
+    _compile(program, binary, packages, settings, progress)
     for name in program.called[1:]:
         (partial / name).symlink_to(program.called[0])
-    partial.rename(folder)
-    progress.say(f"built {program.name} ({(folder / program.called[0]).stat().st_size >> 20} MB)")
+    partial.rename(target)
+    progress.say(f"built {program.name} ({(target / program.called[0]).stat().st_size >> 20} MB)")
 
 
 def _require_go() -> None:
@@ -153,14 +201,14 @@ def _require_go() -> None:
         )
 
 
-def _download(program: Program, progress: Progress) -> int:
+def _download(program: Program, settings: Mapping[str, str], progress: Progress) -> int:
     """Fetch what the build needs, again after a transient failure; the number of packages."""
     for attempt in range(1, _DOWNLOAD_ATTEMPTS + 1):
         try:
             listing = shell.run(
-                ["go", "list", "-mod=readonly", "-deps", program.package],
+                ["go", "list", "-mod=readonly", "-modcacherw", "-deps", program.package],
                 cwd=program.source,
-                env={"CGO_ENABLED": "0"},
+                env=settings,
             )
         except LocalClusterError as error:
             if attempt == _DOWNLOAD_ATTEMPTS:
@@ -174,14 +222,21 @@ def _download(program: Program, progress: Progress) -> int:
     raise AssertionError("unreachable")
 
 
-def _compile(program: Program, binary: Path, packages: int, progress: Progress) -> None:
-    argv = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"]
+def _compile(
+    program: Program,
+    binary: Path,
+    packages: int,
+    settings: Mapping[str, str],
+    progress: Progress,
+) -> None:
+    argv = ["go", "build", "-v", "-mod=readonly", "-modcacherw", "-trimpath", "-buildvcs=false"]
+    argv += ["-gcflags", _COMPILER_FLAGS]
     argv += ["-ldflags", program.linker_flags, "-o", str(binary), program.package]
     shell.run_long(
         argv,
         progress,
         f"compiling {program.name}",
         cwd=program.source,
-        env={"CGO_ENABLED": "0"},
+        env=settings,
         note=lambda output: f": {len(output.splitlines())} packages of at most {packages}",
     )

@@ -4,7 +4,9 @@ import sys
 
 from checkers import actionlint, checkov, glua, zizmor
 from localcluster.errors import LocalClusterError
+from localcluster.programs import tidy
 from terraform_offline.mirror import mirror, used_resources
+from terraform_offline.paths import TOOLS
 from terraform_offline.programs import terraform
 from terraform_offline.workspace import REAL
 
@@ -13,6 +15,7 @@ def main() -> int:
     try:
         for make in (terraform, actionlint, glua, checkov, zizmor):
             make()
+        tidy(TOOLS)
         if not REAL:
             mirror(used_resources())
     except LocalClusterError as error:

@@ -56,3 +56,7 @@ def test_a_taken_port_is_passed_over() -> None:
 def test_a_cluster_keeps_its_port_from_one_time_to_the_next(cache: Cache) -> None:
     seed = int(cache.cluster("demo").id, 16)
     assert control_plane.free_port(seed) == control_plane.free_port(seed)
+
+
+def test_tidying_where_nothing_was_built_does_no_harm(tmp_path: Path) -> None:
+    assert run(tmp_path, "tidy") == 0

@@ -1,3 +1,5 @@
+import fcntl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,6 +8,7 @@ import pytest
 from localcluster import machine
 from localcluster.console import Progress
 from localcluster.errors import LocalClusterError
+from localcluster.paths import Cache
 
 from .conftest import Programs
 
@@ -126,3 +129,35 @@ def test_no_packet_filter_is_said(only_programs: Callable[..., Programs]) -> Non
     programs.add("iptables")
     with pytest.raises(LocalClusterError, match="Services would lead nowhere"):
         machine.packet_filter()
+
+
+@pytest.mark.usefixtures("as_root", "policy")
+def test_an_installation_waits_for_the_image_builds_own(
+    tmp_path: Path,
+    progress: Progress,
+    only_programs: Callable[..., Programs],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    lock = Cache.of().apt_lock
+    only_programs("touch").add("apt-get", f"touch {tmp_path}/installed")
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        installing = threading.Thread(
+            target=machine._require_packages, args=({"openssl"}, progress)
+        )
+        installing.start()
+        wait_until_waited_for(lock)
+        assert not (tmp_path / "installed").exists()
+    installing.join(30)
+    assert (tmp_path / "installed").exists()
+
+
+def wait_until_waited_for(lock: Path) -> None:
+    """Until the kernel lists who is blocked on it."""
+    inode = f":{lock.stat().st_ino} "
+    while not any(
+        "->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()
+    ):
+        threading.Event().wait(0.01)

@@ -1,3 +1,5 @@
+import fcntl
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -35,7 +37,10 @@ def test_kubernetes_is_told_its_version() -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Program:
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """In the user's own build cache: one of its own would compile the standard library again."""
+    own = os.environ.get("GOCACHE") or str(Path.home() / ".cache" / "go-build")
+    monkeypatch.setenv("GOCACHE", own)
     source = tmp_path / "small"
     source.mkdir()
     (source / "go.mod").write_text("module small\n\ngo 1.25.0\n")
@@ -106,3 +111,54 @@ def test_a_download_is_tried_again(
         programs.built(small, cache, progress)
     assert [call.split()[1] for call in programs_on_path.calls()] == ["version"] + ["list"] * 4
     assert pauses == [2.0, 4.0, 8.0]
+
+
+def test_go_keeps_its_caches_apart_from_the_users_own(cache: Cache) -> None:
+    settings = programs.go_settings(cache, {"GOCACHE": ""})
+    assert settings["GOCACHE"] == str(cache.go / "build")
+    assert settings["GOMODCACHE"] == str(cache.go / "modules")
+
+
+def test_caches_and_compiler_settings_that_the_user_chose_stay(cache: Cache) -> None:
+    chosen = {"GOCACHE": "/mine", "GOGC": "50", "PATH": "/bin"}
+    settings = programs.go_settings(cache, chosen)
+    assert set(settings) == {"CGO_ENABLED", "GOMODCACHE", "GOMEMLIMIT"}
+
+
+def test_a_program_is_compiled_without_debug_tables_and_in_the_caches_of_its_own(
+    small: Program,
+    cache: Cache,
+    progress: Progress,
+    programs_on_path: Programs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("GOCACHE")
+    programs_on_path.add(
+        "go",
+        f'[ "$1" = version ] && echo go1.26.1; [ "$1" = build ] || exit 0; '
+        f'echo "$GOCACHE" > {programs_on_path.folder}/used; while [ "$1" != -o ]; do shift; done; '
+        'echo program > "$2"',
+    )
+    programs.built(small, cache, progress)
+    (build,) = [call for call in programs_on_path.calls() if call.startswith("go build")]
+    assert "-gcflags all=-dwarf=false" in build
+    assert (programs_on_path.folder / "used").read_text().strip() == str(cache.go / "build")
+
+
+def test_tidying_removes_gos_caches_and_leaves_the_programs(cache: Cache) -> None:
+    kept = cache.programs / "node-0" / "kubelet"
+    for file in (kept, cache.go / "build" / "00" / "object", cache.go / "modules" / "source.go"):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    assert programs.tidy(cache)
+    assert not cache.go.exists()
+    assert kept.exists()
+    assert programs.tidy(cache)
+
+
+def test_tidying_leaves_the_caches_to_a_build_that_is_running(cache: Cache) -> None:
+    cache.go.mkdir(parents=True)
+    with cache.go_lock.open("w") as build:
+        fcntl.flock(build, fcntl.LOCK_SH)
+        assert not programs.tidy(cache)
+    assert cache.go.exists()
