@@ -24,7 +24,7 @@ from pathlib import Path
 from image_build import registry
 from image_build.buildah import Buildah
 from image_build.engines import Context, Docker, Engine
-from image_build.inputs import IMAGES, Image, tag
+from image_build.inputs import IMAGES, Image, shared_stage, tag
 from image_build.locks import LockError
 from image_build.progress import BuildError, Progress
 
@@ -52,15 +52,29 @@ def only_one(path: Path, progress: Progress) -> Iterator[int]:
 def build(
     engine: Engine, images: list[Image], tags: dict[str, str], base: str, progress: Progress
 ) -> None:
-    """Build `images` side by side. Raises BuildError if one fails, once the others have ended."""
+    """Build `images` side by side, each after the stage that it shares with others.
+
+    Raises BuildError if one fails, once the others have ended.
+    """
     engine.prepare(base)
     started = time.monotonic()
 
-    def build_one(image: Image) -> None:
-        engine.build(image, tags[image.name], base)
-        progress.say(image.target, f"built in {time.monotonic() - started:.0f} s")
+    def told(what: str) -> None:
+        progress.say(what, f"built in {time.monotonic() - started:.0f} s")
 
-    with concurrent.futures.ThreadPoolExecutor(len(images)) as pool:
+    def build_stage(stage: str) -> None:
+        engine.build_stage(stage, base)
+        told(stage)
+
+    def build_one(image: Image) -> None:
+        if stage := shared_stage(image):
+            stages[stage].result()
+        engine.build(image, tags[image.name], base)
+        told(image.target)
+
+    wanted = sorted({stage for image in images if (stage := shared_stage(image))})
+    with concurrent.futures.ThreadPoolExecutor(len(wanted) + len(images)) as pool:
+        stages = {stage: pool.submit(build_stage, stage) for stage in wanted}
         running = [pool.submit(build_one, image) for image in images]
     for future in running:
         future.result()

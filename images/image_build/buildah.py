@@ -1,5 +1,7 @@
 """Build with Debian's buildah, on a base made with mmdebstrap where no image registry answers."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -7,7 +9,7 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from image_build.engines import Context, ca_secret, output, superfluous
@@ -36,6 +38,11 @@ _LABEL = "org.opencontainers.image.vendor=diffusion-operator"
 _TOOLS = "localhost/diffusion-build-tools:latest"
 """The stage that every image copies from; its name keeps it from being pruned."""
 _PROBE_SECONDS = 5.0
+
+
+def known_bases() -> tuple[str, str]:
+    """The bases that images are built on unless one asks for another, the preferred one first."""
+    return DEFAULT_BASE, _LOCAL_BASE
 
 
 def _docker_hub_answers() -> bool:
@@ -78,11 +85,19 @@ class Buildah:
             )
         self.context.progress.say("set-up", f"apt-get install {' '.join(packages)}")
         install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
-        try:
-            self.context.run("set-up", install, DEBIAN_FRONTEND="noninteractive")
-        except BuildError:
-            self.context.run("set-up", ["apt-get", "update"])
-            self.context.run("set-up", install, DEBIAN_FRONTEND="noninteractive")
+        with self._apt_alone():
+            try:
+                self.context.run("set-up", install, DEBIAN_FRONTEND="noninteractive")
+            except BuildError:
+                self.context.run("set-up", ["apt-get", "update"])
+                self.context.run("set-up", install, DEBIAN_FRONTEND="noninteractive")
+
+    @contextlib.contextmanager
+    def _apt_alone(self) -> Iterator[None]:
+        """The local cluster, which starts at the same time, holds the same file's lock."""
+        with (self.context.cache.parent / "apt.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _run(self, subject: str, *command: str) -> None:
         self.scratch.mkdir(parents=True, exist_ok=True)
@@ -100,7 +115,7 @@ class Buildah:
         """The base that is here already, so that a tag doesn't depend on the network of the day."""
         if asked:
             return asked
-        for reference in (DEFAULT_BASE, _LOCAL_BASE):
+        for reference in known_bases():
             if self._exists(reference):
                 return reference
         return DEFAULT_BASE if _docker_hub_answers() else _LOCAL_BASE
@@ -111,7 +126,11 @@ class Buildah:
         if base == _LOCAL_BASE and not self._exists(base):
             self._make_base()
         # Every image needs it: once here instead of once in each of the builds side by side.
-        self._build("tools", _TOOLS, base)
+        self._build("tools", base, f"--tag={_TOOLS}")
+
+    def build_stage(self, stage: str, base: str) -> None:
+        # Without a name: images made on it keep its layers, and the last one takes them along.
+        self._build(stage, base)
 
     def _make_base(self) -> None:
         self.context.progress.say(
@@ -127,9 +146,9 @@ class Buildah:
         self._run("base", "buildah", "commit", "--quiet", "--rm", container, _LOCAL_BASE)
 
     def build(self, image: Image, tag: str, base: str) -> None:
-        self._build(image.target, f"localhost/{image.name}:{tag}", base)
+        self._build(image.target, base, f"--tag=localhost/{image.name}:{tag}")
 
-    def _build(self, target: str, reference: str, base: str) -> None:
+    def _build(self, target: str, base: str, *options: str) -> None:
         uv_cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache/uv")
         uv_cache.mkdir(parents=True, exist_ok=True)
         self._run(
@@ -142,9 +161,8 @@ class Buildah:
             f"--build-arg=BASE={base}",
             # What uv has fetched for a development environment is not fetched again.
             f"--volume={uv_cache}:/var/cache/host-uv",
-            "--build-arg=UV_CACHE_DIR=/var/cache/host-uv",
             *ca_secret(),
-            f"--tag={reference}",
+            *options,
             str(self.context.root),
         )
 

@@ -44,7 +44,10 @@ class Engine(Protocol):
     def has(self, name: str, tag: str) -> bool: ...
 
     def prepare(self, base: str) -> None:
-        """Do once what several builds would otherwise do side by side."""
+        """Do once what every build needs."""
+
+    def build_stage(self, stage: str, base: str) -> None:
+        """Build what several images are made on, so that no two make it side by side."""
 
     def build(self, image: Image, tag: str, base: str) -> None: ...
 
@@ -97,6 +100,9 @@ class Docker:
 
     def prepare(self, base: str) -> None:
         """BuildKit itself does a step once that several builds want at the same time."""
+
+    def build_stage(self, stage: str, base: str) -> None:
+        """As above."""
 
     def build(self, image: Image, tag: str, base: str) -> None:
         root = self.context.root

@@ -10,7 +10,13 @@ from image_build.locks import LAYERS, metadata, slices
 DEFAULT_BASE = "docker.io/library/python:3.11-slim-bookworm"
 """The Dockerfile's own default of ARG BASE."""
 
-_RECIPE = ("images/Dockerfile", "images/tools.lock", ".dockerignore")
+_RECIPE = (
+    "images/Dockerfile",
+    "images/image_build/install.py",
+    "images/tools.lock",
+    ".dockerignore",
+)
+_SHARED_STAGE = "serving"
 _NOT_COPIED = ("__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 
 
@@ -35,6 +41,11 @@ IMAGES = (
         for backend in ("fastapi", "litserve", "rayserve")
     ),
 )
+
+
+def shared_stage(image: Image) -> str | None:
+    """The Dockerfile's stage that `image` shares with others and that takes long to build."""
+    return _SHARED_STAGE if _SHARED_STAGE in LAYERS[image.target] else None
 
 
 def _files(path: Path) -> Iterator[Path]:

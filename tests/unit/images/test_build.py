@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from build import only_one
+from build import build, only_one
 from image_build import registry
-from image_build.engines import superfluous
+from image_build.engines import Docker, superfluous
+from image_build.inputs import IMAGES, Image
 from image_build.progress import BuildError, Progress
 
 
@@ -161,3 +162,51 @@ def test_a_child_holds_the_lock_when_its_parent_is_gone(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     for descriptor in (end_read, end_write, begun_read, begun_write):
         os.close(descriptor)
+
+
+class Builds(Docker):
+    """An engine that records what it was asked to build, in that order."""
+
+    def __init__(self, failing: str = "") -> None:  # no context: nothing is run
+        self.built: list[str] = []
+        self.failing = failing
+
+    def prepare(self, base: str) -> None:
+        self.built.append(f"prepared on {base}")
+
+    def build_stage(self, stage: str, base: str) -> None:
+        if stage == self.failing:
+            raise BuildError(f"no {stage} on {base}")
+        self.built.append(stage)
+
+    def build(self, image: Image, tag: str, base: str) -> None:
+        assert (tag, base) == ("1", "base")
+        self.built.append(image.target)
+
+
+TAGS = {image.name: "1" for image in IMAGES}
+
+
+def test_what_images_share_is_built_once_and_before_any_of_them() -> None:
+    engine = Builds()
+    build(engine, list(IMAGES), TAGS, "base", Progress())
+    assert engine.built[0] == "prepared on base"
+    assert engine.built.count("serving") == 1
+    assert sorted(engine.built[1:]) == sorted([*(image.target for image in IMAGES), "serving"])
+    for backend in ("fastapi", "litserve", "rayserve"):
+        assert engine.built.index("serving") < engine.built.index(backend)
+
+
+def test_an_image_that_shares_nothing_is_built_without_it() -> None:
+    engine = Builds()
+    build(
+        engine, [image for image in IMAGES if image.target == "operator"], TAGS, "base", Progress()
+    )
+    assert engine.built == ["prepared on base", "operator"]
+
+
+def test_where_what_they_share_cannot_be_built_the_others_are_and_the_build_fails() -> None:
+    engine = Builds(failing="serving")
+    with pytest.raises(BuildError, match="no serving"):
+        build(engine, list(IMAGES), TAGS, "base", Progress())
+    assert sorted(engine.built) == ["loadtest", "operator", "prepared on base"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from image_build.inputs import DEFAULT_BASE, IMAGES, Image
+from image_build.inputs import DEFAULT_BASE, IMAGES, Image, shared_stage
 from image_build.locks import LAYERS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -67,14 +67,14 @@ def test_all_that_an_image_copies_of_the_project_counts_for_its_tag(image: Image
 
 @PUBLISHED
 def test_an_image_installs_its_slices_of_the_lock_lowest_first(image: Image) -> None:
-    installed = re.findall(r"-r /opt/venv/locks/(\w+)\.txt", str(chain(image.target)))
+    installed = re.findall(r"/tools/install\.py (\w+)", str(chain(image.target)))
     assert tuple(installed) == LAYERS[image.target]
 
 
 @PUBLISHED
 def test_code_comes_after_all_that_takes_long_to_install(image: Image) -> None:
     steps = chain(image.target)
-    last_install = max(i for i, (_, rest) in enumerate(steps) if "uv pip install" in rest)
+    last_install = max(i for i, (_, rest) in enumerate(steps) if "/tools/install.py" in rest)
     first_code = min(i for i, (_, rest) in enumerate(steps) if rest.startswith(image.sources))
     assert last_install < first_code
 
@@ -83,6 +83,7 @@ def test_whatever_is_installed_is_checked_against_hashes() -> None:
     steps = [rest for stage in read().values() for _, rest in stage.steps]
     installs = [rest for rest in steps if re.search(r"pip\b.* install\b", rest)]
     assert installs
+    # What /tools/install.py asks of uv is in test_install.py.
     assert all("--require-hashes" in rest for rest in installs)
     assert not [rest for rest in steps if re.search(r"\b(curl|wget|apt-get)\b", rest)]
 
@@ -93,8 +94,32 @@ def test_nothing_is_added_from_elsewhere() -> None:
 
 def test_what_downloads_can_use_the_machines_certificates_and_leaves_none() -> None:
     steps = [rest for stage in read().values() for _, rest in stage.steps]
-    for rest in (rest for rest in steps if re.search(r"pip\b.* install\b", rest)):
+    downloading = [
+        rest for rest in steps if re.search(r"pip\b.* install\b|python3 /tools/install\.py", rest)
+    ]
+    assert len(downloading) == 1 + len({layer for layers in LAYERS.values() for layer in layers})
+    for rest in downloading:
         assert "--mount=type=secret,id=ca," in rest
+
+
+def test_no_step_keeps_a_cache_that_no_later_one_reads() -> None:
+    assert not [
+        rest for stage in read().values() for _, rest in stage.steps if "type=cache" in rest
+    ]
+
+
+@PUBLISHED
+def test_a_stage_that_images_share_is_one_of_those_that_they_are_made_on(image: Image) -> None:
+    stage, parents = image.target, []
+    while stage in (stages := read()):
+        parents.append(stage := stages[stage].parent)
+    assert shared_stage(image) is None or shared_stage(image) in parents
+
+
+def test_images_with_torch_share_a_stage() -> None:
+    assert {image.target for image in IMAGES if shared_stage(image)} == {
+        image.target for image in IMAGES if "torch" in LAYERS[image.target]
+    }
 
 
 def test_the_scripts_default_base_is_the_dockerfiles() -> None:

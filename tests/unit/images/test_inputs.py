@@ -9,13 +9,14 @@ from image_build.inputs import IMAGES, tag
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE = "example.org/python:3.11"
+INSTALL = "images/image_build/install.py"
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """The project's own recipe and lock, small files in place of its code and weights."""
     recipe = ("pyproject.toml", "requirements.lock", "images/Dockerfile", "images/tools.lock")
-    for name in (*recipe, ".dockerignore"):
+    for name in (*recipe, INSTALL, ".dockerignore"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     for image in IMAGES:
@@ -55,6 +56,7 @@ CODE = "operator/diffusion_operator"
         (lambda root: (root / "images/Dockerfile").open("a").write("#\n"), ALL),
         (lambda root: (root / ".dockerignore").open("a").write("#\n"), ALL),
         (lambda root: (root / "images/tools.lock").open("a").write("#\n"), ALL),
+        (lambda root: (root / INSTALL).open("a").write("#\n"), ALL),
         (lambda root: replace(root / "pyproject.toml", 'version = "', 'version = "9.'), ALL),
         (lambda root: replace(root / "requirements.lock", "\ntorch==", "\ntorch==9."), SERVING),
         (lambda root: replace(root / "requirements.lock", "\nray==", "\nray==9."), {"rayserve"}),
