@@ -10,11 +10,14 @@ The names of what it made go to stdout as JSON, progress to stderr.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from commands import Commands, InstallError, say
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = "diffusion-system"
@@ -36,46 +39,75 @@ class Installed:
         return [self.kubectl, f"--kubeconfig={self.kubeconfig}"]
 
 
-class InstallError(Exception):
-    """A step failed; the message says which, and its own output what to do."""
-
-
-def _say(text: str) -> None:
-    print(f"==> {text}", file=sys.stderr, flush=True)
-
-
-def _output(command: list[str], what: str) -> str:
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        raise InstallError(f"{what} failed (exit code {done.returncode})")
-    return done.stdout
-
-
 def install(name: str) -> Installed:
     """Install the operator on the local cluster ``name``, or on ``CONTEXT``.
 
     Raises ``InstallError``.
     """
+    # The pool waits for its threads, which end with their commands, which one's failure ends.
+    with ThreadPoolExecutor(3) as pool, Commands(ROOT) as commands:
+        return _Installation(name, commands, pool).run()
 
-    def localcluster(*arguments: str, what: str) -> str:
+
+class _Installation:
+    """The steps; what computes and what downloads go on side by side.
+
+    Kubernetes compiles while images load, and Helm while the cluster pulls them.
+    """
+
+    def __init__(self, name: str, commands: Commands, pool: ThreadPoolExecutor) -> None:
+        self._name = name
+        self._commands = commands
+        self._pool = pool
+
+    def run(self) -> Installed:
+        say("cluster and images, side by side")
+        cluster = self._pool.submit(self._start_cluster)
+        images = self._pool.submit(self._build_images)
+        _ends_of(cluster, images)
+        tools = self._pool.submit(self._tools)
+        loaded = self._pool.submit(self._load, images.result())
+        _ends_of(tools, loaded)
+        kubectl, helm = tools.result()
+        installed = Installed(cluster.result(), kubectl, helm)
+        say("operator")
+        self._commands.output("operator", _helm(installed, loaded.result()), "installing the chart")
+        return installed
+
+    def _start_cluster(self) -> str:
+        self._localcluster("up", "--name", self._name, what="starting the cluster")
+        return self._localcluster("kubeconfig", "--name", self._name, what="finding the cluster")
+
+    def _tools(self) -> tuple[str, str]:
+        found = [
+            self._localcluster("tool", tool, what=f"finding {tool}") for tool in ("kubectl", "helm")
+        ]
+        self._localcluster("tidy", what="tidying up")
+        return found[0], found[1]
+
+    def _build_images(self) -> dict[str, str]:
+        command = [sys.executable, "images/build.py", "--json"]
+        names: dict[str, str] = json.loads(
+            self._commands.output("images", command, "building the images")
+        )
+        return names
+
+    def _load(self, images: dict[str, str]) -> dict[str, str]:
+        """The names that pods know the images by."""
+        arguments = ("load", "--name", self._name, *images.values())
+        names = self._localcluster(*arguments, what="loading the images", subject="images")
+        return dict(zip(images, names.splitlines(), strict=True))
+
+    def _localcluster(self, *arguments: str, what: str, subject: str = "cluster") -> str:
         # It reads CONTEXT and REGISTRY itself.
-        return _output([sys.executable, "-m", "localcluster", *arguments], what).strip()
+        command = [sys.executable, "-m", "localcluster", *arguments]
+        return self._commands.output(subject, command, what).strip()
 
-    _say("cluster")
-    localcluster("up", "--name", name, what="starting the cluster")
-    installed = Installed(
-        kubeconfig=localcluster("kubeconfig", "--name", name, what="finding the cluster"),
-        kubectl=localcluster("tool", "kubectl", what="finding kubectl"),
-        helm=localcluster("tool", "helm", what="finding helm"),
-    )
-    _say("images")
-    built = _output([sys.executable, "images/build.py", "--json"], "building the images")
-    images: dict[str, str] = json.loads(built)
-    names = localcluster("load", "--name", name, *images.values(), what="loading the images")
-    _say("operator")
-    values = dict(zip(images, names.splitlines(), strict=True))
-    _output(_helm(installed, values), "installing the chart")
-    return installed
+
+def _ends_of(*steps: Future[Any]) -> None:
+    """Wait for all of them, or for the first that fails, whose error is raised."""
+    for step in wait(steps, return_when=FIRST_EXCEPTION).done:
+        step.result()
 
 
 def _helm(installed: Installed, images: dict[str, str]) -> list[str]:
@@ -115,7 +147,7 @@ def main() -> int:
     except InstallError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    _say(f"the operator runs in namespace {NAMESPACE} ({time.monotonic() - begun:.0f} s)")
+    say(f"the operator runs in namespace {NAMESPACE} ({time.monotonic() - begun:.0f} s)")
     print(json.dumps(asdict(installed)))
     return 0
 

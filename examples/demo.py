@@ -20,9 +20,10 @@ from urllib.request import Request, urlopen
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "images")]
 
-from demo_model.checker import look, read  # noqa: E402 - found only with the path above
+from commands import InstallError  # noqa: E402 - found only with the path above
+from demo_model.checker import look, read  # noqa: E402 - same
 from demo_model.shapes import parse  # noqa: E402 - same
-from install import Installed, InstallError, install  # noqa: E402 - same
+from install import Installed, install  # noqa: E402 - same
 
 OUT = ROOT / "demo"
 NAMESPACE = "diffusion-demo"

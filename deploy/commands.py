@@ -1,0 +1,93 @@
+"""Commands that run side by side, each line of their progress under its subject."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_SUBJECT_WIDTH = 8
+
+
+class InstallError(Exception):
+    """A step failed; the message says which, and its own output what to do."""
+
+
+def say(text: str) -> None:
+    print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+class Commands:
+    """Runs commands in ``folder``; whoever leaves it early ends those that still run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.end()
+
+    def output(self, subject: str, command: Sequence[str], what: str) -> str:
+        """What ``command`` prints on stdout; its stderr is shown line by line under ``subject``.
+
+        Raises ``InstallError``, which calls the command ``what``.
+        """
+        process = self._start(command, what)
+        try:
+            shown = threading.Thread(target=_show, args=(subject, process), daemon=True)
+            shown.start()
+            printed = process.stdout.read() if process.stdout else ""
+            code = process.wait()
+            shown.join()
+        finally:
+            with self._lock:
+                self._running.discard(process)
+        if code != 0:
+            raise InstallError(f"{what} failed (exit code {code})")
+        return printed
+
+    def end(self) -> None:
+        """End what runs, its children included, and start nothing more."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGINT)
+
+    def _start(self, command: Sequence[str], what: str) -> "subprocess.Popen[str]":
+        with self._lock:
+            if self._ended:
+                raise InstallError(f"{what} was not begun")
+            process = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                process_group=0,  # so that its children can be ended with it
+            )
+            self._running.add(process)
+            return process
+
+
+def _show(subject: str, process: "subprocess.Popen[str]") -> None:
+    for line in process.stderr or ():
+        print(f"{subject:{_SUBJECT_WIDTH}}{line.rstrip()}", file=sys.stderr, flush=True)

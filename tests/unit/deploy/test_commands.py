@@ -1,0 +1,97 @@
+"""Commands that run side by side."""
+
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from commands import Commands, InstallError
+
+SH = ("sh", "-c")
+
+
+def test_progress_is_shown_line_by_line_under_its_subject(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Commands(tmp_path) as commands:
+        printed = commands.output("images", [*SH, "echo one >&2; echo two >&2; echo name"], "a")
+    assert printed == "name\n"
+    assert capsys.readouterr().err == "images  one\nimages  two\n"
+
+
+def test_a_failed_command_is_called_by_what_it_was_to_do(tmp_path: Path) -> None:
+    with (
+        Commands(tmp_path) as commands,
+        pytest.raises(InstallError, match=r"building failed \(exit code 3\)"),
+    ):
+        commands.output("images", [*SH, "exit 3"], "building")
+
+
+def test_ending_reaches_what_runs_with_its_children_and_nothing_starts_any_more(
+    tmp_path: Path,
+) -> None:
+    """The child says by its end, the last of the pipe, that it ended too."""
+    commands = Commands(tmp_path)
+    child = "import time; print('running', file=sys.stderr, flush=True); time.sleep(600)"
+    parent = (
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sys; {child}'])"
+    )
+    failures: list[Exception] = []
+    shown = threading.Event()
+
+    def run() -> None:
+        try:
+            commands.output("long", [sys.executable, "-c", parent.replace("'running'", '"r"')], "x")
+        except InstallError as error:
+            failures.append(error)
+
+    original, sys.stderr = sys.stderr, _Signal(shown)
+    try:
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert shown.wait(30)
+        commands.end()
+        thread.join(30)
+    finally:
+        sys.stderr = original
+    assert not thread.is_alive()
+    assert len(failures) == 1
+    with pytest.raises(InstallError, match="another was not begun"):
+        commands.output("late", ["true"], "another")
+
+
+class _Signal:
+    """A stream that tells when something is written to it."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def write(self, _: str) -> int:
+        self._event.set()
+        return 0
+
+    def flush(self) -> None: ...
+
+
+def test_who_leaves_early_ends_what_still_runs(tmp_path: Path) -> None:
+    failures: list[str] = []
+
+    def run(commands: Commands) -> None:
+        try:
+            commands.output("long", ["sleep", "600"], "sleeping")
+        except InstallError as error:
+            failures.append(str(error))
+
+    def leave(commands: Commands) -> None:
+        with commands:
+            thread.start()
+            raise KeyboardInterrupt
+
+    commands = Commands(tmp_path)
+    thread = threading.Thread(target=run, args=(commands,))
+    with pytest.raises(KeyboardInterrupt):
+        leave(commands)
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(failures) == 1
