@@ -17,7 +17,9 @@ SUPPORT := PYTHONPATH=tests/support
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-demo: .venv-demo/done ## From nothing to a served model, its pictures in demo/ and a load test
+demo: ## From nothing to a served model, its pictures in demo/ and a load test
+	@$(PYTHON) deploy/room.py
+	@$(MAKE) --no-print-directory .venv-demo/done
 	.venv-demo/bin/python examples/demo.py
 
 test: test-unit test-operator test-contract test-e2e ## Every tier of tests
@@ -63,6 +65,7 @@ crds: $(VENV)/done ## Write the CustomResourceDefinitions from the operator's mo
 test-programs: $(VENV)/done # what the tests run, built beforehand: a first build takes longer than a test may
 	$(PYTHON) -m localcluster tool kubectl >/dev/null
 	$(PYTHON) -m localcluster tool helm >/dev/null
+	$(PYTHON) -m localcluster tidy
 	$(SUPPORT) $(BIN)/python -m checkers
 
 kustomize: ## Write the kustomize base from the chart
@@ -80,6 +83,7 @@ images: ## Build the images that changed
 	$(PYTHON) images/build.py
 
 cluster-up: ## The local cluster with the operator on it
+	@$(PYTHON) deploy/room.py
 	$(PYTHON) deploy/install.py --name $(CLUSTER)
 
 cluster-down: ## Remove the local cluster
