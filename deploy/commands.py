@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 _SUBJECT_WIDTH = 8
+_GRACE_SECONDS = 5.0
 
 
 class InstallError(Exception):
@@ -66,9 +68,16 @@ class Commands:
         """End what runs, its children included, and start nothing more."""
         with self._lock:
             self._ended = True
-            for process in self._running:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGINT)
+            running = list(self._running)
+        for process in running:
+            _signal(process, signal.SIGINT)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for process in running:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                # buildah takes no notice while it writes a layer; the next build cleans up.
+                _signal(process, signal.SIGKILL)
 
     def _start(self, command: Sequence[str], what: str) -> "subprocess.Popen[str]":
         with self._lock:
@@ -86,6 +95,25 @@ class Commands:
             )
             self._running.add(process)
             return process
+
+
+def _signal(process: "subprocess.Popen[str]", number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM unwind as Ctrl-C does: commands have process groups of their own."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show(subject: str, process: "subprocess.Popen[str]") -> None:

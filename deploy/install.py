@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from commands import Commands, InstallError, say
+from commands import Commands, InstallError, ended_by_sigterm, say
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = "diffusion-system"
@@ -143,7 +143,8 @@ def main() -> int:
     options = parser.parse_args()
     begun = time.monotonic()
     try:
-        installed = install(options.name)
+        with ended_by_sigterm():
+            installed = install(options.name)
     except InstallError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

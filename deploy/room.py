@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "images")]
 
 from image_build.buildah import known_bases  # noqa: E402 - found only with the path above
+from image_build.engines import Docker  # noqa: E402 - same
 from image_build.inputs import IMAGES, tag  # noqa: E402 - same
 from localcluster import adoption, programs  # noqa: E402 - same
 from localcluster.paths import Cache  # noqa: E402 - same
@@ -158,7 +159,7 @@ def _built_images() -> set[str]:
 
 
 def main() -> int:
-    if os.environ.get("CONTEXT") or shutil.which("docker"):
+    if os.environ.get("CONTEXT") or Docker.answers():
         return 0  # the cluster's own disk, or that of Docker's machine, which may be another
     cache = Cache.of()
     places = Places(cache.root, builders_storage(), Path(tempfile.gettempdir()))

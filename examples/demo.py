@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "images")]
 
-from commands import InstallError  # noqa: E402 - found only with the path above
+from commands import InstallError, ended_by_sigterm  # noqa: E402 - found only with the path above
 from demo_model.checker import look, read  # noqa: E402 - same
 from demo_model.shapes import parse  # noqa: E402 - same
 from install import Installed, install  # noqa: E402 - same
@@ -176,7 +176,8 @@ def progress(what: str) -> Iterator[Any]:
 def main() -> int:
     begun = time.monotonic()
     try:
-        demo = Demo(install(os.environ.get("CLUSTER", "diffusion")))
+        with ended_by_sigterm():
+            demo = Demo(install(os.environ.get("CLUSTER", "diffusion")))
         demo.apply()
         demo.wait_until_ready()
         demo.draw()

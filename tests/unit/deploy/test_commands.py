@@ -1,12 +1,13 @@
 """Commands that run side by side."""
 
+import signal
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from commands import Commands, InstallError
+from commands import Commands, InstallError, ended_by_sigterm
 
 SH = ("sh", "-c")
 
@@ -95,3 +96,35 @@ def test_who_leaves_early_ends_what_still_runs(tmp_path: Path) -> None:
     thread.join(30)
     assert not thread.is_alive()
     assert len(failures) == 1
+
+
+def test_what_takes_no_notice_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("commands._GRACE_SECONDS", 0.1)
+    begun = tmp_path / "begun"
+    stubborn = f"trap '' INT TERM; touch {begun}; while :; do sleep 1; done"
+    failures: list[str] = []
+
+    def run() -> None:
+        try:
+            commands.output("long", [*SH, stubborn], "writing a layer")
+        except InstallError as error:
+            failures.append(str(error))
+
+    commands = Commands(tmp_path)
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not begun.exists():
+        threading.Event().wait(0.01)
+    commands.end()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert failures == ["writing a layer failed (exit code -9)"]
+    assert capsys.readouterr().err == ""
+
+
+def test_sigterm_unwinds_as_ctrl_c_does() -> None:
+    with pytest.raises(SystemExit, match="143"), ended_by_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

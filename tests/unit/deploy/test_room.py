@@ -9,6 +9,7 @@ import pytest
 
 import room
 from image_build.buildah import known_bases
+from image_build.engines import Docker
 from image_build.inputs import IMAGES, tag
 from localcluster import programs
 from localcluster.adoption import SNAPSHOTS
@@ -30,6 +31,12 @@ def disks(**gigabytes: float) -> Callable[[Path], FileSystem]:
         return FileSystem(list(gigabytes).index(device), int(gigabytes[device] * 1e9))
 
     return of
+
+
+@pytest.fixture(autouse=True)
+def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own builder isn't asked: it may be busy."""
+    monkeypatch.setattr(room, "_built_images", set)
 
 
 @pytest.mark.parametrize("free", [0, 10, 20])
@@ -120,6 +127,21 @@ def test_the_images_count_as_there_when_the_builder_has_each(
     assert not room.missing_here(cache).images
     monkeypatch.setattr(room, "_built_images", lambda: set(sorted(every)[2:]))
     assert room.missing_here(cache).images
+
+
+@pytest.mark.parametrize("elsewhere", ["a context", "Docker"])
+def test_a_disk_that_is_not_this_machines_own_is_not_judged(
+    elsewhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "too_small", lambda *_: "too small")
+    monkeypatch.setattr(Docker, "answers", lambda: False)
+    monkeypatch.delenv("CONTEXT", raising=False)
+    assert room.main() == 1
+    if elsewhere == "Docker":
+        monkeypatch.setattr(Docker, "answers", lambda: True)
+    else:
+        monkeypatch.setenv("CONTEXT", "gke")
+    assert room.main() == 0
 
 
 def test_the_command_says_one_line_and_writes_nothing(tmp_path: Path) -> None:
