@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +23,6 @@ FetchHere = Callable[..., Path]
 def fetched(folder: Path) -> dict[str, bytes]:
     """What is in a directory that was fetched, without the note of its versions."""
     return {path: content for path, content in files_of(folder).items() if path[0] != "."}
-
-
-def eventually(what: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """The first true value of `what`."""
-    deadline = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return value
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

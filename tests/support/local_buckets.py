@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -15,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from ports import free_port
+from waiting import eventually
 
 REGION = "eu-central-1"
 
@@ -30,22 +30,16 @@ def s3_server() -> Iterator[str]:
     )
     endpoint = f"http://127.0.0.1:{port}"
     try:
-        _until_it_answers(f"{endpoint}/moto-api/")
+        eventually(lambda: _answers(f"{endpoint}/moto-api/"), forgive=OSError, what=endpoint)
         yield endpoint
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _until_it_answers(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urlopen(url, timeout=5):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, f"{url} does not answer"
-            time.sleep(0.1)
+def _answers(url: str) -> bool:
+    with urlopen(url, timeout=5):
+        return True
 
 
 def ask_for_rights(endpoint: str, requests_without: int) -> None:

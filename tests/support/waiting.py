@@ -1,5 +1,6 @@
 """Waiting for what a test expects: at each change of what it reads in a cluster, else by a poll."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,26 +66,44 @@ def changed(topic: Topic) -> None:
 
 
 def eventually(
-    look: Callable[[], T | None], *, within: float = 60, what: str = "", every: float = 0.1
+    look: Callable[[], T | None],
+    *,
+    within: float = 60,
+    what: str = "",
+    every: float = 0.05,
+    forgive: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> T:
     """The first truthy answer of ``look``; fails with the last one after ``within`` seconds.
 
     A look that only reads objects through ``Kubectl`` is repeated when one of them changes, any
-    other look after ``every`` seconds.
+    other look after ``every`` seconds. An exception of ``forgive`` counts as an answer that isn't
+    there yet.
     """
     deadline = time.monotonic() + within
     while True:
         since = _clock
+        found: T | Exception | None
         with _looking() as seen:
-            found = look()
-        if found:
-            return found
+            try:
+                if found := look():
+                    return found
+            except forgive as error:
+                found = error
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within:g} s: {what}; last seen: {found!r}")
         if seen.told_of_all and seen.topics:
             _wait_for_change(seen.topics, since)
         else:
             time.sleep(every)
+
+
+async def settled(
+    look: Callable[[], object], *, within: float = 60.0, every: float = 0.002
+) -> None:
+    """Waits on an event loop, which goes on meanwhile, until ``look`` answers truthily."""
+    async with asyncio.timeout(within):
+        while not look():  # noqa: ASYNC110 - what it waits for happens in another thread
+            await asyncio.sleep(every)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from PIL import Image
 
 from ahead import ahead, go_ahead
 from ports import free_port
+from waiting import eventually
 
 LOADTEST = Path(__file__).parents[3] / "loadtest"
 
@@ -296,14 +297,12 @@ class Runner:
 
     def progress(self, requests: int) -> dict[str, Any]:
         """The first progress by which so many requests had ended."""
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(FileNotFoundError):
-                progress = self.read("progress.json")
-                if progress["requests"] >= requests:
-                    return progress
-            assert time.monotonic() < deadline, "no load came to be"
-            time.sleep(0.05)
+
+        def enough() -> dict[str, Any] | None:
+            progress = self.read("progress.json")
+            return progress if progress["requests"] >= requests else None
+
+        return eventually(enough, forgive=FileNotFoundError, what=f"{requests} requests have ended")
 
     def kill(self) -> None:
         """Leave nothing behind, whatever became of the test."""

@@ -9,7 +9,7 @@ import pytest
 from diffusion_loadtest import client
 from diffusion_loadtest.client import Connection, NoAnswerError
 from diffusion_loadtest.target import about, wait_until_ready
-from kubectl import eventually
+from waiting import eventually
 
 BODY = b'{"prompt": "a red circle"}'
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from known_target import nearest_rank, noise
+from waiting import eventually
 
 PAGE = "http://127.0.0.1:8089"
 
@@ -117,10 +118,7 @@ def test_think_time_spaces_requests(serve: Any, runner: Any) -> None:
 def test_run_begins_once_the_target_is_ready(serve: Any, runner: Any) -> None:
     server = serve(lambda _: (0.01, "ok"), ready=False)
     process = runner.start(server.plan([(1, 0.5)]))
-    deadline = time.monotonic() + 30
-    while not (runner.out / "progress.json").exists():
-        assert time.monotonic() < deadline, "no progress was published"
-        time.sleep(0.05)
+    eventually((runner.out / "progress.json").exists, what="progress is published")
     waiting = runner.read("progress.json")
     assert (waiting["state"], waiting["requests"], waiting["stage"]) == ("Waiting", 0, 0)
     assert server.served == []
@@ -136,10 +134,7 @@ def test_termination_stops_the_load_and_keeps_the_figures(serve: Any, runner: An
     # one request in 20 never ends: it must not hold the end up
     server = serve(lambda n: (60.0, "stall") if n % 20 == 19 else (0.05, "ok"))
     process = runner.start(server.plan([(4, 120.0)]))
-    deadline = time.monotonic() + 30
-    while len(server.served) < 30:
-        assert time.monotonic() < deadline, "no load arrived"
-        time.sleep(0.05)
+    eventually(lambda: len(server.served) >= 30, what="load arrives")
     process.send_signal(signal.SIGTERM)
     told = time.monotonic()
     code, printed = runner.finish(process)
@@ -187,9 +182,11 @@ def test_page_can_be_looked_at_and_not_touched(serve: Any, runner: Any) -> None:
 
 def test_page_stays_after_the_report_until_someone_ends_it(serve: Any, runner: Any) -> None:
     process = runner.start(serve(lambda _: (0.05, "ok")).plan([(3, 0.5)], webUi=True))
-    while not (runner.out / "report.json").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+    eventually(
+        lambda: process.poll() is not None or (runner.out / "report.json").exists(),
+        what="the report",
+    )
+    assert process.poll() is None
     with urllib.request.urlopen(PAGE, timeout=10) as answer:
         assert answer.status == 200
     process.send_signal(signal.SIGTERM)

@@ -53,7 +53,7 @@ def fake_cluster(tmp_path: Path) -> Iterator[FakeCluster]:
             """Says nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     context = {"cluster": "fake", "user": "me", "namespace": "shop"}
     kubeconfig = {
         "apiVersion": "v1",

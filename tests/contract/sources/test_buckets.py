@@ -11,9 +11,10 @@ import boto3  # type: ignore[import-untyped]  # brings no types
 import pytest
 
 from diffusion_serving.errors import DownloadFailed, ModelLoadFailed
-from fetch_command import Command, FetchHere, eventually, fetched, weights
+from fetch_command import Command, FetchHere, fetched, weights
 from local_buckets import REGION, GoogleBuckets, ask_for_rights, s3_server
 from small_s3 import s3_server as small_s3_server
+from waiting import eventually
 
 Files = dict[str, bytes]
 UNET = "unet/diffusion_pytorch_model.safetensors"

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from diffusion_serving.errors import DownloadFailed, InvalidConfiguration, ModelLoadFailed
-from fetch_command import Command, FetchHere, Run, eventually, fetched, weights
+from fetch_command import Command, FetchHere, Run, fetched, weights
 from local_hub import LocalHub, Repo
+from waiting import eventually
 
 Files = dict[str, bytes]
 UNET = "unet/diffusion_pytorch_model.safetensors"

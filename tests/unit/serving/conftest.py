@@ -150,8 +150,8 @@ async def make_stack(
         stacks.append(stack)
         if start:
             stack.engine.start()
-            stack.engine.ready.result(10)
-            assert pipeline.entered.acquire(timeout=10)  # the warm-up
+            stack.engine.ready.result(60)
+            assert pipeline.entered.acquire(timeout=60)  # the warm-up
         return stack
 
     yield make

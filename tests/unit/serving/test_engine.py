@@ -57,8 +57,8 @@ def make(build: Any, pipeline: Any) -> Callable[..., Engine]:
     def make(**options: Any) -> Engine:
         engine: Engine = build(**options)
         engine.start()
-        engine.ready.result(10)
-        assert pipeline.entered.acquire(timeout=10)
+        engine.ready.result(60)
+        assert pipeline.entered.acquire(timeout=60)
         return engine
 
     return make
@@ -68,7 +68,7 @@ def occupy(engine: Engine, pipeline: Any) -> Job:
     """Keeps the engine busy until `pipeline.release()`."""
     pipeline.hold()
     job = engine.submit(wanted("first"))
-    assert pipeline.entered.acquire(timeout=10)
+    assert pipeline.entered.acquire(timeout=60)
     return job
 
 
@@ -80,7 +80,7 @@ def test_without_batching_jobs_are_done_in_the_order_they_came_one_at_a_time(
     jobs = [engine.submit(wanted(f"p{i}")) for i in range(20)]
     pipeline.release()
     for job in jobs:
-        job.future.result(10)
+        job.future.result(60)
     assert pipeline.prompts == ["first", *(f"p{i}" for i in range(20))]
     assert all(len(batch) == 1 for batch in pipeline.batches)
 
@@ -88,7 +88,7 @@ def test_without_batching_jobs_are_done_in_the_order_they_came_one_at_a_time(
 def test_every_call_of_the_pipeline_is_on_one_thread(make: Any, pipeline: Any) -> None:
     engine = make()
     callers = [
-        threading.Thread(target=lambda: engine.submit(wanted("x")).future.result(10))
+        threading.Thread(target=lambda: engine.submit(wanted("x")).future.result(60))
         for _ in range(8)
     ]
     for caller in callers:
@@ -103,7 +103,7 @@ def test_each_job_gets_its_own_pictures(make: Any) -> None:
     engine = make()
     jobs = {seed: engine.submit(wanted("x", seed, seed + 1)) for seed in range(0, 40, 2)}
     for seed, job in jobs.items():
-        first, second = job.future.result(10).pictures
+        first, second = job.future.result(60).pictures
         assert (first.rgb[2], second.rgb[2]) == (seed, seed + 1)
 
 
@@ -117,7 +117,7 @@ def test_full_queue_refuses_and_says_when_to_come_again(make: Any, pipeline: Any
     assert engine.queue_length == 3
     pipeline.release()
     for job in waiting:
-        job.future.result(10)
+        job.future.result(60)
     assert "one too many" not in pipeline.prompts
 
 
@@ -129,7 +129,7 @@ def test_withdrawn_job_frees_its_place_and_is_never_done(make: Any, pipeline: An
     assert not engine.withdraw(job)
     stayed = engine.submit(wanted("stayed"))
     pipeline.release()
-    stayed.future.result(10)
+    stayed.future.result(60)
     assert pipeline.prompts == ["first", "stayed"]
     assert job.future.cancelled()
 
@@ -141,7 +141,7 @@ def test_running_job_cannot_be_withdrawn_expired_or_cancelled(make: Any, pipelin
     assert not engine.expire(job)
     assert not job.future.cancel()
     pipeline.release()
-    assert job.future.result(10).pictures
+    assert job.future.result(60).pictures
 
 
 def test_cancelled_future_is_dropped_and_the_next_job_is_done(make: Any, pipeline: Any) -> None:
@@ -150,7 +150,7 @@ def test_cancelled_future_is_dropped_and_the_next_job_is_done(make: Any, pipelin
     dropped, kept = engine.submit(wanted("dropped")), engine.submit(wanted("kept"))
     dropped.future.cancel()
     pipeline.release()
-    kept.future.result(10)
+    kept.future.result(60)
     assert pipeline.prompts == ["first", "kept"]
 
 
@@ -162,7 +162,7 @@ def test_job_that_waits_past_its_deadline_fails_and_is_not_done(make: Any, pipel
         time.sleep(0.005)
     pipeline.release()
     with pytest.raises(DeadlineExceeded, match=r"0\.5 s"):
-        late.future.result(10)
+        late.future.result(60)
     assert "late" not in pipeline.prompts
 
 
@@ -195,8 +195,8 @@ def test_failing_job_fails_alone_and_its_prompt_is_not_logged(
     bad = engine.submit(wanted("a secret wish"))
     pipeline.release()
     with pytest.raises(EngineFailed) as failed:
-        bad.future.result(10)
-    assert [job.future.result(10).pictures[0].rgb[2] for job in good] == [0, 1, 2]
+        bad.future.result(60)
+    assert [job.future.result(60).pictures[0].rgb[2] for job in good] == [0, 1, 2]
     (record,) = [r for r in caplog.records if r.levelname == "ERROR"]
     assert vars(record)["error_id"] == failed.value.error_id
     assert vars(record)["error"] == "ValueError"
@@ -209,7 +209,7 @@ def test_tensor_error_is_logged_with_its_message(
 ) -> None:
     pipeline.failures["x"] = RuntimeError("shapes do not match")
     with pytest.raises(EngineFailed):
-        make().submit(wanted("x")).future.result(10)
+        make().submit(wanted("x")).future.result(60)
     assert "shapes do not match" in [vars(r).get("error_message") for r in caplog.records]
 
 
@@ -218,9 +218,9 @@ def test_output_of_the_wrong_length_fails_the_job_not_the_engine(make: Any, pipe
     pipeline.surplus = True
     first = engine.submit(wanted("x"))
     with pytest.raises(EngineFailed):
-        first.future.result(10)
+        first.future.result(60)
     pipeline.surplus = False
-    assert engine.submit(wanted("y")).future.result(10).pictures
+    assert engine.submit(wanted("y")).future.result(60).pictures
 
 
 def test_stop_finishes_what_waits_and_takes_no_more(make: Any, pipeline: Any) -> None:
@@ -265,12 +265,12 @@ def test_engine_is_not_ready_before_its_warm_up_image_is_out(build: Any, pipelin
     pipeline.hold()
     engine = build()
     engine.start()
-    assert pipeline.entered.acquire(timeout=10)
+    assert pipeline.entered.acquire(timeout=60)
     assert engine.runner is None
     with pytest.raises(NotReady, match="loading"):
         engine.submit(wanted("x"))
     pipeline.release()
-    engine.ready.result(10)
+    engine.ready.result(60)
     assert engine.state is State.READY
     assert engine.stop(10)
 
@@ -299,7 +299,7 @@ def test_batch_size_that_memory_refuses_in_the_warm_up_is_never_tried_again(
     engine = make()
     tried = len(pipeline.batches)
     job = engine.submit(replace(WARM_UP, prompt="x", seeds=tuple(range(8))))
-    assert len(job.future.result(10).pictures) == 8
+    assert len(job.future.result(60).pictures) == 8
     assert [sum(len(g.seeds) for g in batch) for batch in pipeline.batches[tried:]] == [4, 4]
 
 
@@ -308,7 +308,7 @@ def test_what_waits_is_done_together_up_to_the_cap(make: Any, pipeline: Any) -> 
     occupy(engine, pipeline)
     jobs = [engine.submit(wanted(f"p{i}", i)) for i in range(6)]
     pipeline.release()
-    assert [job.future.result(10).pictures[0].rgb[2] for job in jobs] == list(range(6))
+    assert [job.future.result(60).pictures[0].rgb[2] for job in jobs] == list(range(6))
     assert [len(batch) for batch in pipeline.batches] == [1, 1, 4, 2]
 
 
@@ -322,12 +322,12 @@ def test_lone_request_is_not_overtaken_by_a_key_that_never_stops_coming(
     lone.future.add_done_callback(lambda _: pipeline.hold())
     after = [engine.submit(wanted(f"after-{i}")) for i in range(40)]
     pipeline.release()
-    lone.future.result(10)
+    lone.future.result(60)
     done = pipeline.prompts
     assert done[: done.index("lone")] == ["first", *(f"before-{i}" for i in range(4))]
     pipeline.release()
     for job in [*flood, *after]:
-        job.future.result(10)
+        job.future.result(60)
 
 
 def test_batch_waits_to_be_filled_and_then_goes_at_once(make: Any, pipeline: Any) -> None:
@@ -336,13 +336,13 @@ def test_batch_waits_to_be_filled_and_then_goes_at_once(make: Any, pipeline: Any
     assert not pipeline.entered.acquire(timeout=0.05)
     jobs.append(engine.submit(wanted("p2")))
     for job in jobs:
-        job.future.result(10)
+        job.future.result(60)
     assert [len(batch) for batch in pipeline.batches] == [1, 3]
 
 
 def test_batch_that_is_not_filled_goes_after_its_wait(make: Any, pipeline: Any) -> None:
     engine = make(batching=Batching(max_images=3, max_wait=0.02))
-    result = engine.submit(wanted("lonely")).future.result(10)
+    result = engine.submit(wanted("lonely")).future.result(60)
     assert result.queue_seconds >= 0.02
 
 
@@ -365,7 +365,7 @@ def test_steps_are_told_to_each_member_of_a_batch(make: Any, pipeline: Any) -> N
     jobs.append(engine.submit(wanted("nobody listens")))
     pipeline.release()
     for job in jobs:
-        job.future.result(10)
+        job.future.result(60)
     assert len(pipeline.batches[-1]) == 3
     assert told == {name: [(1, 4), (2, 4), (3, 4), (4, 4)] for name in told}
 
@@ -383,16 +383,16 @@ def test_each_device_has_one_thread_and_its_own_pipeline(build: Any, make_fake: 
 
     engine = build(load, devices=2, batching=Batching(one_job=True))
     engine.start()
-    engine.ready.result(10)
+    engine.ready.result(60)
     for fake in fakes:
         fake.hold()
-        assert fake.entered.acquire(timeout=10)
+        assert fake.entered.acquire(timeout=60)
     jobs = [engine.submit(wanted("x", seed)) for seed in range(2)]
     for fake in fakes:  # while one is busy the other takes what comes
-        assert fake.entered.acquire(timeout=10)
+        assert fake.entered.acquire(timeout=60)
     for fake in fakes:
         fake.release()
-    assert {job.future.result(10).pictures[0].rgb[2] for job in jobs} == {0, 1}
+    assert {job.future.result(60).pictures[0].rgb[2] for job in jobs} == {0, 1}
     assert [fake.threads for fake in fakes] == [{loaded[0]}, {loaded[1]}]
     assert loaded[0] != loaded[1]
 
@@ -442,7 +442,7 @@ def test_fifty_who_leave_the_queue_cost_nothing_and_the_rest_is_served(
     pipeline.release()
     for i, job in enumerate(jobs):
         if i % 2:
-            assert job.future.result(10).pictures[0].rgb[2] == i
+            assert job.future.result(60).pictures[0].rgb[2] == i
         else:
             assert job.future.cancelled()
     assert sorted(pipeline.prompts) == sorted(["first", *(f"p{i}" for i in range(1, 100, 2))])

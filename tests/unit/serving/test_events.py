@@ -5,6 +5,8 @@ import json
 import re
 from typing import Any
 
+from waiting import settled
+
 EVENTS = {"Accept": "text/event-stream"}
 
 
@@ -58,10 +60,9 @@ async def test_a_full_queue_is_answered_with_a_time_to_come_again(
     stack = make_stack(queue={"maxLength": 1})
     pipeline.hold()
     running = asyncio.create_task(stack.client.post("/predict", json={"prompt": "first"}))
-    assert await asyncio.to_thread(pipeline.entered.acquire, timeout=10)
+    assert await asyncio.to_thread(pipeline.entered.acquire, timeout=60)
     waiting = asyncio.create_task(stack.client.post("/predict", json={"prompt": "second"}))
-    while stack.engine.queue_length == 0:  # noqa: ASYNC110 - an engine has no event for it
-        await asyncio.sleep(0.001)
+    await settled(lambda: stack.engine.queue_length > 0)
     answer = await stack.client.post("/predict", json={"prompt": "third"}, headers=EVENTS)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
     assert stack.sample("diffusion_rejected_total", reason="queue_full") == 1
@@ -79,15 +80,13 @@ async def test_who_leaves_while_waiting_is_not_served(make_stack: Any, pipeline:
     stack = make_stack()
     pipeline.hold()
     first = asyncio.create_task(stack.client.post("/predict", json={"prompt": "first"}))
-    while "first" not in pipeline.prompts:  # noqa: ASYNC110 - an engine has no event for it
-        await asyncio.sleep(0.001)
+    await settled(lambda: "first" in pipeline.prompts)
     gone = asyncio.Event()
     order = stack.service.order(
         stack.service.readers["/predict"], json.dumps({"prompt": "left"}).encode(), None
     )
     told = asyncio.create_task(_all(stack.service.told(order, gone.wait)))
-    while stack.engine.queue_length == 0:  # noqa: ASYNC110 - same
-        await asyncio.sleep(0.001)
+    await settled(lambda: stack.engine.queue_length > 0)
     gone.set()
     assert await told == []
     pipeline.release()

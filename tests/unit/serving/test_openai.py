@@ -14,6 +14,7 @@ from PIL import Image
 
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.openai_api import base_names
+from waiting import settled
 
 LORAS = [{"name": "ink", "path": "/l/ink", "scale": 0.8}, {"name": "oil", "path": "/l/oil"}]
 MODEL = {"path": "/models/store/0a", "source": "hf://acme/tiny-sd", "loras": LORAS}
@@ -40,12 +41,6 @@ def opened(file: bytes) -> Any:
     image = Image.open(io.BytesIO(file))
     image.load()
     return image
-
-
-async def settled(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what it waits for happens in another thread
-            await asyncio.sleep(0.005)
 
 
 async def test_client_generates_an_image_in_the_size_it_asks_for(connect: Any) -> None:

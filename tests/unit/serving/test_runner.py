@@ -117,7 +117,7 @@ def test_two_threads_take_turns(runner: BatchRunner, pipeline: Any) -> None:
     ]
     for thread in threads:
         thread.start()
-    assert pipeline.entered.acquire(timeout=10)
+    assert pipeline.entered.acquire(timeout=60)
     assert not pipeline.entered.acquire(timeout=0.05)
     pipeline.release()
     for thread in threads:

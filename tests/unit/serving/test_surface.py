@@ -15,18 +15,13 @@ from diffusion_serving import routes
 from diffusion_serving.api import MAX_BODY_BYTES
 from diffusion_serving.openapi import ROUTES
 from diffusion_serving.page import FILES as PAGE_FILES
+from waiting import settled
 
 
 def pixel(file: bytes) -> Any:
     image = Image.open(io.BytesIO(file))
     image.load()
     return image.size, image.convert("RGB").getpixel((1, 1))
-
-
-async def settled(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what it waits for happens in another thread
-            await asyncio.sleep(0.005)
 
 
 def assert_problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
@@ -314,7 +309,7 @@ async def test_not_ready_until_the_warm_up_image_is_out(make_stack: Any, pipelin
     later = (await stack.client.get("/about")).json()
     assert later["uptime_seconds"] > about["uptime_seconds"] >= 0
     pipeline.release()
-    stack.engine.ready.result(10)
+    stack.engine.ready.result(60)
     assert (await stack.client.get("/readyz")).status_code == 200
     assert stack.sample("diffusion_ready") == 1
 

@@ -4,10 +4,9 @@ import asyncio
 import io
 import pickle
 import time
-from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -53,6 +52,10 @@ from diffusion_serving.exposition import expose, merged
 from diffusion_serving.generation import Generation
 from diffusion_serving.maker import ModelInfo
 from diffusion_serving.metrics import make_metrics
+from waiting import settled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MODEL = ModelInfo("cpu", "fake", "float32", (128, 96), Startup(0.0, 0.0, 0.0, ()))
 
@@ -63,12 +66,6 @@ def generation(prompt: str = "x", seed: int = 1) -> Generation:
 
 def result(seconds: float = 0.1) -> Result:
     return Result((), 0.0, 0.0, seconds, 0.0)
-
-
-async def settled(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what it waits for happens in another thread
-            await asyncio.sleep(0.002)
 
 
 class Worker:
