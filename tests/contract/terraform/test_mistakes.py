@@ -1,24 +1,18 @@
 """What is wrong fails: each mistake is made in a copy of each module and environment."""
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
 from terraform_offline.paths import ROOT
-from terraform_offline.workspace import DIRECTORIES, Outcome, Workspace
+from terraform_offline.workspace import DIRECTORIES, MODULES, Outcome, Workspace
 
 _CALL = re.compile(r'^((?:resource|module) ".*?") \{\n.*?^\}', re.MULTILINE | re.DOTALL)
 _META = re.compile(r"^  (?:source|for_each|count) ", re.MULTILINE)
 _ARGUMENT = re.compile(r"^  (\w+)( +)= .*$", re.MULTILINE)
-
-
-def _in_first_call(text: str, change: Callable[[str], str]) -> str:
-    """The configuration with its first resource or module call changed."""
-    changed = _CALL.sub(lambda found: change(found[0]), text, count=1)
-    assert changed != text
-    return changed
 
 
 def _with_first_value(value: str, call: str) -> str:
@@ -36,7 +30,7 @@ def _without_argument(name: str, call: str) -> str:
 
 
 MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
-    "wrong argument": (_with_unknown_argument, "Unsupported argument"),
+    "unknown argument": (_with_unknown_argument, "Unsupported argument"),
     "wrong type": (partial(_with_first_value, '["a", {}]'), "string required"),
     "dangling reference": (
         partial(_with_first_value, "module.no_such_module.id"),
@@ -60,26 +54,79 @@ REQUIRED = {
 """A required argument of each directory's first resource or module call."""
 
 
-def _refused(workspace: Workspace, directory: str, change: Callable[[str], str]) -> str:
-    """What Terraform says to the directory with its first call changed; it must refuse it."""
-    main = workspace.directory(directory) / "main.tf"
-    main.write_text(_in_first_call(main.read_text(), change))
-    outcome = workspace.terraform(directory, "validate")
+def _mistakes(directory: str) -> dict[str, tuple[Callable[[str], str], str]]:
+    name = REQUIRED[directory]
+    missing = (partial(_without_argument, name), f'The argument "{name}" is required')
+    return MISTAKES | {"missing argument": missing}
+
+
+def _renamed(name: str, call: str) -> str:
+    return re.sub(r'^(resource ".*?") ".*?"', rf'\1 "{name}"', call)
+
+
+Broken = tuple[str, dict[str, str]]
+"""A configuration with mistakes, and the call that each of them is in."""
+
+
+def _broken_resources(text: str, directory: str) -> Iterator[Broken]:
+    """The configuration with a copy of its first resource for each mistake."""
+    first = next(_CALL.finditer(text))
+    places = {}
+    for number, (mistake, (change, _)) in enumerate(_mistakes(directory).items()):
+        call = _renamed(f"mistake_{number}", first[0])
+        changed = change(call)
+        assert changed != call
+        text += f"\n{changed}\n"
+        places[mistake] = re.sub(r'"[^"]*"$', f'"mistake_{number}"', first[1])
+    yield text, places
+
+
+def _broken_calls(text: str, directory: str) -> Iterator[Broken]:
+    """The configuration with mistakes in its first module call, which can't be copied.
+
+    Terraform looks at names before it looks at values, and at nothing that follows from a mistake.
+    """
+    mistakes = _mistakes(directory)
+    first = next(_CALL.finditer(text))
+    for together in (
+        ("unknown argument", "missing argument"),
+        ("wrong type",),
+        ("dangling reference",),
+    ):
+        call = first[0]
+        for mistake in together:
+            changed = mistakes[mistake][0](call)
+            assert changed != call
+            call = changed
+        yield text.replace(first[0], call), dict.fromkeys(together, first[1])
+
+
+@pytest.mark.parametrize("directory", DIRECTORIES)
+def test_each_mistake_is_refused_where_it_is(broken: Workspace, directory: str) -> None:
+    main = broken.directory(directory) / "main.tf"
+    right = main.read_text()
+    break_ = _broken_resources if directory in MODULES else _broken_calls
+    missed = {}
+    for wrong, places in break_(right, directory):
+        main.write_text(wrong)
+        complaints = _complaints(broken.terraform(directory, "validate", "-json"))
+        for mistake, place in places.items():
+            _, complaint = _mistakes(directory)[mistake]
+            if not any(where == place and complaint in text for where, text in complaints):
+                missed[mistake] = complaints
+    assert missed == {}
+
+
+def _complaints(outcome: Outcome) -> list[tuple[str, str]]:
+    """The call that each of Terraform's errors is in, and its words."""
     assert not outcome.ok, outcome.output
-    return outcome.output
-
-
-@pytest.mark.parametrize("directory", DIRECTORIES)
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_refused(broken: Workspace, directory: str, mistake: str) -> None:
-    change, complaint = MISTAKES[mistake]
-    assert complaint in _refused(broken, directory, change)
-
-
-@pytest.mark.parametrize("directory", DIRECTORIES)
-def test_a_missing_argument_is_refused(broken: Workspace, directory: str) -> None:
-    refusal = _refused(broken, directory, partial(_without_argument, REQUIRED[directory]))
-    assert f'The argument "{REQUIRED[directory]}" is required' in refusal
+    errors = [
+        one for one in json.loads(outcome.output)["diagnostics"] if one["severity"] == "error"
+    ]
+    return [
+        ((one.get("snippet") or {}).get("context") or "", f"{one['summary']}: {one['detail']}")
+        for one in errors
+    ]
 
 
 def _without_arguments(call: str) -> str:
