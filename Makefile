@@ -31,7 +31,7 @@ test-operator: $(VENV)/done test-programs ## The operator against a real control
 	$(BIN)/pytest tests/operator --numprocesses 2 --dist worksteal
 
 test-contract: $(VENV)/done chromium test-programs ## Each program over its own boundary: HTTP, documents, processes
-	$(BIN)/pytest tests/contract
+	$(BIN)/pytest tests/contract --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 test-terraform: $(VENV)/done test-programs ## Terraform, workflows and GitOps alone (part of test-contract)
 	$(BIN)/pytest tests/contract/terraform tests/contract/workflows tests/contract/gitops

@@ -64,11 +64,8 @@ def assert_only_who_stays_is_served(server: Answers) -> None:
     assert server.metric(WAITING) == 0
 
 
-class Surface:
-    """What a client sees of a server, whatever its backend and wherever it runs.
-
-    Who inherits it has the fixtures `server`, with the limits of `answers`, and `variant`.
-    """
+class Pictures:
+    """The part of the surface whose subject are pictures."""
 
     def test_images_come_as_json_with_what_was_done(self, server: Answers) -> None:
         answer = server.predict(
@@ -112,12 +109,6 @@ class Surface:
         assert last == "images"
         assert document["images"] == server.predict(**asked).json()["images"]
 
-    def test_answers_are_not_compressed(self, server: Answers) -> None:
-        answer = server.client.post(
-            "/predict", json={"prompt": "x"}, headers={"Accept-Encoding": "gzip"}
-        )
-        assert "content-encoding" not in answer.headers
-
     def test_random_seed_is_reported_and_gives_the_image_again(self, server: Answers) -> None:
         first, second = (server.predict(prompt="x").json() for _ in range(2))
         assert first["seed"] != second["seed"]
@@ -151,6 +142,27 @@ class Surface:
         assert len({image.tobytes() for image in alone}) == 8
         for one, other in zip(alone, together, strict=True):
             assert max(ImageChops.difference(one, other).tobytes()) <= 1
+
+    def test_openais_own_client_gets_its_image(self, server: Answers) -> None:
+        client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
+        answer = client.images.generate(prompt="a red circle", size="64x64", n=2)
+        files = [base64.b64decode(one.b64_json or "") for one in answer.data or ()]
+        assert [picture(file).size for file in files] == [(64, 64)] * 2
+        with pytest.raises(openai.BadRequestError, match="size"):
+            client.images.generate(prompt="x", size="65x65")
+
+
+class Surface(Pictures):
+    """What a client sees of a server, whatever its backend and wherever it runs.
+
+    Who inherits it has the fixtures `server`, with the limits of `answers`, and `variant`.
+    """
+
+    def test_answers_are_not_compressed(self, server: Answers) -> None:
+        answer = server.client.post(
+            "/predict", json={"prompt": "x"}, headers={"Accept-Encoding": "gzip"}
+        )
+        assert "content-encoding" not in answer.headers
 
     @pytest.mark.parametrize(
         ("fields", "word"),
@@ -266,11 +278,3 @@ class Surface:
         else:
             assert answer.url.path == "/ui"
             assert_problem(server.client.get("/info"), 404)
-
-    def test_openais_own_client_gets_its_image(self, server: Answers) -> None:
-        client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
-        answer = client.images.generate(prompt="a red circle", size="64x64", n=2)
-        files = [base64.b64decode(one.b64_json or "") for one in answer.data or ()]
-        assert [picture(file).size for file in files] == [(64, 64)] * 2
-        with pytest.raises(openai.BadRequestError, match="size"):
-            client.images.generate(prompt="x", size="65x65")

@@ -1,13 +1,22 @@
 """Loading real pipelines and looking at what comes out of them."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.generation import Generation
 from diffusion_serving.model_files import inspect
-from diffusion_serving.pipeline import DiffusersPipeline, load_pipeline
+from lazily import Lazily
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from diffusion_serving import pipeline as serving_pipeline
+    from diffusion_serving.pipeline import DiffusersPipeline
+else:
+    serving_pipeline = Lazily("diffusion_serving.pipeline")
 
 
 def configured(model: Path, scheduler: str = "ddim", **document: Any) -> ServingConfig:
@@ -23,7 +32,7 @@ def configured(model: Path, scheduler: str = "ddim", **document: Any) -> Serving
 
 
 def loaded(model: Path, scheduler: str = "ddim", **document: Any) -> DiffusersPipeline:
-    return load_pipeline(inspect(model), configured(model, scheduler, **document))
+    return serving_pipeline.load_pipeline(inspect(model), configured(model, scheduler, **document))
 
 
 def wanted(prompt: str = "a red circle", **changes: Any) -> Generation:

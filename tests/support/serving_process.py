@@ -6,18 +6,24 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+import waiting
 from answers import LIMITS, MOST_WAITING, Answers
 from ports import free_port
 
 IMAGES = Path(__file__).parents[2] / "images"
+STAND_IN = {
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "standin/path"), str(IMAGES)]),
+    "STANDIN_STEP_SECONDS": "0.01",
+}
+"""Of a server that makes its pictures without torch: `SLOW` takes 5 s of it, on any machine."""
 START_SECONDS = 180.0
 KEY = "a-key-for-tests"
 SLOW: dict[str, Any] = {"prompt": "slow", "steps": 500, "width": 64, "height": 64}
@@ -26,15 +32,8 @@ SLOWEST: dict[str, Any] = SLOW | {"images": 4}
 """Keeps the engine busy for long enough to see what happens meanwhile."""
 
 
-def eventually(what: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """The first true value of `what`, a connection that is refused counting as false."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(httpx.TransportError):
-            if value := what():
-                return value
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+eventually = partial(waiting.eventually, forgive=httpx.TransportError)
+"""The first truthy answer, a connection that is refused counting as none."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,16 @@ def configuration(
     }
 
 
+def demo_configuration(variant: Variant) -> dict[str, str]:
+    """The environment of a server of the demo model, whose queue takes a thousand."""
+    return configuration(
+        IMAGES / "demo_model/weights",
+        variant,
+        generation={"steps": 4, "guidanceScale": 7.5, "scheduler": "ddim"},
+        queue={"maxLength": 1000, "timeoutSeconds": 1800},
+    )
+
+
 class Server(Answers):
     """One server. Its output goes to a file; `early` has its answers while it was loading.
 
@@ -128,12 +137,18 @@ class Server(Answers):
     def up(self) -> "Server":
         """Waits until HTTP is answered, which is before the model has loaded."""
         eventually(
-            lambda: self._lives() and self.client.get("/healthz").status_code == 200, START_SECONDS
+            lambda: self._lives() and self.client.get("/healthz").status_code == 200,
+            within=START_SECONDS,
+            what="an answer of /healthz",
         )
         return self
 
     def ready(self, seconds: float = START_SECONDS) -> "Server":
-        eventually(lambda: self._lives() and self.client.get("/readyz").status_code == 200, seconds)
+        eventually(
+            lambda: self._lives() and self.client.get("/readyz").status_code == 200,
+            within=seconds,
+            what="an answer of /readyz",
+        )
         return self
 
     def _lives(self) -> bool:
@@ -219,7 +234,7 @@ class Pool:
         self._servers: dict[str, Server] = {}
 
     def patient(self, variant: Variant) -> Server:
-        """A ready server that lets requests wait for long, and has LoRAs."""
+        """A ready server of the real model that lets requests wait for long, and has LoRAs."""
 
         def settings() -> dict[str, str]:
             with_loras = configuration(self._model, variant, self._loras)
@@ -227,18 +242,30 @@ class Pool:
 
         return self._get(variant, "patient", settings)
 
+    def quick(self, variant: Variant) -> Server:
+        """The same of the stand-in, which draws in no time and without torch."""
+
+        def settings() -> dict[str, str]:
+            with_loras = configuration(self._model, variant, self._loras)
+            # Fifty connections through Ray's proxy take longest: its engine is busy for longer.
+            slower = {"STANDIN_STEP_SECONDS": "0.02"} if variant.backend == "rayserve" else {}
+            return {**with_loras, **STAND_IN, **slower, "DIFFUSION_DRAIN_SECONDS": "3"}
+
+        return self._get(variant, "quick", settings)
+
     def strict(self, variant: Variant) -> Server:
-        """A ready server that wants a key, and lets requests wait for a second only."""
+        """A ready server of the stand-in: it wants a key, and lets a request wait for a second."""
 
         def settings() -> dict[str, str]:
             keys = self._folder("keys") / "keys"
             keys.write_text(f"another-key\n{KEY}\n", encoding="utf-8")
-            return configuration(
+            keyed = configuration(
                 self._model,
                 variant,
                 queue={"maxLength": MOST_WAITING, "timeoutSeconds": 1.0},
                 auth={"apiKeyFile": str(keys)},
             )
+            return {**keyed, **STAND_IN}
 
         return self._get(variant, "strict", settings)
 
@@ -248,9 +275,7 @@ class Pool:
             self._variant = variant
         server = self._servers.get(kind)
         if server is None or server.process.poll() is not None:
-            environ = {**configuration(self._model, variant), **settings()}
-            server = self._servers[kind] = Server(self._folder(kind), environ)
-            server.up()
+            server = self._servers[kind] = Server(self._folder(kind), settings()).up()
             server.early = {
                 "/healthz": server.client.get("/healthz"),
                 "/readyz": server.client.get("/readyz"),

@@ -1,6 +1,5 @@
 """Stable Diffusion 1.4 in its real size, with random weights, through each backend."""
 
-import importlib
 import os
 import shutil
 import time
@@ -9,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from diffusion_serving.cores import available_cores
+from lazily import Lazily
 from serving_process import IMAGES, Server, Variant, configuration
 
-diffusers: Any = importlib.import_module("diffusers")  # it and transformers are typed in part only
-transformers: Any = importlib.import_module("transformers")
+torch: Any = Lazily("torch")
+diffusers: Any = Lazily("diffusers")
+transformers: Any = Lazily("transformers")
 
 UNET_PARAMETERS = 859_520_964
 STEPS, SIDE = 4, 512

@@ -1,25 +1,36 @@
 """SDXL, LoRAs, the prompt cache, and the options that only make a model faster."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import sys
 import weakref
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
-from torch._dynamo.utils import counters
 
 from diffusion_serving.config import Scheduler
 from diffusion_serving.errors import DeviceLost, ModelLoadFailed
 from diffusion_serving.generation import LoraUse, OutOfMemory
-from diffusion_serving.pipeline import DiffusersPipeline, loading
-from diffusion_serving.pipeline.failures import guarded
+from lazily import Lazily
 from pipelines import count_unet_calls, furthest, loaded, pixels, wanted, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import safetensors.torch as files
+    import torch
+    from torch._dynamo import utils as dynamo
+
+    from diffusion_serving.pipeline import DiffusersPipeline, failures
+else:
+    files = Lazily("safetensors.torch")
+    torch = Lazily("torch")
+    dynamo = Lazily("torch._dynamo.utils")
+    failures = Lazily("diffusion_serving.pipeline.failures")
 
 SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
 
@@ -128,14 +139,15 @@ def test_lora_in_the_text_encoder_does_not_use_or_fill_the_prompt_cache(
 def test_lora_of_a_larger_model_is_refused(load: Any, tiny_loras: Any, tmp_path: Path) -> None:
     (source,) = tiny_loras["unet"].iterdir()
     file = tmp_path / "larger.safetensors"
-    save_file({key: weights.repeat(2, 2) for key, weights in load_file(source).items()}, file)
+    larger = {key: weights.repeat(2, 2) for key, weights in files.load_file(source).items()}
+    files.save_file(larger, file)
     with pytest.raises(ModelLoadFailed, match="LoRA larger"):
         load(loras=[{"name": "larger", "path": file}])
 
 
 def test_lora_of_another_kind_of_model_is_refused(load: Any, tmp_path: Path) -> None:
     file = tmp_path / "other.safetensors"
-    save_file({"transformer.blocks.0.lora_A.weight": torch.zeros(2, 8)}, file)
+    files.save_file({"transformer.blocks.0.lora_A.weight": torch.zeros(2, 8)}, file)
     with pytest.raises(ModelLoadFailed, match="LoRA other"):
         load(loras=[{"name": "other", "path": file}])
 
@@ -214,7 +226,8 @@ def quick_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_compilation_without_a_compiler_is_refused_with_what_to_do_before_weights_are_read(
     load: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(loading, "_from_pretrained", lambda *_: pytest.fail("weights are read"))
+    reads = "diffusion_serving.pipeline.loading._from_pretrained"
+    monkeypatch.setattr(reads, lambda *_: pytest.fail("weights are read"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(ModelLoadFailed, match=r"C\+\+ compiler.*g\+\+.*compile to none"):
@@ -249,7 +262,7 @@ def assert_compiled_once(pipeline: DiffusersPipeline, plain: DiffusersPipeline) 
 
 
 def _compiled_frames() -> int:
-    return int(counters["stats"]["unique_graphs"])
+    return int(dynamo.counters["stats"]["unique_graphs"])
 
 
 def test_steps_are_told_after_each_call_of_the_unet(plain: Any) -> None:
@@ -268,7 +281,7 @@ def test_steps_are_told_after_each_call_of_the_unet(plain: Any) -> None:
 
 def test_allocation_that_fails_is_out_of_memory() -> None:
     with pytest.raises(OutOfMemory):
-        guarded(lambda: torch.empty(2**60, dtype=torch.uint8), probe=lambda: None)
+        failures.guarded(lambda: torch.empty(2**60, dtype=torch.uint8), probe=lambda: None)
 
 
 def test_failed_call_holds_no_memory_when_out_of_memory_is_told() -> None:
@@ -280,7 +293,7 @@ def test_failed_call_holds_no_memory_when_out_of_memory_is_told() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(OutOfMemory):
-        guarded(fill_memory, probe=lambda: None)
+        failures.guarded(fill_memory, probe=lambda: None)
     assert held[0]() is None
 
 
@@ -292,6 +305,6 @@ def test_failure_after_which_the_device_is_dead_is_a_lost_device() -> None:
         raise torch.AcceleratorError("CUDA error: unspecified launch failure")
 
     with pytest.raises(DeviceLost, match="unspecified launch failure"):
-        guarded(fail, probe)
+        failures.guarded(fail, probe)
     with pytest.raises(RuntimeError, match="EXECUTION_FAILED"):
-        guarded(fail, probe=lambda: None)
+        failures.guarded(fail, probe=lambda: None)

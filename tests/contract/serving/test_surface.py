@@ -17,6 +17,7 @@ from http_surface import (
     PNG,
     STARTED,
     WAITING,
+    Pictures,
     Surface,
     assert_only_who_stays_is_served,
     assert_problem,
@@ -29,6 +30,7 @@ from serving_process import (
     Pool,
     Server,
     Variant,
+    descendants,
     eventually,
     living,
     resident_bytes,
@@ -47,8 +49,16 @@ def test_http_is_up_before_the_model_is_loaded(server: Server) -> None:
     assert warm["load_seconds"] > 0
 
 
+class TestPictures(Pictures):
+    """The pictures of the tiny model, which torch computes."""
+
+
 class TestSurface(Surface):
-    """The suite, of servers of the tiny model."""
+    """The whole suite, of the stand-in: while its engine is busy, the cores are free."""
+
+    @pytest.fixture
+    def server(self, quick: Server) -> Server:
+        return quick
 
 
 def test_lora_by_its_name_changes_the_image_of_its_own_request(server: Server) -> None:
@@ -67,18 +77,18 @@ def test_lora_by_its_name_changes_the_image_of_its_own_request(server: Server) -
     assert [error["field"] for error in document["errors"]] == ["lora.name"]
 
 
-def test_memory_does_not_grow_with_refused_bodies(server: Server) -> None:
+def test_memory_does_not_grow_with_refused_bodies(quick: Server) -> None:
     body = b'{"prompt": "' + b"x" * 30_000_000 + b'"}'
-    server.client.post("/predict", content=body, headers=JSON)
-    before = resident_bytes(server.family)
+    quick.client.post("/predict", content=body, headers=JSON)
+    before = resident_bytes(quick.family)
     for _ in range(5):
-        server.client.post("/predict", content=body, headers=JSON)
-    assert resident_bytes(server.family) - before < 20_000_000
+        quick.client.post("/predict", content=body, headers=JSON)
+    assert resident_bytes(quick.family) - before < 20_000_000
 
 
 @pytest.mark.full
-def test_slow_body_is_cut_off(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=90) as connection:
+def test_slow_body_is_cut_off(quick: Server) -> None:
+    with socket.create_connection(("127.0.0.1", quick.port), timeout=90) as connection:
         connection.sendall(
             b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: 100\r\n\r\n{"
@@ -89,7 +99,7 @@ def test_slow_body_is_cut_off(server: Server) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("backend", ["fastapi", "litserve", "rayserve"])
 def test_fifty_clients_hang_up_where_images_are_made_one_by_one(pool: Pool, backend: str) -> None:
-    assert_only_who_stays_is_served(pool.patient(Variant(backend, "none")))
+    assert_only_who_stays_is_served(pool.quick(Variant(backend, "none")))
 
 
 def test_about_tells_who_answers(server: Server, variant: Variant) -> None:
@@ -129,26 +139,38 @@ def test_output_is_json_lines_without_prompts(server: Server) -> None:
     assert "secret" not in server.output.read_text()
 
 
-def test_sigterm_with_a_full_batch_in_flight_answers_all_and_leaves_no_process(
-    server: Server,
-) -> None:
-    """The last of the shared server, before the strict one starts: never two at a time."""
+def test_sigterm_while_the_model_draws_answers_and_leaves_no_process(server: Server) -> None:
+    """The last of the server with the tiny model."""
     family, started = server.family, server.metric(STARTED)
-    with ThreadPoolExecutor(20) as threads:
-        sent = [threads.submit(server.predict, **SLOWEST)]
+    with ThreadPoolExecutor(1) as threads:
+        sent = threads.submit(server.predict, **SLOW)
         eventually(lambda: server.metric(STARTED) == started + 1)
-        sent += [threads.submit(server.predict, **SLOW | {"seed": n}) for n in range(8)]
-        sent += [threads.submit(server.predict, prompt="x") for _ in range(3)]
-        eventually(lambda: server.metric(WAITING) == 11)
-        eventually(lambda: server.metric(STARTED) >= started + 9)  # the full batch is being made
         server.process.terminate()
-        assert eventually(lambda: server.client.get("/readyz").status_code == 503)
-        late = server.predict(prompt="late")
-        assert (late.status_code, late.headers["connection"]) == (200, "close")
-        assert [one.result().status_code for one in sent] == [200] * 12
+        assert sent.result().status_code == 200
     assert server.process.wait(60) == 0, server.output.read_text()
     eventually(lambda: not living(family - {os.getpid()}))
-    assert not server.termination.exists()
+
+
+def test_sigterm_with_a_full_batch_in_flight_answers_all_and_leaves_no_process(
+    quick: Server,
+) -> None:
+    """The last of the server with the stand-in."""
+    family, started = quick.family, quick.metric(STARTED)
+    with ThreadPoolExecutor(20) as threads:
+        sent = [threads.submit(quick.predict, **SLOWEST)]
+        eventually(lambda: quick.metric(STARTED) == started + 1)
+        sent += [threads.submit(quick.predict, **SLOW | {"seed": n}) for n in range(8)]
+        sent += [threads.submit(quick.predict, prompt="x") for _ in range(3)]
+        eventually(lambda: quick.metric(WAITING) == 11)
+        eventually(lambda: quick.metric(STARTED) >= started + 9)  # the full batch is being made
+        quick.process.terminate()
+        assert eventually(lambda: quick.client.get("/readyz").status_code == 503)
+        late = quick.predict(prompt="late")
+        assert (late.status_code, late.headers["connection"]) == (200, "close")
+        assert [one.result().status_code for one in sent] == [200] * 12
+    assert quick.process.wait(60) == 0, quick.output.read_text()
+    eventually(lambda: not living(family - {os.getpid()}))
+    assert not quick.termination.exists()
 
 
 def test_request_that_waits_too_long_is_504(strict: Server) -> None:
@@ -172,3 +194,13 @@ def test_only_who_has_a_key_is_served(strict: Server, variant: Variant) -> None:
         assert set(got) == {status}
     for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"):
         assert strict.client.get(path, headers=wrong).status_code == 200
+
+
+def test_ray_ends_with_a_server_that_is_killed(strict: Server, variant: Variant) -> None:
+    """The last of the strict server."""
+    if variant.backend != "rayserve":
+        pytest.skip("only Ray has processes that would outlive the server")
+    processes = descendants(strict.process.pid)
+    assert len(processes) > 5
+    strict.process.kill()
+    eventually(lambda: not living(processes))

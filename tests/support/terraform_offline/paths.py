@@ -11,12 +11,12 @@ HERE = Path(__file__).resolve().parent
 TERRAFORM = ROOT / "terraform"
 UV = ROOT / ".uv" / "bin" / "uv"
 
-_KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffusion-operator"
+KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffusion-operator"
 
-TOOLS = Cache(_KEPT / "tools")
+TOOLS = Cache(KEPT / "tools")
 """Programs built from Go sources for the tests, as `localcluster` keeps its own."""
 
-DERIVED = _KEPT / "terraform"
+DERIVED = KEPT / "terraform"
 """What is made of the bindings, each under the hash of what it is made of."""
 
 

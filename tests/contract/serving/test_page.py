@@ -1,7 +1,9 @@
-"""The page at /ui in a real browser, against each backend with the demo model behind it."""
+"""The page at /ui in a real browser, against each backend; its picture with the demo model."""
 
+import base64
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +12,12 @@ from playwright.sync_api import Browser, Page, Request, expect
 
 from demo_model.checker import look, read
 from demo_model.shapes import parse
-from serving_process import IMAGES, VARIANTS, Server, configuration
+from serving_process import Server
 
-WEIGHTS = IMAGES / "demo_model" / "weights"
 PROMPT = "a red circle on a blue background"
-GENERATION = {"steps": 8, "guidanceScale": 2.0, "scheduler": "ddim"}
 PHONE: Any = {"width": 360, "height": 780}
-
-
-@pytest.fixture(
-    scope="module", params=[each for each in VARIANTS if each.mode == "engine"], ids=str
-)
-def drawing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """A ready server of the demo model."""
-    environ = configuration(WEIGHTS, request.param, generation=GENERATION, limits={"maxSteps": 50})
-    server = Server(tmp_path_factory.mktemp("drawing"), environ)
-    try:
-        yield server.ready()
-    finally:
-        server.end()
+STEPS = 60
+"""So many that the bar is seen to move."""
 
 
 @pytest.fixture
@@ -39,8 +26,9 @@ def complaints() -> list[str]:
     return []
 
 
-@pytest.fixture
-def page(browser: Browser, drawing: Server, complaints: list[str]) -> Iterator[Page]:
+@contextmanager
+def opened(browser: Browser, server: Server, complaints: list[str]) -> Iterator[Page]:
+    """The server's page in a window of its own."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.set_default_timeout(60_000)
@@ -48,14 +36,20 @@ def page(browser: Browser, drawing: Server, complaints: list[str]) -> Iterator[P
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
     def note(asked: Request) -> None:
-        if not asked.url.startswith((drawing.url, "blob:", "data:")):
+        if not asked.url.startswith((server.url, "blob:", "data:")):
             complaints.append(f"asks for {asked.url}")
 
     page.on("request", note)
-    page.goto(f"{drawing.url}/ui")
-    expect(page.locator("#about")).to_contain_text("float32")
+    page.goto(f"{server.url}/ui")
+    expect(page.locator("#about")).to_contain_text("float32", timeout=60_000)
     yield page
     context.close()
+
+
+@pytest.fixture
+def page(browser: Browser, quick: Server, complaints: list[str]) -> Iterator[Page]:
+    with opened(browser, quick, complaints) as page:
+        yield page
 
 
 def make(page: Page, pictures: int = 1) -> None:
@@ -79,25 +73,41 @@ def seeds(page: Page) -> list[int]:
     return [int(re.findall(r"Seed (\d+)", fact)[0]) for fact in facts]
 
 
-def test_the_picture_is_what_its_prompt_says_and_the_bar_moves_with_the_steps(
-    page: Page, tmp_path: Path, complaints: list[str]
+def test_the_picture_is_the_servers_and_the_bar_moves_with_the_steps(
+    page: Page, quick: Server, tmp_path: Path, complaints: list[str]
 ) -> None:
     page.get_by_label("Prompt", exact=True).fill(PROMPT)
+    page.get_by_label("Steps").fill(str(STEPS))
     page.get_by_label("Seed").fill("7")
     page.evaluate(
-        """() => { window.seen = []; new MutationObserver(() => {
-             const bar = document.querySelector('#bar');
-             if (bar.hasAttribute('value')) window.seen.push([bar.value, bar.max]);
-           }).observe(document.querySelector('#working'), {subtree: true, attributes: true}); }"""
+        """() => { window.seen = []; const bar = document.querySelector('#bar');
+             new MutationObserver((changes) => { for (const {oldValue} of changes) {
+               if (oldValue !== null) window.seen.push([Number(oldValue), bar.max]); }
+               if (bar.hasAttribute('value')) window.seen.push([bar.value, bar.max]); })
+             .observe(bar, {attributeFilter: ['value'], attributeOldValue: true}); }"""
     )
     make(page)
     seen = page.evaluate("window.seen")
-    assert [8, 8] in seen
+    assert [STEPS, STEPS] in seen
     assert len({value for value, _ in seen}) >= 3, "the bar jumped to its end"
     picture = saved(page, tmp_path)
     assert picture.name == "0-7.png"
-    assert look(read(picture)).differences(parse(PROMPT)) == []
+    (image,) = quick.predict(prompt=PROMPT, steps=STEPS, seed=7).json()["images"]
+    assert picture.read_bytes() == base64.b64decode(image)
     assert "denoise" in page.locator("figure .facts").first.inner_text()
+    assert complaints == []
+
+
+def test_the_picture_is_what_its_prompt_says(
+    browser: Browser, demo_server: Server, tmp_path: Path, complaints: list[str]
+) -> None:
+    with opened(browser, demo_server, complaints) as page:
+        page.get_by_label("Prompt", exact=True).fill(PROMPT)
+        page.get_by_label("Steps").fill("8")
+        page.get_by_label("Guidance").fill("2")
+        page.get_by_label("Seed").fill("7")
+        make(page)
+        assert look(read(saved(page, tmp_path))).differences(parse(PROMPT)) == []
     assert complaints == []
 
 
@@ -124,7 +134,7 @@ def _likeness(first: Path, second: Path) -> float:
 
 
 def test_the_curl_of_a_picture_is_the_request_that_made_it(
-    page: Page, drawing: Server, complaints: list[str]
+    page: Page, quick: Server, complaints: list[str]
 ) -> None:
     page.get_by_label("Prompt", exact=True).fill("a red circle")
     page.get_by_label("Negative prompt").fill("it's blue")
@@ -132,7 +142,7 @@ def test_the_curl_of_a_picture_is_the_request_that_made_it(
     make(page)
     page.get_by_role("button", name="Copy as curl").click()
     copied = str(page.evaluate("navigator.clipboard.readText()"))
-    assert copied.startswith(f"curl '{drawing.url}/predict'")
+    assert copied.startswith(f"curl '{quick.url}/predict'")
     assert '"negative_prompt":"it\'\\\'\'s blue"' in copied
     assert f'"seed":{seeds(page)[0]}' in copied
     assert complaints == []
@@ -141,7 +151,7 @@ def test_the_curl_of_a_picture_is_the_request_that_made_it(
 def test_what_the_server_refuses_is_said_by_its_field(page: Page) -> None:
     page.get_by_label("Prompt", exact=True).fill("a red circle")
     page.evaluate("document.querySelector('#form').noValidate = true")
-    page.get_by_label("Steps").fill("500")
+    page.get_by_label("Steps").fill("501")
     page.get_by_role("button", name="Make").click()
     expect(page.get_by_role("alert")).to_contain_text("steps")
 

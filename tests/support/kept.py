@@ -1,0 +1,26 @@
+"""Folders that take long to make and are kept between runs."""
+
+import fcntl
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from terraform_offline.paths import KEPT, content_hash
+
+
+def kept(name: str, make: Callable[[Path], None], *parts: bytes) -> Path:
+    """The folder that ``make`` fills, made once for the parts that it is made of.
+
+    Several processes may ask at once: one makes it, the others wait.
+    """
+    folder = KEPT / f"{name}-{content_hash(*parts)}"
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / f"{name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            partial = folder.with_name(f"{folder.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            make(partial)
+            partial.rename(folder)
+    return folder

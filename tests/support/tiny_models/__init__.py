@@ -1,0 +1,49 @@
+"""Real, tiny Stable Diffusion models with random weights, made once by a process of their own.
+
+So a test whose server has the model needs no torch itself.
+"""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from kept import kept
+
+_MAKING = Path(__file__).with_name("making.py")
+_MADE_WITH = ("torch", "diffusers", "transformers", "peft")
+
+
+@dataclass(frozen=True)
+class TinyModels:
+    """Directories as ``save_pretrained`` writes them; their own size is 64 by 64 pixels."""
+
+    folder: Path
+
+    @property
+    def sd(self) -> Path:
+        """Stable Diffusion 1.x."""
+        return self.folder / "sd"
+
+    @property
+    def xl(self) -> Path:
+        """SDXL, with its two text encoders."""
+        return self.folder / "xl"
+
+    @property
+    def loras(self) -> dict[str, Path]:
+        """LoRAs for ``sd``: ``unet`` changes its U-Net alone, ``text`` its text encoder as well."""
+        return {name: self.folder / "loras" / name for name in ("unet", "text")}
+
+
+@cache
+def tiny_models() -> TinyModels:
+    versions = " ".join(version(package) for package in _MADE_WITH)
+    source = _MAKING.read_bytes()
+    return TinyModels(kept("tiny-models", _make, source, versions.encode()))
+
+
+def _make(folder: Path) -> None:
+    subprocess.run([sys.executable, str(_MAKING), str(folder)], check=True)
