@@ -6,7 +6,7 @@ settings alone, as the real ones do. What the real package refuses, it refuses: 
 LoRA that isn't there, a device that isn't there.
 
 ``STANDIN_BATCH_SECONDS`` and ``STANDIN_STEP_SECONDS`` say how long a batch takes beside its steps,
-and a step; ``STANDIN_LOAD_SECONDS`` how long loading takes.
+and a step.
 """
 
 import json
@@ -82,7 +82,6 @@ def load_pipeline(files: ModelFiles, config: ServingConfig, device_index: int = 
         )
     for lora in config.model.loras:
         find_lora(lora.name, lora.path)
-    time.sleep(_seconds("STANDIN_LOAD_SECONDS", 0.0))
     return StandIn(_native_size(files.path), config.precision)
 
 
@@ -96,8 +95,8 @@ def _native_size(model: Path) -> tuple[int, int]:
 
 
 def _picture(one: Generation, seed: int) -> Picture:
-    """Squares whose colours follow from all that was asked."""
-    colours = random.Random(repr((one.prompt, one.negative_prompt, *one.key, seed)))
+    """Squares of colours that follow from all that was asked, and that hardly two requests share."""
+    colours = random.Random(repr((one.prompt, one.negative_prompt, *one.key, seed)))  # noqa: S311
     rows = [
         b"".join(colours.randbytes(3) * _BLOCK for _ in range(one.width // _BLOCK)) * _BLOCK
         for _ in range(one.height // _BLOCK)
