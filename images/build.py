@@ -18,7 +18,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from image_build import registry
@@ -80,11 +80,12 @@ def build(
         future.result()
 
 
-def main() -> int:
+def main(known: Sequence[Image] = IMAGES) -> int:
+    """Build those of `known` that the command line names."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    targets = [image.target for image in IMAGES]
+    targets = [image.target for image in known]
     parser.add_argument(
         "target", nargs="*", help=f"{', '.join(targets)}; default: all", metavar="TARGET"
     )
@@ -101,7 +102,7 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := sorted(set(options.target) - set(targets)):
         parser.error(f"no target {', '.join(unknown)}: the Dockerfile has {', '.join(targets)}")
-    images = [image for image in IMAGES if image.target in (options.target or targets)]
+    images = [image for image in known if image.target in (options.target or targets)]
     progress = Progress()
     try:
         with only_one(CACHE / "lock", progress) as lock:

@@ -237,6 +237,8 @@ def kubelet_config(layout: Layout) -> Mapping[str, Any]:
         "resolvConf": str(layout.config / "resolv.conf"),
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "serializeImagePulls": False,
+        # A changed Secret is in its pods within seconds, not a minute: who develops looks at it.
+        "syncFrequency": "5s",
         # A developer's disk is mostly full: neither evict pods nor drop images because of that.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from image_build.engines import Context, ca_secret, output, superfluous
-from image_build.inputs import DEFAULT_BASE, Image
+from image_build.inputs import DEFAULT_BASE, DOCKERFILE, Image
 from image_build.progress import BuildError
 
 _SUITE = "bookworm"
@@ -146,9 +146,16 @@ class Buildah:
         self._run("base", "buildah", "commit", "--quiet", "--rm", container, _LOCAL_BASE)
 
     def build(self, image: Image, tag: str, base: str) -> None:
-        self._build(image.target, base, f"--tag=localhost/{image.name}:{tag}")
+        self._build(
+            image.target,
+            base,
+            f"--tag=localhost/{image.name}:{tag}",
+            dockerfile=image.dockerfile,
+        )
 
-    def _build(self, target: str, base: str, *options: str) -> None:
+    def _build(
+        self, target: str, base: str, *options: str, dockerfile: str = DOCKERFILE
+    ) -> None:
         uv_cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache/uv")
         uv_cache.mkdir(parents=True, exist_ok=True)
         self._run(
@@ -156,7 +163,7 @@ class Buildah:
             "buildah",
             "build",
             "--layers",
-            f"--file={self.context.root / 'images/Dockerfile'}",
+            f"--file={self.context.root / dockerfile}",
             f"--target={target}",
             f"--build-arg=BASE={base}",
             # What uv has fetched for a development environment is not fetched again.

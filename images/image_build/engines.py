@@ -110,7 +110,7 @@ class Docker:
             "docker",
             "build",
             "--progress=plain",
-            f"--file={root / 'images/Dockerfile'}",
+            f"--file={root / image.dockerfile}",
             f"--target={image.target}",
         ]
         command += [

@@ -10,8 +10,8 @@ from image_build.locks import LAYERS, metadata, slices
 DEFAULT_BASE = "docker.io/library/python:3.11-slim-bookworm"
 """The Dockerfile's own default of ARG BASE."""
 
+DOCKERFILE = "images/Dockerfile"
 _RECIPE = (
-    "images/Dockerfile",
     "images/image_build/install.py",
     "images/tools.lock",
     ".dockerignore",
@@ -27,6 +27,7 @@ class Image:
     target: str
     name: str
     sources: tuple[str, ...]
+    dockerfile: str = DOCKERFILE
 
 
 IMAGES = (
@@ -45,7 +46,7 @@ IMAGES = (
 
 def shared_stage(image: Image) -> str | None:
     """The Dockerfile's stage that `image` shares with others and that takes long to build."""
-    return _SHARED_STAGE if _SHARED_STAGE in LAYERS[image.target] else None
+    return _SHARED_STAGE if _SHARED_STAGE in LAYERS.get(image.target, ()) else None
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -76,9 +77,9 @@ def tag(root: Path, image: Image, base: str) -> str:
     pyproject = (root / "pyproject.toml").read_text()
     add("metadata", metadata(pyproject).encode())
     cut = slices(pyproject, (root / "requirements.lock").read_text())
-    for layer in LAYERS[image.target]:
+    for layer in LAYERS.get(image.target, ()):
         add(f"layer {layer}", cut[layer].encode())
-    for source in (*_RECIPE, *image.sources):
+    for source in (image.dockerfile, *_RECIPE, *image.sources):
         for path in _files(root / source):
             executable = "x" if path.stat().st_mode & 0o100 else "-"
             add(f"{executable} {path.relative_to(root).as_posix()}", path.read_bytes())

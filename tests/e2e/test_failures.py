@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from in_cluster import ready_reason
+from in_cluster import StandIn, ready_reason
 from kubectl import Kubectl, condition, eventually
-from manifests import diffusion_service
 
 Object = dict[str, Any]
 NO_ONE = "http://127.0.0.1:9"  # where nothing listens
@@ -71,7 +70,7 @@ SERVICES: dict[str, tuple[Object, str, str]] = {
 }
 
 
-def test_each_failure_is_named_for_what_it_is(kubectl: Kubectl) -> None:
+def test_each_failure_is_named_for_what_it_is(kubectl: Kubectl, stand_in: StandIn) -> None:
     kubectl("create", "quota", "gpus", "--hard=requests.diffusion.dev/standin-gpu=0")
     kubectl(
         *("create", "secret", "generic", "bucket", f"--from-literal=AWS_ENDPOINT_URL={NO_ONE}"),
@@ -82,7 +81,7 @@ def test_each_failure_is_named_for_what_it_is(kubectl: Kubectl) -> None:
         what="the quota to hold",
     )
     for name, (spec, _, _) in SERVICES.items():
-        kubectl.apply(diffusion_service(name, **spec))
+        kubectl.apply(stand_in.service(name, **spec))
     named: set[str] = set()
 
     def all_named() -> bool:

@@ -12,10 +12,17 @@ from typing import Any
 import pytest
 from kubernetes.utils.quantity import parse_quantity
 
-from in_cluster import OperatorPod, finished, requests_so_far, settings_of, wait_until_ready
+from in_cluster import (
+    OperatorPod,
+    StandIn,
+    finished,
+    requests_so_far,
+    settings_of,
+    wait_until_ready,
+)
 from install import Installed
 from kubectl import Kubectl, condition, eventually
-from manifests import diffusion_service, load_test
+from manifests import load_test
 
 Object = dict[str, Any]
 Forward = Callable[[str], Any]
@@ -26,14 +33,14 @@ RUNNERS = "diffusion.dev/loadtest=ramp"
 
 
 def test_figures_of_a_real_run_stand_in_the_columns(
-    kubectl: Kubectl, operator: OperatorPod
+    kubectl: Kubectl, operator: OperatorPod, stand_in: StandIn
 ) -> None:
     kubectl.apply(load_test(request={"prompts": {"inline": ["a red circle", "two blue stars"]}}))
     eventually(
         lambda: condition(kubectl.get("lt", "ramp"), "Complete").get("reason") == "TargetNotFound",
         what="the test to wait",
     )
-    kubectl.apply(diffusion_service())
+    kubectl.apply(stand_in.service())
     status = finished(kubectl, "ramp")
     summary = status["summary"]
     assert (status["state"], summary["failures"]) == ("Complete", 0), status
@@ -57,11 +64,11 @@ def test_figures_of_a_real_run_stand_in_the_columns(
 
 
 def test_an_operator_killed_in_the_middle_of_a_run_reports_it_all_the_same(
-    kubectl: Kubectl, operator: OperatorPod
+    kubectl: Kubectl, operator: OperatorPod, stand_in: StandIn
 ) -> None:
-    kubectl.apply(diffusion_service())
+    kubectl.apply(stand_in.service())
     wait_until_ready(kubectl)
-    kubectl.apply(load_test(users={"stages": [{"users": 2, "duration": "30s"}]}))
+    kubectl.apply(load_test(users={"stages": [{"users": 2, "duration": "20s"}]}))
     eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="load")
     job = kubectl.list("jobs")[0]["metadata"]["uid"]
     operator.kill()
@@ -80,20 +87,21 @@ def test_a_url_that_nobody_answers_at_is_a_failed_test(kubectl: Kubectl) -> None
     assert "nobody.invalid" in failed["message"]
 
 
-def test_prompts_of_a_config_map_are_used(kubectl: Kubectl) -> None:
+def test_prompts_of_a_config_map_are_used(kubectl: Kubectl, stand_in: StandIn) -> None:
     kubectl("create", "configmap", "words", "--from-literal=prompts.txt=a red circle\na blue ring")
-    kubectl.apply(diffusion_service())
+    kubectl.apply(stand_in.service())
     kubectl.apply(load_test(request={"prompts": {"configMapRef": {"name": "words"}}}))
     status = finished(kubectl, "ramp")
     assert (status["state"], status["summary"]["failures"]) == ("Complete", 0), status
 
 
+@pytest.mark.alone  # containerd's restart ends what is forwarded to any pod
 def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
-    kubectl: Kubectl, installed: Installed, forward: Forward, tmp_path: Path
+    kubectl: Kubectl, installed: Installed, forward: Forward, stand_in: StandIn, tmp_path: Path
 ) -> None:
-    kubectl.apply(diffusion_service(generation=QUICK))
+    kubectl.apply(stand_in.service(generation=QUICK))
     wait_until_ready(kubectl)
-    kubectl.apply(load_test(workers=3, users={"stages": [{"users": 6, "duration": "30s"}]}))
+    kubectl.apply(load_test(workers=3, users={"stages": [{"users": 6, "duration": "20s"}]}))
     eventually(lambda: requests_so_far(kubectl, "ramp"), within=90, what="load")
     restart = ["restart", "containerd", "--name", CLUSTER]
     subprocess.run([sys.executable, "-m", "localcluster", *restart], cwd=ROOT, check=True)
@@ -123,8 +131,10 @@ def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
 
 
 @pytest.mark.full
-def test_whatever_ends_a_run_is_told_and_the_load_stops(kubectl: Kubectl) -> None:
-    kubectl.apply(diffusion_service(generation=QUICK))
+def test_whatever_ends_a_run_is_told_and_the_load_stops(
+    kubectl: Kubectl, stand_in: StandIn
+) -> None:
+    kubectl.apply(stand_in.service(generation=QUICK))
     wait_until_ready(kubectl)
     long = {"stages": [{"users": 1, "duration": "5m"}]}
     kubectl.apply(load_test(users=long))

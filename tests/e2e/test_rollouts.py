@@ -11,27 +11,28 @@ import pytest
 
 from in_cluster import (
     OF_SERVICE,
-    SMALL,
+    StandIn,
     namespace,
     ready_reason,
     stand_in_gpus,
     wait_until_ready,
 )
 from kubectl import Kubectl, condition, eventually
-from manifests import diffusion_service, load_test
+from manifests import load_test
 from steady_load import STEADY, Load
 
 Object = dict[str, Any]
 
 TRIED_WITHIN = 180.0
+# Eight users find a queue, and a machine of two cores has time for all else.
+STEP_SECONDS = "0.05"
 
 
 @pytest.fixture(scope="module")
-def kubectl(cluster: Kubectl) -> Iterator[Kubectl]:
+def kubectl(cluster: Kubectl, stand_in: StandIn) -> Iterator[Kubectl]:
     """kubectl in a namespace with one service, which became Ready, and a steady load on it."""
     with namespace(cluster) as kubectl:
-        pod = {"spec": {"containers": [SMALL]}}
-        kubectl.apply(diffusion_service(batching={"maxSize": 2}, podTemplate=pod))
+        kubectl.apply(stand_in.service(batching={"maxSize": 2}, step_seconds=STEP_SECONDS))
         wait_until_ready(kubectl)
         kubectl.apply(load_test(**STEADY))
         yield kubectl
@@ -154,7 +155,7 @@ def test_replicas_come_for_what_waits_and_finish_what_they_have_as_they_go(
 
 
 def test_where_no_gpu_is_spare_replicas_are_replaced_one_by_one(
-    cluster: Kubectl, kubectl: Kubectl, load: Load
+    cluster: Kubectl, kubectl: Kubectl, load: Load, gpus: None
 ) -> None:
     two: Object = {"autoscaling": None, "gpu": {"type": "standin"}, "replicas": 2}
     with stand_in_gpus(cluster, 2):

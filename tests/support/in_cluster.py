@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,12 +17,16 @@ from demo_model.checker import look, read
 from demo_model.shapes import parse
 from install import Installed
 from kubectl import Kubectl, condition, eventually
+from manifests import diffusion_service
+from shared_run import SharedRun
 
 ROOT = Path(__file__).parents[2]
 STARTED_WITHIN = 300.0
 OF_SERVICE = "diffusion.dev/service=demo"
 # Several pods at once find room on a node of two cores.
 SMALL = {"name": "server", "resources": {"requests": {"cpu": "100m"}}}
+# A container of the stand-in's image holds some 100 MB.
+LITTLE = {"name": "server", "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
 
 Object = dict[str, Any]
 
@@ -31,7 +36,8 @@ _names = itertools.count(1)
 @contextmanager
 def namespace(cluster: Kubectl) -> Iterator[Kubectl]:
     """kubectl in a namespace of its own, where only restricted pods are admitted."""
-    name = f"e2e-{next(_names)}"
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw")
+    name = f"e2e-{worker}-{next(_names)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster("delete", "namespace", name, "--ignore-not-found")
     cluster.apply(
@@ -66,26 +72,55 @@ def forwarded(kubectl: Kubectl, target: str) -> Iterator[httpx.Client]:
         process.wait()
 
 
-class OperatorPod:
-    """The operator as it runs in the cluster."""
+class StandIn:
+    """Services of the real serving program in the image of ``standin/``, which draws nothing."""
 
-    def __init__(self, cluster: Kubectl, installed: Installed) -> None:
+    def __init__(self, image: str) -> None:
+        self.image = image
+
+    def service(self, name: str = "demo", *, step_seconds: str = "", **spec: Any) -> Object:
+        """The DiffusionService; its ``podTemplate`` may say more of the pod."""
+        pod = dict((spec.pop("podTemplate", None) or {}).get("spec", {}))
+        (server,) = pod.pop("containers", [{}])
+        container = self.container(step_seconds=step_seconds, **server)
+        return diffusion_service(
+            name, **spec, podTemplate={"spec": {**pod, "containers": [container]}}
+        )
+
+    def container(self, *, step_seconds: str = "", **server: Any) -> Object:
+        """The pod's container, which takes little of the node unless it says otherwise."""
+        env = [{"name": "STANDIN_STEP_SECONDS", "value": step_seconds}] if step_seconds else []
+        env += server.pop("env", [])
+        return {**LITTLE, "image": self.image, **({"env": env} if env else {}), **server}
+
+
+class OperatorPod:
+    """The operator as it runs in the cluster; one test at a time takes it away."""
+
+    _SELECTOR = "app.kubernetes.io/name=diffusion-operator"
+
+    def __init__(self, cluster: Kubectl, installed: Installed, run: SharedRun) -> None:
         self._kubectl = cluster.in_namespace(installed.namespace)
         self._deployment = f"deployment/{installed.release}"
+        self._run = run
 
     def kill(self) -> None:
         """Delete its pod without grace, as when its node is lost."""
-        selector = "app.kubernetes.io/name=diffusion-operator"
-        self._kubectl("delete", "pods", "-l", selector, "--grace-period=0", "--force")
+        with self._run.held("operator"):
+            self._kubectl("delete", "pods", "-l", self._SELECTOR, "--grace-period=0", "--force")
+            self._kubectl("rollout", "status", self._deployment, "--timeout=120s")
 
-    def stop(self) -> None:
-        self._kubectl("scale", self._deployment, "--replicas=0")
-        self._kubectl("wait", "--for=delete", "pods", "-l",
-                      "app.kubernetes.io/name=diffusion-operator", "--timeout=60s")  # fmt: skip
-
-    def start(self) -> None:
-        self._kubectl("scale", self._deployment, "--replicas=1")
-        self._kubectl("rollout", "status", self._deployment, "--timeout=120s")
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """No operator runs for a while."""
+        with self._run.held("operator"):
+            self._kubectl("scale", self._deployment, "--replicas=0")
+            self._kubectl("wait", "--for=delete", "pods", "-l", self._SELECTOR, "--timeout=60s")
+            try:
+                yield
+            finally:
+                self._kubectl("scale", self._deployment, "--replicas=1")
+                self._kubectl("rollout", "status", self._deployment, "--timeout=120s")
 
     def log(self) -> str:
         return self._kubectl("logs", self._deployment)

@@ -7,9 +7,7 @@ images``. So do all that it starts, Ray's and LitServe's workers included, as th
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 _NAME = "diffusion_serving.pipeline"
 _FOLDER = Path(__file__).parents[1] / "pipeline"
@@ -19,9 +17,7 @@ class _InItsPlace:
     """Finds the stand-in under the real package's name."""
 
     @staticmethod
-    def find_spec(
-        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(name: str, *_: object) -> importlib.machinery.ModuleSpec | None:
         if name != _NAME:
             return None
         return importlib.util.spec_from_file_location(

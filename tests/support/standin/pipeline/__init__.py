@@ -95,8 +95,8 @@ def _native_size(model: Path) -> tuple[int, int]:
 
 
 def _picture(one: Generation, seed: int) -> Picture:
-    """Squares of colours that follow from all that was asked, and that hardly two requests share."""
-    colours = random.Random(repr((one.prompt, one.negative_prompt, *one.key, seed)))  # noqa: S311
+    """Squares whose colours follow from all that was asked."""
+    colours = random.Random(repr((one.prompt, one.negative_prompt, *one.key, seed)))
     rows = [
         b"".join(colours.randbytes(3) * _BLOCK for _ in range(one.width // _BLOCK)) * _BLOCK
         for _ in range(one.height // _BLOCK)

@@ -1,0 +1,25 @@
+"""Builds the stand-in's image, as ``images/build.py`` builds the product's; takes its options."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "images"))
+
+from build import main
+from image_build.inputs import Image
+
+_FOLDER = "tests/support/standin"
+IMAGE = Image(
+    "standin",
+    "diffusion-standin",
+    (
+        "images/diffusion_serving",
+        "images/demo_model/weights",
+        f"{_FOLDER}/pipeline",
+        "requirements.lock",
+    ),
+    f"{_FOLDER}/Dockerfile",
+)
+
+if __name__ == "__main__":
+    sys.exit(main((IMAGE,)))
