@@ -42,10 +42,14 @@ Forward = Callable[[str], Any]
 
 # Modules whose tests share a service, and those that have a cluster of their own beside this one.
 TOGETHER = ("test_rollouts.py", "test_localcluster.py")
-LONGEST_FIRST = (
-    "test_backends.py",
+# Long ones first, so that no worker is left with one at the end, and those that compute beside
+# those that wait.
+FIRST = (
+    "test_backends.py-rayserve",
     "test_comparison.py",
     "test_rollouts.py",
+    "test_backends.py-litserve",
+    "test_backends.py-fastapi",
     "test_localcluster.py",
 )
 LOCALCLUSTER = "test_localcluster.py"
@@ -82,9 +86,10 @@ def _group(item: pytest.Item) -> str | None:
 
 
 def _order(item: pytest.Item) -> tuple[bool, bool, int]:
-    first = LONGEST_FIRST.index(item.path.name) if item.path.name in LONGEST_FIRST else 99
     alone = item.get_closest_marker("alone") is not None
-    return item.path.name == "test_rights.py", alone, 0 if alone else first
+    name = _group(item) or item.path.name
+    place = FIRST.index(name) if name in FIRST else len(FIRST)
+    return item.path.name == "test_rights.py", alone, place
 
 
 def _parameters(item: pytest.Item) -> dict[str, Any]:

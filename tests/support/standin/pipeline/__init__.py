@@ -6,7 +6,7 @@ settings alone, as the real ones do. What the real package refuses, it refuses: 
 LoRA that isn't there, a device that isn't there.
 
 ``STANDIN_BATCH_SECONDS`` and ``STANDIN_STEP_SECONDS`` say how long a batch takes beside its steps,
-and a step.
+and a step; ``STANDIN_LOAD_SECONDS`` how long loading takes.
 """
 
 import json
@@ -82,6 +82,7 @@ def load_pipeline(files: ModelFiles, config: ServingConfig, device_index: int = 
         )
     for lora in config.model.loras:
         find_lora(lora.name, lora.path)
+    time.sleep(_seconds("STANDIN_LOAD_SECONDS", 0.0))
     return StandIn(_native_size(files.path), config.precision)
 
 
