@@ -16,6 +16,8 @@ IMAGE = Image(
         "images/diffusion_serving",
         "images/demo_model/weights",
         f"{_FOLDER}/pipeline",
+        f"{_FOLDER}/slice.py",
+        "images/image_build/locks.py",
         "requirements.lock",
     ),
     f"{_FOLDER}/Dockerfile",
