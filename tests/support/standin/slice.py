@@ -13,6 +13,7 @@ PACKAGES = (
     "numpy",
     "fastapi",
     "uvicorn",
+    "tqdm",  # is kept from starting a thread
 )
 
 packages = parse_lock(Path(sys.argv[1]).read_text())
