@@ -167,14 +167,14 @@ def test_no_request_fails_while_it_changes_grows_and_loses_a_pod(kubectl: Kubect
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}, "auth": AUTH}})
     wait_until_ready(kubectl)
     assert kubectl.get("dsvc", "demo")["status"]["revision"] != first
-    kubectl("scale", "dsvc/demo", "--replicas=2")
+    kubectl.scale("dsvc", "demo", 2)
     wait_until_ready(kubectl)
     go_on(kubectl)
     lost = kubectl.list("pods", OF_SERVICE)[0]["metadata"]["name"]
-    kubectl("delete", "pod", lost)
+    kubectl.delete("pod", lost)
     go_on(kubectl)
-    kubectl("delete", "loadtest", "ramp")
-    kubectl("scale", "dsvc/demo", "--replicas=1")
+    kubectl.delete("loadtest", "ramp")
+    kubectl.scale("dsvc", "demo", 1)
 
 
 def go_on(kubectl: Kubectl, requests: int = 10) -> None:

@@ -74,7 +74,7 @@ def test_whatever_breaks_around_it_no_request_fails(
         operator.kill()
 
     lost = a_pod(kubectl)
-    kubectl("delete", "pod", lost, "--wait=false")
+    kubectl.delete("pod", lost, wait=False)
     eventually(lambda: replicas_answer(kubectl, lost), within=MENDED_WITHIN, what="another pod")
 
     before = kill_api_server(cluster.kubeconfig)
@@ -95,7 +95,7 @@ def test_whatever_breaks_around_it_no_request_fails(
     finally:
         cluster("uncordon", name)
 
-    kubectl("delete", "secret", KEYS)
+    kubectl.delete("secret", KEYS)
     load.goes_on_for(SECRET_AWAY_SECONDS)
     kubectl.apply(
         {

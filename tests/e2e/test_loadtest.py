@@ -120,7 +120,7 @@ def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
     plugin(installed, kubectl, "predict", "demo", "a red circle", "--output", str(image))
     assert image.read_bytes().startswith(b"\x89PNG")
 
-    kubectl("delete", "configmap", status["reportRef"]["name"])
+    kubectl.delete("configmap", status["reportRef"]["name"])
     eventually(
         lambda: (
             condition(kubectl.get("lt", "ramp"), "ReportAvailable").get("reason") == "ReportMissing"
@@ -154,12 +154,12 @@ def test_whatever_ends_a_run_is_told_and_the_load_stops(
 
     kubectl("annotate", "lt", "ramp", "diffusion.dev/run-at=now")
     eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="another run")
-    kubectl("delete", "lt", "ramp")
+    kubectl.delete("lt", "ramp")
     no_load(kubectl)
 
     kubectl.apply(load_test(users=long))
     eventually(lambda: requests_so_far(kubectl, "ramp"), within=60, what="load of a new test")
-    kubectl("delete", "dsvc", "demo")
+    kubectl.delete("dsvc", "demo")
     status = finished(kubectl, "ramp", within=60)
     failed = condition({"status": status}, "Failed")
     assert (status["state"], failed["reason"]) == ("Failed", "TargetDeleted")
@@ -178,7 +178,7 @@ def test_a_runner_without_an_image_and_a_worker_without_a_node_are_said(
     with settings_of(installed, f"runnerResources.requests.cpu={int(cores * 1000)}m"):
         kubectl.apply(nowhere)
         said_within_15_seconds(kubectl, "Unschedulable", "Insufficient cpu")
-        kubectl("delete", "lt", "ramp")
+        kubectl.delete("lt", "ramp")
     with settings_of(installed, "images.loadtest=localhost:1/none:none"):
         kubectl.apply(nowhere)
         said_within_15_seconds(kubectl, "ImagePullFailed", "localhost:1/none:none")

@@ -38,8 +38,7 @@ pytestmark = pytest.mark.alone
 def parts(kubectl: Kubectl, service: str, kinds: str = KINDS) -> list[str]:
     """The kinds of the service's children, one for each child."""
     selector = f"app.kubernetes.io/instance={service}"
-    named = kubectl("get", kinds, "-l", selector, "-o", "name").split()
-    return sorted(name.partition("/")[0].partition(".")[0] for name in named)
+    return sorted(kind for kind in kinds.split(",") for _ in kubectl.list(kind, selector))
 
 
 def become(
@@ -67,7 +66,7 @@ def known(cluster: Kubectl, *kinds: Object) -> Iterator[None]:
         yield
     finally:
         for kind in kinds:
-            cluster("delete", kind["kind"], kind["metadata"]["name"])
+            cluster.delete(kind["kind"], kind["metadata"]["name"])
 
 
 def test_what_is_asked_for_no_longer_goes(

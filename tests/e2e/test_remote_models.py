@@ -38,7 +38,7 @@ def test_what_a_remote_model_lacks_is_said_and_three_replicas_fetch_it_once(
         assert REPO in failure["message"]
         assert "wrong-token" not in failure["message"]
         kubectl.apply(secret("hub-token", token=TOKEN))
-        kubectl("delete", "pods", "-l", OF_SERVICE)
+        kubectl.delete_all("pods", OF_SERVICE)
         wait_until_ready(kubectl)
         pods = kubectl.list("pods", OF_SERVICE)
         told = [word for pod in pods for word in fetching(kubectl, pod)]
@@ -49,7 +49,7 @@ def test_what_a_remote_model_lacks_is_said_and_three_replicas_fetch_it_once(
         same, other = compared_to_the_demo_model(kubectl, pods[0])
         assert same >= 6, "a model has at least its index and the parts' configurations and weights"
         assert other == []
-        kubectl("delete", "dsvc", "demo")
+        kubectl.delete("dsvc", "demo")
 
 
 @pytest.mark.full
@@ -63,7 +63,7 @@ def test_model_comes_from_a_bucket_to_whoever_has_its_key(
     failure = kubectl.status("dsvc", "demo")["lastFailure"]
     assert "refused access to s3://weights/models/shapes" in failure["message"]
     kubectl.apply(bucket_key(S3_ACCESS_KEY))
-    kubectl("delete", "pods", "-l", OF_SERVICE)
+    kubectl.delete_all("pods", OF_SERVICE)
     wait_until_ready(kubectl)
     with forward("service/demo") as client:
         assert client.get("/about").json()["source"] == S3_SOURCE

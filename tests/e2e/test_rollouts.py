@@ -76,9 +76,9 @@ def try_candidate(kubectl: Kubectl, steps: int, p95: str) -> tuple[Object, Objec
     service = decided(kubectl)
     (test,) = [found for found in kubectl.list("lt") if found["metadata"]["name"] != "ramp"]
     assert test["spec"]["url"] == f"http://demo-preview.{kubectl.namespace}.svc"
-    gone = ("deployment/demo-candidate", "service/demo-preview")
+    gone = (("deployment", "demo-candidate"), ("service", "demo-preview"))
     eventually(
-        lambda: not kubectl("get", *gone, "--ignore-not-found", "-o", "name"),
+        lambda: not any(kubectl.find(*each) for each in gone),
         what="the candidate to go",
     )
     return service, test
@@ -151,7 +151,7 @@ def test_replicas_come_for_what_waits_and_finish_what_they_have_as_they_go(
     )
     busy.goes_on(20)
     busy.assert_none_failed()
-    kubectl("delete", "lt", "crowd")
+    kubectl.delete("lt", "crowd")
 
 
 def test_where_no_gpu_is_spare_replicas_are_replaced_one_by_one(

@@ -39,12 +39,13 @@ def namespace(cluster: Kubectl) -> Iterator[Kubectl]:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw")
     name = f"e2e-{worker}-{next(_names)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    cluster("delete", "namespace", name, "--ignore-not-found")
+    if cluster.find("namespace", name):  # of a run before, on a cluster that was kept
+        cluster.delete("namespace", name)
     cluster.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
     )
     yield cluster.in_namespace(name)
-    cluster("delete", "namespace", name, "--wait=false")
+    cluster.delete("namespace", name, wait=False)
 
 
 @contextmanager

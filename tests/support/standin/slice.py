@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from locks import closure, parse_lock
+from image_build.locks import closure, parse_lock
 
 PACKAGES = (
     "pydantic",
