@@ -5,18 +5,18 @@ session start in seconds.
 
 Workers of pytest-xdist share the cluster. Each test has a namespace of its own, and most of them
 wait for something most of the time, so that three workers fill two cores. Which of them may run
-at the same time is decided here and in ``TOGETHER``:
+at the same time is decided here:
 
 - Tests that share a service and follow one another are one group, on one worker.
 - Whoever kills or stops the operator may do so beside others: they wait for conditions, and an
   operator that comes back is what they may count on anyway. One at a time does it (`OperatorPod`).
 - Whoever looks at the node's stand-in GPUs has them for itself (the fixture `gpus`).
-- Whoever takes away what all others stand on is marked `alone`: the API server, containerd, the
-  operator's release, API kinds that change what the operator makes for everybody. These run when
-  all others have ended, one after the other; the look back on the whole run comes last.
+- The modules in `ALONE` take away what all others stand on. They run when all others have ended,
+  one after the other; the look back on the whole run comes last.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # no annotations
 
 from in_cluster import OperatorPod, StandIn, forwarded, namespace
 from install import Installed, install
@@ -40,61 +41,70 @@ RUN = SharedRun()
 
 Forward = Callable[[str], Any]
 
-# Modules whose tests share a service, and those that have a cluster of their own beside this one.
-TOGETHER = ("test_rollouts.py", "test_localcluster.py")
+# Modules whose tests follow one another.
+IN_ORDER = ("test_example.py", "test_rollouts.py", "test_localcluster.py")
+BACKENDS = "test_backends.py"
+"""Its tests follow one another as well, those of each backend for themselves."""
+LOCALCLUSTER = "test_localcluster.py"
+# The API server and containerd; kinds that change what the operator makes for everybody; the
+# operator's release, its roles included; the look back on all.
+ALONE = ("test_chaos.py", "test_options.py", "test_terraform_values.py", "test_rights.py")
 # Long ones first, so that no worker is left with one at the end, and those that compute beside
 # those that wait.
 FIRST = (
-    "test_backends.py-rayserve",
+    "test_backends.py[rayserve]",
     "test_comparison.py",
     "test_rollouts.py",
-    "test_backends.py-litserve",
-    "test_backends.py-fastapi",
+    "test_backends.py[litserve]",
+    "test_backends.py[fastapi]",
     "test_localcluster.py",
 )
-LOCALCLUSTER = "test_localcluster.py"
 ALONE_AFTER = 850.0
 """Seconds in which all others have ended: less than a test may take."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "alone: disturbs what all others stand on, so it runs when they have ended"
-    )
+def group(test: str) -> str:
+    """The group of the test with that node id; those of one group are on one worker, in order."""
+    name = test.partition("::")[0].rpartition("/")[2]
+    if name in ALONE:
+        return "alone"
+    if name == BACKENDS and (found := re.search(r"\[(fastapi|litserve|rayserve)\b", test)):
+        return f"{name}[{found[1]}]"
+    return name if name in IN_ORDER else test
+
+
+class InGroups(LoadScopeScheduling):  # type: ignore[misc] # its base has no annotations
+    """Gives each worker one group after the other, in the order of the tests.
+
+    xdist's own `loadgroup` writes a test's group into its node id, which pytest 9.2 ignores.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> InGroups:
+    return InGroups(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Groups, and the order: long ones first, then those alone, the look back on all last."""
-    mine = [item for item in items if item.path.parent == Path(__file__).parent]
-    for item in mine:
-        if (group := _group(item)) is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
+    """Long ones first, then those alone, the look back on the whole run last."""
+    for item in items:
         if item.path.name == LOCALCLUSTER:
             _leave_out_if_unchanged(config, item)
     items.sort(key=_order)
 
 
-def _group(item: pytest.Item) -> str | None:
-    if item.get_closest_marker("alone"):
-        return "alone"
-    if backend := _parameters(item).get("backend"):
-        return f"{item.path.name}-{backend}"
-    if item.path.name in TOGETHER:
-        return item.path.name
-    return None
-
-
-def _order(item: pytest.Item) -> tuple[bool, bool, int]:
-    alone = item.get_closest_marker("alone") is not None
-    name = _group(item) or item.path.name
-    place = FIRST.index(name) if name in FIRST else len(FIRST)
-    return item.path.name == "test_rights.py", alone, place
-
-
-def _parameters(item: pytest.Item) -> dict[str, Any]:
-    call = getattr(item, "callspec", None)
-    return {} if call is None else dict(call.params)
+def _order(item: pytest.Item) -> tuple[int, int]:
+    name = item.path.name
+    if name in ALONE:
+        return len(FIRST) + 1, ALONE.index(name)
+    for place, first in enumerate(FIRST):
+        if first in {name, group(item.nodeid)}:
+            return place, 0
+    return len(FIRST), 0
 
 
 def _leave_out_if_unchanged(config: pytest.Config, item: pytest.Item) -> None:
@@ -132,14 +142,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(autouse=True)
 def others_have_ended(request: pytest.FixtureRequest) -> None:
-    """A test that is marked `alone` waits here for all that are not."""
-    if not request.node.get_closest_marker("alone"):
+    """A test of `ALONE` waits here for all that are not."""
+    if request.path.name not in ALONE:
         return
     others = [
         f"{item.location[0]}::{item.location[2]}"
         for item in request.session.items
         # The local cluster's own tests have others, which nothing here disturbs.
-        if not item.get_closest_marker("alone") and item.path.name != LOCALCLUSTER
+        if item.path.name not in (*ALONE, LOCALCLUSTER)
     ]
     eventually(
         lambda: all(map(RUN.is_over, others)),

@@ -2,14 +2,20 @@
 
 import os
 import random
+import re
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from control_plane_parts import api_server_pid, compact_etcd, kill_api_server, server_pids
-from in_cluster import OperatorPod, StandIn, wait_until_ready
+from in_cluster import OperatorPod, StandIn, finished, requests_so_far, wait_until_ready
+from install import Installed
 from kubectl import Kubectl, KubectlError, condition, eventually
 from manifests import load_test
 from steady_load import MENDED_WITHIN, STEADY, Load
@@ -20,8 +26,10 @@ FROZEN_SECONDS = 10
 # sooner is not missed.
 SECRET_AWAY_SECONDS = 20.0
 KEYS = "api-keys"
-
-pytestmark = pytest.mark.alone  # it kills the API server, and lets no pod in for a while
+Forward = Callable[[str], Any]
+ROOT = Path(__file__).parents[2]
+CLUSTER = "e2e"
+QUICK = {"steps": 1, "guidanceScale": "1", "scheduler": "ddim"}
 
 
 @pytest.fixture
@@ -116,3 +124,43 @@ def test_whatever_breaks_around_it_no_request_fails(
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
     eventually(lambda: replicas_answer(kubectl), within=MENDED_WITHIN, what="both replicas")
+
+
+def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
+    kubectl: Kubectl, installed: Installed, forward: Forward, stand_in: StandIn, tmp_path: Path
+) -> None:
+    kubectl.apply(stand_in.service(generation=QUICK))
+    wait_until_ready(kubectl)
+    kubectl.apply(load_test(workers=3, users={"stages": [{"users": 6, "duration": "20s"}]}))
+    eventually(lambda: requests_so_far(kubectl, "ramp"), within=90, what="load")
+    restart = ["restart", "containerd", "--name", CLUSTER]
+    subprocess.run([sys.executable, "-m", "localcluster", *restart], cwd=ROOT, check=True)
+    status = finished(kubectl, "ramp")
+    summary = status["summary"]
+    assert (status["state"], summary["failures"], summary["maxUsers"]) == ("Complete", 0, 6), status
+    with forward("service/demo") as server:
+        text = server.get("/metrics").text
+    told = re.findall(r"^diffusion_requests_total\{([^}]*)\} (\d+)", text, re.MULTILINE)
+    served = sum(int(count) for labels, count in told if "/predict" in labels)
+    assert summary["requests"] == served
+
+    page, image = tmp_path / "report.html", tmp_path / "circle.png"
+    plugin(installed, kubectl, "report", "lt/ramp", "--output", str(page))
+    assert page.read_text().startswith("<!doctype html>")
+    plugin(installed, kubectl, "predict", "demo", "a red circle", "--output", str(image))
+    assert image.read_bytes().startswith(b"\x89PNG")
+
+    kubectl.delete("configmap", status["reportRef"]["name"])
+    eventually(
+        lambda: (
+            condition(kubectl.get("lt", "ramp"), "ReportAvailable").get("reason") == "ReportMissing"
+        ),
+        what="the loss",
+    )
+    assert kubectl.status("lt", "ramp")["summary"] == summary
+
+
+def plugin(installed: Installed, kubectl: Kubectl, *arguments: str) -> None:
+    """``kubectl diffusion``, as kubectl would start it."""
+    at = [f"--kubeconfig={installed.kubeconfig}", f"--namespace={kubectl.namespace}"]
+    subprocess.run([sys.executable, "-m", "kubectl_diffusion", *arguments, *at], check=True)

@@ -1,12 +1,7 @@
 """LoadTests on a real node: the real Locust against the real server."""
 
 import json
-import re
-import subprocess
-import sys
-from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,9 +20,6 @@ from kubectl import Kubectl, condition, eventually
 from manifests import load_test
 
 Object = dict[str, Any]
-Forward = Callable[[str], Any]
-ROOT = Path(__file__).parents[2]
-CLUSTER = "e2e"
 QUICK = {"steps": 1, "guidanceScale": "1", "scheduler": "ddim"}
 RUNNERS = "diffusion.dev/loadtest=ramp"
 
@@ -93,41 +85,6 @@ def test_prompts_of_a_config_map_are_used(kubectl: Kubectl, stand_in: StandIn) -
     kubectl.apply(load_test(request={"prompts": {"configMapRef": {"name": "words"}}}))
     status = finished(kubectl, "ramp")
     assert (status["state"], status["summary"]["failures"]) == ("Complete", 0), status
-
-
-@pytest.mark.alone  # containerd's restart ends what is forwarded to any pod
-def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
-    kubectl: Kubectl, installed: Installed, forward: Forward, stand_in: StandIn, tmp_path: Path
-) -> None:
-    kubectl.apply(stand_in.service(generation=QUICK))
-    wait_until_ready(kubectl)
-    kubectl.apply(load_test(workers=3, users={"stages": [{"users": 6, "duration": "20s"}]}))
-    eventually(lambda: requests_so_far(kubectl, "ramp"), within=90, what="load")
-    restart = ["restart", "containerd", "--name", CLUSTER]
-    subprocess.run([sys.executable, "-m", "localcluster", *restart], cwd=ROOT, check=True)
-    status = finished(kubectl, "ramp")
-    summary = status["summary"]
-    assert (status["state"], summary["failures"], summary["maxUsers"]) == ("Complete", 0, 6), status
-    with forward("service/demo") as server:
-        text = server.get("/metrics").text
-    told = re.findall(r"^diffusion_requests_total\{([^}]*)\} (\d+)", text, re.MULTILINE)
-    served = sum(int(count) for labels, count in told if "/predict" in labels)
-    assert summary["requests"] == served
-
-    page, image = tmp_path / "report.html", tmp_path / "circle.png"
-    plugin(installed, kubectl, "report", "lt/ramp", "--output", str(page))
-    assert page.read_text().startswith("<!doctype html>")
-    plugin(installed, kubectl, "predict", "demo", "a red circle", "--output", str(image))
-    assert image.read_bytes().startswith(b"\x89PNG")
-
-    kubectl.delete("configmap", status["reportRef"]["name"])
-    eventually(
-        lambda: (
-            condition(kubectl.get("lt", "ramp"), "ReportAvailable").get("reason") == "ReportMissing"
-        ),
-        what="the loss",
-    )
-    assert kubectl.status("lt", "ramp")["summary"] == summary
 
 
 @pytest.mark.full
@@ -198,9 +155,3 @@ def said_within_15_seconds(kubectl: Kubectl, reason: str, words: str) -> None:
 def no_load(kubectl: Kubectl) -> None:
     """The load's pods are gone within seconds."""
     eventually(lambda: not kubectl.list("pods", RUNNERS), within=20, what="the load to stop")
-
-
-def plugin(installed: Installed, kubectl: Kubectl, *arguments: str) -> None:
-    """``kubectl diffusion``, as kubectl would start it."""
-    at = [f"--kubeconfig={installed.kubeconfig}", f"--namespace={kubectl.namespace}"]
-    subprocess.run([sys.executable, "-m", "kubectl_diffusion", *arguments, *at], check=True)

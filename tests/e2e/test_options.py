@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
 from in_cluster import ready_reason, settings_of
 from install import Installed
 from kubectl import Kubectl, eventually
@@ -30,9 +28,6 @@ KINDS = (
 WITH_OTHERS = f"{KINDS},httproute,scaledobject,rayservice"
 LEAST = ("deployment", "service")
 CACHE_AND_BUDGET = ("persistentvolumeclaim", "poddisruptionbudget")
-
-# It brings kinds with which the operator makes other children for everybody.
-pytestmark = pytest.mark.alone
 
 
 def parts(kubectl: Kubectl, service: str, kinds: str = KINDS) -> list[str]:

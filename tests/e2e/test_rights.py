@@ -13,7 +13,6 @@ from kubectl import Kubectl, eventually
 from rights import Right, done_by, granted, lacking, used
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.alone  # it looks back on all others
 # Rights of which the audit log shows no use, each for a reason.
 HELD = {
     # Admission asks for them, as the operator names owners that block deletion: without them no

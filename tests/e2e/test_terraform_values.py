@@ -21,7 +21,6 @@ from terraform_offline.plans import Plan
 from terraform_offline.workspace import Workspace
 
 Helm = Callable[..., str]
-pytestmark = pytest.mark.alone  # it takes the operator's release away, its roles included
 
 
 @pytest.fixture(scope="module")
