@@ -128,16 +128,17 @@ class OperatorPod:
 
 
 def wait_until_ready(kubectl: Kubectl, name: str = "demo") -> None:
-    """As a user would."""
+    """Until the service that the spec now describes is Ready, not one before its last change."""
+
+    def is_ready() -> bool:
+        service = kubectl.get("dsvc", name)
+        ready = condition(service, "Ready")
+        current = ready.get("observedGeneration") == service["metadata"]["generation"]
+        return current and ready["status"] == "True"
+
     try:
-        kubectl(
-            "wait",
-            "--for=condition=Ready",
-            f"dsvc/{name}",
-            f"--timeout={STARTED_WITHIN:.0f}s",
-            timeout=STARTED_WITHIN + 10,
-        )
-    except Exception as error:
+        eventually(is_ready, within=STARTED_WITHIN, what=f"{name} to be Ready")
+    except AssertionError as error:
         raise AssertionError(json.dumps(kubectl.get("dsvc", name), indent=1)) from error
 
 
