@@ -50,10 +50,13 @@ LOCALCLUSTER = "test_localcluster.py"
 # operator's release, its roles included; the look back on all.
 ALONE = ("test_chaos.py", "test_options.py", "test_terraform_values.py", "test_rights.py")
 # Long ones first, so that no worker is left with one at the end, and those that compute beside
-# those that wait.
+# those that wait. A worker has its next group before it begins: what is behind a comparison, which
+# takes longest, is short.
 FIRST = (
     "test_backends.py[rayserve]",
     "test_comparison.py",
+    "test_failures.py",
+    "test_remote_models.py",
     "test_rollouts.py",
     "test_backends.py[litserve]",
     "test_backends.py[fastapi]",
