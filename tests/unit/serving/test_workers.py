@@ -27,6 +27,7 @@ from diffusion_serving.backends.workers.link import (
     Ready,
     Started,
     Stepped,
+    StepsEnded,
     Ticket,
     Told,
     Up,
@@ -314,9 +315,39 @@ async def test_steps_are_told_to_who_wants_them() -> None:
     for step in (1, 2):
         worker.far.send(Stepped(0, step, 2))
     await settled(lambda: steps == [(1, 2), (2, 2)])
+    worker.far.send(StepsEnded(0))
     for number in (0, 1):
         carrier.answer(number, result())
     await asyncio.gather(*calls)
+
+
+async def test_an_image_that_overtakes_its_last_step_waits_for_it() -> None:
+    worker, carrier = Worker(), Carrier()
+    maker = FleetMaker([Lane(carrier, [worker.near])])
+    await ready(maker, worker)
+    steps: list[int] = []
+    call = asyncio.ensure_future(maker.run(generation(), lambda step, _: steps.append(step)))
+    await settled(lambda: carrier.tickets)
+    carrier.answer(0, result())
+    worker.far.send(Stepped(0, 1, 2))
+    await settled(lambda: steps == [1])
+    assert not call.done()
+    worker.far.send(Stepped(0, 2, 2))
+    worker.far.send(StepsEnded(0))
+    assert await call == result()
+    assert steps == [1, 2]
+
+
+async def test_an_image_without_its_last_step_is_lost_with_its_worker() -> None:
+    worker, carrier = Worker(), Carrier()
+    maker = FleetMaker([Lane(carrier, [worker.near])])
+    await ready(maker, worker)
+    call = asyncio.ensure_future(maker.run(generation(), lambda *_: None))
+    await settled(lambda: carrier.tickets)
+    carrier.answer(0, result())
+    worker.die(-9)
+    with pytest.raises(NotReady):
+        await call
 
 
 async def test_client_that_leaves_is_withdrawn_from_the_worker_and_its_place_is_freed() -> None:
@@ -428,6 +459,7 @@ def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configure
         metrics=metrics,
         withdrawals=Withdrawals(),
         tells_steps=lambda _: None,
+        ends_steps=lambda _: None,
     )
     api._runner = start_runner(
         lambda: pipeline, lambda _: generation("warm-up"), max_images=8, metrics=metrics

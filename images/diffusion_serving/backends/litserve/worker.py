@@ -121,6 +121,8 @@ class FrameworkAPI(_API):
         except StartupError as error:  # the device is lost
             worker.link.send(Failed(error))
             outcomes = [NotReady(str(error))] * len(wanted)
+        for ticket in wanted:
+            worker.ends_steps(ticket)
         made = {
             ticket.number: _queued(outcome, begin - ticket.submitted)
             for ticket, outcome in zip(wanted, outcomes, strict=True)

@@ -21,6 +21,7 @@ from diffusion_serving.backends.workers.link import (
     Ready,
     Started,
     Stepped,
+    StepsEnded,
     Told,
     Up,
     WorkerLink,
@@ -36,7 +37,7 @@ MEASURE_SECONDS = 2.0
 
 EXIT_SECONDS = 5.0
 
-Heard = Started | Stepped | Made | Line
+Heard = Started | Stepped | StepsEnded | Made | Line
 Hear = Callable[[Heard], None]
 
 
@@ -142,7 +143,7 @@ class Fleet:
                 self._measured[place] = families
                 if (answer := self._answers.get(question)) is not None and not answer.done():
                     answer.set_result(None)
-            case Started() | Stepped() | Made() | Line():
+            case Started() | Stepped() | StepsEnded() | Made() | Line():
                 self._hear(message)
 
     def _fail(self, error: StartupError) -> None:

@@ -62,6 +62,13 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
+class StepsEnded:
+    """From a worker: every step of a ticket that wants them has been sent."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """From a worker that was sent a ticket over the link: what became of it."""
 
@@ -103,7 +110,7 @@ class End:
     """To a worker: end now, whatever you are doing."""
 
 
-Told = Up | Ready | Failed | Started | Stepped | Made | Measured | Line
+Told = Up | Ready | Failed | Started | Stepped | StepsEnded | Made | Measured | Line
 Asked = Make | Withdraw | Measure | End
 WorkerLink = Link[Asked, Told]
 """The HTTP process's end of a worker's link."""

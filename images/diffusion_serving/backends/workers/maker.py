@@ -17,6 +17,7 @@ from diffusion_serving.backends.workers.link import (
     Make,
     Started,
     Stepped,
+    StepsEnded,
     Ticket,
     Withdraw,
     WorkerLink,
@@ -46,6 +47,7 @@ class _Call:
     lane: Lane
     answer: "asyncio.Task[Outcome]"
     started: "asyncio.Future[None]"
+    steps_ended: "asyncio.Future[None]"
     on_step: OnStep | None
     withdrawn: bool = False
 
@@ -99,9 +101,11 @@ class FleetMaker:
         number = next(self._numbers)
         ticket = Ticket(number, time.monotonic(), generation, wants_steps=on_step is not None)
         lane = min(self._lanes, key=self._under_way)
-        answer = asyncio.ensure_future(lane.carry(ticket))
-        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._calls[number] = _Call(ticket, lane, answer, started, on_step)
+        loop = asyncio.get_running_loop()
+        started: asyncio.Future[None] = loop.create_future()
+        steps_ended: asyncio.Future[None] = loop.create_future()
+        answer = asyncio.ensure_future(_after_its_steps(lane.carry, ticket, steps_ended))
+        self._calls[number] = _Call(ticket, lane, answer, started, steps_ended, on_step)
         answer.add_done_callback(lambda _: self._calls.pop(number))
         return self._calls[number]
 
@@ -130,6 +134,20 @@ class FleetMaker:
                 call = self._calls.get(number)
                 if call is not None and call.on_step is not None:
                     call.on_step(step, steps)
+            case StepsEnded(number):
+                call = self._calls.get(number)
+                if call is not None and not call.steps_ended.done():
+                    call.steps_ended.set_result(None)
+
+
+async def _after_its_steps(
+    carry: Carry, ticket: Ticket, steps_ended: "asyncio.Future[None]"
+) -> Outcome:
+    """The outcome of a ticket, which a framework's queue may bring before the link its last step."""
+    outcome = await carry(ticket)
+    if ticket.wants_steps and isinstance(outcome, Result):
+        await steps_ended
+    return outcome
 
 
 class ProcessMaker(FleetMaker):

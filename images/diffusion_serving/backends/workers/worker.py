@@ -21,6 +21,7 @@ from diffusion_serving.backends.workers.link import (
     Measured,
     Ready,
     Stepped,
+    StepsEnded,
     Ticket,
     Told,
     Up,
@@ -85,6 +86,11 @@ class Worker:
             return None
         return lambda step, steps: self.link.send(Stepped(ticket.number, step, steps))
 
+    def ends_steps(self, ticket: Ticket) -> None:
+        """Sends, before a ticket's outcome, that no more steps of it come."""
+        if ticket.wants_steps:
+            self.link.send(StepsEnded(ticket.number))
+
     def _listen(self) -> None:
         for message in self.link.messages():
             self._answer(message)
@@ -145,7 +151,9 @@ class EngineWorker:
         )
         self._running[ticket.number] = making
         try:
-            return await making
+            result = await making
+            worker.ends_steps(ticket)
+            return result
         except RequestError as error:
             return error
         except asyncio.CancelledError:
