@@ -153,9 +153,7 @@ class Buildah:
             dockerfile=image.dockerfile,
         )
 
-    def _build(
-        self, target: str, base: str, *options: str, dockerfile: str = DOCKERFILE
-    ) -> None:
+    def _build(self, target: str, base: str, *options: str, dockerfile: str = DOCKERFILE) -> None:
         uv_cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache/uv")
         uv_cache.mkdir(parents=True, exist_ok=True)
         self._run(

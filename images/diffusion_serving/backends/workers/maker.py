@@ -143,7 +143,7 @@ class FleetMaker:
 async def _after_its_steps(
     carry: Carry, ticket: Ticket, steps_ended: "asyncio.Future[None]"
 ) -> Outcome:
-    """The outcome of a ticket, which a framework's queue may bring before the link its last step."""
+    """The outcome of a ticket, which may overtake the ticket's last step on the link."""
     outcome = await carry(ticket)
     if ticket.wants_steps and isinstance(outcome, Result):
         await steps_ended

@@ -152,14 +152,14 @@ class EngineWorker:
         self._running[ticket.number] = making
         try:
             result = await making
-            worker.ends_steps(ticket)
-            return result
         except RequestError as error:
             return error
         except asyncio.CancelledError:
             return WITHDRAWN
         finally:
             del self._running[ticket.number]
+        worker.ends_steps(ticket)
+        return result
 
     def _cancel(self, number: int) -> None:
         if (making := self._running.get(number)) is not None:
