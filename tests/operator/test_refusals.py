@@ -1,11 +1,13 @@
 """Bad input is refused by ``kubectl apply`` with a sentence that says what to write instead."""
 
+import json
 from typing import Any
 
 import pytest
 
 from kubectl import Kubectl, KubectlError
 from manifests import diffusion_service, load_test
+from played_study import comparison
 
 Object = dict[str, Any]
 DEMO = {"source": "image:///models/demo"}
@@ -136,6 +138,23 @@ def test_what_a_claim_cannot_do_is_refused_before_it_is_tried(
 def test_a_bad_test_is_refused(refusing: Kubectl, spec: Object, sentence: str) -> None:
     with pytest.raises(KubectlError) as refused:
         refusing.apply(load_test(**spec))
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "sentence"),
+    [
+        (diffusion_service(precision="float16"), "float16 needs a GPU: set gpu.type, or write"),
+        (load_test(url="http://x"), "set exactly one of targetRef"),
+        (comparison("x" * 31), "at most 30 characters"),
+    ],
+    ids=["DiffusionService", "LoadTest", "Comparison"],
+)
+def test_kubectl_apply_prints_the_sentence(
+    kubectl: Kubectl, manifest: Object, sentence: str
+) -> None:
+    with pytest.raises(KubectlError, match="kubectl apply") as refused:
+        kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     assert sentence in str(refused.value)
 
 
