@@ -134,7 +134,7 @@ def wait_until_ready(kubectl: Kubectl, name: str = "demo") -> None:
         service = kubectl.get("dsvc", name)
         ready = condition(service, "Ready")
         current = ready.get("observedGeneration") == service["metadata"]["generation"]
-        return current and ready["status"] == "True"
+        return bool(current and ready["status"] == "True")
 
     try:
         eventually(is_ready, within=STARTED_WITHIN, what=f"{name} to be Ready")
