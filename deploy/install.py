@@ -75,6 +75,7 @@ class _Installation:
         return installed
 
     def _start_cluster(self) -> str:
+        self._localcluster("adopt", "--name", self._name, what="sharing images")
         self._localcluster("up", "--name", self._name, what="starting the cluster")
         return self._localcluster("kubeconfig", "--name", self._name, what="finding the cluster")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localcluster import shell
+from localcluster.errors import LocalClusterError
 from localcluster.paths import ClusterPaths
 
 SNAPSHOTS = Path("io.containerd.snapshotter.v1.overlayfs/snapshots")
@@ -38,7 +39,10 @@ def adopt(paths: ClusterPaths, copy: Copy | None = None) -> Path | None:
     for _ in range(_ATTEMPTS):
         shutil.rmtree(partial, ignore_errors=True)
         before = _state(source)
-        (copy or _copy)(source, partial)
+        try:
+            (copy or _copy)(source, partial)
+        except LocalClusterError:
+            continue  # a layer went meanwhile
         # Unchanged indexes are as a killed containerd would have left them, and name what is there.
         if _state(source) == before:
             shutil.rmtree(paths.images, ignore_errors=True)

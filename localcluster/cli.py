@@ -7,15 +7,15 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
-from localcluster import kind, programs
+from localcluster import adoption, kind, programs
 from localcluster.console import Progress
 from localcluster.context import ContextCluster
 from localcluster.errors import LocalClusterError
 from localcluster.kind import KindCluster
 from localcluster.local import LocalCluster
-from localcluster.paths import Cache
+from localcluster.paths import Cache, ClusterPaths
 from localcluster.provider import Provider
-from localcluster.record import Record
+from localcluster.record import Record, locked
 
 DEFAULT_NAME = "diffusion"
 _TOOLS = {"helm": programs.HELM, "kubectl": programs.NODE}
@@ -63,12 +63,21 @@ def tool(name: str, cache: Cache, progress: Progress) -> str:
     return found or str(programs.built(_TOOLS[name], cache, progress) / name)
 
 
+def _adopt(paths: ClusterPaths, progress: Progress) -> None:
+    """Give a cluster that has no images yet those of another one on this machine."""
+    with locked(paths, progress):
+        source = adoption.adopt(paths)
+    if source is not None:
+        progress.say(f"took over the images of cluster {source.name}")
+
+
 def _run(arguments: argparse.Namespace, environ: Mapping[str, str], progress: Progress) -> None:
     cache = Cache.of(environ)
-    if arguments.command in {"tool", "tidy"}:
-        _programs(arguments, cache, progress)
+    given = getattr(arguments, "context", None)
+    context = environ.get("CONTEXT") if given is None else given
+    if arguments.command in {"tool", "tidy", "adopt"}:
+        _before_a_cluster(arguments, context, cache, progress)
         return
-    context = environ.get("CONTEXT") if arguments.context is None else arguments.context
     cluster = choose(
         arguments.name,
         context=context,
@@ -96,9 +105,14 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str], progress: Pr
             cluster.restart(arguments.component)
 
 
-def _programs(arguments: argparse.Namespace, cache: Cache, progress: Progress) -> None:
-    """What is about programs and no cluster."""
-    if arguments.command == "tool":
+def _before_a_cluster(
+    arguments: argparse.Namespace, context: str | None, cache: Cache, progress: Progress
+) -> None:
+    """Runs a command that needs no cluster."""
+    if arguments.command == "adopt":
+        if not context:
+            _adopt(cache.cluster(arguments.name), progress)
+    elif arguments.command == "tool":
         print(tool(arguments.tool, cache, progress))
     elif not programs.tidy(cache):
         progress.say("a build is running and still needs Go's caches: they stay")
@@ -153,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="no node: objects are stored and controlled, pods never run; needs no root",
     )
+    command("adopt", "before the first `up`: share the image layers of another cluster here")
     down = command("down", "remove the cluster and everything in it")
     down.add_argument("--purge", action="store_true", help="also the images kept for the next `up`")
     load = command("load", "make images usable by pods and print the names to use")

@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 
 from localcluster import (
     addons,
-    adoption,
     cgroups,
     components,
     control_plane,
@@ -44,9 +43,6 @@ def create(paths: ClusterPaths, progress: Progress) -> Record:
     server = f"https://{link.node}:{_API_PORT}"
     progress.say(f"starting cluster {paths.name} at {server}")
     control_plane.make_folders(paths)
-    adopted = adoption.adopt(paths)
-    if adopted is not None:
-        progress.say(f"took over the images of cluster {adopted.name}")
     for folder in (paths.images, paths.cache.registry):
         folder.mkdir(parents=True, exist_ok=True)
     _write(paths, link, server)

@@ -1,12 +1,14 @@
 """A new cluster takes over another one's images."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from localcluster import adoption
 from localcluster.adoption import SNAPSHOTS, adopt
+from localcluster.errors import LocalClusterError
 from localcluster.paths import Cache, ClusterPaths
 
 META = Path("io.containerd.metadata.v1.bolt/meta.db")
@@ -133,3 +135,26 @@ def change(store: Path) -> None:
     index.write_text(text + "+")
     stat = index.stat()
     os.utime(index, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
+
+
+def test_a_copy_is_made_again_after_a_layer_went_meanwhile(
+    paths: ClusterPaths, other: Path
+) -> None:
+    tries = iter([LocalClusterError("no such layer")])
+
+    def copy(source: Path, target: Path) -> None:
+        if error := next(tries, None):
+            raise error
+        shutil.copytree(source, target)
+
+    assert adopt(paths, copy) == other
+    assert (paths.images / LAYER).exists()
+
+
+def test_nothing_is_taken_where_layers_go_all_the_time(paths: ClusterPaths, other: Path) -> None:
+    def copy(source: Path, target: Path) -> None:
+        raise LocalClusterError("no such layer")
+
+    assert other.exists()
+    assert adopt(paths, copy) is None
+    assert not paths.images.exists()
