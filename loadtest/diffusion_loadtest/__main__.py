@@ -14,8 +14,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from .plan import PLAN_VARIABLE, LoadPlan, PlanError, api_key, load_plan
-from .prompts import prompts_of
+from diffusion_loadtest.plan.load_plan import PLAN_VARIABLE, LoadPlan, PlanError, api_key, load_plan
+from diffusion_loadtest.plan.prompts import prompts_of
 
 ROLE_VARIABLE = "DIFFUSION_LOAD_ROLE"
 MASTER_VARIABLE = "DIFFUSION_LOAD_MASTER"
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if options.schema:
-        from .schema import report_schema  # noqa: PLC0415  no run needs it
+        from diffusion_loadtest.report.schema import report_schema  # noqa: PLC0415  no run needs it
 
         print(report_schema(), end="")
         return 0
@@ -54,7 +54,7 @@ def _work(
     plan: LoadPlan, prompts: tuple[str, ...], key: str | None, master: tuple[str, int]
 ) -> int:
     # imported only now, since importing Locust replaces the sockets of the whole process
-    from .worker import Worker  # noqa: PLC0415
+    from diffusion_loadtest.load.worker import Worker  # noqa: PLC0415
 
     if Worker(plan, prompts, key, master).serve():
         return 0
@@ -65,8 +65,8 @@ def _work(
 def _run(
     plan: LoadPlan, prompts: tuple[str, ...], key: str | None, options: argparse.Namespace
 ) -> int:
-    from .crew import Alone, Crew, Workers  # noqa: PLC0415  as above
-    from .run import NotPublishedError, Run, sinks_of  # noqa: PLC0415
+    from diffusion_loadtest.load.executor import Alone, Crew, Workers  # noqa: PLC0415  as above
+    from diffusion_loadtest.load.run import NotPublishedError, Run, sinks_of  # noqa: PLC0415
 
     master = options.role == "master"
     crew: Crew = Workers(plan, options.port) if master else Alone(plan, prompts, key)

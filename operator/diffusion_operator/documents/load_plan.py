@@ -1,4 +1,4 @@
-"""What the operator tells the load runner, version 1; its reader is ``diffusion_loadtest.plan``."""
+"""What the operator tells the load runner, version 1; its reader is ``diffusion_loadtest.plan.load_plan``."""
 
 from typing import Any, Literal
 

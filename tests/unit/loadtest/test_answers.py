@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from diffusion_loadtest.answers import BadAnswerError, Expected, check_answer
+from diffusion_loadtest.measure.response_check import BadAnswerError, Expected, check_answer
 
 
 def picture(width: int = 16, height: int = 8, kind: str = "PNG") -> str:

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from diffusion_loadtest.arrivals import arrival_times
-from diffusion_loadtest.orders import ArrivalOrder, Order, share
+from diffusion_loadtest.load.arrivals import arrival_times
+from diffusion_loadtest.load.load_level import ArrivalOrder, Order, share
 
 
 def arrivals(distribution: str, rate: float, end: float | None = 10.0) -> ArrivalOrder:

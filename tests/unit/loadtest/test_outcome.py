@@ -3,15 +3,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from diffusion_loadtest.busyness import Second
-from diffusion_loadtest.figures import Window
-from diffusion_loadtest.histogram import histogram
-from diffusion_loadtest.outcome import Outcome, report_of
-from diffusion_loadtest.plan import LoadPlan
-from diffusion_loadtest.report import Histogram, Report
-from diffusion_loadtest.samples import NOT_SENT, SUCCESS, Sample, Samples
-from diffusion_loadtest.search import Probed
-from diffusion_loadtest.validity import Witnessed
+from diffusion_loadtest.measure.client_saturation import Second
+from diffusion_loadtest.measure.histogram import histogram
+from diffusion_loadtest.measure.samples import NOT_SENT, SUCCESS, Sample, Samples
+from diffusion_loadtest.plan.load_plan import LoadPlan
+from diffusion_loadtest.plan.search import Probed
+from diffusion_loadtest.report.figures import Window
+from diffusion_loadtest.report.load_report import Histogram, Report
+from diffusion_loadtest.report.outcome import Outcome, report_of
+from diffusion_loadtest.report.validity import Witnessed
 
 MOST_BYTES = 900 * 1024
 SLO = {"p95Seconds": 0.35, "maxFailureRatio": 0.1}

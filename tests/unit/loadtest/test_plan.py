@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from diffusion_loadtest.plan import (
+from diffusion_loadtest.plan.load_plan import (
     Auth,
     PlanError,
     Prompts,
@@ -13,7 +13,7 @@ from diffusion_loadtest.plan import (
     parse_plan,
     request_bodies,
 )
-from diffusion_loadtest.prompts import BUILT_IN, prompts_of
+from diffusion_loadtest.plan.prompts import BUILT_IN, prompts_of
 
 DOCUMENT: dict[str, Any] = {
     "version": 1,

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_loadtest import publish
-from diffusion_loadtest.publish import FileSink, PublishError, Sinks, pod_namespace
+from diffusion_loadtest.report import publish
+from diffusion_loadtest.report.publish import FileSink, PublishError, Sinks, pod_namespace
 
 
 class Flaky:

@@ -3,8 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
-from diffusion_loadtest.plan import Search
-from diffusion_loadtest.search import MAX_PROBES, Knee, Probed, knee, next_level
+from diffusion_loadtest.plan.load_plan import Search
+from diffusion_loadtest.plan.search import MAX_PROBES, Knee, Probed, knee, next_level
 
 
 def search(over: str, lowest: float, highest: float) -> Search:

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from diffusion_loadtest.fingerprint import fingerprint, fingerprint_id
-from diffusion_loadtest.watch import TargetWatch, changed, restarted
+from diffusion_loadtest.target.fingerprint import fingerprint, fingerprint_id
+from diffusion_loadtest.target.watch import TargetWatch, changed, restarted
 
 ABOUT: dict[str, Any] = {
     "backend": "fastapi",

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from diffusion_loadtest.busyness import Second
-from diffusion_loadtest.plan import Slo
-from diffusion_loadtest.report import RunError
-from diffusion_loadtest.validity import Witnessed, needed_samples, validity
+from diffusion_loadtest.measure.client_saturation import Second
+from diffusion_loadtest.plan.load_plan import Slo
+from diffusion_loadtest.report.load_report import RunError
+from diffusion_loadtest.report.validity import Witnessed, needed_samples, validity
 
 CALM = [Second(float(at), 0.3, 0.001) for at in range(60)]
 GOOD: dict[str, Any] = {"busyness": [CALM], "successes": 500, "median": 0.4}

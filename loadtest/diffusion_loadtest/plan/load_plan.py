@@ -1,0 +1,317 @@
+"""The load plan: what to send where, for how long, by how many users or at which rate."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+
+from diffusion_loadtest.plan.documents import Document, VersionedDocument
+
+PLAN_VARIABLE = "DIFFUSION_LOAD_PLAN"
+
+Name = Annotated[str, Field(min_length=1, max_length=253)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+StageSeconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
+UserCount = Annotated[int, Field(ge=1, le=100_000)]
+Rate = Annotated[float, Field(gt=0, le=10_000)]
+Prompt = Annotated[str, Field(min_length=1, max_length=10_000)]
+
+
+class PlanError(ValueError):
+    """The load plan cannot be carried out; the message is a sentence that says what to change."""
+
+
+class Test(Document):
+    """Which test this is; `run` tells one run of it from another."""
+
+    __test__ = False  # the name of this class looks like a test to pytest
+
+    name: Name
+    namespace: Name
+    run: Name
+
+
+class Target(Document):
+    """The server's address, with the scheme and without `/predict`."""
+
+    url: Annotated[str, Field(max_length=2048)]
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is no number
+            usable = False
+        if not usable:
+            raise ValueError("write it as http://HOST or http://HOST:PORT, or with https://")
+        if parts.username or parts.query or parts.fragment:
+            raise ValueError("leave out user, query and fragment: the address alone is used")
+        return url.rstrip("/")
+
+
+class Stage(Document):
+    """So many users for so long; the ramp from the stage before is part of the time."""
+
+    users: UserCount
+    duration_seconds: StageSeconds
+
+
+class Users(Document):
+    """The closed loop: each user sends its next request when the answer to the last has come.
+
+    `spawn_rate` is the number of users that start, or stop, per second.
+    """
+
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=100)]
+    spawn_rate: Rate
+
+
+Distribution = Literal["poisson", "constant"]
+
+
+class ArrivalStage(Document):
+    """So many requests a second for so long."""
+
+    rate_per_second: Rate
+    duration_seconds: StageSeconds
+
+
+class Arrivals(Document):
+    """The open loop: requests are sent when they are due, whether or not answers have come."""
+
+    stages: Annotated[tuple[ArrivalStage, ...], Field(min_length=1, max_length=100)]
+    distribution: Distribution = "poisson"
+
+
+class Search(Document):
+    """Finds the highest number of users, or rate, at which the target stays within the slo."""
+
+    over: Literal["users", "rate"]
+    min: Rate
+    max: Annotated[float, Field(gt=0, le=100_000)]
+    probe_seconds: Annotated[float, Field(gt=0, le=86_400)]
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.min >= self.max:
+            raise ValueError(f"min ({self.min:g}) is not below max ({self.max:g}): raise max")
+        whole = self.min.is_integer() and self.max.is_integer()
+        if self.over == "users" and not whole:
+            raise ValueError("min and max count users: write whole numbers")
+        return self
+
+
+class Think(Document):
+    """A user's pause between an answer and its next request, uniform between the two."""
+
+    min_seconds: Seconds = 0.0
+    max_seconds: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(
+                f"minSeconds ({self.min_seconds:g}) is above maxSeconds ({self.max_seconds:g}): "
+                "raise maxSeconds or lower minSeconds"
+            )
+        return self
+
+
+class Seed(Document):
+    """Who chooses a request's seed: the target, this plan (`fixed`), or chance for each anew."""
+
+    policy: Literal["target", "fixed", "random"] = "target"
+    value: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+
+    @model_validator(mode="after")
+    def _has_its_value(self) -> Self:
+        if (self.policy == "fixed") != (self.value is not None):
+            raise ValueError("give a value with the policy fixed, and with no other")
+        return self
+
+
+class Request(Document):
+    """What each request carries besides its prompt, and how long its answer may take.
+
+    `decode_share` of the images are decoded in full, the first one always.
+    """
+
+    body: dict[str, JsonValue] = Field(default_factory=dict)
+    seed: Seed = Seed()
+    timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    decode_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+    @field_validator("body")
+    @classmethod
+    def _has_no_prompt(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if "prompt" in body:
+            raise ValueError("it carries a prompt, but each request takes its own from `prompts`")
+        if "seed" in body:
+            raise ValueError("it carries a seed: write it as seed, with the policy fixed")
+        return body
+
+
+class Prompts(Document):
+    """Where prompts come from: a list, a file with one a line, or neither for the built-in list."""
+
+    inline: Annotated[tuple[Prompt, ...], Field(min_length=1, max_length=100_000)] | None = None
+    file: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if self.inline is not None and self.file is not None:
+            raise ValueError("inline and file are both set: keep one of them")
+        return self
+
+
+class ReportTo(Document):
+    """The ConfigMap that takes progress and report; none means files only."""
+
+    config_map: Name | None = None
+
+
+class Auth(Document):
+    """Where the API key is: a file's first line, or an environment variable, never the plan."""
+
+    api_key_file: Annotated[str, Field(min_length=1)] | None = None
+    api_key_variable: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.api_key_file is None) == (self.api_key_variable is None):
+            raise ValueError("set one of apiKeyFile and apiKeyVariable")
+        return self
+
+
+class Warmup(Document):
+    """A load that is left out of all figures: so many requests, or so long."""
+
+    requests: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    duration_seconds: StageSeconds | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.requests is None) == (self.duration_seconds is None):
+            raise ValueError("set one of requests and durationSeconds")
+        return self
+
+
+class Slo(Document):
+    """What the figures should be; what is left out may be anything."""
+
+    p50_seconds: Annotated[float, Field(gt=0)] | None = None
+    p95_seconds: Annotated[float, Field(gt=0)] | None = None
+    p99_seconds: Annotated[float, Field(gt=0)] | None = None
+    max_failure_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    min_requests_per_second: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("it asks for nothing: set a limit, or leave the slo out")
+        return self
+
+
+class LoadPlan(VersionedDocument):
+    test: Test
+    target: Target
+    users: Users | None = None
+    arrivals: Arrivals | None = None
+    search: Search | None = None
+    think: Think = Think()
+    request: Request = Request()
+    prompts: Prompts = Prompts()
+    auth: Auth | None = None
+    min_requests: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    warmup: Warmup | None = None
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    slo: Slo | None = None
+    web_ui: bool = False
+    report: ReportTo = ReportTo()
+
+    @model_validator(mode="after")
+    def _is_one_load(self) -> Self:
+        loads = (self.users, self.arrivals, self.search)
+        if sum(load is not None for load in loads) != 1:
+            raise ValueError("set exactly one of users, arrivals and search")
+        if self.search is not None and self.slo is None:
+            raise ValueError("a search needs an slo to search for: set a limit of it")
+        if self.search is not None and self.min_requests is not None:
+            raise ValueError("minRequests has no last stage to prolong in a search: leave it out")
+        return self
+
+
+def parse_plan(text: str) -> LoadPlan:
+    """The plan in `text`; raises PlanError that names each bad field as the plan spells it."""
+    try:
+        return LoadPlan.model_validate_json(text)
+    except ValidationError as error:
+        raise PlanError(f"The load plan is not valid: {_sentences(error)}") from None
+
+
+def _sentences(error: ValidationError) -> str:
+    """One clause per bad field. The input itself is left out, since it may hold prompts."""
+    clauses = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        path = ".".join(str(part) for part in detail["loc"]) or "the document"
+        message = detail["msg"].removeprefix("Value error, ")
+        clauses.append(f"{path}: {message[:1].lower()}{message[1:]}")
+    return "; ".join(clauses) + "."
+
+
+def load_plan(path: Path | None, environment: Mapping[str, str] | None = None) -> LoadPlan:
+    """The plan in the file, or without one in the environment variable DIFFUSION_LOAD_PLAN.
+
+    Raises PlanError where there is none, or where it is not valid.
+    """
+    variables = os.environ if environment is None else environment
+    if path is None:
+        text = variables.get(PLAN_VARIABLE)
+        if text is None:
+            raise PlanError(
+                f"There is no load plan: give --plan FILE or set the variable {PLAN_VARIABLE}."
+            )
+        return parse_plan(text)
+    try:
+        return parse_plan(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"The load plan {path} cannot be read: {error}.") from None
+
+
+def request_bodies(plan: LoadPlan, prompts: tuple[str, ...]) -> tuple[bytes, ...]:
+    """The JSON body of each prompt's request, made once rather than for every request."""
+    fixed = {"seed": plan.request.seed.value} if plan.request.seed.policy == "fixed" else {}
+    return tuple(
+        json.dumps({"prompt": prompt, **plan.request.body, **fixed}).encode("ascii")
+        for prompt in prompts
+    )
+
+
+def api_key(auth: Auth | None, environment: Mapping[str, str] | None = None) -> str | None:
+    """The key that requests carry; raises PlanError, which never quotes what was found."""
+    if auth is None:
+        return None
+    if auth.api_key_file is None:
+        variables = os.environ if environment is None else environment
+        place, text = (
+            f"variable {auth.api_key_variable}",
+            variables.get(auth.api_key_variable or ""),
+        )
+    else:
+        place = f"file {auth.api_key_file}"
+        try:
+            text = Path(auth.api_key_file).read_text(encoding="ascii")
+        except OSError as error:
+            raise PlanError(f"The API key cannot be read: {place}: {error.strerror}.") from None
+        except UnicodeDecodeError:
+            raise PlanError(f"The API key cannot be read: {place} is not plain text.") from None
+    words = (text or "").split()
+    if not words:
+        raise PlanError(f"The {place} holds no API key.")
+    return words[0]
