@@ -17,8 +17,9 @@ def test_published_schema_is_that_of_the_report() -> None:
 
 def test_plan_and_report_are_read_without_locust_or_a_cluster() -> None:
     code = (
-        "import sys; import diffusion_loadtest.plan.load_plan, diffusion_loadtest.report.load_report, "
-        "diffusion_loadtest.report.outcome, diffusion_loadtest.report.publish, diffusion_loadtest.plan.schedule; "
+        "import sys; import diffusion_loadtest.plan.load_plan, diffusion_loadtest.plan.schedule; "
+        "import diffusion_loadtest.report.load_report, diffusion_loadtest.report.outcome; "
+        "import diffusion_loadtest.report.publish; "
         "print(sorted({'locust', 'gevent', 'kubernetes', 'ssl'} & set(sys.modules)))"
     )
     found = subprocess.run(
