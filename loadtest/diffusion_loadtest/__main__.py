@@ -14,8 +14,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from diffusion_loadtest.plan.load_plan import PLAN_VARIABLE, LoadPlan, PlanError, api_key, load_plan
+from diffusion_loadtest.plan.load_plan import LoadPlan
 from diffusion_loadtest.plan.prompts import prompts_of
+from diffusion_loadtest.plan.reader import PLAN_VARIABLE, PlanError, api_key, load_plan
 
 ROLE_VARIABLE = "DIFFUSION_LOAD_ROLE"
 MASTER_VARIABLE = "DIFFUSION_LOAD_MASTER"
@@ -65,13 +66,18 @@ def _work(
 def _run(
     plan: LoadPlan, prompts: tuple[str, ...], key: str | None, options: argparse.Namespace
 ) -> int:
-    from diffusion_loadtest.load.executor import Alone, Crew, Workers  # noqa: PLC0415  as above
-    from diffusion_loadtest.load.run import NotPublishedError, Run, sinks_of  # noqa: PLC0415
+    # as above
+    from diffusion_loadtest.load.run import (  # noqa: PLC0415
+        NotPublishedError,
+        Run,
+        executor_of,
+        sinks_of,
+    )
 
-    master = options.role == "master"
-    crew: Crew = Workers(plan, options.port) if master else Alone(plan, prompts, key)
+    port = options.port if options.role == "master" else None
+    executor = executor_of(plan, prompts, key, port)
     try:
-        Run(plan, crew, sinks_of(plan, options.out), key).execute(options.wait)
+        Run(plan, executor, sinks_of(plan, options.out), key).execute(options.wait)
     except NotPublishedError as error:
         shown = {"requests", "failures", "requests_per_second", "p50", "p95", "p99"}
         _say_why(

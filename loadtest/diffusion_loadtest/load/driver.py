@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import gevent
 
-from diffusion_loadtest.load.executor import Crew
+from diffusion_loadtest.load.executor import Executor
 from diffusion_loadtest.load.load_level import ArrivalOrder, Order
 from diffusion_loadtest.measure.clock import Clock
 from diffusion_loadtest.measure.samples import Samples
@@ -37,7 +37,7 @@ class WarmedUp(NamedTuple):
 class Driver:
     """Drives a crew, and keeps what it did when."""
 
-    def __init__(self, plan: LoadPlan, crew: Crew) -> None:
+    def __init__(self, plan: LoadPlan, crew: Executor) -> None:
         self.clock = Clock()
         self.windows: list[Window] = []
         self.user_changes: list[UsersAt] = []

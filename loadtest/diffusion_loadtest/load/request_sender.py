@@ -11,7 +11,8 @@ from diffusion_loadtest.measure.image_check import load_decoders
 from diffusion_loadtest.measure.response_check import BadAnswerError, Expected, check_answer
 from diffusion_loadtest.measure.samples import SUCCESS, Sample, Samples
 from diffusion_loadtest.measure.server_timing import UNKNOWN, parse_server_timing
-from diffusion_loadtest.plan.load_plan import LoadPlan, request_bodies
+from diffusion_loadtest.plan.load_plan import LoadPlan
+from diffusion_loadtest.plan.request_bodies import request_bodies
 from diffusion_loadtest.target.connection import Connection, NoAnswerError
 
 CLIENT_ERROR = "ClientError"

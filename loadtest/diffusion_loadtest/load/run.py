@@ -14,10 +14,13 @@ from gevent import Greenlet
 from gevent.event import Event
 from pydantic import JsonValue
 
+from diffusion_loadtest.load.distributed_executor import DistributedExecutor
 from diffusion_loadtest.load.driver import Driver
-from diffusion_loadtest.load.executor import Crew, WorkersMissingError
+from diffusion_loadtest.load.executor import Executor, WorkersMissingError
+from diffusion_loadtest.load.local_executor import LocalExecutor
 from diffusion_loadtest.load.web_ui import open_page
-from diffusion_loadtest.measure.samples import Samples, percentile
+from diffusion_loadtest.measure.percentiles import percentile
+from diffusion_loadtest.measure.samples import Samples
 from diffusion_loadtest.plan.load_plan import LoadPlan
 from diffusion_loadtest.report.figures import PEAK_SECONDS
 from diffusion_loadtest.report.load_report import Progress, Report, RunError, State, Summary
@@ -33,7 +36,8 @@ from diffusion_loadtest.report.publish import (
     pod_namespace,
 )
 from diffusion_loadtest.report.validity import Witnessed
-from diffusion_loadtest.target.readiness import TargetUnreachableError, about, wait_until_ready
+from diffusion_loadtest.target.about import about
+from diffusion_loadtest.target.readiness import TargetUnreachableError, wait_until_ready
 from diffusion_loadtest.target.watch import TargetWatch
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -60,6 +64,15 @@ def sinks_of(plan: LoadPlan, out: Path | None) -> Sinks:
     return Sinks(tuple(sinks))
 
 
+def executor_of(
+    plan: LoadPlan, prompts: tuple[str, ...], api_key: str | None, master_port: int | None
+) -> Executor:
+    """The executor of a master that listens at `master_port`, or without one of this process."""
+    if master_port is None:
+        return LocalExecutor(plan, prompts, api_key)
+    return DistributedExecutor(plan, master_port)
+
+
 class NotPublishedError(Exception):
     """The report did not get there; its summary is what is left to say."""
 
@@ -71,7 +84,7 @@ class NotPublishedError(Exception):
 class Run:
     """Waits for crew and target, drives the load, and tells how it goes and how it went."""
 
-    def __init__(self, plan: LoadPlan, crew: Crew, sinks: Sinks, api_key: str | None) -> None:
+    def __init__(self, plan: LoadPlan, crew: Executor, sinks: Sinks, api_key: str | None) -> None:
         self._plan = plan
         self._crew = crew
         self._driver = Driver(plan, crew)

@@ -11,9 +11,9 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.rpc import Message
 
-from diffusion_loadtest.load.executor import ABORT, BEGIN, DRAIN, DRAINED, ORDER, OVER, READY, SEEN
 from diffusion_loadtest.load.generator import Generator, environment_of
 from diffusion_loadtest.load.load_level import Order
+from diffusion_loadtest.load.messages import ABORT, BEGIN, DRAIN, DRAINED, ORDER, OVER, READY, SEEN
 from diffusion_loadtest.load.request_sender import Load
 from diffusion_loadtest.measure.client_monitor import Monitor
 from diffusion_loadtest.plan.load_plan import LoadPlan

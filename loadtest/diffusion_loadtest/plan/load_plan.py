@@ -1,17 +1,11 @@
 """The load plan: what to send where, for how long, by how many users or at which rate."""
 
-import json
-import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from diffusion_loadtest.plan.documents import Document, VersionedDocument
-
-PLAN_VARIABLE = "DIFFUSION_LOAD_PLAN"
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
@@ -19,10 +13,6 @@ StageSeconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
 UserCount = Annotated[int, Field(ge=1, le=100_000)]
 Rate = Annotated[float, Field(gt=0, le=10_000)]
 Prompt = Annotated[str, Field(min_length=1, max_length=10_000)]
-
-
-class PlanError(ValueError):
-    """The load plan cannot be carried out; the message is a sentence that says what to change."""
 
 
 class Test(Document):
@@ -245,73 +235,3 @@ class LoadPlan(VersionedDocument):
         if self.search is not None and self.min_requests is not None:
             raise ValueError("minRequests has no last stage to prolong in a search: leave it out")
         return self
-
-
-def parse_plan(text: str) -> LoadPlan:
-    """The plan in `text`; raises PlanError that names each bad field as the plan spells it."""
-    try:
-        return LoadPlan.model_validate_json(text)
-    except ValidationError as error:
-        raise PlanError(f"The load plan is not valid: {_sentences(error)}") from None
-
-
-def _sentences(error: ValidationError) -> str:
-    """One clause per bad field. The input itself is left out, since it may hold prompts."""
-    clauses = []
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        path = ".".join(str(part) for part in detail["loc"]) or "the document"
-        message = detail["msg"].removeprefix("Value error, ")
-        clauses.append(f"{path}: {message[:1].lower()}{message[1:]}")
-    return "; ".join(clauses) + "."
-
-
-def load_plan(path: Path | None, environment: Mapping[str, str] | None = None) -> LoadPlan:
-    """The plan in the file, or without one in the environment variable DIFFUSION_LOAD_PLAN.
-
-    Raises PlanError where there is none, or where it is not valid.
-    """
-    variables = os.environ if environment is None else environment
-    if path is None:
-        text = variables.get(PLAN_VARIABLE)
-        if text is None:
-            raise PlanError(
-                f"There is no load plan: give --plan FILE or set the variable {PLAN_VARIABLE}."
-            )
-        return parse_plan(text)
-    try:
-        return parse_plan(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(f"The load plan {path} cannot be read: {error}.") from None
-
-
-def request_bodies(plan: LoadPlan, prompts: tuple[str, ...]) -> tuple[bytes, ...]:
-    """The JSON body of each prompt's request, made once rather than for every request."""
-    fixed = {"seed": plan.request.seed.value} if plan.request.seed.policy == "fixed" else {}
-    return tuple(
-        json.dumps({"prompt": prompt, **plan.request.body, **fixed}).encode("ascii")
-        for prompt in prompts
-    )
-
-
-def api_key(auth: Auth | None, environment: Mapping[str, str] | None = None) -> str | None:
-    """The key that requests carry; raises PlanError, which never quotes what was found."""
-    if auth is None:
-        return None
-    if auth.api_key_file is None:
-        variables = os.environ if environment is None else environment
-        place, text = (
-            f"variable {auth.api_key_variable}",
-            variables.get(auth.api_key_variable or ""),
-        )
-    else:
-        place = f"file {auth.api_key_file}"
-        try:
-            text = Path(auth.api_key_file).read_text(encoding="ascii")
-        except OSError as error:
-            raise PlanError(f"The API key cannot be read: {place}: {error.strerror}.") from None
-        except UnicodeDecodeError:
-            raise PlanError(f"The API key cannot be read: {place} is not plain text.") from None
-    words = (text or "").split()
-    if not words:
-        raise PlanError(f"The {place} holds no API key.")
-    return words[0]

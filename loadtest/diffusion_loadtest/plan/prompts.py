@@ -3,7 +3,8 @@
 from itertools import product
 from pathlib import Path
 
-from diffusion_loadtest.plan.load_plan import PlanError, Prompts
+from diffusion_loadtest.plan.load_plan import Prompts
+from diffusion_loadtest.plan.reader import PlanError
 
 _SUBJECTS = (
     "a red bicycle leaning against a brick wall",

@@ -7,7 +7,8 @@ from itertools import accumulate
 from math import ceil, fsum
 from typing import NamedTuple
 
-from diffusion_loadtest.measure.samples import SUCCESS, Samples, percentile
+from diffusion_loadtest.measure.percentiles import percentile
+from diffusion_loadtest.measure.samples import SUCCESS, Samples
 from diffusion_loadtest.measure.server_timing import STAGES
 from diffusion_loadtest.report.load_report import (
     Percentiles,

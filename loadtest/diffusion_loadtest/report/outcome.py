@@ -8,7 +8,8 @@ from typing import Any
 
 from diffusion_loadtest.measure.client_saturation import Second
 from diffusion_loadtest.measure.histogram import MAX_RELATIVE_ERROR, histogram
-from diffusion_loadtest.measure.samples import NOT_SENT, Samples, percentile
+from diffusion_loadtest.measure.percentiles import percentile
+from diffusion_loadtest.measure.samples import NOT_SENT, Samples
 from diffusion_loadtest.plan.load_plan import LoadPlan, Slo
 from diffusion_loadtest.plan.search import Probed, knee
 from diffusion_loadtest.report.figures import (

@@ -1,16 +1,12 @@
 """What is asked of the target before the load: is it there, and what is it?"""
 
-import json
 import time
 from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from pydantic import JsonValue
-
 from diffusion_loadtest.target.connection import Connection, NoAnswerError
 
-ABOUT_BYTES = 65_536
 _PROBE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.5
 
@@ -46,15 +42,3 @@ def try_out(url: str) -> None:
     """One request whose answer does not matter: the first one of a process takes longest."""
     with suppress(NoAnswerError), Connection(url, _PROBE_SECONDS) as connection:
         connection.get("/readyz")
-
-
-def about(url: str, api_key: str | None = None) -> dict[str, JsonValue] | None:
-    """The target's /about document; None if it has none that is a JSON object of ABOUT_BYTES."""
-    try:
-        with Connection(url, _PROBE_SECONDS, api_key) as connection:
-            answer = connection.get("/about")
-        document = json.loads(answer.body)
-    except (NoAnswerError, ValueError):
-        return None
-    known = answer.status == HTTPStatus.OK and len(answer.body) <= ABOUT_BYTES
-    return document if known and isinstance(document, dict) else None

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from diffusion_loadtest.target import connection as client
+from diffusion_loadtest.target.about import about
 from diffusion_loadtest.target.connection import Connection, NoAnswerError
-from diffusion_loadtest.target.readiness import about, wait_until_ready
+from diffusion_loadtest.target.readiness import wait_until_ready
 from kubectl import eventually
 
 BODY = b'{"prompt": "a red circle"}'

@@ -4,16 +4,10 @@ from typing import Any
 
 import pytest
 
-from diffusion_loadtest.plan.load_plan import (
-    Auth,
-    PlanError,
-    Prompts,
-    api_key,
-    load_plan,
-    parse_plan,
-    request_bodies,
-)
+from diffusion_loadtest.plan.load_plan import Auth, Prompts
 from diffusion_loadtest.plan.prompts import BUILT_IN, prompts_of
+from diffusion_loadtest.plan.reader import PlanError, api_key, load_plan, parse_plan
+from diffusion_loadtest.plan.request_bodies import request_bodies
 
 DOCUMENT: dict[str, Any] = {
     "version": 1,
