@@ -8,14 +8,9 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from kubectl_diffusion.cluster.kinds import GROUP, VERSION, Kind
 from kubectl_diffusion.terminal.errors import PluginError
 
-GROUP, VERSION = "diffusion.dev", "v1alpha1"
-PLURALS = {
-    "LoadTest": "loadtests",
-    "DiffusionService": "diffusionservices",
-    "Comparison": "comparisons",
-}
 _FORBIDDEN, _NOT_FOUND, _UNAUTHORIZED = 403, 404, 401
 
 Object = dict[str, Any]
@@ -42,13 +37,13 @@ class Cluster:
             ) from None
         self.namespace: str = namespace or chosen.get("context", {}).get("namespace") or "default"
 
-    def resource(self, kind: str, name: str) -> Object:
-        """A LoadTest, DiffusionService or Comparison. Raises ``PluginError``."""
+    def resource(self, kind: Kind, name: str) -> Object:
+        """One resource. Raises ``PluginError``."""
         api: Any = client.CustomObjectsApi(self.api)
         found: Object = self.ask(
-            f"{kind} {name!r}",
+            f"{kind.name} {name!r}",
             lambda: api.get_namespaced_custom_object(
-                GROUP, VERSION, self.namespace, PLURALS[kind], name
+                GROUP, VERSION, self.namespace, kind.plural, name
             ),
         )
         return found

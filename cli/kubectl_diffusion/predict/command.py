@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from kubectl_diffusion.cluster.client import Cluster
+from kubectl_diffusion.cluster.kinds import DIFFUSION_SERVICE
 from kubectl_diffusion.cluster.transport import Answer, post
 from kubectl_diffusion.terminal.errors import PluginError
+from kubectl_diffusion.terminal.files import write
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 KEY_VARIABLE = "DIFFUSION_API_KEY"
@@ -27,7 +29,7 @@ OnStep = Callable[[int, int], None]
 def predict(options: Namespace, cluster: Cluster, console: Console) -> None:
     """Make the images that the options ask for and write them. Raises ``PluginError``."""
     body = request_of(options)
-    service = cluster.resource("DiffusionService", options.name)
+    service = cluster.resource(DIFFUSION_SERVICE, options.name)
     key = _key(options, cluster, service)
     headers = {
         "Content-Type": "application/json",
@@ -143,14 +145,6 @@ def paths(output: Path, count: int) -> list[Path]:
     if count == 1:
         return [output]
     return [output.with_stem(f"{output.stem}-{number}") for number in range(1, count + 1)]
-
-
-def write(path: Path, content: bytes) -> None:
-    """Raises ``PluginError`` where the file can't be written."""
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise PluginError(f"{path} can't be written: {error.strerror}") from None
 
 
 def _parsed(text: bytes) -> Object:

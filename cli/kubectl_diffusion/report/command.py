@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
+from kubectl_diffusion.cluster import kinds
 from kubectl_diffusion.cluster.client import Cluster
-from kubectl_diffusion.predict.command import write
+from kubectl_diffusion.cluster.kinds import Kind
 from kubectl_diffusion.report.comparison import document as comparison_document
 from kubectl_diffusion.report.comparison import page as comparison_page
 from kubectl_diffusion.report.comparison import tables as comparison_tables
@@ -19,6 +20,7 @@ from kubectl_diffusion.report.loadtest.document import of_file, of_test
 from kubectl_diffusion.report.loadtest.page import html
 from kubectl_diffusion.report.loadtest.tables import as_csv, as_markdown
 from kubectl_diffusion.terminal.errors import PluginError
+from kubectl_diffusion.terminal.files import write
 
 SUFFIXES = {"html": ".html", "json": ".json", "csv": ".csv", "markdown": ".md"}
 
@@ -27,26 +29,20 @@ SUFFIXES = {"html": ".html", "json": ".json", "csv": ".csv", "markdown": ".md"}
 class Reported:
     """A kind of resource that has reports, and how they are read and written."""
 
-    kind: str
-    short: str
-    names: frozenset[str]
+    kind: Kind
     of_file: Callable[[str, str], Any]
     of_resource: Callable[[Mapping[str, Any], str], Any]
     renderers: Mapping[str, Callable[[Any], str]]
 
 
 LOAD_TEST = Reported(
-    "LoadTest",
-    "lt",
-    frozenset({"lt", "loadtest", "loadtests", "loadtests.diffusion.dev"}),
+    kinds.LOAD_TEST,
     of_file,
     of_test,
     {"html": html, "csv": as_csv, "markdown": as_markdown},
 )
 COMPARISON = Reported(
-    "Comparison",
-    "cmp",
-    frozenset({"cmp", "comparison", "comparisons", "comparisons.diffusion.dev"}),
+    kinds.COMPARISON,
     comparison_document.of_file,
     comparison_document.of_comparison,
     {
@@ -109,7 +105,7 @@ def _kind_called(word: str, name: str) -> Reported:
     if not word:
         return LOAD_TEST
     for kind in (LOAD_TEST, COMPARISON):
-        if word.lower() in kind.names:
+        if word.lower() in kind.kind.names:
             return kind
     raise PluginError(
         f"there are reports of load tests and comparisons only: write lt/{name} or cmp/{name}"
@@ -128,10 +124,10 @@ def _read(path: Path) -> _Fetched:
 
 def _no_report(kind: Reported, name: str, resource: Mapping[str, Any]) -> str:
     state = (resource.get("status") or {}).get("state", "")
-    describe = f"kubectl describe {kind.short}/{name}"
+    describe = f"kubectl describe {kind.kind.short}/{name}"
     if state == "Failed":
-        return f"{kind.kind} {name!r} failed before there was a report: {describe}"
+        return f"{kind.kind.name} {name!r} failed before there was a report: {describe}"
     if state == "Complete":
-        return f"{kind.kind} {name!r} has ended and its report was not written: {describe}"
-    say = f"kubectl get {kind.short} -w"
-    return f"{kind.kind} {name!r} has no report yet (it is {state or 'new'}): {say}"
+        return f"{kind.kind.name} {name!r} has ended and its report was not written: {describe}"
+    say = f"kubectl get {kind.kind.short} -w"
+    return f"{kind.kind.name} {name!r} has no report yet (it is {state or 'new'}): {say}"

@@ -20,8 +20,8 @@ from kubectl_diffusion.charts import (
     stack_chart,
 )
 from kubectl_diffusion.documents.load_report import Histogram
-from kubectl_diffusion.report.loadtest.charts import binned, milliseconds
-from kubectl_diffusion.report.loadtest.page import percent
+from kubectl_diffusion.report.loadtest.charts import binned
+from kubectl_diffusion.report.rendering.numbers import milliseconds, percent
 
 SVG = "{http://www.w3.org/2000/svg}"
 

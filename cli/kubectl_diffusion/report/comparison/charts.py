@@ -17,7 +17,8 @@ from kubectl_diffusion.charts import (
 from kubectl_diffusion.charts.svg import Colour
 from kubectl_diffusion.documents.comparison_report import ComparisonReport, Load, Result
 from kubectl_diffusion.documents.load_report import Point
-from kubectl_diffusion.report.loadtest.charts import PARTS, Chart, milliseconds
+from kubectl_diffusion.report.rendering.chart import PARTS, Chart
+from kubectl_diffusion.report.rendering.numbers import milliseconds
 
 COLOURS: tuple[Colour, ...] = tuple(each for each in get_args(Colour) if each != "bad")
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kubectl_diffusion.cluster.kinds import COMPARISON, GROUP, VERSION
 from kubectl_diffusion.documents.comparison_report import ComparisonReport
-from kubectl_diffusion.report.loadtest.document import Verdict, parsed, verdicts_of
+from kubectl_diffusion.documents.reader import parsed
+from kubectl_diffusion.report.rendering.verdicts import Verdict, verdicts_of
 
 _ORDER = ("Complete", "Failed", "Comparable")
-_API_VERSION = "diffusion.dev/v1alpha1"
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class ComparisonDocument:
     def manifest(self) -> dict[str, Any]:
         """What to apply to repeat it; its prompts are left out."""
         return {
-            "apiVersion": _API_VERSION,
-            "kind": "Comparison",
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": COMPARISON.name,
             "metadata": {"name": self.report.name},
             "spec": self.report.spec,
         }

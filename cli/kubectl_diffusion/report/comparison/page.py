@@ -8,8 +8,8 @@ from kubectl_diffusion.charts import number
 from kubectl_diffusion.documents.comparison_report import ComparisonReport, Result, unknown_figures
 from kubectl_diffusion.report.comparison.charts import charts_of, estimate, shown
 from kubectl_diffusion.report.comparison.document import ComparisonDocument
-from kubectl_diffusion.report.loadtest.charts import PARTS
-from kubectl_diffusion.report.loadtest.page import rendered
+from kubectl_diffusion.report.rendering.chart import PARTS
+from kubectl_diffusion.report.rendering.page import rendered
 
 _MEBIBYTE = 2**20
 COLD = {

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from kubectl_diffusion.charts import (
     Bars,
@@ -17,7 +16,6 @@ from kubectl_diffusion.charts import (
     number,
     share_chart,
 )
-from kubectl_diffusion.charts.svg import Colour
 from kubectl_diffusion.documents.load_report import (
     Histogram,
     Point,
@@ -27,26 +25,10 @@ from kubectl_diffusion.documents.load_report import (
     Stage,
     Summary,
 )
+from kubectl_diffusion.report.rendering.chart import PARTS, Chart
+from kubectl_diffusion.report.rendering.numbers import milliseconds
 
 BINS = 48
-PARTS: dict[str, tuple[str, Colour]] = {
-    "queue": ("queue", "second"),
-    "textEncoder": ("text encoder", "third"),
-    "denoise": ("denoising", "first"),
-    "vae": ("VAE", "fourth"),
-    "encode": ("encoding", "fifth"),
-    "other": ("the rest", "sixth"),
-}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart and what stands around it."""
-
-    id: str
-    title: str
-    note: str
-    svg: str
 
 
 def charts_of(report: Report) -> list[Chart]:
@@ -177,13 +159,6 @@ def timings_chart(summary: Summary) -> Chart:
     ]
     svg = share_chart("Where the time of a request goes, on average", shares)
     return Chart("timings", "Where the time goes", "mean of successful requests", svg)
-
-
-def milliseconds(value: float | None) -> str:
-    """A latency as people read it: 812 ms, 3.4 s, or a hyphen."""
-    if value is None:
-        return "-"
-    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.2f} s"  # noqa: PLR2004
 
 
 def _span(low: float, high: float) -> str:

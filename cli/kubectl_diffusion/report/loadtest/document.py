@@ -1,35 +1,14 @@
-"""What a report shows: the runner's JSON, and what the cluster knows beside it."""
+"""The content of a load test's report: the runner's JSON, and what the cluster adds to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from kubectl_diffusion.documents.load_report import Report
-from kubectl_diffusion.terminal.errors import PluginError
-
-R = TypeVar("R", bound=BaseModel)
+from kubectl_diffusion.documents.reader import parsed
+from kubectl_diffusion.report.rendering.verdicts import Verdict, verdicts_of
 
 _ORDER = ("Complete", "Failed", "Valid", "SLOMet")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One condition: whether it holds, why, in a word and in a sentence."""
-
-    type: str
-    status: str
-    reason: str
-    message: str
-
-    @property
-    def mood(self) -> str:
-        """good, bad or open: how it is coloured."""
-        if self.status == "Unknown":
-            return "open"
-        wanted = "False" if self.type == "Failed" else "True"
-        return "good" if self.status == wanted else "bad"
 
 
 @dataclass(frozen=True)
@@ -41,29 +20,6 @@ class Document:
     verdicts: tuple[Verdict, ...]
     facts: dict[str, str] = field(default_factory=dict)
     """The target's fingerprint."""
-
-
-def parsed(model: type[R], text: str, what: str) -> R:
-    """The JSON of a report of version 1. Raises ``PluginError``, which says ``what`` it isn't."""
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise PluginError(
-            f"this is no {what} that is known here ({place}: {first['msg']}): are the "
-            "plugin and the operator of the same version?"
-        ) from None
-
-
-def verdicts_of(status: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Verdict, ...]:
-    """Those conditions of a status, in that order, that are there."""
-    said = {each["type"]: each for each in status.get("conditions") or ()}
-    return tuple(
-        Verdict(kind, said[kind]["status"], said[kind]["reason"], said[kind]["message"])
-        for kind in kinds
-        if kind in said
-    )
 
 
 def parse(text: str) -> Report:

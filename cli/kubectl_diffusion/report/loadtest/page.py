@@ -1,19 +1,11 @@
-"""One HTML page: styles and charts in it, no script, and nothing fetched from anywhere."""
-
-import base64
-import hashlib
-from collections.abc import Sequence
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+"""The HTML page of a load test."""
 
 from kubectl_diffusion.charts import number
 from kubectl_diffusion.documents.load_report import Report
-from kubectl_diffusion.report.loadtest.charts import Chart, charts_of, milliseconds
+from kubectl_diffusion.report.loadtest.charts import charts_of
 from kubectl_diffusion.report.loadtest.document import Document
-
-_PERCENT_DIGITS = 2
+from kubectl_diffusion.report.rendering.numbers import milliseconds, percent
+from kubectl_diffusion.report.rendering.page import rendered
 
 
 def html(document: Document) -> str:
@@ -27,37 +19,6 @@ def html(document: Document) -> str:
         summary=report.summary,
         tiles=tiles(report),
     )
-
-
-def rendered(template: str, charts: Sequence[Chart], **values: Any) -> str:
-    """A page from its template, with the style sheet and the charts in it."""
-    environment = Environment(
-        loader=PackageLoader("kubectl_diffusion.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"latency": milliseconds, "number": number, "percent": percent}
-    assert environment.loader is not None  # noqa: S101 - given above; tells the type checker so
-    style, _, _ = environment.loader.get_source(environment, "style.css")
-    return environment.get_template(template).render(
-        # drawn by our own code, which escapes every text in it
-        charts=[(chart, Markup(chart.svg)) for chart in charts],  # noqa: S704
-        style=Markup(style),  # noqa: S704 - a file of this package
-        style_hash=_hash(style),
-        **values,
-    )
-
-
-def _hash(style: str) -> str:
-    """What the page's policy knows its one style sheet by; no other one is obeyed."""
-    return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-
-
-def percent(ratio: float) -> str:
-    """0.0123 as 1.23%."""
-    return f"{round(ratio * 100, _PERCENT_DIGITS):g}%"
 
 
 def tiles(report: Report) -> list[tuple[str, str, str]]:

@@ -5,9 +5,8 @@ import io
 
 from kubectl_diffusion.charts import number
 from kubectl_diffusion.documents.load_report import Figures, Report
-from kubectl_diffusion.report.loadtest.charts import milliseconds
 from kubectl_diffusion.report.loadtest.document import Document
-from kubectl_diffusion.report.loadtest.page import percent
+from kubectl_diffusion.report.rendering.numbers import milliseconds, percent
 
 COLUMNS = (
     "stage",
