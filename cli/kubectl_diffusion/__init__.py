@@ -1,4 +1,4 @@
-"""``kubectl diffusion``: reports of load tests, and images from a service, on one's own machine.
+"""``kubectl diffusion``: reports of load tests, and images from a service.
 
-It imports nothing of the operator: what it reads are resources and the runner's JSON report.
+The plugin imports nothing of the operator: its inputs are resources and JSON reports.
 """

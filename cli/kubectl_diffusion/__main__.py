@@ -1,4 +1,4 @@
-"""``kubectl diffusion``: what one does with load tests and services from a terminal."""
+"""``kubectl diffusion``: commands for load tests and services."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ from kubectl_diffusion.terminal.errors import PluginError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when it is done, 1 when it can't be, 130 when it was interrupted."""
+    """Runs a command; returns 0, 1 after an error, or 130 after an interrupt."""
     options = parser().parse_args(arguments)
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
@@ -36,42 +36,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("-n", "--namespace", help="namespace; else the context's own")
-    common.add_argument("--context", help="context of the kubeconfig; else the current one")
-    common.add_argument("--kubeconfig", help="path of the kubeconfig; else as kubectl finds it")
-    found = argparse.ArgumentParser(prog="kubectl diffusion", description=__doc__)
-    commands = found.add_subparsers(dest="command", required=True)
+    common.add_argument("-n", "--namespace", help="namespace (default: the context's own)")
+    common.add_argument("--context", help="context of the kubeconfig (default: the current one)")
+    common.add_argument("--kubeconfig", help="path of the kubeconfig (default: kubectl's own)")
+    plugin = argparse.ArgumentParser(prog="kubectl diffusion", description=__doc__)
+    commands = plugin.add_subparsers(dest="command", required=True)
 
-    shown = commands.add_parser(
+    report_parser = commands.add_parser(
         "report",
         parents=[common],
         help="the report of a load test or a comparison, as a page or a table",
     )
-    shown.add_argument("test", help="lt/NAME, cmp/NAME, or the path of a report.json")
-    shown.add_argument("--open", action="store_true", help="open the page in a browser")
-    shown.add_argument(
-        "-o", "--output", type=Path, help="file to write, - for the terminal; else NAME-report.html"
+    report_parser.add_argument("test", help="lt/NAME, cmp/NAME, or the path of a report.json")
+    report_parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    report_parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="file to write, - for the terminal (default: NAME-report.html)",
     )
-    shown.add_argument("--format", choices=tuple(SUFFIXES), default="html")
+    report_parser.add_argument("--format", choices=tuple(SUFFIXES), default="html")
 
-    drawn = commands.add_parser("predict", parents=[common], help="an image from a service")
-    drawn.add_argument("name", help="name of the DiffusionService")
-    drawn.add_argument("prompt", help="what the image should show")
-    drawn.add_argument("-o", "--output", type=Path, default=Path("out.png"), help="(%(default)s)")
-    drawn.add_argument("--negative-prompt", help="what it should not show")
-    drawn.add_argument("--steps", type=int, help="denoising steps")
-    drawn.add_argument("--guidance-scale", type=float, help="how closely to follow the prompt")
-    drawn.add_argument("--width", type=int, help="pixels, a multiple of 8")
-    drawn.add_argument("--height", type=int, help="pixels, a multiple of 8")
-    drawn.add_argument("--seed", type=int, help="the same seed gives the same image")
-    drawn.add_argument("--images", type=int, help="how many; they are numbered")
-    drawn.add_argument(
+    predict_parser = commands.add_parser(
+        "predict", parents=[common], help="an image from a service"
+    )
+    predict_parser.add_argument("name", help="name of the DiffusionService")
+    predict_parser.add_argument("prompt", help="description of the image")
+    predict_parser.add_argument(
+        "-o", "--output", type=Path, default=Path("out.png"), help="(%(default)s)"
+    )
+    predict_parser.add_argument("--negative-prompt", help="description of what to avoid")
+    predict_parser.add_argument("--steps", type=int, help="denoising steps")
+    predict_parser.add_argument("--guidance-scale", type=float, help="weight of the prompt")
+    predict_parser.add_argument("--width", type=int, help="pixels, a multiple of 8")
+    predict_parser.add_argument("--height", type=int, help="pixels, a multiple of 8")
+    predict_parser.add_argument("--seed", type=int, help="the same seed gives the same image")
+    predict_parser.add_argument(
+        "--images", type=int, help="number of images; their files are numbered"
+    )
+    predict_parser.add_argument(
         "--api-key-file",
         type=Path,
-        help="file with an API key; else $DIFFUSION_API_KEY, else the service's own Secret",
+        help="file with an API key (default: $DIFFUSION_API_KEY, then the service's Secret)",
     )
-    return found
+    return plugin
 
 
 if __name__ == "__main__":

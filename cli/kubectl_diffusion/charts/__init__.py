@@ -1,4 +1,4 @@
-"""Charts as static SVG: no script, no network, and coloured by the page that they stand in."""
+"""Charts as static SVG: without scripts or network, and coloured by their page."""
 
 from kubectl_diffusion.charts.axes import Axis, clock, linear, logarithmic, number
 from kubectl_diffusion.charts.svg import (

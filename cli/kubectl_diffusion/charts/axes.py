@@ -1,4 +1,4 @@
-"""Axes: what span they show, where their ticks are, how a number is written on them."""
+"""Axes: their spans, their ticks, and the format of their numbers."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ _MINUTE, _HOUR = 60, 3600
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a chart; ``place`` turns a value into a share of its length, 0 to 1."""
+    """One axis of a chart; ``place`` maps a value to a share of its length, 0 to 1."""
 
     label: str
     ticks: tuple[tuple[float, str], ...]
@@ -19,7 +19,7 @@ class Axis:
 
 
 def number(value: float) -> str:
-    """Short and without needless zeros: 0.25, 8, 1,200."""
+    """A number in short, without needless zeros: 0.25, 8, 1,200."""
     if value == 0:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
@@ -28,7 +28,7 @@ def number(value: float) -> str:
 
 
 def linear(label: str, values: Iterable[float], *, ticks: int = 5) -> Axis:
-    """From zero to a round number that holds all values."""
+    """A linear axis from zero to a round number above all values."""
     top = max((value for value in values if math.isfinite(value)), default=0.0) or 1.0
     step = _round_step(top / ticks)
     end = math.ceil(top / step - 1e-9) * step
@@ -41,7 +41,7 @@ def linear(label: str, values: Iterable[float], *, ticks: int = 5) -> Axis:
 
 
 def clock(label: str, seconds: float, *, ticks: int = 5) -> Axis:
-    """From zero to exactly ``seconds``, ticked as on a clock."""
+    """A time axis from zero to exactly ``seconds``, with ticks as on a clock."""
     end = max(seconds, 1.0)
     step = next((each for each in _CLOCK_STEPS if end / each <= ticks), 86400)
     return Axis(
@@ -52,10 +52,10 @@ def clock(label: str, seconds: float, *, ticks: int = 5) -> Axis:
 
 
 def logarithmic(label: str, low: float, high: float) -> Axis:
-    """From ``low`` to ``high``, both above zero, ticked at 1, 2 and 5 of each power of ten."""
+    """A logarithmic axis between two values above zero, with ticks at 1, 2 and 5 of each ten."""
     first, last = math.log10(low), math.log10(max(high, low * 1.01))
     span = range(math.floor(first), math.ceil(last) + 1)
-    wide = last - first > 2  # noqa: PLR2004 - over two powers of ten, the twos and fives crowd
+    wide = last - first > 2  # noqa: PLR2004 - above two powers of ten, twos and fives overlap
     marks = [n * 10.0**power for power in span for n in ((1,) if wide else (1, 2, 5))]
     return Axis(
         label,

@@ -1,4 +1,4 @@
-"""Charts of lines, of bars and of shares, drawn with nothing but the standard library."""
+"""Charts of lines, bars and shares, drawn with the standard library alone."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from kubectl_diffusion.charts.axes import Axis
 
-# A chart is drawn this large and scaled to its column: text stays readable on a phone's width.
+# The page scales a chart to its column; at this size, text stays readable on a phone.
 WIDTH, HEIGHT = 440, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 22, 34, 40
 _INNER_WIDTH, _INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -33,18 +33,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A straight line across the chart at one value, with a word to it."""
+    """A straight line across the chart at one value, with a label."""
 
     at: float
     label: str
     along: Literal["x", "y"] = "x"
-    """The axis that the value is on."""
+    """The axis of the value."""
     colour: Colour | None = None
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Bars side by side: from, to, how high, and what it says when pointed at."""
+    """Bars side by side: start, end, height, and tooltip of each."""
 
     bars: Sequence[tuple[float, float, float, str]]
     colour: Colour = "first"
@@ -78,7 +78,7 @@ def line_chart(
     *,
     legend: bool = True,
 ) -> str:
-    """Lines over one another, with a legend where there is more than one and the page has none."""
+    """A chart of lines; several lines get a legend unless the page has one."""
     svg = _frame(title, x, y)
     _draw_marks(svg, marks, x, y)
     for line in lines:
@@ -91,7 +91,7 @@ def line_chart(
 def bar_chart(title: str, x: Axis, y: Axis, bars: Bars, marks: Iterable[Mark] = ()) -> str:
     """A histogram."""
     svg = _frame(title, x, y)
-    for low, high, value, said in bars.bars:
+    for low, high, value, tooltip in bars.bars:
         left, right, top = _x(x, low), _x(x, high), _y(y, value)
         bar = ET.SubElement(
             svg,
@@ -104,13 +104,13 @@ def bar_chart(title: str, x: Axis, y: Axis, bars: Bars, marks: Iterable[Mark] = 
                 "height": _n(HEIGHT - BOTTOM - top),
             },
         )
-        ET.SubElement(bar, "title").text = said
+        ET.SubElement(bar, "title").text = tooltip
     _draw_marks(svg, marks, x, y)
     return _text_of(svg)
 
 
 def share_chart(title: str, shares: Sequence[Share]) -> str:
-    """Parts of a whole as rows, each with a bar and its own words."""
+    """A chart of parts of a whole as rows, each with a bar and a text."""
     height = TOP + _ROW * len(shares)
     svg = _svg(title, height)
     most = max((share.value for share in shares), default=0.0) or 1.0
@@ -126,10 +126,10 @@ def share_chart(title: str, shares: Sequence[Share]) -> str:
 
 
 def stack_chart(title: str, stacks: Sequence[Stack]) -> str:
-    """Rows of parts on one scale; the page says what the colours are, each part when pointed at."""
+    """A chart of stacked rows on one scale; the page holds the key, tooltips hold the values."""
     svg = _svg(title, 18 + _ROW * len(stacks))
     most = max((sum(part.value for part in stack.parts) for stack in stacks), default=0.0) or 1.0
-    # Room for 18 letters of 7.4 units, the longest name a comparison's variant may have.
+    # Room for 18 letters of 7.4 units, the longest name of a variant.
     left, width = 142, WIDTH - 142 - 56
     for row, stack in enumerate(stacks):
         top, at = 10 + row * _ROW, float(left)
@@ -184,28 +184,28 @@ def _draw_line(svg: ET.Element, line: Line, x: Axis, y: Axis) -> None:
 
 
 def _draw_marks(svg: ET.Element, marks: Iterable[Mark], x: Axis, y: Axis) -> None:
-    """Each with its word on a row of its own, since two may stand close together."""
+    """Draws each mark with its label on a row of its own, since two may be close together."""
     for row, mark in enumerate(marks):
         _draw_mark(svg, mark, x, y, TOP + 8 + row * 12)
 
 
-def _draw_mark(svg: ET.Element, mark: Mark, x: Axis, y: Axis, word_at: float) -> None:
+def _draw_mark(svg: ET.Element, mark: Mark, x: Axis, y: Axis, label_y: float) -> None:
     kind = f"mark stroke-{mark.colour}" if mark.colour else "mark"
     if mark.along == "y":
         at = _y(y, mark.at)
         _rule(svg, kind, (LEFT, at), (WIDTH - RIGHT, at))
-        _text(svg, (WIDTH - RIGHT, at - 4), mark.label, "end", "said")
+        _text(svg, (WIDTH - RIGHT, at - 4), mark.label, "end", "mark-label")
         return
     at = _x(x, mark.at)
     _rule(svg, kind, (at, TOP), (at, HEIGHT - BOTTOM))
     near_the_end = at > WIDTH - 60
     side = ("end", -3) if near_the_end else ("start", 3)
     if mark.label:
-        _text(svg, (at + side[1], word_at), mark.label, side[0], "said")
+        _text(svg, (at + side[1], label_y), mark.label, side[0], "mark-label")
 
 
 def _legend(svg: ET.Element, entries: Sequence[tuple[str, Colour, bool]]) -> None:
-    """At the top right, from right to left."""
+    """Draws the legend at the top right, from right to left."""
     right = float(WIDTH - RIGHT)
     for label, colour, dashed in reversed(entries):
         start = right - len(label) * _LETTER
@@ -221,7 +221,7 @@ def _legend(svg: ET.Element, entries: Sequence[tuple[str, Colour, bool]]) -> Non
 
 
 def _unbroken(points: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:
-    """The points that have values, broken where one hasn't."""
+    """The runs of points with values, split at points without one."""
     runs: list[list[tuple[float, float]]] = [[]]
     for x, y in points:
         if y is None:
@@ -245,10 +245,10 @@ def _rule(svg: ET.Element, kind: str, start: Spot, end: Spot) -> None:
     ET.SubElement(svg, "line", {"class": kind, **ends})
 
 
-def _text(svg: ET.Element, at: Spot, words: str, anchor: str = "start", kind: str = "") -> None:
+def _text(svg: ET.Element, at: Spot, text: str, anchor: str = "start", kind: str = "") -> None:
     place = {"x": _n(at[0]), "y": _n(at[1]), "text-anchor": anchor}
     element = ET.SubElement(svg, "text", {**place, **({"class": kind} if kind else {})})
-    element.text = words
+    element.text = text
 
 
 def _x(axis: Axis, value: float) -> float:

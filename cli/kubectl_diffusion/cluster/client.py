@@ -1,4 +1,4 @@
-"""The cluster, as the plugin reads it: with the caller's own kubeconfig and rights."""
+"""The cluster client, with the caller's own kubeconfig and permissions."""
 
 import base64
 from collections.abc import Callable
@@ -28,80 +28,80 @@ class Cluster:
     ) -> None:
         try:
             known, active = config.list_kube_config_contexts(kubeconfig)
-            contexts = {found["name"]: found for found in known}
+            contexts = {each["name"]: each for each in known}
             chosen = contexts.get(context, {}) if context else active
             self.api = config.new_client_from_config(kubeconfig, context)
         except config.ConfigException as error:
             raise PluginError(
-                f"there is no cluster to talk to: {error} (see kubectl config get-contexts)"
+                f"no cluster is configured: {error} (see kubectl config get-contexts)"
             ) from None
         self.namespace: str = namespace or chosen.get("context", {}).get("namespace") or "default"
 
     def resource(self, kind: Kind, name: str) -> Object:
         """One resource. Raises ``PluginError``."""
         api: Any = client.CustomObjectsApi(self.api)
-        found: Object = self.ask(
+        resource: Object = self._call(
             f"{kind.name} {name!r}",
             lambda: api.get_namespaced_custom_object(
                 GROUP, VERSION, self.namespace, kind.plural, name
             ),
         )
-        return found
+        return resource
 
     def config_map(self, name: str) -> dict[str, str]:
         """The data of a ConfigMap. Raises ``PluginError``."""
         api = client.CoreV1Api(self.api)
-        found = self.ask(
+        config_map = self._call(
             f"ConfigMap {name!r}", lambda: api.read_namespaced_config_map(name, self.namespace)
         )
-        return dict(found.data or {})
+        return dict(config_map.data or {})
 
     def secret(self, name: str, key: str) -> str:
         """One value of a Secret. Raises ``PluginError``."""
         api = client.CoreV1Api(self.api)
-        found = self.ask(
+        secret = self._call(
             f"Secret {name!r}", lambda: api.read_namespaced_secret(name, self.namespace)
         )
-        value = (found.data or {}).get(key)
+        value = (secret.data or {}).get(key)
         if value is None:
             raise PluginError(f"Secret {name!r} has no key {key!r}")
         return base64.b64decode(value).decode().splitlines()[0]
 
     def ready_pod(self, selector: str) -> str:
-        """Name of a Ready pod. Raises ``PluginError`` where none is."""
+        """The name of a Ready pod. Raises ``PluginError`` without one."""
         api: Any = client.CoreV1Api(self.api)
-        pods = self.ask(
+        pods = self._call(
             f"pods of {selector}",
             lambda: api.list_namespaced_pod(self.namespace, label_selector=selector),
         )
         for pod in pods.items:
             conditions = pod.status.conditions or ()
-            if any(said.type == "Ready" and said.status == "True" for said in conditions):
+            if any(each.type == "Ready" and each.status == "True" for each in conditions):
                 return str(pod.metadata.name)
         raise PluginError("no pod of the service is Ready: kubectl get dsvc says why, under REASON")
 
-    def ask(self, what: str, question: Callable[[], T]) -> T:
-        """The answer of the API server. Raises ``PluginError`` in its place where it has none."""
+    def _call(self, subject: str, request: Callable[[], T]) -> T:
+        """Sends a request to the API server and translates its errors to ``PluginError``."""
         try:
-            return question()
+            return request()
         except ApiException as error:
-            raise PluginError(self._said(what, error)) from None
+            raise PluginError(self._message(subject, error)) from None
         except HTTPError as error:
             host = self.api.configuration.host
-            raise PluginError(f"the cluster at {host} does not answer: {_root(error)}") from None
+            raise PluginError(f"the cluster at {host} does not respond: {_root(error)}") from None
 
-    def _said(self, what: str, error: ApiException) -> str:
+    def _message(self, subject: str, error: ApiException) -> str:
         place = f"in namespace {self.namespace!r}"
         if error.status == _NOT_FOUND:
-            return f"there is no {what} {place}: look with kubectl get dsvc,lt,cmp -A, or give -n"
+            return f"there is no {subject} {place}: see kubectl get dsvc,lt,cmp -A, or give -n"
         if error.status == _FORBIDDEN:
-            return f"you may not read {what} {place}: ask whoever grants rights there"
+            return f"you may not read {subject} {place}: ask an administrator for permission"
         if error.status == _UNAUTHORIZED:
-            return "the cluster does not know you any more: log in anew"
-        return f"the cluster answered {error.status} {error.reason} when asked for {what}"
+            return "the cluster rejects your credentials: log in again"
+        return f"the cluster returned {error.status} {error.reason} for {subject}"
 
 
 def _root(error: HTTPError) -> str:
-    """The innermost reason, such as a refused connection."""
+    """The root cause of an error, such as a refused connection."""
     reason = getattr(error, "reason", None)
     return _root(reason) if isinstance(reason, HTTPError) else str(reason or error)

@@ -1,4 +1,4 @@
-"""Ways to a service's pods that need nothing but the API server."""
+"""Connections to a service's pods through the API server."""
 
 import http.client
 from collections.abc import Iterator, Mapping
@@ -16,8 +16,8 @@ from kubectl_diffusion.terminal.errors import PluginError
 PORT = 8000
 
 
-class Answer:
-    """An answer whose body is read as it comes."""
+class Response:
+    """A response whose body is read as it arrives."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: IO[bytes]) -> None:
         self.status = status
@@ -33,8 +33,8 @@ class Answer:
 
 def post(
     cluster: Cluster, service: str, body: bytes, headers: Mapping[str, str]
-) -> AbstractContextManager[Answer]:
-    """POST to /predict of a service, past the proxy where a key must get there."""
+) -> AbstractContextManager[Response]:
+    """Sends a POST to a service's /predict, past the proxy if the request carries a key."""
     if "Authorization" not in headers:
         return through_proxy(cluster, service, body, headers)
     pod = cluster.ready_pod(f"diffusion.dev/service={service}")
@@ -44,25 +44,25 @@ def post(
 @contextmanager
 def through_proxy(
     cluster: Cluster, service: str, body: bytes, headers: Mapping[str, str]
-) -> Iterator[Answer]:
-    """POST through the API server's proxy, which keeps the header Authorization to itself."""
+) -> Iterator[Response]:
+    """Sends a POST through the API server's proxy, which drops the header Authorization."""
     api = cluster.api
     path = f"/api/v1/namespaces/{cluster.namespace}/services/{service}:80/proxy/predict"
-    sent = {**headers}
-    api.update_params_for_auth(sent, [], ["BearerToken"], path, "POST", body)
+    proxy_headers = {**headers}
+    api.update_params_for_auth(proxy_headers, [], ["BearerToken"], path, "POST", body)
     try:
         response: Any = api.rest_client.pool_manager.request(
             "POST",
             api.configuration.host + path,
             body=body,
-            headers=sent,
+            headers=proxy_headers,
             preload_content=False,
             retries=False,
         )
     except HTTPError as error:
-        raise PluginError(f"the cluster does not answer: {error}") from None
+        raise PluginError(f"the cluster does not respond: {error}") from None
     try:
-        yield Answer(response.status, response.headers, response)
+        yield Response(response.status, response.headers, response)
     finally:
         response.release_conn()
 
@@ -70,23 +70,25 @@ def through_proxy(
 @contextmanager
 def through_port_forward(
     cluster: Cluster, pod: str, body: bytes, headers: Mapping[str, str]
-) -> Iterator[Answer]:
-    """POST to one pod over a forwarded port, with whatever headers there are."""
+) -> Iterator[Response]:
+    """Sends a POST to one pod over a forwarded port, with all headers."""
     api = client.CoreV1Api(cluster.api)
     try:
         forward = portforward(
             api.connect_get_namespaced_pod_portforward, pod, cluster.namespace, ports=str(PORT)
         )
     except ApiException as error:
-        raise PluginError(f"no port of pod {pod!r} can be forwarded: {error.reason}") from None
+        raise PluginError(f"the port of pod {pod!r} can't be forwarded: {error.reason}") from None
     connection = http.client.HTTPConnection("localhost", PORT)
     connection.sock = forward.socket(PORT)
     try:
         connection.request("POST", "/predict", body=body, headers=dict(headers))
         response = connection.getresponse()
-        yield Answer(response.status, dict(response.getheaders()), response)
+        yield Response(response.status, dict(response.getheaders()), response)
     except (OSError, http.client.HTTPException) as error:
-        raise PluginError(f"pod {pod!r} broke off: {error or type(error).__name__}") from None
+        raise PluginError(
+            f"pod {pod!r} closed the connection: {error or type(error).__name__}"
+        ) from None
     finally:
         connection.close()
         forward.close()

@@ -1,7 +1,7 @@
-"""The report of a Comparison, version 1, as the pages here need it; its writer is the operator.
+"""The report of a Comparison, version 1, which the operator writes.
 
-What isn't declared is ignored. Figures are decimal strings as the status has them, latencies of a
-run integer milliseconds.
+Fields that aren't declared here are ignored. Figures are decimal strings as in the status,
+latencies of a run integer milliseconds.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from kubectl_diffusion.documents.load_report import Point, Read, Search, Slo, St
 
 
 class Estimate(Read):
-    """A geometric mean and its interval, which takes more than one repetition."""
+    """A geometric mean and its interval, which needs two repetitions at least."""
 
     mean: float
     low: float | None = None
@@ -44,14 +44,14 @@ class Result(Read):
     gpu_utilisation: float | None = None
     joules_per_image: float | None = None
     unknown: dict[str, str] = Field(default_factory=dict)
-    """Why a figure is absent, by its name in the status."""
+    """The reasons for absent figures, by their names in the status."""
     cost_per_thousand_images: float | None = None
     images_per_dollar: float | None = None
     p_value: float | None = None
 
 
 class ColdStart(Read):
-    """Seconds from the making of a service; loading and first images are parts of the last."""
+    """Seconds since the creation of a service; model load and first images are durations."""
 
     scheduled: float | None = None
     started: float | None = None
@@ -84,19 +84,19 @@ class Run(Read):
 
 
 def unknown_figures(results: Sequence[Result]) -> list[str]:
-    """Sentences that say which figures of which variants are absent, and why."""
+    """Sentences with the absent figures, their variants and the reasons."""
     variants: dict[tuple[str, str], list[str]] = {}
     for row in results:
-        for figure, why in row.unknown.items():
-            variants.setdefault((figure, why), []).append(row.variant)
+        for figure, reason in row.unknown.items():
+            variants.setdefault((figure, reason), []).append(row.variant)
     return [
-        f"{figure} of {', '.join(names)} is unknown: {why}"
-        for (figure, why), names in variants.items()
+        f"{figure} of {', '.join(names)} is unknown: {reason}"
+        for (figure, reason), names in variants.items()
     ]
 
 
 class Load(Read):
-    """What one load test saw over time, thinned."""
+    """The timeline of one load test, thinned, and its search."""
 
     stages: tuple[Stage, ...] = ()
     timeline: tuple[Point, ...] = ()
@@ -105,7 +105,7 @@ class Load(Read):
 
 
 class Method(Read):
-    """How the variants were told apart."""
+    """The statistical method that separates the variants."""
 
     criterion: str
     alpha: float
@@ -115,7 +115,7 @@ class Method(Read):
 
 
 class ComparisonReport(Read):
-    """The whole study; `loads` are by the name of their LoadTest."""
+    """The whole study; `loads` has the names of LoadTests as keys."""
 
     version: Literal[1]
     name: str

@@ -1,7 +1,7 @@
-"""The load report, version 1, as the pages here need it; its writer is ``diffusion_loadtest``.
+"""The load report, version 1, which ``diffusion_loadtest`` writes.
 
-What has a default may be missing from the report of an older runner; what isn't declared is
-ignored. Latencies are milliseconds, rates per second, ratios 0 to 1.
+A field with a default may be missing from the report of an older runner; fields that aren't
+declared here are ignored. Latencies are milliseconds, rates per second, ratios 0 to 1.
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 
 class Read(BaseModel):
-    """A part of a document that another program wrote."""
+    """A part of a document of another program."""
 
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"

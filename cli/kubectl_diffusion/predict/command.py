@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from kubectl_diffusion.cluster.client import Cluster
 from kubectl_diffusion.cluster.kinds import DIFFUSION_SERVICE
-from kubectl_diffusion.cluster.transport import Answer, post
+from kubectl_diffusion.cluster.transport import Response, post
 from kubectl_diffusion.terminal.errors import PluginError
 from kubectl_diffusion.terminal.files import write
 
@@ -27,7 +27,7 @@ OnStep = Callable[[int, int], None]
 
 
 def predict(options: Namespace, cluster: Cluster, console: Console) -> None:
-    """Make the images that the options ask for and write them. Raises ``PluginError``."""
+    """Generates images by the options and writes them. Raises ``PluginError``."""
     body = request_of(options)
     service = cluster.resource(DIFFUSION_SERVICE, options.name)
     key = _key(options, cluster, service)
@@ -46,26 +46,28 @@ def predict(options: Namespace, cluster: Cluster, console: Console) -> None:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"{options.name} is drawing", total=None, step="")
+        task = bar.add_task(f"{options.name} is generating", total=None, step="")
 
         def on_step(step: int, steps: int) -> None:
             bar.update(task, completed=step, total=steps, step=f"step {step} of {steps}")
 
-        with post(cluster, options.name, text, headers) as answer:
-            made = read_answer(answer, on_step)
+        with post(cluster, options.name, text, headers) as response:
+            result = read_response(response, on_step)
     for path, image in zip(
-        paths(options.output, len(made["images"])), images_of(made), strict=True
+        paths(options.output, len(result["images"])), images_of(result), strict=True
     ):
         write(path, image)
-        console.print(f"{path}: {made['width']} by {made['height']} pixels, seed {made['seed']}")
+        console.print(
+            f"{path}: {result['width']} by {result['height']} pixels, seed {result['seed']}"
+        )
 
 
 def request_of(options: Namespace) -> Object:
-    """The body of /predict. Raises ``PluginError`` for a file name of no known format."""
+    """The body of /predict. Raises ``PluginError`` for an unknown format of the output."""
     suffix = options.output.suffix.lower()
     if suffix not in FORMATS:
         raise PluginError(f"{options.output} must end in one of {', '.join(FORMATS)}")
-    asked = {
+    fields = {
         "prompt": options.prompt,
         "negative_prompt": options.negative_prompt,
         "steps": options.steps,
@@ -76,7 +78,7 @@ def request_of(options: Namespace) -> Object:
         "images": options.images,
         "format": FORMATS[suffix],
     }
-    return {name: value for name, value in asked.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _key(options: Namespace, cluster: Cluster, service: Object) -> str | None:
@@ -95,30 +97,30 @@ def _key(options: Namespace, cluster: Cluster, service: Object) -> str | None:
         return cluster.secret(reference["name"], reference["key"])
     except PluginError as error:
         raise PluginError(
-            f"the service wants an API key: give --api-key-file or set {KEY_VARIABLE} ({error})"
+            f"the service requires an API key: give --api-key-file or set {KEY_VARIABLE} ({error})"
         ) from None
 
 
-def read_answer(answer: Answer, on_step: OnStep) -> Object:
-    """The JSON answer, whether it came at once or as events. Raises ``PluginError``."""
-    kind = answer.headers.get("content-type", "")
-    if answer.status != _OK:
-        raise PluginError(_problem(answer.status, answer.read()))
+def read_response(response: Response, on_step: OnStep) -> Object:
+    """The JSON result, from one document or from events. Raises ``PluginError``."""
+    kind = response.headers.get("content-type", "")
+    if response.status != _OK:
+        raise PluginError(_problem(response.status, response.read()))
     if not kind.startswith("text/event-stream"):
-        return _parsed(answer.read())
-    for name, data in events(answer.lines()):
+        return _parsed(response.read())
+    for name, data in events(response.lines()):
         if name == "step":
-            found = _parsed(data)
-            on_step(int(found["step"]), int(found["steps"]))
+            progress = _parsed(data)
+            on_step(int(progress["step"]), int(progress["steps"]))
         elif name == "images":
             return _parsed(data)
         elif name == "problem":
             raise PluginError(_problem(int(_parsed(data).get("status", 500)), data))
-    raise PluginError("the service hung up before the image was done")
+    raise PluginError("the service closed the connection before the image was complete")
 
 
 def events(lines: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Server-sent events: name and data of each."""
+    """Yields the name and the data of each server-sent event."""
     name, data = "message", b""
     for line in lines:
         text = line.rstrip(b"\r\n")
@@ -132,16 +134,16 @@ def events(lines: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
             data += text[5:].strip()
 
 
-def images_of(made: Object) -> list[bytes]:
-    """The image files of an answer. Raises ``PluginError`` where one isn't whole."""
+def images_of(result: Object) -> list[bytes]:
+    """The image files of a result. Raises ``PluginError`` for an incomplete one."""
     try:
-        return [base64.b64decode(image, validate=True) for image in made["images"]]
+        return [base64.b64decode(image, validate=True) for image in result["images"]]
     except (binascii.Error, KeyError, TypeError):
-        raise PluginError("the service's answer holds no images") from None
+        raise PluginError("the service's response holds no images") from None
 
 
 def paths(output: Path, count: int) -> list[Path]:
-    """One path an image: the output itself, or numbered."""
+    """The path of each image: the output itself, or numbered files."""
     if count == 1:
         return [output]
     return [output.with_stem(f"{output.stem}-{number}") for number in range(1, count + 1)]
@@ -149,21 +151,21 @@ def paths(output: Path, count: int) -> list[Path]:
 
 def _parsed(text: bytes) -> Object:
     try:
-        found: Object = json.loads(text)
+        document: Object = json.loads(text)
     except ValueError:
-        raise PluginError("the service's answer is no JSON: is it a DiffusionService?") from None
-    return found
+        raise PluginError("the response is not JSON: is the service a DiffusionService?") from None
+    return document
 
 
 def _problem(status: int, body: bytes) -> str:
-    """What a problem document says, or a sentence where the answer is none."""
+    """The detail of a problem document, or a sentence for another response."""
     try:
-        found = json.loads(body)
+        problem = json.loads(body)
     except ValueError:
-        found = {}
-    if not isinstance(found, dict):
-        found = {}
-    said = found.get("detail") or found.get("message") or found.get("title")
-    if said:
-        return f"the service answered {status}: {said}"
-    return f"the service answered {status}: is it Ready? (kubectl get dsvc)"
+        problem = {}
+    if not isinstance(problem, dict):
+        problem = {}
+    detail = problem.get("detail") or problem.get("message") or problem.get("title")
+    if detail:
+        return f"the service returned {status}: {detail}"
+    return f"the service returned {status}: is it Ready? (kubectl get dsvc)"

@@ -10,9 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from kubectl_diffusion.cluster import kinds
 from kubectl_diffusion.cluster.client import Cluster
-from kubectl_diffusion.cluster.kinds import Kind
+from kubectl_diffusion.cluster.kinds import COMPARISON, LOAD_TEST, Kind
 from kubectl_diffusion.report.comparison import document as comparison_document
 from kubectl_diffusion.report.comparison import page as comparison_page
 from kubectl_diffusion.report.comparison import tables as comparison_tables
@@ -26,23 +25,23 @@ SUFFIXES = {"html": ".html", "json": ".json", "csv": ".csv", "markdown": ".md"}
 
 
 @dataclass(frozen=True)
-class Reported:
-    """A kind of resource that has reports, and how they are read and written."""
+class ReportType:
+    """A kind of report: its resource, its readers and its renderers."""
 
-    kind: Kind
+    resource: Kind
     of_file: Callable[[str, str], Any]
     of_resource: Callable[[Mapping[str, Any], str], Any]
     renderers: Mapping[str, Callable[[Any], str]]
 
 
-LOAD_TEST = Reported(
-    kinds.LOAD_TEST,
+LOAD_TEST_REPORT = ReportType(
+    LOAD_TEST,
     of_file,
     of_test,
     {"html": html, "csv": as_csv, "markdown": as_markdown},
 )
-COMPARISON = Reported(
-    kinds.COMPARISON,
+COMPARISON_REPORT = ReportType(
+    COMPARISON,
     comparison_document.of_file,
     comparison_document.of_comparison,
     {
@@ -54,61 +53,61 @@ COMPARISON = Reported(
 
 
 def report(options: Namespace, connect: Callable[[], Cluster], console: Console) -> None:
-    """Write the report that the options ask for. Raises ``PluginError``."""
+    """Writes the report in the format of the options. Raises ``PluginError``."""
     with console.status(f"Fetching {options.test}"):
-        found = _fetch(options.test, connect)
+        fetched = _fetch(options.test, connect)
     if options.format == "json":
-        made = found.text
+        text = fetched.text
     else:
-        made = found.kind.renderers[options.format](found.document)
+        text = fetched.type.renderers[options.format](fetched.document)
     output = options.output
     if output == Path("-") or (output is None and options.format != "html"):
-        sys.stdout.write(made if made.endswith("\n") else f"{made}\n")
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         return
-    path = output or Path(f"{found.name}-report{SUFFIXES[options.format]}")
-    write(path, made.encode())
-    verdicts = found.document.verdicts
+    path = output or Path(f"{fetched.name}-report{SUFFIXES[options.format]}")
+    write(path, text.encode())
+    verdicts = fetched.document.verdicts
     console.print(f"{path}: " + ", ".join(f"{v.type} {v.status}" for v in verdicts))
     if options.open and not webbrowser.open(path.resolve().as_uri()):
-        raise PluginError(f"there is no browser to open it with: open {path} yourself")
+        raise PluginError(f"no browser is available: open {path} yourself")
 
 
 @dataclass(frozen=True)
 class _Fetched:
-    """A report: whose it is, the text it was written as, and what is made of it."""
+    """A report: its type and name, its text, and the document that the text holds."""
 
-    kind: Reported
+    type: ReportType
     name: str
     text: str
     document: Any
 
 
-def _fetch(asked: str, connect: Callable[[], Cluster]) -> _Fetched:
-    """The report that was asked for; a path to a .json file needs no cluster."""
-    if asked.endswith(".json"):
-        return _read(Path(asked))
-    word, _, name = asked.rpartition("/")
-    kind = _kind_called(word, name)
+def _fetch(source: str, connect: Callable[[], Cluster]) -> _Fetched:
+    """The report from the cluster, or from the path of a .json file."""
+    if source.endswith(".json"):
+        return _read(Path(source))
+    word, _, name = source.rpartition("/")
+    report_type = _report_type(word, name)
     cluster = connect()
-    resource = cluster.resource(kind.kind, name)
+    resource = cluster.resource(report_type.resource, name)
     reference = (resource.get("status") or {}).get("reportRef")
     if reference is None:
-        raise PluginError(_no_report(kind, name, resource))
+        raise PluginError(_no_report(report_type.resource, name, resource))
     text = cluster.config_map(reference["name"]).get(reference["key"], "")
     if not text:
-        raise PluginError(f"ConfigMap {reference['name']!r} holds no report any more")
-    return _Fetched(kind, name, text, kind.of_resource(resource, text))
+        raise PluginError(f"ConfigMap {reference['name']!r} holds no report")
+    return _Fetched(report_type, name, text, report_type.of_resource(resource, text))
 
 
-def _kind_called(word: str, name: str) -> Reported:
-    """The kind by a name that kubectl would know; none is a load test."""
+def _report_type(word: str, name: str) -> ReportType:
+    """The type of a report by kubectl's name of its resource; a load test by default."""
     if not word:
-        return LOAD_TEST
-    for kind in (LOAD_TEST, COMPARISON):
-        if word.lower() in kind.kind.names:
-            return kind
+        return LOAD_TEST_REPORT
+    for report_type in (LOAD_TEST_REPORT, COMPARISON_REPORT):
+        if word.lower() in report_type.resource.names:
+            return report_type
     raise PluginError(
-        f"there are reports of load tests and comparisons only: write lt/{name} or cmp/{name}"
+        f"only load tests and comparisons have reports: write lt/{name} or cmp/{name}"
     )
 
 
@@ -117,17 +116,18 @@ def _read(path: Path) -> _Fetched:
         text = path.read_text()
     except OSError as error:
         raise PluginError(f"{path} can't be read: {error.strerror}") from None
-    # What only a comparison's report has; anything else is judged as a load test's.
-    kind = COMPARISON if '"results"' in text and '"loads"' in text else LOAD_TEST
-    return _Fetched(kind, path.stem, text, kind.of_file(text, path.stem))
+    # Only a comparison's report has both keys; any other document is read as a load test's.
+    is_comparison = '"results"' in text and '"loads"' in text
+    report_type = COMPARISON_REPORT if is_comparison else LOAD_TEST_REPORT
+    return _Fetched(report_type, path.stem, text, report_type.of_file(text, path.stem))
 
 
-def _no_report(kind: Reported, name: str, resource: Mapping[str, Any]) -> str:
+def _no_report(kind: Kind, name: str, resource: Mapping[str, Any]) -> str:
     state = (resource.get("status") or {}).get("state", "")
-    describe = f"kubectl describe {kind.kind.short}/{name}"
+    describe = f"kubectl describe {kind.short}/{name}"
     if state == "Failed":
-        return f"{kind.kind.name} {name!r} failed before there was a report: {describe}"
+        return f"{kind.name} {name!r} failed before it had a report: {describe}"
     if state == "Complete":
-        return f"{kind.kind.name} {name!r} has ended and its report was not written: {describe}"
-    say = f"kubectl get {kind.kind.short} -w"
-    return f"{kind.kind.name} {name!r} has no report yet (it is {state or 'new'}): {say}"
+        return f"{kind.name} {name!r} is complete, but has no report: {describe}"
+    watch = f"kubectl get {kind.short} -w"
+    return f"{kind.name} {name!r} has no report yet (it is {state or 'new'}): {watch}"

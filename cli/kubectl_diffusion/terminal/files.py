@@ -6,7 +6,7 @@ from kubectl_diffusion.terminal.errors import PluginError
 
 
 def write(path: Path, content: bytes) -> None:
-    """Raises ``PluginError`` where the file can't be written."""
+    """Writes a file. Raises ``PluginError`` if that fails."""
     try:
         path.write_bytes(content)
     except OSError as error:

@@ -1,33 +1,34 @@
-"""When requests of the open loop are due: pure functions of rate and chance."""
+"""Arrival times of the open loop: pure functions of rate and randomness."""
 
 from collections.abc import Iterator
 from itertools import count
 from random import Random
 
-from diffusion_loadtest.load.load_level import ArrivalOrder
+from diffusion_loadtest.load.load_level import ArrivalRate
 
 
-def arrival_times(order: ArrivalOrder, random: Random) -> Iterator[float]:
-    """The moments, in seconds into the load, at which one worker's requests are due, ascending.
+def arrival_times(arrivals: ArrivalRate, random: Random) -> Iterator[float]:
+    """Yields the moments at which one worker's requests are due, in seconds into the load.
 
-    Constant: one each 1/rate seconds, the workers taking turns. Poisson: exponential gaps; the sum
-    of independent Poisson processes is one of the sum of their rates, so each worker draws its own.
+    A constant rate has one request each 1/rate seconds, and the workers take turns. A Poisson
+    process has exponential gaps; the sum of independent Poisson processes is a Poisson process of
+    the sum of their rates, so each worker draws its own.
     """
-    times = _constant(order) if order.distribution == "constant" else _poisson(order, random)
-    for moment in times:
-        if order.end is not None and moment >= order.end:
+    constant = arrivals.distribution == "constant"
+    for moment in _constant(arrivals) if constant else _poisson(arrivals, random):
+        if arrivals.end is not None and moment >= arrivals.end:
             return
         yield moment
 
 
-def _constant(order: ArrivalOrder) -> Iterator[float]:
-    for number in count(order.index, order.of):
-        # a product for each, since a sum of gaps would drift
-        yield order.begin + number / order.rate_per_second
+def _constant(arrivals: ArrivalRate) -> Iterator[float]:
+    for number in count(arrivals.index, arrivals.of):
+        # a product for each moment, since a sum of gaps would drift
+        yield arrivals.begin + number / arrivals.rate_per_second
 
 
-def _poisson(order: ArrivalOrder, random: Random) -> Iterator[float]:
-    moment = order.begin
+def _poisson(arrivals: ArrivalRate, random: Random) -> Iterator[float]:
+    moment = arrivals.begin
     while True:
-        moment += random.expovariate(order.rate_per_second / order.of)
+        moment += random.expovariate(arrivals.rate_per_second / arrivals.of)
         yield moment

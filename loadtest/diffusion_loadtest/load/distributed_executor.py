@@ -12,46 +12,57 @@ from locust.rpc import Message
 from locust.runners import STATE_MISSING
 
 from diffusion_loadtest.load.executor import WorkersMissingError
-from diffusion_loadtest.load.generator import environment_of
-from diffusion_loadtest.load.load_level import Order, share
-from diffusion_loadtest.load.messages import ABORT, BEGIN, DRAIN, DRAINED, ORDER, OVER, READY, SEEN
-from diffusion_loadtest.measure.client_saturation import Second
+from diffusion_loadtest.load.generator import locust_environment
+from diffusion_loadtest.load.load_level import LoadLevel, worker_share
+from diffusion_loadtest.load.messages import (
+    ABORT,
+    BEGIN,
+    DRAIN,
+    DRAINED,
+    LEVEL,
+    QUIT,
+    READY,
+    SAMPLES,
+)
+from diffusion_loadtest.measure.client_saturation import ClientUsage
 from diffusion_loadtest.measure.clock import Clock
 from diffusion_loadtest.measure.samples import Samples
 from diffusion_loadtest.plan.load_plan import LoadPlan
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _ABORT_SECONDS = 3.0
 _LINGER_MILLISECONDS = 2000
 
 
 @dataclass
-class _Member:
+class _Worker:
+    """The reports of one worker since the load began."""
+
     samples: Samples = field(default_factory=Samples)
-    seconds: list[Second] = field(default_factory=list)
-    busy: int = 0
+    client_usage: list[ClientUsage] = field(default_factory=list)
+    active: int = 0
     drained: int = 0
 
 
 class DistributedExecutor:
-    """The workers of a master; each gets its share of every order."""
+    """Generates load by workers; each applies its share of every level."""
 
     def __init__(self, plan: LoadPlan, port: int) -> None:
-        self.environment = environment_of(plan)
-        self.gone = Event()
-        self.lost = 0
+        self.environment = locust_environment(plan)
+        self.exhausted = Event()
+        self.lost_workers = 0
         self._run = plan.test.run
-        self._wanted = plan.workers
+        self._expected_workers = plan.workers
         self._clock = Clock()
         self._ready: list[str] = []
-        self._team: dict[str, _Member] = {}
-        self._there: list[str] = []
-        self._order: Order | None = None
-        self._begun = self._drains = 0
+        self._workers: dict[str, _Worker] = {}
+        self._live: list[str] = []
+        self._level: LoadLevel | None = None
+        self._begin_number = self._drain_number = 0
         self._runner = self.environment.create_master_runner("*", port)
         listeners: dict[str, Callable[..., None]] = {
             READY: self._on_ready,
-            SEEN: self._on_seen,
+            SAMPLES: self._on_samples,
             DRAINED: self._on_drained,
         }
         for kind, listener in listeners.items():
@@ -59,109 +70,111 @@ class DistributedExecutor:
 
     @property
     def connected(self) -> int:
-        return len(self._there) if self._team else sum(map(self._is_there, self._ready))
+        return len(self._live) if self._workers else sum(map(self._is_live, self._ready))
 
     @property
-    def busy(self) -> int:
-        return sum(self._team[name].busy for name in self._there)
+    def active(self) -> int:
+        return sum(self._workers[name].active for name in self._live)
 
-    def assemble(self, seconds: float) -> None:
+    def wait_ready(self, seconds: float) -> None:
         with suppress(gevent.Timeout), gevent.Timeout(seconds):
-            while self.connected < self._wanted:
-                gevent.sleep(_LOOK_SECONDS)
-        if self.connected < self._wanted:
+            while self.connected < self._expected_workers:
+                gevent.sleep(_POLL_SECONDS)
+        if self.connected < self._expected_workers:
             raise WorkersMissingError(
-                f"{self.connected} of {self._wanted} workers came within {seconds:g} s: "
-                "look at the others' pods."
+                f"{self.connected} of {self._expected_workers} workers connected within "
+                f"{seconds:g} s: look at the pods of the others."
             )
-        self._there = [name for name in self._ready if self._is_there(name)][: self._wanted]
-        self._team = {name: _Member() for name in self._there}
-        gevent.spawn(self._watch)
+        live = [name for name in self._ready if self._is_live(name)]
+        self._live = live[: self._expected_workers]
+        self._workers = {name: _Worker() for name in self._live}
+        gevent.spawn(self._watch_workers)
 
     def begin(self) -> None:
-        self._begun += 1
-        self._order = None
-        self._team = {name: _Member() for name in self._team}
-        self._tell(BEGIN, {"begun": self._begun})
+        self._begin_number += 1
+        self._level = None
+        self._workers = {name: _Worker() for name in self._workers}
+        self._broadcast(BEGIN, {"begin": self._begin_number})
         self._clock.begin()
 
-    def obey(self, order: Order) -> None:
-        self._order = order
-        for index, name in enumerate(self._there):
-            self._send(ORDER, share(order, index, len(self._there)).model_dump(), name)
+    def apply(self, level: LoadLevel) -> None:
+        self._level = level
+        for index, name in enumerate(self._live):
+            self._send(LEVEL, worker_share(level, index, len(self._live)).model_dump(), name)
 
     def drain(self) -> None:
-        self._order = None
-        self._await_end(DRAIN)
+        self._level = None
+        self._await_drained(DRAIN)
 
     def abort(self) -> None:
-        self._order = None
+        self._level = None
         with suppress(gevent.Timeout), gevent.Timeout(_ABORT_SECONDS):
-            self._await_end(ABORT)
+            self._await_drained(ABORT)
 
     def close(self) -> None:
         self._clock.end()
-        self._tell(OVER, None)
+        for name in self._ready:
+            self._send(QUIT, None, name)
         self._runner.greenlet.kill(block=True)
         self._runner.server.close(linger=_LINGER_MILLISECONDS)
 
-    def recorded(self) -> Sequence[Samples]:
-        return [member.samples for member in self._team.values()]
+    def samples(self) -> Sequence[Samples]:
+        return [worker.samples for worker in self._workers.values()]
 
-    def busyness(self) -> Sequence[Sequence[Second]]:
-        return [member.seconds for member in self._team.values()]
+    def client_usage(self) -> Sequence[Sequence[ClientUsage]]:
+        return [worker.client_usage for worker in self._workers.values()]
 
-    def _await_end(self, kind: str) -> None:
-        self._drains += 1
-        self._tell(kind, {"drain": self._drains})
-        while any(self._team[name].drained < self._drains for name in self._there):
-            gevent.sleep(_LOOK_SECONDS)
+    def _await_drained(self, kind: str) -> None:
+        self._drain_number += 1
+        self._broadcast(kind, {"drain": self._drain_number})
+        while any(self._workers[name].drained < self._drain_number for name in self._live):
+            gevent.sleep(_POLL_SECONDS)
 
-    def _tell(self, kind: str, data: Mapping[str, Any] | None) -> None:
-        for name in self._ready if kind == OVER else self._there:
+    def _broadcast(self, kind: str, data: Mapping[str, Any]) -> None:
+        for name in self._live:
             self._send(kind, data, name)
 
     def _send(self, kind: str, data: Mapping[str, Any] | None, name: str) -> None:
         self._runner.server.send_to_client(Message(kind, data, name))
 
     def _on_ready(self, environment: Environment, msg: Message) -> None:  # noqa: ARG002  Locust's
-        # one that is left over from another run has another plan
+        # a worker left over from another run has another plan
         if msg.data["run"] == self._run and msg.node_id not in self._ready:
             self._ready.append(msg.node_id)
 
-    def _on_seen(self, environment: Environment, msg: Message) -> None:  # noqa: ARG002  Locust's
-        member = self._team.get(msg.node_id)
-        if member is None or msg.data["begun"] != self._begun:
+    def _on_samples(self, environment: Environment, msg: Message) -> None:  # noqa: ARG002  Locust's
+        worker = self._workers.get(msg.node_id)
+        if worker is None or msg.data["begin"] != self._begin_number:
             return
-        member.samples.add(msg.data["samples"])
-        member.seconds += [Second(*second) for second in msg.data["seconds"]]
-        member.busy = msg.data["busy"]
+        worker.samples.add(msg.data["samples"])
+        worker.client_usage += [ClientUsage(*second) for second in msg.data["seconds"]]
+        worker.active = msg.data["active"]
 
     def _on_drained(self, environment: Environment, msg: Message) -> None:  # noqa: ARG002  Locust's
-        member = self._team.get(msg.node_id)
-        if member is not None:
-            member.drained = max(member.drained, msg.data["drain"])
+        worker = self._workers.get(msg.node_id)
+        if worker is not None:
+            worker.drained = max(worker.drained, msg.data["drain"])
 
-    def _watch(self) -> None:
-        """Let the others take over from those that went away, of whom nobody comes back."""
-        while not self.gone.is_set():
-            gevent.sleep(_LOOK_SECONDS)
-            there = [name for name in self._there if self._is_there(name)]
-            if len(there) == len(self._there):
+    def _watch_workers(self) -> None:
+        """Gives the share of lost workers to the others; a lost worker doesn't return."""
+        while not self.exhausted.is_set():
+            gevent.sleep(_POLL_SECONDS)
+            live = [name for name in self._live if self._is_live(name)]
+            if len(live) == len(self._live):
                 continue
-            self.lost += len(self._there) - len(there)
-            self._there = there
-            if not there:
-                self.gone.set()
-            elif self._order is not None:
-                self.obey(_from_now(self._order, self._clock.seconds()))
+            self.lost_workers += len(self._live) - len(live)
+            self._live = live
+            if not live:
+                self.exhausted.set()
+            elif self._level is not None:
+                self.apply(_from_now(self._level, self._clock.seconds()))
 
-    def _is_there(self, name: str) -> bool:
+    def _is_live(self, name: str) -> bool:
         client = self._runner.clients.get(name)
         return client is not None and client.state != STATE_MISSING
 
 
-def _from_now(order: Order, now: float) -> Order:
-    """The rest of an order, for others than it was given to."""
-    arrivals = order.arrivals and order.arrivals.model_copy(update={"begin": now})
-    return order.model_copy(update={"arrivals": arrivals})
+def _from_now(level: LoadLevel, now: float) -> LoadLevel:
+    """The rest of a level, for workers that take over another's share."""
+    arrivals = level.arrivals and level.arrivals.model_copy(update={"begin": now})
+    return level.model_copy(update={"arrivals": arrivals})

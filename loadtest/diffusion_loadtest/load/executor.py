@@ -1,4 +1,4 @@
-"""Those who make the load, of whatever kind."""
+"""The interface of an executor, which generates the load."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -6,52 +6,56 @@ from typing import Protocol
 from gevent.event import Event
 from locust.env import Environment
 
-from diffusion_loadtest.load.load_level import Order
-from diffusion_loadtest.measure.client_saturation import Second
+from diffusion_loadtest.load.load_level import LoadLevel
+from diffusion_loadtest.measure.client_saturation import ClientUsage
 from diffusion_loadtest.measure.samples import Samples
 
 
 class WorkersMissingError(Exception):
-    """Not all workers came in time; the message is a sentence that says what to do."""
+    """Too few workers connected in time; the message says how many and what to do."""
 
 
 class Executor(Protocol):
-    """Makes load as it is told, and has what came of it since it last began."""
+    """Generates load at the level applied last, and holds the samples of the load so far."""
 
     environment: Environment
-    gone: Event
-    """Set when nobody is left to make any load."""
-    lost: int
-    """How many have gone away since they were assembled."""
+    exhausted: Event
+    """Set when no worker is left to generate load."""
+    lost_workers: int
+    """The number of workers lost since all were ready."""
 
     @property
     def connected(self) -> int:
-        """How many are there."""
+        """The number of workers that are connected."""
 
     @property
-    def busy(self) -> int:
-        """Users at work, or, of arrivals, requests in flight."""
+    def active(self) -> int:
+        """Active users or, in the open loop, requests in flight."""
 
-    def assemble(self, seconds: float) -> None:
-        """Wait until all are there; raises WorkersMissingError after `seconds`."""
+    def wait_ready(self, seconds: float) -> None:
+        """Waits until every worker is connected.
+
+        Raises:
+            WorkersMissingError: A worker is missing after `seconds`.
+        """
 
     def begin(self) -> None:
-        """It is second 0: start anew, with nothing recorded and no load."""
+        """Starts the load's time at second 0, with nothing recorded and no load."""
 
-    def obey(self, order: Order) -> None:
-        """Make that load from now on."""
+    def apply(self, level: LoadLevel) -> None:
+        """Generates load at this level from now on."""
 
     def drain(self) -> None:
-        """End the load; return when all is answered, or has not been within its timeout."""
+        """Ends the load and waits for the responses, each up to its timeout."""
 
     def abort(self) -> None:
-        """End the load at once; what has no answer yet is neither awaited nor counted."""
+        """Ends the load at once; requests in flight are neither awaited nor counted."""
 
     def close(self) -> None:
-        """Let everybody go."""
+        """Ends the load's time and dismisses the workers."""
 
-    def recorded(self) -> Sequence[Samples]:
-        """What each has recorded."""
+    def samples(self) -> Sequence[Samples]:
+        """The samples of each worker."""
 
-    def busyness(self) -> Sequence[Sequence[Second]]:
-        """How busy each was."""
+    def client_usage(self) -> Sequence[Sequence[ClientUsage]]:
+        """The client usage of each worker, second by second."""

@@ -1,13 +1,13 @@
-"""What the driver tells those who make the load; each order takes the place of the one before."""
+"""Load levels, which the driver applies to an executor; each replaces the one before."""
 
 from diffusion_loadtest.plan.documents import Document
 from diffusion_loadtest.plan.load_plan import Distribution
 
 
-class ArrivalOrder(Document):
-    """Requests are due at `rate_per_second` from `begin` on, up to `end` or until further notice.
+class ArrivalRate(Document):
+    """Arrivals at `rate_per_second` from `begin` on, up to `end` or until further notice.
 
-    The rate is that of all workers; this one is number `index` of `of`.
+    The rate is that of all workers together; this process is number `index` of `of`.
     """
 
     rate_per_second: float
@@ -18,21 +18,21 @@ class ArrivalOrder(Document):
     of: int = 1
 
 
-class Order(Document):
-    """So many users, or such arrivals, from now on; times are seconds into the load.
+class LoadLevel(Document):
+    """A number of users, or a rate of arrivals; times are seconds into the load.
 
-    Requests begun from now on belong to `stage`. Those begun before `measured_from`, if that is
-    given, are left out of the figures.
+    Requests that start at this level belong to `stage`. Requests that start before
+    `measured_from` are left out of the figures.
     """
 
     stage: int
     measured_from: float | None = None
     users: int = 0
-    arrivals: ArrivalOrder | None = None
+    arrivals: ArrivalRate | None = None
 
 
-def share(order: Order, index: int, of: int) -> Order:
-    """What worker `index` of `of` has to do so that all of them together do what `order` says."""
-    users = order.users // of + (index < order.users % of)
-    arrivals = order.arrivals and order.arrivals.model_copy(update={"index": index, "of": of})
-    return order.model_copy(update={"users": users, "arrivals": arrivals})
+def worker_share(level: LoadLevel, index: int, of: int) -> LoadLevel:
+    """The part of a level that worker `index` of `of` applies; all parts make the level."""
+    users = level.users // of + (index < level.users % of)
+    arrivals = level.arrivals and level.arrivals.model_copy(update={"index": index, "of": of})
+    return level.model_copy(update={"users": users, "arrivals": arrivals})

@@ -1,4 +1,4 @@
-"""One run from the first question to the target to the published report."""
+"""A run, from the readiness of workers and target to the published report."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ from diffusion_loadtest.report.publish import (
     Sinks,
     pod_namespace,
 )
-from diffusion_loadtest.report.validity import Witnessed
+from diffusion_loadtest.report.validity import Observations
 from diffusion_loadtest.target.about import about
 from diffusion_loadtest.target.readiness import TargetUnreachableError, wait_until_ready
 from diffusion_loadtest.target.watch import TargetWatch
@@ -45,9 +45,9 @@ PROGRESS_SECONDS = 2.0
 WORKERS_SECONDS = 180.0
 DELIVERY_SECONDS = 300.0
 INTERRUPTED_DELIVERY_SECONDS = 20.0
-"""Less than the 30 s that Kubernetes gives a pod to end."""
+"""The time to deliver the report after a signal: Kubernetes kills a pod after 30 s."""
 PAGE_SECONDS = 600.0
-"""How long Locust's page stays up after the run."""
+"""The time for which Locust's page stays up after the run."""
 
 _PUBLISHER_SECONDS = 15.0
 
@@ -55,7 +55,7 @@ _logger = logging.getLogger(__name__)
 
 
 def sinks_of(plan: LoadPlan, out: Path | None) -> Sinks:
-    """The plan's ConfigMap, the folder `out`, or both; the current folder if there is neither."""
+    """The plan's ConfigMap, the folder `out`, or both; the current folder by default."""
     sinks: list[Sink] = []
     if plan.report.config_map is not None:
         sinks.append(ConfigMapSink(plan.report.config_map, pod_namespace(plan.test.namespace)))
@@ -67,27 +67,29 @@ def sinks_of(plan: LoadPlan, out: Path | None) -> Sinks:
 def executor_of(
     plan: LoadPlan, prompts: tuple[str, ...], api_key: str | None, master_port: int | None
 ) -> Executor:
-    """The executor of a master that listens at `master_port`, or without one of this process."""
+    """An executor with workers that connect to `master_port`; a local one without a port."""
     if master_port is None:
         return LocalExecutor(plan, prompts, api_key)
     return DistributedExecutor(plan, master_port)
 
 
 class NotPublishedError(Exception):
-    """The report did not get there; its summary is what is left to say."""
+    """The report could not be published; `summary` holds its main figures."""
 
-    def __init__(self, why: str, summary: Summary) -> None:
-        super().__init__(why)
+    def __init__(self, detail: str, summary: Summary) -> None:
+        super().__init__(detail)
         self.summary = summary
 
 
 class Run:
-    """Waits for crew and target, drives the load, and tells how it goes and how it went."""
+    """Waits for workers and target, drives the load, and publishes progress and report."""
 
-    def __init__(self, plan: LoadPlan, crew: Executor, sinks: Sinks, api_key: str | None) -> None:
+    def __init__(
+        self, plan: LoadPlan, executor: Executor, sinks: Sinks, api_key: str | None
+    ) -> None:
         self._plan = plan
-        self._crew = crew
-        self._driver = Driver(plan, crew)
+        self._executor = executor
+        self._driver = Driver(plan, executor)
         self._sinks = sinks
         self._api_key = api_key
         self._state: State = "Waiting"
@@ -96,24 +98,25 @@ class Run:
         self._over = Event()
 
     def execute(self, wait_seconds: float) -> None:
-        """Carry the plan out; raises NotPublishedError if the report could not be published.
+        """Carries the plan out. A failure of the target is part of the report and no error here.
 
-        Whatever goes wrong with the target is part of the report and no error of this program.
+        Raises:
+            NotPublishedError: The report could not be published.
         """
         for number in STOP_SIGNALS:
             gevent.signal_handler(number, self._interrupted.set)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        # the first time takes longest, so it comes before anything is timed
+        # the first publication takes longest, so it precedes every measurement
         self._sinks.offer({PROGRESS: self._progress()})
         publisher = gevent.spawn(self._publish_progress)
         if self._plan.web_ui:
-            open_page(self._crew.environment)
+            open_page(self._executor.environment)
         report = self._carry_out(wait_seconds)
-        self._crew.close()
+        self._executor.close()
         error = report.error
         self._state = "Finished" if error is None else "Failed"
         self._message = None if error is None else error.message
-        # the last progress must not overtake the report's, which says that the run is over
+        # the publisher's last progress must not overtake the report's, which ends the run
         self._over.set()
         publisher.join(_PUBLISHER_SECONDS)
         _log("finished", error=error and error.reason, **report.summary.model_dump(by_alias=True))
@@ -122,8 +125,8 @@ class Run:
                 {PROGRESS: self._progress(), REPORT: report.model_dump_json(by_alias=True)},
                 INTERRUPTED_DELIVERY_SECONDS if self._interrupted.is_set() else DELIVERY_SECONDS,
             )
-        except PublishError as why:
-            raise NotPublishedError(str(why), report.summary) from None
+        except PublishError as failure:
+            raise NotPublishedError(str(failure), report.summary) from None
         if self._plan.web_ui:
             self._interrupted.wait(PAGE_SECONDS)
 
@@ -132,7 +135,7 @@ class Run:
         target = TargetWatch(None, self._about)
         error: RunError | None = None
         try:
-            if self._or_interrupted(self._await_all, wait_seconds):
+            if self._or_interrupted(self._wait_ready, wait_seconds):
                 target = TargetWatch(self._about(), self._about)
                 started = datetime.now(UTC)
                 error = self._drive(target)
@@ -147,32 +150,36 @@ class Run:
     def _about(self) -> dict[str, JsonValue] | None:
         return about(self._plan.target.url, self._api_key)
 
-    def _await_all(self, seconds: float) -> None:
+    def _wait_ready(self, seconds: float) -> None:
         self._message = f"waiting for {self._plan.workers} workers"
-        self._crew.assemble(WORKERS_SECONDS)
+        self._executor.wait_ready(WORKERS_SECONDS)
         self._message = f"waiting for {self._plan.target.url} to be ready"
         wait_until_ready(self._plan.target.url, seconds)
 
     def _drive(self, target: TargetWatch) -> RunError | None:
         self._state, self._message = "Running", None
         driver = self._driver
-        watching = gevent.spawn(target.watch, driver.clock.seconds)
+        watching = gevent.spawn(target.run, driver.clock.seconds)
         try:
             if self._or_interrupted(driver.run):
-                target.look(driver.clock.seconds)
+                target.poll(driver.clock.seconds)
                 return None
         finally:
             watching.kill(block=True)
         driver.abort()
-        if self._crew.gone.is_set():
-            message = f"All workers went away, the last after {driver.clock.seconds():.0f} s."
+        if self._executor.exhausted.is_set():
+            message = f"All workers were lost, the last after {driver.clock.seconds():.0f} s."
             return RunError(reason="WorkerLost", message=message)
         return _interrupted(f"after {driver.clock.seconds():.0f} s of load")
 
     def _or_interrupted(self, function: Callable[..., None], *arguments: object) -> bool:
-        """Whether `function` ended before a signal came or all went; raises what it raised."""
+        """Whether `function` returned before a signal arrived or the last worker was lost."""
         greenlet = gevent.spawn(function, *arguments)
-        events: list[Greenlet[..., None] | Event] = [greenlet, self._interrupted, self._crew.gone]
+        events: list[Greenlet[..., None] | Event] = [
+            greenlet,
+            self._interrupted,
+            self._executor.exhausted,
+        ]
         gevent.wait(events, count=1)
         if greenlet.ready():
             greenlet.get()
@@ -181,23 +188,22 @@ class Run:
         return False
 
     def _report(self, started: datetime, target: TargetWatch, error: RunError | None) -> Report:
-        driver, crew = self._driver, self._crew
-        warmed_up = driver.warmed_up
+        driver, executor = self._driver, self._executor
         return report_of(
             Outcome(
                 plan=self._plan,
-                samples=Samples.merged(crew.recorded() if driver.windows else ()),
+                samples=Samples.merged(executor.samples() if driver.windows else ()),
                 windows=driver.windows,
                 user_changes=driver.user_changes,
-                probed=driver.probed,
+                probes=driver.probes,
                 load_seconds=driver.load_seconds,
-                witnessed=Witnessed(
-                    busyness=crew.busyness(),
-                    workers_lost=crew.lost,
-                    restarted=target.restarted,
-                    changed=target.changed,
-                    warmup_requests=warmed_up.requests,
-                    warmup_failures=warmed_up.failures,
+                observations=Observations(
+                    client_usage=executor.client_usage(),
+                    workers_lost=executor.lost_workers,
+                    target_restart=target.restart,
+                    target_change=target.change,
+                    warmup_requests=driver.warmup.requests,
+                    warmup_failures=driver.warmup.failures,
                 ),
                 about=target.before,
                 about_after=target.latest,
@@ -217,8 +223,8 @@ class Run:
                 _log("progress", **json.loads(progress))
 
     def _progress(self) -> str:
-        driver, crew = self._driver, self._crew
-        parts = crew.recorded() if driver.windows else ()
+        driver, executor = self._driver, self._executor
+        parts = executor.samples() if driver.windows else ()
         now = driver.clock.seconds()
         width = min(now, PEAK_SECONDS)
         recent = sorted(latency for part in parts for latency in part.since(now - width))
@@ -238,7 +244,7 @@ class Run:
             p95=p95 and round(p95 * 1000, 3),
             elapsed_seconds=round(now, 1) if driver.windows else 0.0,
             workers=self._plan.workers,
-            workers_connected=crew.connected,
+            workers_connected=executor.connected,
             message=self._message,
         ).model_dump_json(by_alias=True)
 
@@ -246,10 +252,10 @@ class Run:
 def _interrupted(when: str) -> RunError:
     return RunError(
         reason="Interrupted",
-        message=f"The run was stopped {when}; the figures are of what was done until then.",
+        message=f"The run was stopped {when}; the figures cover the time until then.",
     )
 
 
 def _log(event: str, **fields: object) -> None:
-    """One line of JSON for people and log collectors; never a prompt."""
+    """Prints one line of JSON for people and log collectors, never with a prompt."""
     print(json.dumps({"event": event, **fields}), file=sys.stdout, flush=True)

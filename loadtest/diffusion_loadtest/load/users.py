@@ -6,50 +6,50 @@ from locust import User, task
 from locust.env import Environment
 from locust.exception import StopUser
 
-from diffusion_loadtest.load.load_level import Order
-from diffusion_loadtest.load.request_sender import Load
+from diffusion_loadtest.load.load_level import LoadLevel
+from diffusion_loadtest.load.request_sender import RequestSender
 from diffusion_loadtest.measure.samples import SUCCESS, Sample
 
 
 class RequestFailedError(Exception):
-    """What Locust's own statistics list a failure as; its text is the kind of failure."""
+    """A failed request in Locust's own statistics; the text is the kind of failure."""
 
 
 class DiffusionUser(User):
-    """Sends a random prompt, waits for the answer, thinks, and so on until it is retired."""
+    """Sends a random prompt, waits for the response, thinks, and repeats until retired."""
 
     abstract = True
-    load: Load
-    current_order: Callable[[], Order]
+    sender: RequestSender
+    current_level: Callable[[], LoadLevel]
     retired = False
 
     def on_start(self) -> None:
-        self._random = self.load.new_random()
-        self._connection = self.load.new_connection()
+        self._random = self.sender.new_random()
+        self._connection = self.sender.new_connection()
 
     def on_stop(self) -> None:
         self._connection.close()
 
     def wait_time(self) -> float:
-        think = self.load.plan.think
+        think = self.sender.plan.think
         return self._random.uniform(think.min_seconds, think.max_seconds)
 
     def retire(self) -> None:
-        """Let the user go once the answer that it waits for, if any, has come."""
+        """Ends the user once the response to its request in flight, if any, has arrived."""
         self.retired = True
 
     @task
     def predict(self) -> None:
         if self.retired:
             raise StopUser
-        sample, length = self.load.request(self._connection, self._random, self.current_order())
-        tell_locust(self.environment, sample, length)
+        sample, length = self.sender.send(self._connection, self._random, self.current_level())
+        fire_request_event(self.environment, sample, length)
         if self.retired:
             raise StopUser
 
 
-def tell_locust(environment: Environment, sample: Sample, length: int) -> None:
-    """For Locust's own page and its listeners; none of the report's figures comes from there."""
+def fire_request_event(environment: Environment, sample: Sample, length: int) -> None:
+    """Informs Locust's page and its listeners; the report's figures come from samples alone."""
     failed = sample.failure is not SUCCESS
     environment.events.request.fire(
         request_type="POST",
@@ -61,7 +61,9 @@ def tell_locust(environment: Environment, sample: Sample, length: int) -> None:
     )
 
 
-def user_class(load: Load, current_order: Callable[[], Order]) -> type[DiffusionUser]:
-    """A user class for one run: Locust makes its users itself and passes them nothing."""
-    members = {"load": load, "current_order": staticmethod(current_order)}
+def user_class(
+    sender: RequestSender, current_level: Callable[[], LoadLevel]
+) -> type[DiffusionUser]:
+    """A user class for one run: Locust creates its users itself and passes no arguments."""
+    members = {"sender": sender, "current_level": staticmethod(current_level)}
     return type("BoundDiffusionUser", (DiffusionUser,), members)

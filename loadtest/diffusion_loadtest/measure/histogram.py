@@ -1,7 +1,7 @@
 """A histogram of latencies with a bounded relative error, whatever their range.
 
 The buckets are those of HdrHistogram (Gil Tene): a value keeps its eleven most significant bits, so
-that a bucket is at most 1/1024 of its lower bound wide.
+a bucket's width is at most 1/1024 of its lower bound.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ _BITS = 11
 _MICROSECONDS = 1_000_000
 
 Buckets = tuple[tuple[float, int], ...]
-"""Ascending pairs of a bucket's lower bound in milliseconds and how many values fell into it."""
+"""Ascending pairs of a bucket's lower bound in milliseconds and its count."""
 
 
 def histogram(seconds: Iterable[float]) -> Buckets:
@@ -32,9 +32,9 @@ def histogram_percentile(buckets: Sequence[tuple[float, int]], percent: float) -
     if not total:
         return None
     rank = max(1, int(-(-total * percent // 100)))
-    seen = 0
+    cumulative = 0
     for bound, count in buckets:
-        seen += count
-        if seen >= rank:
+        cumulative += count
+        if cumulative >= rank:
             return bound
     raise AssertionError("a rank is at most the number of values")

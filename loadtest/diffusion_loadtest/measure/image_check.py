@@ -1,4 +1,4 @@
-"""Is this really the image that was asked for, whole? Works on bytes alone."""
+"""Checks an image's header, size and end, on its bytes alone."""
 
 import io
 import struct
@@ -15,11 +15,11 @@ JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 
 
 class BadImageError(ValueError):
-    """The bytes are not a whole image of a known format; the message says what is wrong."""
+    """The bytes are not a whole image of a known format; the message gives the reason."""
 
 
 class ImageHeader(NamedTuple):
-    """What an image's header says: png, jpeg or webp, and the size in pixels."""
+    """An image's header: the format (png, jpeg or webp), and the size in pixels."""
 
     format: str
     width: int
@@ -27,7 +27,7 @@ class ImageHeader(NamedTuple):
 
 
 def check_image(data: bytes) -> ImageHeader:
-    """Read the header and check that the image reaches its end; raises BadImageError."""
+    """Reads the header and checks the image's end; raises BadImageError."""
     try:
         if data.startswith(PNG_SIGNATURE):
             return _check_png(data)
@@ -41,19 +41,19 @@ def check_image(data: bytes) -> ImageHeader:
 
 
 def load_decoders() -> None:
-    """Load all of Pillow's decoders now, rather than in the middle of a measurement."""
+    """Loads Pillow's decoders, which would otherwise load in the middle of a measurement."""
     Image.init()
 
 
 def decode_image(data: bytes) -> None:
-    """Decode every pixel; raises BadImageError where that fails."""
+    """Decodes every pixel; raises BadImageError if the decoder fails."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
     except (
         OSError,
         ValueError,
-        SyntaxError,  # how Pillow reports a broken PNG chunk
+        SyntaxError,  # Pillow's error for a broken PNG chunk
         UnidentifiedImageError,
         Image.DecompressionBombError,
     ):
@@ -74,7 +74,7 @@ def _check_jpeg(data: bytes) -> ImageHeader:
         raise BadImageError("the JPEG does not end with EOI")
     position = 2
     while True:
-        if data[position] != 0xFF:  # noqa: PLR2004  what every marker begins with
+        if data[position] != 0xFF:  # noqa: PLR2004  the first byte of every marker
             raise BadImageError("the JPEG's segments are out of step")
         marker = data[position + 1]
         if marker == 0xFF:  # noqa: PLR2004  a fill byte before a marker

@@ -11,5 +11,5 @@ def percentile(ordered: Sequence[float], percent: float) -> float | None:
     """
     if not ordered:
         return None
-    rank = -(-len(ordered) * percent // 100)  # the ceiling, without a detour through fractions
+    rank = -(-len(ordered) * percent // 100)  # the ceiling, in integers
     return ordered[max(int(rank), 1) - 1]

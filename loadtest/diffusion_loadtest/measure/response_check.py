@@ -1,4 +1,4 @@
-"""Judges an answer of /predict: a success, or a failure of which kind."""
+"""Checks a response of /predict: success, or a kind of failure."""
 
 import binascii
 import json
@@ -14,17 +14,17 @@ INVALID_IMAGE = "InvalidImage"
 WRONG_IMAGE = "WrongImage"
 
 
-class BadAnswerError(Exception):
-    """The answer is a failure of the kind `kind`; the message says why, and holds no prompt."""
+class BadResponseError(Exception):
+    """The response is a failure of kind `kind`; the message gives the reason and no prompt."""
 
-    def __init__(self, kind: str, why: str) -> None:
-        super().__init__(f"{kind}: {why}")
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
         self.kind = kind
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What the request fixed about its images; None where it left the choice to the target."""
+class ExpectedImages:
+    """The properties that a request sets for its images; None if the target chooses."""
 
     count: int = 1
     width: int | None = None
@@ -32,7 +32,7 @@ class Expected:
     format: str | None = None
 
     @classmethod
-    def from_body(cls, body: Mapping[str, Any]) -> "Expected":
+    def from_body(cls, body: Mapping[str, Any]) -> "ExpectedImages":
         return cls(
             count=_integer(body.get("images")) or 1,
             width=_integer(body.get("width")),
@@ -41,27 +41,32 @@ class Expected:
         )
 
 
-def check_answer(
-    status: int, body: bytes, expected: Expected, decode_next: Callable[[], bool]
+def check_response(
+    status: int, body: bytes, expected: ExpectedImages, decode_next: Callable[[], bool]
 ) -> None:
-    """Return if the answer is what was asked for, else raise BadAnswerError.
+    """Checks that a response holds the images of its request.
 
-    Every image's format, size and end are checked; `decode_next()` says for each whether it is one
-    of the share that is decoded in full as well.
+    Every image's format, size and end are checked; `decode_next()` is called for each image and
+    decides whether the image is decoded in full, too.
+
+    Raises:
+        BadResponseError: The response is a failure.
     """
     if status != HTTPStatus.OK:
-        raise BadAnswerError(f"HTTP{status}", "the status is not 200")
+        raise BadResponseError(f"HTTP{status}", "the status is not 200")
     try:
-        answer = json.loads(body)
+        response = json.loads(body)
     except ValueError:
-        raise BadAnswerError(INVALID_RESPONSE, "the body is not JSON") from None
-    images = answer.get("images") if isinstance(answer, dict) else None
+        raise BadResponseError(INVALID_RESPONSE, "the body is not JSON") from None
+    images = response.get("images") if isinstance(response, dict) else None
     if not isinstance(images, list) or len(images) != expected.count:
-        raise BadAnswerError(INVALID_RESPONSE, f"there are not {expected.count} images in the body")
-    reported = Expected(
-        width=_integer(answer.get("width")),
-        height=_integer(answer.get("height")),
-        format=_text(answer.get("format")),
+        raise BadResponseError(
+            INVALID_RESPONSE, f"there are not {expected.count} images in the body"
+        )
+    reported = ExpectedImages(
+        width=_integer(response.get("width")),
+        height=_integer(response.get("height")),
+        format=_text(response.get("format")),
     )
     for image in images:
         data = _decode_base64(image)
@@ -70,24 +75,24 @@ def check_answer(
             if decode_next():
                 decode_image(data)
         except BadImageError as error:
-            raise BadAnswerError(INVALID_IMAGE, str(error)) from None
+            raise BadResponseError(INVALID_IMAGE, str(error)) from None
         for side in (expected, reported):
             if side.width not in {None, header.width} or side.height not in {None, header.height}:
-                raise BadAnswerError(
+                raise BadResponseError(
                     WRONG_IMAGE,
                     f"{header.width}x{header.height} pixels instead of {side.width}x{side.height}",
                 )
             if side.format not in {None, header.format}:
-                raise BadAnswerError(WRONG_IMAGE, f"{header.format} instead of {side.format}")
+                raise BadResponseError(WRONG_IMAGE, f"{header.format} instead of {side.format}")
 
 
 def _decode_base64(image: object) -> bytes:
     if not isinstance(image, str):
-        raise BadAnswerError(INVALID_RESPONSE, "an image is not a string")
+        raise BadResponseError(INVALID_RESPONSE, "an image is not a string")
     try:
         return binascii.a2b_base64(image, strict_mode=True)
     except ValueError:
-        raise BadAnswerError(INVALID_RESPONSE, "an image is not base64") from None
+        raise BadResponseError(INVALID_RESPONSE, "an image is not base64") from None
 
 
 def _integer(value: object) -> int | None:

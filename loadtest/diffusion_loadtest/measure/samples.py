@@ -1,4 +1,4 @@
-"""Every request of a run, recorded as it ended: 41 bytes each, nothing rounded, none dropped."""
+"""Samples of every request of a run: 41 bytes each, neither rounded nor dropped."""
 
 from array import array
 from bisect import bisect_right
@@ -11,7 +11,7 @@ from diffusion_loadtest.measure.server_timing import STAGES, UNKNOWN, Timing
 
 SUCCESS = None
 NOT_SENT = "NotSent"
-"""The one kind of failure that is the client's alone: too many requests were under way already."""
+"""The kind of failure of a request that the client did not send: too many were in flight."""
 
 _COLUMNS = {
     "ended": "d",
@@ -24,10 +24,15 @@ _COLUMNS = {
 
 
 class Sample(NamedTuple):
-    """One request: when its answer ended (seconds into the load) and how long it took (seconds).
+    """A sample of one request.
 
-    `stage` is the index of the stage it was begun in, `failure` its kind or None for a success.
-    One that is not `measured` is left out of the figures. `timing` is what the target said.
+    Attributes:
+        ended: The end of the response, in seconds into the load.
+        latency: The latency in seconds.
+        stage: The index of the stage in which the request started.
+        failure: The kind of failure, or None for a success.
+        measured: Whether the figures include the request.
+        timing: The target's Server-Timing.
     """
 
     ended: float
@@ -39,7 +44,7 @@ class Sample(NamedTuple):
 
 
 class Samples:
-    """The samples of one run, in the order in which the requests ended."""
+    """The samples of one run, in the order in which their responses ended."""
 
     def __init__(self) -> None:
         self._columns: dict[str, array[Any]] = {
@@ -48,11 +53,11 @@ class Samples:
         self._kinds: list[str | None] = [SUCCESS]
         self._kind_numbers: dict[str | None, int] = {SUCCESS: 0}
         self.failures = 0
-        # looked up once: recording takes place between two requests of a busy client
+        # bound once, since a busy client records between two requests
         self._append = [column.append for column in self._columns.values()]
 
     def record(self, sample: Sample) -> None:
-        """Add a request; they come in the order in which they ended."""
+        """Adds a sample; callers record in the order in which responses end."""
         values = (
             sample.ended,
             sample.latency,
@@ -92,28 +97,28 @@ class Samples:
             yield Sample(ended, latency, stage, self._kinds[kind], bool(measured), timing)
 
     def failures_by_kind(self) -> dict[str, int]:
-        """How many requests failed of each kind that occurred, the most frequent first."""
+        """The number of failures of each kind, the most frequent kind first."""
         counts = Counter(kind for kind in self._columns["kind"] if kind)
         return {str(self._kinds[kind]): count for kind, count in counts.most_common()}
 
     def of_stage(self, stage: int) -> "Samples":
-        """Those that were begun in that stage."""
-        return self._chosen([number == stage for number in self._columns["stage"]])
+        """The samples of requests that started in the stage."""
+        return self._selected([number == stage for number in self._columns["stage"]])
 
     def only_measured(self) -> "Samples":
-        """Those that are not left out of the figures."""
-        return self._chosen(self._columns["measured"])
+        """The samples that the figures include."""
+        return self._selected(self._columns["measured"])
 
-    def _chosen(self, choice: Sequence[int]) -> "Samples":
-        chosen = Samples()
-        chosen.extend(
+    def _selected(self, selection: Sequence[int]) -> "Samples":
+        selected = Samples()
+        selected.extend(
             self._kinds,
             {
-                name: array(_COLUMNS[name], compress(column, choice))
+                name: array(_COLUMNS[name], compress(column, selection))
                 for name, column in self._columns.items()
             },
         )
-        return chosen
+        return selected
 
     def latencies(self) -> list[float]:
         """The successful requests' latencies in seconds, ascending."""
@@ -121,16 +126,16 @@ class Samples:
         return sorted(compress(columns["latency"], map(_is_zero, columns["kind"])))
 
     def timings(self, stage: str) -> list[float]:
-        """Milliseconds that the target says one of its stages took, ascending."""
-        chosen = compress(self._columns[stage], map(_is_zero, self._columns["kind"]))
-        return sorted(value for value in chosen if value == value)  # noqa: PLR0124  leaves NaN out
+        """The target's timings of one of its stages in milliseconds, ascending."""
+        timings = compress(self._columns[stage], map(_is_zero, self._columns["kind"]))
+        return sorted(value for value in timings if value == value)  # noqa: PLR0124  NaN is left out
 
     def success_ends(self) -> "array[float]":
-        """When the successful answers ended, ascending."""
+        """The ends of the successful responses, ascending."""
         return array("d", compress(self._columns["ended"], map(_is_zero, self._columns["kind"])))
 
     def spans(self) -> Iterator[tuple[float, float]]:
-        """When each request was begun (or was due) and when it ended."""
+        """The start (or due time) and the end of each request."""
         for ended, latency in zip(self._columns["ended"], self._columns["latency"], strict=True):
             yield ended - latency, ended
 
@@ -142,7 +147,7 @@ class Samples:
         return sorted(compress(columns["latency"][first:], successes))
 
     def take(self) -> dict[str, Any]:
-        """All of them as a message for another process, and none of them left here."""
+        """Moves all samples into a message for another process."""
         message: dict[str, Any] = {name: column.tobytes() for name, column in self._columns.items()}
         for column in self._columns.values():
             del column[:]
@@ -150,7 +155,7 @@ class Samples:
         return message | {"kinds": self._kinds}
 
     def add(self, message: Mapping[str, Any]) -> None:
-        """Append those of another process's message."""
+        """Appends the samples of another process's message."""
         columns = {}
         for name, code in _COLUMNS.items():
             columns[name] = array(code)
@@ -158,7 +163,7 @@ class Samples:
         self.extend(message["kinds"], columns)
 
     def extend(self, kinds: Sequence[str | None], columns: Mapping[str, "array[Any]"]) -> None:
-        """Append columns whose failures are numbered as `kinds` lists them."""
+        """Appends columns, whose failures are indexes into `kinds`."""
         renumbered = [self._number(kind) for kind in kinds]
         for name, column in columns.items():
             if name == "kind":
@@ -170,12 +175,12 @@ class Samples:
 
     @classmethod
     def merged(cls, parts: Iterable["Samples"]) -> Self:
-        """Those of several processes, again in the order in which they ended."""
-        together = cls()
+        """The samples of several processes, in the order in which their responses ended."""
+        merged = cls()
         for part in parts:
-            together.extend(part._kinds, part._columns)  # noqa: SLF001  of the same class
-        together._sort()
-        return together
+            merged.extend(part._kinds, part._columns)  # noqa: SLF001  of the same class
+        merged._sort()
+        return merged
 
     def _sort(self) -> None:
         ended = self._columns["ended"]

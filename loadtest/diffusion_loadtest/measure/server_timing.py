@@ -1,4 +1,4 @@
-"""The Server-Timing header: where the target says that an answer's time went."""
+"""The Server-Timing header, in which the target splits the time of a response."""
 
 import math
 
@@ -6,21 +6,21 @@ STAGES = ("queue", "text_encoder", "denoise", "vae", "encode")
 UNKNOWN: tuple[float, ...] = (math.nan,) * len(STAGES)
 
 Timing = tuple[float, ...]
-"""Milliseconds of each of STAGES; NaN where the target did not say."""
+"""The milliseconds of each of STAGES; NaN if the target gave none."""
 
 
 def parse_server_timing(header: str | None) -> Timing:
     """The durations of STAGES in a header like `queue;dur=1.5, vae;dur=20`; others are ignored."""
     if not header:
         return UNKNOWN
-    found: dict[str, float] = {}
+    durations: dict[str, float] = {}
     for metric in header.split(","):
         name, *parameters = metric.split(";")
         for parameter in parameters:
             key, _, value = parameter.partition("=")
             if key.strip() == "dur":
-                found[name.strip()] = _milliseconds(value.strip().strip('"'))
-    return tuple(found.get(stage, math.nan) for stage in STAGES)
+                durations[name.strip()] = _milliseconds(value.strip().strip('"'))
+    return tuple(durations.get(stage, math.nan) for stage in STAGES)
 
 
 def _milliseconds(text: str) -> float:

@@ -1,4 +1,4 @@
-"""What all documents that cross this program's border have in common."""
+"""Base classes of the JSON documents that cross this program's boundary."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 
 
 class Document(BaseModel):
-    """An immutable JSON object with camelCase keys that refuses keys it does not know."""
+    """An immutable JSON object with camelCase keys that rejects unknown keys."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -20,6 +20,6 @@ class Document(BaseModel):
 
 
 class VersionedDocument(Document):
-    """A document of its own, rather than a part of one."""
+    """A whole document, rather than a part of one."""
 
     version: Literal[1] = 1

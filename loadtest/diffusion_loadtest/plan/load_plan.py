@@ -1,4 +1,4 @@
-"""The load plan: what to send where, for how long, by how many users or at which rate."""
+"""The load plan: the target, the requests, and the load over time."""
 
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -16,9 +16,9 @@ Prompt = Annotated[str, Field(min_length=1, max_length=10_000)]
 
 
 class Test(Document):
-    """Which test this is; `run` tells one run of it from another."""
+    """The name of the test; `run` identifies one run."""
 
-    __test__ = False  # the name of this class looks like a test to pytest
+    __test__ = False  # pytest would collect a class of this name
 
     name: Name
     namespace: Name
@@ -36,7 +36,7 @@ class Target(Document):
         try:
             parts = urlsplit(url)
             usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is no number
+        except ValueError:  # the port is not a number
             usable = False
         if not usable:
             raise ValueError("write it as http://HOST or http://HOST:PORT, or with https://")
@@ -46,14 +46,14 @@ class Target(Document):
 
 
 class Stage(Document):
-    """So many users for so long; the ramp from the stage before is part of the time."""
+    """A stage of the closed loop; the ramp from the stage before is part of its duration."""
 
     users: UserCount
     duration_seconds: StageSeconds
 
 
 class Users(Document):
-    """The closed loop: each user sends its next request when the answer to the last has come.
+    """The closed loop: each user sends its next request after the response to its last.
 
     `spawn_rate` is the number of users that start, or stop, per second.
     """
@@ -66,21 +66,21 @@ Distribution = Literal["poisson", "constant"]
 
 
 class ArrivalStage(Document):
-    """So many requests a second for so long."""
+    """A stage of the open loop, with a constant mean rate."""
 
     rate_per_second: Rate
     duration_seconds: StageSeconds
 
 
 class Arrivals(Document):
-    """The open loop: requests are sent when they are due, whether or not answers have come."""
+    """The open loop: requests are sent when due, whether or not responses have arrived."""
 
     stages: Annotated[tuple[ArrivalStage, ...], Field(min_length=1, max_length=100)]
     distribution: Distribution = "poisson"
 
 
 class Search(Document):
-    """Finds the highest number of users, or rate, at which the target stays within the slo."""
+    """A search for the highest number of users, or rate, within the slo."""
 
     over: Literal["users", "rate"]
     min: Rate
@@ -98,7 +98,7 @@ class Search(Document):
 
 
 class Think(Document):
-    """A user's pause between an answer and its next request, uniform between the two."""
+    """A user's pause between a response and its next request, uniform between the limits."""
 
     min_seconds: Seconds = 0.0
     max_seconds: Seconds = 0.0
@@ -114,7 +114,7 @@ class Think(Document):
 
 
 class Seed(Document):
-    """Who chooses a request's seed: the target, this plan (`fixed`), or chance for each anew."""
+    """The source of a request's seed: the target, this plan (`fixed`), or a random number."""
 
     policy: Literal["target", "fixed", "random"] = "target"
     value: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
@@ -127,7 +127,7 @@ class Seed(Document):
 
 
 class Request(Document):
-    """What each request carries besides its prompt, and how long its answer may take.
+    """The body of each request without its prompt, and the timeout of the response.
 
     `decode_share` of the images are decoded in full, the first one always.
     """
@@ -141,14 +141,14 @@ class Request(Document):
     @classmethod
     def _has_no_prompt(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
         if "prompt" in body:
-            raise ValueError("it carries a prompt, but each request takes its own from `prompts`")
+            raise ValueError("leave the prompt out: each request takes one from `prompts`")
         if "seed" in body:
-            raise ValueError("it carries a seed: write it as seed, with the policy fixed")
+            raise ValueError("leave the seed out: write it as request.seed, with the policy fixed")
         return body
 
 
 class Prompts(Document):
-    """Where prompts come from: a list, a file with one a line, or neither for the built-in list."""
+    """The prompts: a list, or a file with one a line; the built-in list by default."""
 
     inline: Annotated[tuple[Prompt, ...], Field(min_length=1, max_length=100_000)] | None = None
     file: Annotated[str, Field(min_length=1)] | None = None
@@ -161,13 +161,13 @@ class Prompts(Document):
 
 
 class ReportTo(Document):
-    """The ConfigMap that takes progress and report; none means files only."""
+    """The ConfigMap for progress and report; without one, they go to files."""
 
     config_map: Name | None = None
 
 
 class Auth(Document):
-    """Where the API key is: a file's first line, or an environment variable, never the plan."""
+    """The place of the API key: a file's first line, or an environment variable."""
 
     api_key_file: Annotated[str, Field(min_length=1)] | None = None
     api_key_variable: Annotated[str, Field(min_length=1)] | None = None
@@ -180,7 +180,7 @@ class Auth(Document):
 
 
 class Warmup(Document):
-    """A load that is left out of all figures: so many requests, or so long."""
+    """The warm-up, by requests or by duration, which is left out of all figures."""
 
     requests: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     duration_seconds: StageSeconds | None = None
@@ -193,7 +193,7 @@ class Warmup(Document):
 
 
 class Slo(Document):
-    """What the figures should be; what is left out may be anything."""
+    """The service level objectives; a limit left out is not checked."""
 
     p50_seconds: Annotated[float, Field(gt=0)] | None = None
     p95_seconds: Annotated[float, Field(gt=0)] | None = None
@@ -202,13 +202,15 @@ class Slo(Document):
     min_requests_per_second: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
-    def _asks_for_something(self) -> Self:
+    def _has_a_limit(self) -> Self:
         if not self.model_dump(exclude_none=True):
-            raise ValueError("it asks for nothing: set a limit, or leave the slo out")
+            raise ValueError("no limit is set: set one, or leave the slo out")
         return self
 
 
 class LoadPlan(VersionedDocument):
+    """The whole plan; exactly one of `users`, `arrivals` and `search` is set."""
+
     test: Test
     target: Target
     users: Users | None = None
@@ -231,7 +233,9 @@ class LoadPlan(VersionedDocument):
         if sum(load is not None for load in loads) != 1:
             raise ValueError("set exactly one of users, arrivals and search")
         if self.search is not None and self.slo is None:
-            raise ValueError("a search needs an slo to search for: set a limit of it")
+            raise ValueError("a search needs an slo: set a limit")
         if self.search is not None and self.min_requests is not None:
-            raise ValueError("minRequests has no last stage to prolong in a search: leave it out")
+            raise ValueError(
+                "minRequests prolongs the last stage, which a search doesn't have: leave it out"
+            )
         return self

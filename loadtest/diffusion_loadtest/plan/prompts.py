@@ -1,4 +1,4 @@
-"""The prompts that a test draws from. They never reach a log, the progress or the report."""
+"""The prompts of a test, which never reach a log, the progress or the report."""
 
 from itertools import product
 from pathlib import Path
@@ -49,11 +49,11 @@ _STYLES = (
 BUILT_IN: tuple[str, ...] = tuple(
     f"{subject}, {style}" for subject, style in product(_SUBJECTS, _STYLES)
 )
-"""Every subject in every style: scenes that any text-to-image model can be asked for."""
+"""Every subject in every style: scenes that any text-to-image model can draw."""
 
 
 def prompts_of(chosen: Prompts) -> tuple[str, ...]:
-    """The prompts that the plan asks for; raises PlanError if its file has none to give."""
+    """The prompts of the plan; raises PlanError if the plan's file has none."""
     if chosen.inline is not None:
         return chosen.inline
     if chosen.file is None:

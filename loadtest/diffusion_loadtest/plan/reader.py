@@ -12,11 +12,11 @@ PLAN_VARIABLE = "DIFFUSION_LOAD_PLAN"
 
 
 class PlanError(ValueError):
-    """The load plan cannot be carried out; the message is a sentence that says what to change."""
+    """The load plan cannot be carried out; the message says what to change."""
 
 
 def parse_plan(text: str) -> LoadPlan:
-    """The plan in `text`; raises PlanError that names each bad field as the plan spells it."""
+    """The plan in `text`; raises PlanError with each bad field as the plan spells it."""
     try:
         return LoadPlan.model_validate_json(text)
     except ValidationError as error:
@@ -24,7 +24,7 @@ def parse_plan(text: str) -> LoadPlan:
 
 
 def _sentences(error: ValidationError) -> str:
-    """One clause per bad field. The input itself is left out, since it may hold prompts."""
+    """Clauses, one per bad field, without the input itself, which may hold prompts."""
     clauses = []
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
         path = ".".join(str(part) for part in detail["loc"]) or "the document"
@@ -34,9 +34,10 @@ def _sentences(error: ValidationError) -> str:
 
 
 def load_plan(path: Path | None, environment: Mapping[str, str] | None = None) -> LoadPlan:
-    """The plan in the file, or without one in the environment variable DIFFUSION_LOAD_PLAN.
+    """The plan in the file, or by default in the environment variable DIFFUSION_LOAD_PLAN.
 
-    Raises PlanError where there is none, or where it is not valid.
+    Raises:
+        PlanError: The plan is missing or not valid.
     """
     variables = os.environ if environment is None else environment
     if path is None:
@@ -53,7 +54,7 @@ def load_plan(path: Path | None, environment: Mapping[str, str] | None = None) -
 
 
 def api_key(auth: Auth | None, environment: Mapping[str, str] | None = None) -> str | None:
-    """The key that requests carry; raises PlanError, which never quotes what was found."""
+    """The key that requests carry; raises PlanError, which never quotes the key."""
     if auth is None:
         return None
     if auth.api_key_file is None:

@@ -1,4 +1,4 @@
-"""When how many users are at work: a pure function of the plan."""
+"""The schedule of users over time, as a pure function of the plan."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from diffusion_loadtest.plan.load_plan import Stage
 
 
 class Change(NamedTuple):
-    """From `at` seconds into the load there are `users` users, in the stage of that index."""
+    """A change to `users` users at `at` seconds into the load, in the stage of that index."""
 
     at: float
     stage: int
@@ -15,10 +15,10 @@ class Change(NamedTuple):
 
 
 def user_changes(stages: Sequence[Stage], spawn_rate: float) -> Iterator[Change]:
-    """Each moment at which a stage begins or the number of users changes, in order of time.
+    """Yields each moment at which a stage begins or the number of users changes, in order.
 
-    Users come and go one by one, `spawn_rate` a second, the first at the stage's start. A ramp
-    that its stage is too short for goes on towards the next stage's number from where it is.
+    Users start and stop one by one, `spawn_rate` a second, the first at the stage's start. A ramp
+    that is longer than its stage continues from its current number towards the next stage's.
     """
     begin, users = 0.0, 0
     for index, stage in enumerate(stages):

@@ -1,9 +1,10 @@
-"""Finds the knee: the highest load at which the target stays within its objectives. Pure.
+"""Search for the knee: the highest load at which the target meets its objectives. Pure.
 
-Bracket: from the lowest level up in equal factors until a probe fails. Bisect: halve the factor
-between the highest level within and the lowest beyond until they are one step apart. Confirm: probe
-the highest level within a second time; if it fails now, it counts as beyond, and the level one step
-below it is next: what was within once and beyond once is near to the knee.
+Bracketing: levels rise from the lowest in equal factors until a probe fails. Bisection: the factor
+between the highest level within and the lowest beyond is halved until the two are one step apart.
+Confirmation: the highest level within is probed a second time; if that probe fails, the level
+counts as beyond and the level one step below is next, since a level with one probe within and one
+beyond is near the knee.
 """
 
 from collections.abc import Sequence
@@ -14,23 +15,23 @@ from diffusion_loadtest.plan.load_plan import Search
 
 MAX_PROBES = 12
 BRACKET_PROBES = 4
-"""The lowest and the highest level, and two between: enough for a range of 1 to 1000."""
+"""The lowest level, the highest, and two between: enough for a range of 1 to 1000."""
 STEP_RATIO = 0.02
-"""One step is this share of the level, or one user if that is more."""
+"""The share of a level that is one step, which is at least one user."""
 
 
-class Probed(NamedTuple):
-    """A level that was probed, and whether the target was within its objectives."""
+class Probe(NamedTuple):
+    """A probe of one level, and whether the target met its objectives."""
 
     level: float
     within: bool
 
 
 class Knee(NamedTuple):
-    """What a search found; `level` is None where not even the lowest level was within.
+    """The result of a search; `level` is None if even the lowest level was beyond.
 
-    `step` is the distance to the lowest level beyond, 0 if there is none. `at_max`: the highest
-    level of the plan was within, so that the true knee may lie higher.
+    `step` is the distance to the lowest level beyond, 0 if there is none. `at_max` means that the
+    plan's highest level was within, so the true knee may be higher.
     """
 
     level: float | None
@@ -39,37 +40,37 @@ class Knee(NamedTuple):
     at_max: bool
 
 
-def next_level(search: Search, probed: Sequence[Probed]) -> float | None:
+def next_level(search: Search, probes: Sequence[Probe]) -> float | None:
     """The level to probe next; None once the search is over."""
-    if not probed:
+    if not probes:
         return search.min
-    within, beyond = _bounds(probed)
-    if within is None or len(probed) == MAX_PROBES:
+    within, beyond = _bounds(probes)
+    if within is None or len(probes) == MAX_PROBES:
         return None
-    # the last probe is kept for the confirmation
-    if len(probed) < MAX_PROBES - 1:
+    # the last probe is reserved for the confirmation
+    if len(probes) < MAX_PROBES - 1:
         if beyond is None and within < search.max:
             return next(level for level in _bracket(search) if level > within)
         if beyond is not None and beyond - within > _step(search, within):
-            if Probed(beyond, within=True) in probed:
+            if Probe(beyond, within=True) in probes:
                 return _level(search, beyond - _step(search, within))
             return _between(search, within, beyond)
-    return None if _is_confirmed(probed, within) else within
+    return None if _is_confirmed(probes, within) else within
 
 
-def knee(search: Search, probed: Sequence[Probed]) -> Knee:
-    """What the probes made so far amount to."""
-    within, beyond = _bounds(probed)
+def knee(search: Search, probes: Sequence[Probe]) -> Knee:
+    """The result of the probes so far."""
+    within, beyond = _bounds(probes)
     if within is None:
         return Knee(None, confirmed=False, step=0.0, at_max=False)
     step = 0.0 if beyond is None else beyond - within
-    return Knee(within, _is_confirmed(probed, within), step, at_max=within == search.max)
+    return Knee(within, _is_confirmed(probes, within), step, at_max=within == search.max)
 
 
-def _bounds(probed: Sequence[Probed]) -> tuple[float | None, float | None]:
-    """The lowest level beyond, and the highest within below it; one that ever failed is beyond."""
-    beyond = min((probe.level for probe in probed if not probe.within), default=inf)
-    within = max((probe.level for probe in probed if probe.level < beyond), default=None)
+def _bounds(probes: Sequence[Probe]) -> tuple[float | None, float | None]:
+    """The highest level within, and the lowest beyond: a level with one failed probe is beyond."""
+    beyond = min((probe.level for probe in probes if not probe.within), default=inf)
+    within = max((probe.level for probe in probes if probe.level < beyond), default=None)
     return within, None if beyond == inf else beyond
 
 
@@ -81,7 +82,7 @@ def _bracket(search: Search) -> list[float]:
 
 def _between(search: Search, within: float, beyond: float) -> float:
     middle = _level(search, sqrt(within * beyond))
-    # rounding to whole users must not hit an end that is known already
+    # a level rounded to whole users must not equal an end of the range
     return min(max(middle, within + 1), beyond - 1) if search.over == "users" else middle
 
 
@@ -95,5 +96,5 @@ def _step(search: Search, level: float) -> float:
     return max(1.0, ceil(share)) if search.over == "users" else share
 
 
-def _is_confirmed(probed: Sequence[Probed], level: float) -> bool:
-    return sum(probe == (level, True) for probe in probed) > 1
+def _is_confirmed(probes: Sequence[Probe], level: float) -> bool:
+    return sum(probe == (level, True) for probe in probes) > 1

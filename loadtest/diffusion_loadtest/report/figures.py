@@ -1,4 +1,4 @@
-"""Turns samples into the figures of the report. Pure; definitions stand in `report`."""
+"""Figures of the report, as pure functions of samples; `load_report` defines each figure."""
 
 from bisect import bisect_right
 from collections import deque
@@ -25,13 +25,13 @@ _TIMING_NAMES = dict(zip(STAGES, ("queue", "textEncoder", "denoise", "vae", "enc
 _OTHER = "other"
 
 UsersAt = tuple[float, int]
-"""From this second into the load there are so many users."""
+"""A second into the load, and the number of users from then on."""
 
 
 class Window(NamedTuple):
-    """A stage as it was carried out, in seconds into the load; `rate` is None in the closed loop.
+    """The window of a stage, in seconds into the load; `rate` is None in the closed loop.
 
-    Requests begun in `[begin, end)` count for it.
+    Requests that start in `[begin, end)` belong to the window.
     """
 
     stage: int
@@ -42,18 +42,18 @@ class Window(NamedTuple):
 
 
 def run_seconds(samples: Samples, load_seconds: float) -> float:
-    """The run's length: that of the load, or until the last success after it.
+    """The length of the run: to the end of the load, or to the last success after it.
 
-    Failures do not lengthen it, or a request that hangs at the end would lower every rate.
+    Failures don't lengthen the run: a request that hangs at the end would lower every rate.
     """
     ends = samples.success_ends()
     return max(load_seconds, ends[-1]) if ends else load_seconds
 
 
 def summary_of(samples: Samples, window: Window, discarded: int) -> Summary:
-    """The figures of all of `samples`, those left out excepted, over the window's length.
+    """The figures of the measured samples, over the window's length.
 
-    Rates count what arrived in the window, whenever it was begun.
+    Rates count the responses that arrived in the window, whenever their requests started.
     """
     counted = samples.only_measured()
     latencies = counted.latencies()
@@ -78,9 +78,9 @@ def summary_of(samples: Samples, window: Window, discarded: int) -> Summary:
 
 
 def stage_figures(samples: Samples, window: Window, until: float | None = None) -> StageFigures:
-    """The figures of one stage; its rate counts what arrived up to `until`, else up to its end."""
-    begun = samples.of_stage(window.stage)
-    counted = begun.only_measured()
+    """The figures of one stage; the rate counts responses up to `until`, by default its end."""
+    staged = samples.of_stage(window.stage)
+    counted = staged.only_measured()
     latencies = counted.latencies()
     arrivals = window if until is None else window._replace(end=until)
     arrived = _within(samples.success_ends(), arrivals)
@@ -92,7 +92,7 @@ def stage_figures(samples: Samples, window: Window, until: float | None = None) 
         duration_seconds=round(window.end - window.begin, 3),
         requests=len(counted),
         failures=counted.failures,
-        discarded=len(begun) - len(counted),
+        discarded=len(staged) - len(counted),
         failure_ratio=_ratio(counted.failures, len(counted)),
         requests_per_second=_rate(arrived, arrivals.end - arrivals.begin),
         mean=_milliseconds(_mean(latencies)),
@@ -102,15 +102,15 @@ def stage_figures(samples: Samples, window: Window, until: float | None = None) 
 
 
 def _within(ends: Sequence[float], window: Window) -> int:
-    """How many of the ascending moments lie in the window, its end included."""
+    """The number of ascending moments in the window, its end included."""
     return bisect_right(ends, window.end) - bisect_right(ends, window.begin)
 
 
 def timing_figures(samples: Samples) -> dict[str, TimingFigures]:
-    """Where the successful answers' time went, as far as the target said.
+    """The split of the successful responses' time, by the target's Server-Timing.
 
-    `other` is the rest of the latency: network, framework, and the wait to be sent. It is known for
-    an answer whose every part is.
+    `other` is the rest of the latency: network, framework, and the wait to be sent. A response
+    without one of the parts has no `other`.
     """
     parts = {name: samples.timings(stage) for stage, name in _TIMING_NAMES.items()}
     parts[_OTHER] = sorted(
@@ -124,18 +124,18 @@ def timing_figures(samples: Samples) -> dict[str, TimingFigures]:
 def _timing(ordered: Sequence[float]) -> TimingFigures:
     p50, p95 = percentile(ordered, 50), percentile(ordered, 95)
     if p50 is None or p95 is None:
-        raise ValueError("there is no figure of no value")
+        raise ValueError("a timing needs one value at least")
     return TimingFigures(
         mean=round(fsum(ordered) / len(ordered), 3), p50=round(p50, 3), p95=round(p95, 3)
     )
 
 
-def peak_rate(ended: Iterable[float], seconds: float) -> float:
-    """The most responses per second over any PEAK_SECONDS in a row, or over a shorter run."""
+def peak_rate(ends: Iterable[float], seconds: float) -> float:
+    """The highest rate of responses over any PEAK_SECONDS in a row, or over a shorter run."""
     width = min(PEAK_SECONDS, seconds)
     window: deque[float] = deque()
     best = 0
-    for end in ended:
+    for end in ends:
         window.append(end)
         while window[0] <= end - width:
             window.popleft()
@@ -144,14 +144,14 @@ def peak_rate(ended: Iterable[float], seconds: float) -> float:
 
 
 def in_flight(samples: Samples) -> list[UsersAt]:
-    """How many requests were due or sent, and not yet answered, from when on."""
+    """The number of requests in flight, from each moment at which it changes."""
     changes = sorted(change for span in samples.spans() for change in _start_and_end(*span))
     counts = accumulate(difference for _, difference in changes)
     return [(at, count) for (at, _), count in zip(changes, counts, strict=True)]
 
 
-def _start_and_end(begun: float, ended: float) -> tuple[UsersAt, UsersAt]:
-    return (begun, 1), (ended, -1)
+def _start_and_end(start: float, end: float) -> tuple[UsersAt, UsersAt]:
+    return (start, 1), (end, -1)
 
 
 def most_users(users: Iterable[UsersAt], window: Window) -> int:
@@ -170,9 +170,9 @@ def most_users(users: Iterable[UsersAt], window: Window) -> int:
 def timeline(
     samples: Samples, users: Sequence[UsersAt], seconds: float
 ) -> tuple[TimelinePoint, ...]:
-    """One point per second, or per as many whole seconds as keep it to TIMELINE_POINTS points.
+    """The timeline: a point per second, or per whole seconds for at most TIMELINE_POINTS points.
 
-    The last interval takes the rest of the run, so it may be up to half longer or shorter.
+    The last interval takes the rest of the run, so its length differs by up to a half.
     """
     width = float(max(1, ceil(seconds / TIMELINE_POINTS)))
     count = max(1, round(seconds / width))
@@ -188,15 +188,15 @@ def timeline(
     points = []
     for index in range(count):
         length = width if index < count - 1 else seconds - index * width
-        found = percentiles(sorted(latencies[index]))
+        latency = percentiles(sorted(latencies[index]))
         points.append(
             TimelinePoint(
                 t=round(index * width, 3),
                 users=most[index],
                 requests_per_second=_rate(len(latencies[index]), length),
                 failures_per_second=_rate(failures[index], length),
-                p50=found.p50,
-                p95=found.p95,
+                p50=latency.p50,
+                p95=latency.p95,
             )
         )
     return tuple(points)
@@ -210,20 +210,20 @@ def _most_users(users: Sequence[UsersAt], width: float, count: int) -> list[int]
         most[index] = current
         while position < len(users) and users[position][0] < end:
             at, current = users[position]
-            # a change at the interval's very start leaves nothing of what was before it
+            # a change at the interval's very start replaces the users before it
             most[index] = current if at <= index * width else max(most[index], current)
             position += 1
     return most
 
 
 def percentiles(ordered: Sequence[float]) -> Percentiles:
-    """Of latencies in seconds, in ascending order."""
+    """Percentiles of latencies in seconds, which are in ascending order."""
     p50, p95, p99 = (_milliseconds(percentile(ordered, percent)) for percent in (50, 95, 99))
     return Percentiles(p50=p50, p95=p95, p99=p99)
 
 
 def highest_within(stages: Iterable[StageFigures]) -> Mapping[str, int | float | None]:
-    """The largest stage within the slo, as the summary's fields that tell it."""
+    """The summary's fields for the largest stage within the slo."""
     within = [stage for stage in stages if stage.within_slo]
     rates = [stage.rate_per_second for stage in within if stage.rate_per_second is not None]
     users = [stage.users for stage in within if stage.rate_per_second is None]
@@ -238,7 +238,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _milliseconds(seconds: float | None) -> float | None:
-    """To the microsecond, which is finer than the clock is true and keeps the report small."""
+    """Rounds to the microsecond, finer than the clock's precision, to keep the report small."""
     return None if seconds is None else round(seconds * 1000, 3)
 
 

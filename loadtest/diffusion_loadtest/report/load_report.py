@@ -1,8 +1,8 @@
-"""Progress and report of a run, as they are published.
+"""Progress and report of a run, as published.
 
-Latencies are milliseconds, counted over successful requests only. The percentile q is the
-nearest-rank one: the smallest latency that was really seen and that at least q per cent of the
-successful requests did not exceed. `requests` counts all requests, successes and failures.
+Latencies are milliseconds of successful requests only. The percentile q is the nearest-rank one:
+the smallest measured latency that at least q per cent of the successful requests did not exceed.
+`requests` counts all requests, successes and failures.
 """
 
 from typing import Annotated, Literal
@@ -21,8 +21,9 @@ Phase = Literal["Warmup", "Load", "Probe", "Draining"]
 
 
 class Progress(VersionedDocument):
-    """How far a run is; `stage` counts from 1 and is 0 before the load. A search's stages are its
-    probes, and `stages` is the most that there can be.
+    """The progress of a run; `stage` counts from 1 and is 0 before the load.
+
+    The stages of a search are its probes, and `stages` is the most that it can have.
     """
 
     run: str
@@ -54,7 +55,7 @@ class Percentiles(Document):
 
 
 class TimingFigures(Document):
-    """Milliseconds that one part of an answer took, over the successful requests that say so."""
+    """The milliseconds of one part of a response, over the successful requests that have it."""
 
     mean: float
     p50: float
@@ -62,11 +63,13 @@ class TimingFigures(Document):
 
 
 class Figures(Percentiles):
-    """What came of some requests. `requests` leaves out the `discarded` ones, as all figures do."""
+    """Figures of a number of requests; no figure but `discarded` counts discarded requests."""
 
     requests: Count
     failures: Count
-    discarded: Annotated[int, Field(ge=0, description="warm-up, and a probe's settling")]
+    discarded: Annotated[
+        int, Field(ge=0, description="requests of the warm-up, and of a probe's settling")
+    ]
     failure_ratio: Ratio
     requests_per_second: Annotated[
         float, Field(ge=0, description="successful responses divided by seconds")
@@ -75,8 +78,9 @@ class Figures(Percentiles):
 
 
 class Summary(Figures):
-    """The whole run, from the start of the load to its end or the last success after it; in a
-    search the last probe at the knee, or at the lowest level if there is no knee.
+    """The whole run, from the start of the load to its end or the last success after it.
+
+    The summary of a search is the last probe at the knee, or at the lowest level without a knee.
     """
 
     failures_by_kind: dict[str, Count]
@@ -84,9 +88,11 @@ class Summary(Figures):
         float, Field(ge=0, description="the best 10 s in a row, or the whole of a shorter run")
     ]
     failures_per_second: Rate
-    seconds: Annotated[float, Field(ge=0, description="what the rates are divided by")]
+    seconds: Annotated[float, Field(ge=0, description="the divisor of the rates")]
     max: Milliseconds | None
-    max_users: Annotated[int, Field(ge=0, description="in the open loop: most in flight at once")]
+    max_users: Annotated[
+        int, Field(ge=0, description="in the open loop: the most requests in flight")
+    ]
     max_users_within_slo: Annotated[
         int | None, Field(description="users of the largest stage within the slo")
     ] = None
@@ -100,14 +106,14 @@ class Summary(Figures):
 
 
 class StageFigures(Figures):
-    """The requests that were begun in the stage.
+    """The requests that started in the stage.
 
-    `requests_per_second` counts the successful responses that arrived in it, since an answer that
-    arrives later shows what the target did later; the last stage ends with the run. In a search
-    each probe is a stage, which begins when it has settled.
+    `requests_per_second` counts the successful responses that arrived in the stage, since a later
+    response is later work of the target; the last stage ends with the run. In a search each probe
+    is a stage, which begins once the probe has settled.
     """
 
-    users: Annotated[int, Field(ge=0, description="in the open loop: most in flight at once")]
+    users: Annotated[int, Field(ge=0, description="in the open loop: the most requests in flight")]
     rate_per_second: float | None = None
     start_seconds: Annotated[float, Field(ge=0, description="into the load")]
     duration_seconds: Annotated[float, Field(ge=0)]
@@ -116,10 +122,10 @@ class StageFigures(Figures):
 
 
 class TimelinePoint(Document):
-    """What arrived in one interval, which starts `t` seconds into the load."""
+    """The responses of one interval, which starts `t` seconds into the load."""
 
     t: Annotated[float, Field(ge=0)]
-    users: Annotated[int, Field(ge=0, description="the most users, or in flight, at once")]
+    users: Annotated[int, Field(ge=0, description="the most users, or requests in flight")]
     requests_per_second: Rate
     failures_per_second: Rate
     p50: Milliseconds | None
@@ -127,19 +133,22 @@ class TimelinePoint(Document):
 
 
 class Histogram(Document):
-    """The latencies of the summary's successful requests; each pair is a bucket's lower bound in
-    milliseconds and its count. A bucket is at most `max_relative_error` of its bound wide.
+    """The latencies of the summary's successful requests.
+
+    Each pair is a bucket's lower bound in milliseconds and its count. The width of a bucket is at
+    most `max_relative_error` of its bound.
     """
 
     max_relative_error: float
     buckets: tuple[tuple[float, int], ...]
 
 
-class TargetFound(Document):
-    """The target; `about` is what its /about said before the load, null if it has none;
-    `about_after` is what it said last, from which follows what the load has used up.
+class TargetFacts(Document):
+    """The target and its identity.
 
-    `fingerprint` is what figures depend on, in words; `fingerprint_id` tells two targets apart.
+    `about` is its /about document before the load, null without one; `about_after` is the last
+    one, from which follows the energy and time that the load used. `fingerprint` holds the facts on
+    which figures depend; `fingerprint_id` is equal for equal facts.
     """
 
     url: str
@@ -150,7 +159,7 @@ class TargetFound(Document):
 
 
 class SearchPoint(Percentiles):
-    """One level of the throughput-latency curve; of a level probed twice, its last probe."""
+    """One level of the throughput-latency curve, by the last probe of the level."""
 
     level: Level
     requests: Count
@@ -160,18 +169,18 @@ class SearchPoint(Percentiles):
 
 
 class SearchResult(Document):
-    """`knee` is the highest level within the slo, null if not even the lowest was."""
+    """The result of a search; `knee` is the highest level within the slo, null without one."""
 
     over: Literal["users", "rate"]
     knee: Level | None
     confirmed: Annotated[bool, Field(description="whether a second probe was within, too")]
-    step: Annotated[float, Field(ge=0, description="up to the lowest level beyond")]
-    at_max: Annotated[bool, Field(description="the knee may lie beyond what was searched")]
+    step: Annotated[float, Field(ge=0, description="the distance to the lowest level beyond")]
+    at_max: Annotated[bool, Field(description="whether the knee may be above max")]
     curve: tuple[SearchPoint, ...]
 
 
 class Validity(Document):
-    """Whether the figures may be believed; `also` has the further reasons why not."""
+    """The verdict on credibility; `also` holds further reasons against the figures."""
 
     status: bool
     reason: str
@@ -189,7 +198,7 @@ class SloCheck(Document):
 
 
 class SloVerdict(Document):
-    """Whether the figures are as good as they should be."""
+    """The verdict on the service level objectives."""
 
     met: bool
     checks: tuple[SloCheck, ...]
@@ -197,15 +206,15 @@ class SloVerdict(Document):
 
 
 class ClientFigures(Document):
-    """How busy the load's own processes were: of several, the busiest."""
+    """The usage of the client's processes: of several, the busiest."""
 
     workers: Count
     cpu: Annotated[float, Field(ge=0, description="share of one core, on average")]
-    lag: Annotated[float, Field(ge=0, description="milliseconds it came late, on average")]
+    lag: Annotated[float, Field(ge=0, description="average delay of a timer in milliseconds")]
 
 
 class RunError(Document):
-    """Why a run did not do what its plan says: a word for programs, a sentence for people."""
+    """The error of a run that did not follow its plan: a word for programs, a sentence."""
 
     reason: str
     message: str
@@ -215,7 +224,7 @@ class Report(VersionedDocument):
     run: str
     start_time: str
     completion_time: str
-    target: TargetFound
+    target: TargetFacts
     summary: Summary
     stages: tuple[StageFigures, ...]
     timeline: tuple[TimelinePoint, ...]

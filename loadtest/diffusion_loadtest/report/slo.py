@@ -1,19 +1,25 @@
-"""Are the figures as good as they should be? Whether to believe them is `validity`'s matter."""
+"""The verdict on the objectives; whether the figures are credible is `validity`'s."""
 
 from collections.abc import Iterator
 
 from diffusion_loadtest.plan.load_plan import Slo
-from diffusion_loadtest.report.load_report import Percentiles, SloCheck, SloVerdict
+from diffusion_loadtest.report.load_report import Figures, Percentiles, SloCheck, SloVerdict
 
 
 def judge(
     slo: Slo, latencies: Percentiles, failure_ratio: float, requests_per_second: float
 ) -> SloVerdict:
-    """Each limit of the slo beside what was measured; a latency that nothing has is no good one."""
+    """Compares each limit of the slo with its figure; a missing latency misses its limit."""
     checks = tuple(_checks(slo, latencies, failure_ratio, requests_per_second))
     missed = [_sentence(check) for check in checks if not check.met]
     message = "; ".join(missed) if missed else "every figure is within its limit"
     return SloVerdict(met=not missed, checks=checks, message=message)
+
+
+def judge_figures(slo: Slo, figures: Figures) -> SloVerdict:
+    """The verdict on a stage, or on a whole run."""
+    latencies = Percentiles(p50=figures.p50, p95=figures.p95, p99=figures.p99)
+    return judge(slo, latencies, figures.failure_ratio, figures.requests_per_second)
 
 
 def _checks(

@@ -5,19 +5,19 @@ from http import HTTPStatus
 
 from pydantic import JsonValue
 
-from diffusion_loadtest.target.connection import Connection, NoAnswerError
+from diffusion_loadtest.target.connection import Connection, NoResponseError
 
 ABOUT_BYTES = 65_536
 _REQUEST_SECONDS = 5.0
 
 
 def about(url: str, api_key: str | None = None) -> dict[str, JsonValue] | None:
-    """The target's /about document; None if it has none that is a JSON object of ABOUT_BYTES."""
+    """The target's /about document; None without a JSON object of at most ABOUT_BYTES."""
     try:
         with Connection(url, _REQUEST_SECONDS, api_key) as connection:
-            answer = connection.get("/about")
-        document = json.loads(answer.body)
-    except (NoAnswerError, ValueError):
+            response = connection.get("/about")
+        document = json.loads(response.body)
+    except (NoResponseError, ValueError):
         return None
-    known = answer.status == HTTPStatus.OK and len(answer.body) <= ABOUT_BYTES
-    return document if known and isinstance(document, dict) else None
+    usable = response.status == HTTPStatus.OK and len(response.body) <= ABOUT_BYTES
+    return document if usable and isinstance(document, dict) else None

@@ -1,6 +1,6 @@
 """One user's HTTP connection, timed exactly.
 
-It is the client below Locust's FastHttpUser, without that one's cookies, redirects and retries: a
+The client is the one below Locust's FastHttpUser, without its cookies, redirects and retries: a
 request that is sent twice, or a failure that a retry hides, would falsify the figures.
 """
 
@@ -27,18 +27,19 @@ _HEADERS = {
 }
 
 
-class NoAnswerError(Exception):
-    """No whole answer came: `kind` is Timeout, ConnectionError or BrokenResponse (cut off)."""
+class NoResponseError(Exception):
+    """No whole response arrived; `kind` is Timeout, ConnectionError or BrokenResponse."""
 
-    def __init__(self, kind: str, why: str) -> None:
-        super().__init__(f"{kind}: {why}")
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
         self.kind = kind
-        self.why = why
+        self.detail = detail
 
 
-class Answer(NamedTuple):
-    """A whole answer, the seconds from the start of the request to its last byte, and what the
-    target said in Server-Timing.
+class Response(NamedTuple):
+    """A whole response.
+
+    `seconds` counts from the start of the request to the response's last byte.
     """
 
     status: int
@@ -50,9 +51,9 @@ class Answer(NamedTuple):
 class Connection:
     """Sends one request at a time to `url` (with an optional path, which becomes a prefix).
 
-    A connection is kept for CONNECTION_SECONDS, since a Service balances connections rather than
-    requests: replicas that come or go meanwhile get their share. One that was idle for
-    IDLE_SECONDS is not used again, as servers close theirs after about 5 s without a word.
+    A connection is kept for CONNECTION_SECONDS: a Service balances connections rather than
+    requests, so new replicas get their share only from new connections. A connection idle for
+    IDLE_SECONDS is not reused, since servers close an idle one after about 5 s.
     """
 
     def __init__(self, url: str, timeout_seconds: float, api_key: str | None = None) -> None:
@@ -75,39 +76,39 @@ class Connection:
     ) -> None:
         self.close()
 
-    def post(self, path: str, body: bytes) -> Answer:
+    def post(self, path: str, body: bytes) -> Response:
         return self.request("POST", path, body)
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Response:
         return self.request("GET", path, b"")
 
-    def request(self, method: str, path: str, body: bytes) -> Answer:
-        """The whole answer; raises NoAnswerError if none came within the timeout, all told."""
-        started = time.perf_counter()
-        client = self._open(started)
-        answered = False
+    def request(self, method: str, path: str, body: bytes) -> Response:
+        """Sends a request; raises NoResponseError if no whole response arrives in time."""
+        start = time.perf_counter()
+        client = self._open(start)
+        has_response = False
         timer = gevent.Timeout.start_new(self._timeout)
         try:
             response = client.request(method, self._prefix + path, body, self._headers)
-            answered = True
+            has_response = True
             content = response.read()
             status = response.get_code()
             timing = response.get("server-timing")
         except BaseException as error:
-            # whatever state the connection is in, also when the user is killed in mid-request
+            # the connection's state is unknown, also when the user is killed in mid-request
             self.close()
-            failure = _failure(error, timer, answered)
+            failure = _failure(error, timer, has_response)
             if failure is None:
                 raise
             raise failure from None
         finally:
             timer.close()
         self._used = time.perf_counter()
-        said = ",".join(timing) if isinstance(timing, list) else timing
-        return Answer(status, content, self._used - started, said)
+        server_timing = ",".join(timing) if isinstance(timing, list) else timing
+        return Response(status, content, self._used - start, server_timing)
 
     def is_idle(self) -> bool:
-        """Whether it is not worth keeping, and its next request would open another one."""
+        """Whether the connection is idle too long, so that the next request opens another."""
         return time.perf_counter() - self._used > IDLE_SECONDS
 
     def _open(self, now: float) -> HTTPClient:
@@ -131,16 +132,16 @@ class Connection:
             self._client = None
 
 
-def _failure(error: BaseException, timer: object, answered: bool) -> NoAnswerError | None:
-    """What kind of failure an exception of the transport is; None if it is none of them."""
+def _failure(error: BaseException, timer: object, has_response: bool) -> NoResponseError | None:
+    """The failure for an exception of the transport; None for any other exception."""
     if error is timer or isinstance(error, TimeoutError):
-        return NoAnswerError(TIMEOUT, "no whole answer within the timeout")
+        return NoResponseError(TIMEOUT, "no whole response within the timeout")
     if isinstance(error, HTTPConnectionClosed):
-        return NoAnswerError(CONNECTION_ERROR, "the connection was closed before an answer")
+        return NoResponseError(CONNECTION_ERROR, "the connection was closed before a response")
     if isinstance(error, HTTPParseError):
-        return NoAnswerError(BROKEN_RESPONSE, "the answer was cut off or is not HTTP")
+        return NoResponseError(BROKEN_RESPONSE, "the response was cut off or is not HTTP")
     if isinstance(error, OSError):
-        return NoAnswerError(
-            BROKEN_RESPONSE if answered else CONNECTION_ERROR, error.strerror or str(error)
+        return NoResponseError(
+            BROKEN_RESPONSE if has_response else CONNECTION_ERROR, error.strerror or str(error)
         )
     return None

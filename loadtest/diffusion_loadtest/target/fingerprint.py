@@ -1,4 +1,4 @@
-"""What a target's figures depend on, as far as its /about tells. Pure."""
+"""The facts of a target on which figures depend, from its /about document. Pure."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ _FACTS = {
     "attention": "attention",
     "channels_last": "channelsLast",
 }
-"""Keys of /about, and what they are called here."""
+"""Keys of /about, and their names in the fingerprint."""
 _DEFAULTS = {
     "steps": "steps",
     "guidance_scale": "guidanceScale",
@@ -27,33 +27,35 @@ _DEFAULTS = {
     "height": "height",
     "scheduler": "scheduler",
 }
-"""Fields that a request may set and that /about has a default of."""
+"""Fields of a request for which /about has a default."""
 
 
 def fingerprint(about: Mapping[str, Any] | None, body: Mapping[str, Any]) -> dict[str, str]:
-    """The facts that are known, as words; what every request asks for goes before the defaults."""
+    """The known facts as words; a value that every request sets replaces the default."""
     known = about or {}
-    found = {name: _word(known[key]) for key, name in _FACTS.items() if known.get(key) is not None}
+    facts = {name: _word(known[key]) for key, name in _FACTS.items() if known.get(key) is not None}
     batching = known.get("batching")
     if isinstance(batching, Mapping) and "mode" in batching:
-        found["batching"] = f"{batching['mode']}, at most {batching.get('max_size', 1)}"
+        facts["batching"] = f"{batching['mode']}, at most {batching.get('max_size', 1)}"
     loras = known.get("loras")
     if isinstance(loras, list) and loras:
-        found["loras"] = _word(loras)
+        facts["loras"] = _word(loras)
     generation = known.get("generation")
-    asked = {**(generation if isinstance(generation, Mapping) else {}), **body}
-    found |= {
-        name: _word(asked[key]) for key, name in _DEFAULTS.items() if asked.get(key) is not None
+    settings = {**(generation if isinstance(generation, Mapping) else {}), **body}
+    facts |= {
+        name: _word(settings[key])
+        for key, name in _DEFAULTS.items()
+        if settings.get(key) is not None
     }
-    return found | dict(_versions(known.get("versions")))
+    return facts | dict(_versions(known.get("versions")))
 
 
 def fingerprint_id(facts: Mapping[str, str]) -> str | None:
-    """Twelve hex digits, the same for the same facts; a new revision alone changes nothing."""
-    told = {name: fact for name, fact in facts.items() if name != "revision"}
-    if not told:
+    """Twelve hex digits, equal for equal facts; the revision does not count."""
+    counted = {name: fact for name, fact in facts.items() if name != "revision"}
+    if not counted:
         return None
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _versions(versions: object) -> Iterator[tuple[str, str]]:

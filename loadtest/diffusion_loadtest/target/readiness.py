@@ -1,24 +1,25 @@
-"""What is asked of the target before the load: is it there, and what is it?"""
+"""Readiness of the target before the load begins."""
 
 import time
 from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from diffusion_loadtest.target.connection import Connection, NoAnswerError
+from diffusion_loadtest.target.connection import Connection, NoResponseError
 
 _PROBE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.5
 
 
 class TargetUnreachableError(Exception):
-    """The target did not become ready in time; the message is a sentence that says what to do."""
+    """The target did not become ready in time; the message says what to do."""
 
 
 def wait_until_ready(url: str, seconds: float) -> None:
-    """Return once /readyz answers with anything but 503, which a starting target says.
+    """Waits until /readyz responds with another status than 503, the one of a starting target.
 
-    Raises TargetUnreachableError after `seconds`.
+    Raises:
+        TargetUnreachableError: The target is not ready after `seconds`.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -26,9 +27,9 @@ def wait_until_ready(url: str, seconds: float) -> None:
             with Connection(url, _PROBE_SECONDS) as connection:
                 if connection.get("/readyz").status != HTTPStatus.SERVICE_UNAVAILABLE:
                     return
-            state = "it answers, but is not ready (503)"
-        except NoAnswerError as error:
-            state = error.why
+            state = "/readyz returns 503"
+        except NoResponseError as error:
+            state = error.detail
         if time.monotonic() + _PAUSE_SECONDS > deadline:
             host = urlsplit(url).netloc
             raise TargetUnreachableError(
@@ -38,7 +39,7 @@ def wait_until_ready(url: str, seconds: float) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def try_out(url: str) -> None:
-    """One request whose answer does not matter: the first one of a process takes longest."""
-    with suppress(NoAnswerError), Connection(url, _PROBE_SECONDS) as connection:
+def warm_up_client(url: str) -> None:
+    """Sends one request and drops its response: a process's first request takes longest."""
+    with suppress(NoResponseError), Connection(url, _PROBE_SECONDS) as connection:
         connection.get("/readyz")

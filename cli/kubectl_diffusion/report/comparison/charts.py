@@ -1,4 +1,4 @@
-"""The charts of a Comparison: each figure of a load test with the variants over one another."""
+"""The charts of a Comparison: each figure of a load test, with one line a variant."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ COLOURS: tuple[Colour, ...] = tuple(each for each in get_args(Colour) if each !=
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A variant as the charts show it: by its colour, and by the load of one repetition."""
+class VariantSeries:
+    """A variant in the charts: its colour, and the load of one repetition."""
 
     variant: str
     colour: Colour
     dashed: bool
-    """Where there are more variants than colours, the second half is dashed."""
+    """Variants beyond the number of colours are dashed."""
     repetition: int | None = None
     load: Load | None = None
 
 
-def shown(report: ComparisonReport) -> list[Shown]:
+def variant_series(report: ComparisonReport) -> list[VariantSeries]:
     """The variants, the best first, each with the repetition of the median throughput."""
-    found = []
+    series = []
     for place, row in enumerate(report.results):
         runs = sorted(
             (
@@ -50,8 +50,8 @@ def shown(report: ComparisonReport) -> list[Shown]:
             key=lambda run: run.requests_per_second or 0.0,
         )
         run = runs[(len(runs) - 1) // 2] if runs else None
-        found.append(
-            Shown(
+        series.append(
+            VariantSeries(
                 row.variant,
                 COLOURS[place % len(COLOURS)],
                 place >= len(COLOURS),
@@ -59,34 +59,36 @@ def shown(report: ComparisonReport) -> list[Shown]:
                 report.loads[run.load_test] if run else None,
             )
         )
-    return found
+    return series
 
 
 def charts_of(report: ComparisonReport) -> list[Chart]:
     """Every chart that the report has the figures for, in reading order."""
-    drawn = [each for each in shown(report) if each.load is not None and each.load.timeline]
-    found = []
+    drawn = [
+        each for each in variant_series(report) if each.load is not None and each.load.timeline
+    ]
+    charts = []
     if drawn:
-        found = [
+        charts = [
             _over_time("requests", "Requests per second", "per second", drawn, _rate),
             _over_time("latencies", "Response times", "median, seconds", drawn, _p50_seconds),
             _over_time("users", "Users", "users", drawn, _users, stepped=True),
         ]
-    curves = [(each, _curve(each.load)) for each in shown(report) if each.load is not None]
+    curves = [(each, _curve(each.load)) for each in variant_series(report) if each.load is not None]
     if any(points for _, points in curves):
-        found.append(_curves(curves))
+        charts.append(_curves(curves))
     taxed = [row for row in report.results if row.tax]
     if taxed:
-        found.append(tax_chart(taxed))
-    return found
+        charts.append(tax_chart(taxed))
+    return charts
 
 
-def _timeline(each: Shown) -> tuple[Point, ...]:
+def _timeline(each: VariantSeries) -> tuple[Point, ...]:
     return each.load.timeline if each.load is not None else ()
 
 
 def _seconds(points: Sequence[Point]) -> float:
-    """Length of a timeline: its last interval is as long as the others."""
+    """The length of a timeline, whose last interval is as long as the others."""
     step = points[1].t - points[0].t if len(points) > 1 else 1.0
     return points[-1].t + step
 
@@ -95,7 +97,7 @@ def _over_time(
     name: str,
     title: str,
     unit: str,
-    drawn: Sequence[Shown],
+    drawn: Sequence[VariantSeries],
     value: Callable[[Point], float | None],
     *,
     stepped: bool = False,
@@ -141,7 +143,7 @@ def _curve(load: Load | None) -> list[tuple[float, float | None]]:
     return [(rate, p95 / 1000) for rate, p95 in points]
 
 
-def _curves(curves: Sequence[tuple[Shown, Sequence[tuple[float, float | None]]]]) -> Chart:
+def _curves(curves: Sequence[tuple[VariantSeries, Sequence[tuple[float, float | None]]]]) -> Chart:
     lines = [
         Line(each.variant, each.colour, points, dots=True, dashed=each.dashed)
         for each, points in curves
@@ -153,7 +155,7 @@ def _curves(curves: Sequence[tuple[Shown, Sequence[tuple[float, float | None]]]]
 
 
 def tax_chart(rows: Sequence[Result]) -> Chart:
-    """Where the time of a request goes, a row a variant."""
+    """The split of a request's time, with a row a variant."""
     stacks = []
     for row in rows:
         tax = row.tax or {}
@@ -168,11 +170,11 @@ def tax_chart(rows: Sequence[Result]) -> Chart:
     return Chart("tax", "Where the time goes", "mean of successful requests", svg)
 
 
-def estimate(found: object, unit: str = "") -> str:
-    """A mean and its interval as people read them: 8.1 (7.9 to 8.3)."""
-    mean = getattr(found, "mean", None)
+def estimate(figure: object, unit: str = "") -> str:
+    """A mean and its interval as text: 8.1 (7.9 to 8.3)."""
+    mean = getattr(figure, "mean", None)
     if mean is None:
         return "-"
-    low, high = getattr(found, "low", None), getattr(found, "high", None)
+    low, high = getattr(figure, "low", None), getattr(figure, "high", None)
     span = "" if low is None or high is None else f" ({number(low)} to {number(high)})"
     return f"{number(mean)}{unit}{span}"

@@ -1,4 +1,4 @@
-"""What a Comparison's report shows: the operator's JSON, and the verdicts beside it."""
+"""The content of a Comparison's report: the operator's JSON, and the verdicts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _ORDER = ("Complete", "Failed", "Comparable")
 
 @dataclass(frozen=True)
 class ComparisonDocument:
-    """All that a page or a table is made of."""
+    """The content of a page or a table."""
 
     report: ComparisonReport
     verdicts: tuple[Verdict, ...]
@@ -25,7 +25,7 @@ class ComparisonDocument:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What to apply to repeat it; its prompts are left out."""
+        """The manifest that repeats the Comparison, without its prompts."""
         return {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": COMPARISON.name,
@@ -35,41 +35,41 @@ class ComparisonDocument:
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """The variants, the best first: their order wherever they are shown."""
+        """The variants, the best first, as in every table and chart."""
         return tuple(row.variant for row in self.report.results)
 
     def facts(self) -> list[tuple[str, list[str], bool]]:
-        """What answered: each fact, its values by variant, and whether those differ."""
-        seen: dict[str, dict[str, list[str]]] = {}
+        """The facts of the targets: name, values by variant, and whether the values differ."""
+        by_fact: dict[str, dict[str, list[str]]] = {}
         for run in self.report.runs:
             for fact, value in run.fingerprint.items():
-                values = seen.setdefault(fact, {}).setdefault(run.variant, [])
+                values = by_fact.setdefault(fact, {}).setdefault(run.variant, [])
                 if value not in values:
                     values.append(value)
-        found = []
-        for fact in sorted(seen):
-            values = [", ".join(seen[fact].get(variant, ["-"])) for variant in self.variants]
-            found.append((fact, values, len({*values} - {"-"}) > 1))
-        return found
+        rows = []
+        for fact in sorted(by_fact):
+            values = [", ".join(by_fact[fact].get(variant, ["-"])) for variant in self.variants]
+            rows.append((fact, values, len({*values} - {"-"}) > 1))
+        return rows
 
 
 def parse(text: str) -> ComparisonReport:
-    """The operator's JSON. Raises ``PluginError`` for one that isn't such a report of version 1."""
-    return parsed(ComparisonReport, text, "report of a comparison")
+    """The operator's JSON. Raises ``PluginError`` for another document or version."""
+    return parsed(ComparisonReport, text, "report of the comparison")
 
 
 def of_file(text: str, _: str) -> ComparisonDocument:
-    """A report on its own; it tells by itself whether its variants may be compared."""
+    """A report from a file, with its own verdict on whether the variants are comparable."""
     report = parse(text)
     if report.differences:
-        said = f"the variants also differ in {'; '.join(report.differences)}"
-        verdict = Verdict("Comparable", "False", "Unlike", said)
+        message = f"the variants also differ in {'; '.join(report.differences)}"
+        verdict = Verdict("Comparable", "False", "Unlike", message)
     else:
-        said = "the variants differ in nothing but what they were meant to"
-        verdict = Verdict("Comparable", "True", "Alike", said)
+        message = "the variants differ only in the fields of the study"
+        verdict = Verdict("Comparable", "True", "Alike", message)
     return ComparisonDocument(report, (verdict,))
 
 
 def of_comparison(comparison: Mapping[str, Any], text: str) -> ComparisonDocument:
-    """The report of a Comparison, judged by its status."""
+    """The report of a Comparison, with the verdicts of its status."""
     return ComparisonDocument(parse(text), verdicts_of(comparison["status"], _ORDER))

@@ -1,4 +1,4 @@
-"""One HTML page of a Comparison."""
+"""The HTML page of a Comparison."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from statistics import fmean
 
 from kubectl_diffusion.charts import number
 from kubectl_diffusion.documents.comparison_report import ComparisonReport, Result, unknown_figures
-from kubectl_diffusion.report.comparison.charts import charts_of, estimate, shown
+from kubectl_diffusion.report.comparison.charts import charts_of, estimate, variant_series
 from kubectl_diffusion.report.comparison.document import ComparisonDocument
 from kubectl_diffusion.report.rendering.chart import PARTS
 from kubectl_diffusion.report.rendering.page import rendered
@@ -19,7 +19,7 @@ COLD = {
     "first_images": "First images took",
     "ready": "Ready",
 }
-"""Points of a cold start, and what they are called."""
+"""Points of a cold start, and their headings."""
 
 
 def html(document: ComparisonDocument) -> str:
@@ -30,7 +30,7 @@ def html(document: ComparisonDocument) -> str:
         charts_of(report),
         document=document,
         report=report,
-        shown=shown(report),
+        shown=variant_series(report),
         parts=[
             PARTS[stage] for stage in PARTS if any(stage in (r.tax or {}) for r in report.results)
         ],
@@ -47,7 +47,7 @@ def html(document: ComparisonDocument) -> str:
 
 
 def cells(row: Result) -> list[tuple[str, str]]:
-    """The figures of a row: what each is called, and how it is written."""
+    """The figures of a row: heading and text of each."""
     return [
         ("Requests/s", estimate(row.requests_per_second)),
         ("p50 ms", estimate(row.p50)),
@@ -67,16 +67,16 @@ def cells(row: Result) -> list[tuple[str, str]]:
 
 
 def cold_starts(report: ComparisonReport) -> list[tuple[str, list[str]]]:
-    """Of each variant the mean seconds until each point of its start, over its repetitions."""
-    found = []
+    """The cold start of each variant: mean seconds until each point, over its repetitions."""
+    rows = []
     for row in report.results:
         starts = [run.cold_start for run in report.runs if run.variant == row.variant]
         known = [start for start in starts if start is not None]
         if known:
-            found.append(
+            rows.append(
                 (row.variant, [_mean([getattr(s, point) for s in known]) for point in COLD])
             )
-    return found
+    return rows
 
 
 def _mean(values: Sequence[float | None]) -> str:
@@ -88,12 +88,12 @@ def _mebibytes(count: int | None) -> str:
     return "unknown" if count is None else f"{number(count / _MEBIBYTE)} MiB"
 
 
-def _or_unknown(value: float | None, otherwise: str = "unknown") -> str:
-    return otherwise if value is None else number(value)
+def _or_unknown(value: float | None, default: str = "unknown") -> str:
+    return default if value is None else number(value)
 
 
 def load_in_words(report: ComparisonReport) -> str:
-    """The load that all variants have in common, in a few words."""
+    """The load of all variants, in a few words."""
     load = report.spec.get("loadTest", {})
     if "search" in load:
         search = load["search"]
@@ -107,4 +107,4 @@ def load_in_words(report: ComparisonReport) -> str:
     stages = ", ".join(
         f"{stage['users']} for {stage['duration']}" for stage in load["users"]["stages"]
     )
-    return f"users that wait for their answer before they ask again ({stages})"
+    return f"users that send a request after the response to their last ({stages})"

@@ -1,4 +1,4 @@
-"""The ranked rows as CSV for a spreadsheet, and as Markdown for a conversation."""
+"""Tables of the ranked variants, as CSV and as Markdown."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ INTERVALS = {
     "efficiency": "efficiency",
     "cold_start_seconds": "cold_start_seconds",
 }
-"""Fields with an interval, and what their columns are called; each has three."""
+"""Fields with an interval, and the headings of their three columns."""
 PLAIN = (
     "memory_bytes",
     "device_memory_bytes",
@@ -41,7 +41,7 @@ HEADINGS = (
 
 
 def as_csv(document: ComparisonDocument) -> str:
-    """A row a variant; what isn't known is empty."""
+    """A table with a row a variant; unknown figures are empty."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     columns = [f"{name}{end}" for name in INTERVALS.values() for end in ("", "_low", "_high")]
@@ -58,12 +58,12 @@ def as_csv(document: ComparisonDocument) -> str:
     return text.getvalue()
 
 
-def _three(found: Estimate | None) -> tuple[float | None, ...]:
-    return (None, None, None) if found is None else (found.mean, found.low, found.high)
+def _three(figure: Estimate | None) -> tuple[float | None, ...]:
+    return (None, None, None) if figure is None else (figure.mean, figure.low, figure.high)
 
 
 def as_markdown(document: ComparisonDocument) -> str:
-    """The conclusion, and a table of the variants."""
+    """The conclusion, and a table of the variants, as Markdown."""
     report = document.report
     lines = [f"# Comparison {document.title}", ""]
     lines += [f"- **{each.type}: {each.status}** {each.message}" for each in document.verdicts]
@@ -71,14 +71,14 @@ def as_markdown(document: ComparisonDocument) -> str:
     lines += [f"| {' | '.join(HEADINGS)} |", "|---:|---|---:|---:|---:|---:|---:|---:|---|"]
     lines += [_line(row) for row in report.results]
     method = report.method
-    said = (
+    description = (
         f"Means of {report.spec.get('repetitions', 3)} repetitions and their "
         f"{method.confidence:.0%} intervals. {method.test}, alpha {method.alpha}, "
         f"smallest effect {method.smallest_effect:.0%}."
     )
-    lines += ["", said]
+    lines += ["", description]
     lines += [f"- {row.variant}: {row.message}" for row in report.results if row.reason]
-    lines += [f"- {said}" for said in unknown_figures(report.results)]
+    lines += [f"- {sentence}" for sentence in unknown_figures(report.results)]
     return "\n".join(lines) + "\n"
 
 

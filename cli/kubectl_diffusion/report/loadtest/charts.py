@@ -1,4 +1,4 @@
-"""The charts of a load test: what was measured, as lines, bars and shares."""
+"""The charts of a load test: its figures as lines, bars and shares."""
 
 import math
 from collections.abc import Iterable
@@ -35,22 +35,22 @@ def charts_of(report: Report) -> list[Chart]:
     """Every chart that the report has the figures for, in reading order."""
     summary, seconds = report.summary, _seconds(report)
     stages = stage_marks(report.stages) if report.search is None else []
-    found = [
+    charts = [
         requests_chart(report.timeline, seconds, stages),
         latency_chart(report.timeline, seconds, stages),
         users_chart(report.timeline, seconds, stages),
     ]
     if report.search is not None and report.search.curve:
-        found.append(curve_chart(report.search, report.slo))
+        charts.append(curve_chart(report.search, report.slo))
     if report.histogram.buckets:
-        found.append(distribution_chart(report.histogram, summary))
+        charts.append(distribution_chart(report.histogram, summary))
     if summary.timings:
-        found.append(timings_chart(summary))
-    return found
+        charts.append(timings_chart(summary))
+    return charts
 
 
 def _seconds(report: Report) -> float:
-    """Length of the timeline: its last interval is as long as the others."""
+    """The length of the timeline, whose last interval is as long as the others."""
     points = report.timeline
     if not points:
         return report.summary.seconds or 1.0
@@ -59,7 +59,7 @@ def _seconds(report: Report) -> float:
 
 
 def stage_marks(stages: Iterable[Stage]) -> list[Mark]:
-    """Where each stage but the first begins."""
+    """Marks at the start of each stage but the first."""
     return [
         Mark(stage.start_seconds, "")
         for stage in stages
@@ -98,7 +98,7 @@ def users_chart(points: Iterable[Point], seconds: float, marks: list[Mark]) -> C
 
 
 def curve_chart(search: Search, slo: Slo | None) -> Chart:
-    """Throughput against latency, one point a level; what is beyond the SLO stands apart."""
+    """Throughput against latency, one point a level, with the levels beyond the SLO apart."""
     curve = sorted(search.curve, key=lambda point: point.level)
     limits = {check.name: check.limit / 1000 for check in slo.checks} if slo else {}
     within = [(p.requests_per_second, _in_seconds(p.p95)) for p in curve if p.within_slo]
@@ -141,13 +141,13 @@ def distribution_chart(histogram: Histogram, summary: Summary) -> Chart:
 def binned(
     histogram: Histogram, low: float, high: float, count: int
 ) -> list[tuple[float, float, int]]:
-    """Buckets in ``count`` bins of one width on a logarithmic scale: from, to, how many."""
+    """Buckets in ``count`` bins of one width on a logarithmic scale: start, end, count."""
     ratio = (high / low) ** (1 / count)
     edges = [low * ratio**n for n in range(count + 1)]
     counts = [0] * count
-    for bound, number_of in histogram.buckets:
+    for bound, bucket_count in histogram.buckets:
         place = math.floor(math.log(max(bound, low) / low, ratio))
-        counts[min(max(place, 0), count - 1)] += number_of
+        counts[min(max(place, 0), count - 1)] += bucket_count
     return list(zip(edges[:-1], edges[1:], counts, strict=True))
 
 

@@ -13,7 +13,7 @@ _ORDER = ("Complete", "Failed", "Valid", "SLOMet")
 
 @dataclass(frozen=True)
 class Document:
-    """All that a page or a table is made of."""
+    """The content of a page or a table."""
 
     title: str
     report: Report
@@ -23,18 +23,18 @@ class Document:
 
 
 def parse(text: str) -> Report:
-    """The runner's JSON. Raises ``PluginError`` for one that isn't a report of version 1."""
+    """The runner's JSON. Raises ``PluginError`` for another document or version."""
     return parsed(Report, text, "load report")
 
 
 def of_file(text: str, name: str) -> Document:
-    """A report on its own, judged by the runner alone."""
+    """A report from a file, with the runner's own verdicts."""
     report = parse(text)
     return Document(name, report, _runners_verdicts(report), dict(report.target.fingerprint))
 
 
 def of_test(test: Mapping[str, Any], text: str) -> Document:
-    """The report of a LoadTest: its status may know more, of a target that was scaled, say."""
+    """The report of a LoadTest, with the verdicts of its status, which may know more."""
     report = parse(text)
     status = test.get("status") or {}
     if status.get("run") != report.run:
@@ -48,17 +48,17 @@ def of_test(test: Mapping[str, Any], text: str) -> Document:
 
 
 def _runners_verdicts(report: Report) -> tuple[Verdict, ...]:
-    found = []
+    verdicts = []
     error = report.error
     if error is None:
         message = f"{report.summary.requests} requests, {report.summary.failures} of them failed"
-        found.append(Verdict("Complete", "True", "Finished", message))
+        verdicts.append(Verdict("Complete", "True", "Finished", message))
     else:
-        found.append(Verdict("Failed", "True", error.reason, error.message))
+        verdicts.append(Verdict("Failed", "True", error.reason, error.message))
     if report.valid is not None:
         status = str(report.valid.status)
-        found.append(Verdict("Valid", status, report.valid.reason, report.valid.message))
+        verdicts.append(Verdict("Valid", status, report.valid.reason, report.valid.message))
     if report.slo is not None:
         reason = "WithinSLO" if report.slo.met else "BeyondSLO"
-        found.append(Verdict("SLOMet", str(report.slo.met), reason, report.slo.message))
-    return tuple(found)
+        verdicts.append(Verdict("SLOMet", str(report.slo.met), reason, report.slo.message))
+    return tuple(verdicts)

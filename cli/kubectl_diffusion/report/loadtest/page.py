@@ -17,14 +17,14 @@ def html(document: Document) -> str:
         document=document,
         report=report,
         summary=report.summary,
-        tiles=tiles(report),
+        tiles=main_figures(report),
     )
 
 
-def tiles(report: Report) -> list[tuple[str, str, str]]:
-    """The few figures that one looks for first: name, value, what it is of."""
+def main_figures(report: Report) -> list[tuple[str, str, str]]:
+    """The main figures: name, value, and a note of each."""
     summary = report.summary
-    found = [
+    tiles = [
         ("Requests per second", number(summary.requests_per_second), "successful, on average"),
         ("Median", milliseconds(summary.p50), "half were faster"),
         ("95th percentile", milliseconds(summary.p95), "one in twenty was slower"),
@@ -36,5 +36,5 @@ def tiles(report: Report) -> list[tuple[str, str, str]]:
         knee = report.search.knee
         unit = "users" if report.search.over == "users" else "per second"
         value = "none" if knee is None else f"{number(knee)} {unit}"
-        found.insert(0, ("Within the SLO", value, "highest load that kept it"))
-    return found
+        tiles.insert(0, ("Within the SLO", value, "highest load that kept it"))
+    return tiles

@@ -1,4 +1,4 @@
-"""The same figures as CSV for a spreadsheet, and as Markdown for a conversation."""
+"""Tables of the stages, as CSV and as Markdown."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def as_csv(document: Document) -> str:
-    """A row a stage, and one for the whole run."""
+    """A table with a row a stage, and one for the whole run."""
     report = document.report
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
@@ -47,7 +47,7 @@ def _or_nothing(value: float | None) -> object:
 
 
 def as_markdown(document: Document) -> str:
-    """Verdicts, and a table of the stages."""
+    """Verdicts and a table of the stages, as Markdown."""
     report = document.report
     lines = [f"# Load test {document.title}", ""]
     lines += [f"- **{each.type}: {each.status}** {each.message}" for each in document.verdicts]

@@ -16,7 +16,7 @@ PARTS: dict[str, tuple[str, Colour]] = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart and what stands around it."""
+    """A chart with its title and its note."""
 
     id: str
     title: str

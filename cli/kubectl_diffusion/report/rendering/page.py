@@ -1,4 +1,4 @@
-"""HTML pages: styles and charts in them, no script, and nothing fetched from anywhere."""
+"""HTML pages with their styles and charts, without scripts or external files."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from kubectl_diffusion.report.rendering.numbers import milliseconds, percent
 
 
 def rendered(template: str, charts: Sequence[Chart], **values: Any) -> str:
-    """A page from its template, with the style sheet and the charts in it."""
+    """A page from its template, with the style sheet and the charts."""
     environment = Environment(
         loader=PackageLoader("kubectl_diffusion.report"),
         autoescape=True,
@@ -23,10 +23,10 @@ def rendered(template: str, charts: Sequence[Chart], **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"latency": milliseconds, "number": number, "percent": percent}
-    assert environment.loader is not None  # noqa: S101 - given above; tells the type checker so
+    assert environment.loader is not None  # noqa: S101 - for the type checker
     style, _, _ = environment.loader.get_source(environment, "style.css")
     return environment.get_template(template).render(
-        # drawn by our own code, which escapes every text in it
+        # our own code draws the charts and escapes every text
         charts=[(chart, Markup(chart.svg)) for chart in charts],  # noqa: S704
         style=Markup(style),  # noqa: S704 - a file of this package
         style_hash=_hash(style),
@@ -35,5 +35,5 @@ def rendered(template: str, charts: Sequence[Chart], **values: Any) -> str:
 
 
 def _hash(style: str) -> str:
-    """What the page's policy knows its one style sheet by; no other one is obeyed."""
+    """The hash of the style sheet, the only one that the page's policy allows."""
     return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

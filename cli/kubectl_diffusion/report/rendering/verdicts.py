@@ -1,4 +1,4 @@
-"""Verdicts of a report: the conditions of a status, or what stands in for them."""
+"""Verdicts of a report: the conditions of a status, or their replacements."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Verdict:
-    """One condition: whether it holds, why, in a word and in a sentence."""
+    """A verdict: a condition with its status, reason and message."""
 
     type: str
     status: str
@@ -16,18 +16,23 @@ class Verdict:
 
     @property
     def mood(self) -> str:
-        """good, bad or open: how it is coloured."""
+        """The colour of the verdict: good, bad or open."""
         if self.status == "Unknown":
             return "open"
-        wanted = "False" if self.type == "Failed" else "True"
-        return "good" if self.status == wanted else "bad"
+        good = "False" if self.type == "Failed" else "True"
+        return "good" if self.status == good else "bad"
 
 
 def verdicts_of(status: Mapping[str, Any], kinds: Sequence[str]) -> tuple[Verdict, ...]:
-    """Those conditions of a status, in that order, that are there."""
-    said = {each["type"]: each for each in status.get("conditions") or ()}
+    """The conditions of a status that are of these kinds, in this order."""
+    conditions = {each["type"]: each for each in status.get("conditions") or ()}
     return tuple(
-        Verdict(kind, said[kind]["status"], said[kind]["reason"], said[kind]["message"])
+        Verdict(
+            kind,
+            conditions[kind]["status"],
+            conditions[kind]["reason"],
+            conditions[kind]["message"],
+        )
         for kind in kinds
-        if kind in said
+        if kind in conditions
     )
