@@ -50,11 +50,13 @@ full-size: $(VENV)/done ## SD 1.4 in its real size with random weights through e
 bench: $(VENV)/done ## What is measured, as a table and as bench/results.json
 	PYTHONPATH=.:tests/support $(BIN)/python bench
 
-lint: $(VENV)/done shellcheck ## Format, lint, strict types, generated files, shell, chart
+lint: $(VENV)/done shellcheck ## Format, lint, strict types, imports, language, generated files, shell, chart
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy operator/diffusion_operator operator/kubectl_diffusion images loadtest/diffusion_loadtest localcluster deploy examples
+	$(BIN)/mypy operator/diffusion_operator cli/kubectl_diffusion images loadtest/diffusion_loadtest localcluster deploy examples lint
 	$(SUPPORT) $(BIN)/mypy tests bench
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m lint.language
 	made=$$(mktemp -d) && trap 'rm -r "$$made"' EXIT && $(BIN)/python -m diffusion_operator.api.crd "$$made" \
 	  && diff -r crds "$$made" # otherwise: make crds
 	$(BIN)/python -m diffusion_loadtest --schema | diff loadtest/report.schema.json -

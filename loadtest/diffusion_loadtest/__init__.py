@@ -1,1 +1,1 @@
-"""Load-tests a served Stable Diffusion with Locust and reports figures that can be believed."""
+"""Load-tests a served Stable Diffusion with Locust and reports credible figures."""

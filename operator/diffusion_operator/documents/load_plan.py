@@ -1,4 +1,4 @@
-"""What the operator tells the load runner, version 1; its reader is ``diffusion_loadtest.plan``."""
+"""The load plan of a runner, version 1, which ``diffusion_loadtest`` reads."""
 
 from typing import Any, Literal
 

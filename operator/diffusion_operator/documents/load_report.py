@@ -1,4 +1,4 @@
-"""What the load runner reports, version 1; its writer is ``diffusion_loadtest.report``.
+"""What the load runner reports, version 1; its writer is ``diffusion_loadtest.report.load_report``.
 
 Only what the operator shows is declared here: a report may say more. What has a default may be
 missing, since the runner's image may be older than the operator.

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from diffusion_loadtest import client
-from diffusion_loadtest.client import Connection, NoAnswerError
-from diffusion_loadtest.target import about, wait_until_ready
+from diffusion_loadtest.target import connection as client
+from diffusion_loadtest.target.about import about
+from diffusion_loadtest.target.connection import Connection, NoResponseError
+from diffusion_loadtest.target.readiness import wait_until_ready
 from waiting import eventually
 
 BODY = b'{"prompt": "a red circle"}'
@@ -69,7 +70,7 @@ def test_missing_answer_is_a_failure_and_the_next_request_a_new_try(
     server = serve(lambda n: (0.0, "ok") if n else (60.0 if outcome == "stall" else 0.0, outcome))
     with Connection(server.url, 2.0) as connection:
         began = time.monotonic()
-        with pytest.raises(NoAnswerError) as caught:
+        with pytest.raises(NoResponseError) as caught:
             connection.post("/predict", BODY)
         assert caught.value.kind == kind
         assert time.monotonic() - began < 30
@@ -82,7 +83,7 @@ def test_answer_that_trickles_in_is_timed_out_as_a_whole(serve: Any) -> None:
     server = serve(lambda _: (0.0, "trickle"))
     with Connection(server.url, 0.6) as connection:
         began = time.monotonic()
-        with pytest.raises(NoAnswerError) as caught:
+        with pytest.raises(NoResponseError) as caught:
             connection.post("/predict", BODY)
     assert caught.value.kind == "Timeout"
     assert time.monotonic() - began < 30
@@ -90,7 +91,7 @@ def test_answer_that_trickles_in_is_timed_out_as_a_whole(serve: Any) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://nowhere.invalid"])
 def test_nobody_there_is_a_connection_error(url: str) -> None:
-    with Connection(url, 60.0) as connection, pytest.raises(NoAnswerError) as caught:
+    with Connection(url, 60.0) as connection, pytest.raises(NoResponseError) as caught:
         connection.get("/readyz")
     assert caught.value.kind == "ConnectionError"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diffusion_loadtest.plan import LoadPlan as RunnersPlan
-from diffusion_loadtest.report import Progress as RunnersProgress
-from diffusion_loadtest.report import Report as RunnersReport
+from diffusion_loadtest.plan.load_plan import LoadPlan as RunnersPlan
+from diffusion_loadtest.report.load_report import Progress as RunnersProgress
+from diffusion_loadtest.report.load_report import Report as RunnersReport
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.build.load_plan import load_plan

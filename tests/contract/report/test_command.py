@@ -108,9 +108,9 @@ def test_what_goes_wrong_is_said_in_a_sentence(
         said[name] = capsys.readouterr().err
     assert "there is no LoadTest 'absent' in namespace 'shop'" in said["absent"]
     assert "has no report yet (it is Queued)" in said["new"]
-    assert "its report was not written: kubectl describe lt/mute" in said["mute"]
+    assert "is complete, but has no report: kubectl describe lt/mute" in said["mute"]
     assert "there is no Comparison 'ramp'" in said["cmp/ramp"]
-    assert "there are reports of load tests and comparisons only" in said["pod/ramp"]
+    assert "only load tests and comparisons have reports" in said["pod/ramp"]
     assert "are the plugin and the operator of the same version?" in said[str(old)]
     assert "can't be read: No such file" in said[str(tmp_path / "no.json")]
     assert not any("Traceback" in text for text in said.values())
@@ -120,7 +120,7 @@ def test_a_cluster_that_is_away_or_unknown_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", "ramp", "--kubeconfig", str(tmp_path / "none")]) == 1
-    assert "there is no cluster to talk to" in capsys.readouterr().err
+    assert "no cluster is configured" in capsys.readouterr().err
     away = tmp_path / "away"
     away.write_text(
         json.dumps(
@@ -133,7 +133,7 @@ def test_a_cluster_that_is_away_or_unknown_is_said(
         )
     )
     assert main(["report", "ramp", "--kubeconfig", str(away)]) == 1
-    assert "the cluster at http://127.0.0.1:1 does not answer" in capsys.readouterr().err
+    assert "the cluster at http://127.0.0.1:1 does not respond" in capsys.readouterr().err
 
 
 def test_predict_writes_the_image_that_the_steps_lead_to(serving: Any, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_predict_takes_an_answer_without_events_too(serving: Any, tmp_path: Path
     [
         (
             (422, "application/problem+json", b'{"detail": "steps is at most 50"}'),
-            "the service answered 422: steps is at most 50",
+            "the service returned 422: steps is at most 50",
         ),
         (
             (
@@ -173,11 +173,11 @@ def test_predict_takes_an_answer_without_events_too(serving: Any, tmp_path: Path
                 "text/event-stream",
                 b'event: problem\ndata: {"status": 504, "title": "Late"}\n\n',
             ),
-            "the service answered 504: Late",
+            "the service returned 504: Late",
         ),
-        ((200, "text/event-stream", b""), "hung up before the image was done"),
-        ((200, "text/html", b"<html>"), "is no JSON: is it a DiffusionService?"),
-        ((503, "text/plain", b"no endpoints"), "the service answered 503: is it Ready?"),
+        ((200, "text/event-stream", b""), "closed the connection before the image was complete"),
+        ((200, "text/html", b"<html>"), "is not JSON: is the service a DiffusionService?"),
+        ((503, "text/plain", b"no endpoints"), "the service returned 503: is it Ready?"),
     ],
 )
 def test_a_service_that_can_t_is_quoted(

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from comparison_reports import NO_ENERGY, SEARCH, SPEEDS, USERS, study
 from kubectl_diffusion.__main__ import main
-from kubectl_diffusion.comparison import ComparisonReport
+from kubectl_diffusion.documents.comparison_report import ComparisonReport
 
 Object = dict[str, Any]
 PHONE = {"width": 360, "height": 780}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from diffusion_loadtest.report import Report as RunnersReport
-from kubectl_diffusion.model import Report
+from diffusion_loadtest.report.load_report import Report as RunnersReport
+from kubectl_diffusion.documents.load_report import Report
 from load_reports import nothing_answered, ramp, search
 
 Object = dict[str, Any]

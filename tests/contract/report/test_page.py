@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from kubectl_diffusion.report.document import of_file, of_test
-from kubectl_diffusion.report.page import html
+from kubectl_diffusion.report.loadtest.document import of_file, of_test
+from kubectl_diffusion.report.loadtest.page import html
 from load_reports import nothing_answered, ramp, search
 
 Object = dict[str, Any]

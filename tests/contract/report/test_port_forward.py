@@ -139,6 +139,6 @@ def test_a_port_that_cannot_be_forwarded_is_said(
     gone = {**POD, "metadata": {"name": "demo-2"}}
     cluster.objects[f"{NAMESPACED}/pods"] = {"items": [gone]}
     assert run(cluster, tmp_path) == 1
-    assert "no port of pod 'demo-2' can be forwarded: Handshake status 404" in (
+    assert "the port of pod 'demo-2' can't be forwarded: Handshake status 404" in (
         " ".join(capsys.readouterr().err.split())
     )

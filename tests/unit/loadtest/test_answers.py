@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from diffusion_loadtest.answers import BadAnswerError, Expected, check_answer
+from diffusion_loadtest.measure.response_check import (
+    BadResponseError,
+    ExpectedImages,
+    check_response,
+)
 
 
 def picture(width: int = 16, height: int = 8, kind: str = "PNG") -> str:
@@ -22,8 +26,8 @@ def body(**fields: Any) -> bytes:
 def judge(content: bytes, *, status: int = 200, decode: bool = True, **asked: Any) -> str | None:
     """The kind of failure, None for a success."""
     try:
-        check_answer(status, content, Expected.from_body(asked), lambda: decode)
-    except BadAnswerError as error:
+        check_response(status, content, ExpectedImages.from_body(asked), lambda: decode)
+    except BadResponseError as error:
         return error.kind
     return None
 

@@ -4,7 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from diffusion_loadtest.figures import (
+from diffusion_loadtest.measure.samples import SUCCESS, Sample, Samples
+from diffusion_loadtest.measure.server_timing import UNKNOWN
+from diffusion_loadtest.report.figures import (
     TIMELINE_POINTS,
     Window,
     highest_within,
@@ -17,9 +19,7 @@ from diffusion_loadtest.figures import (
     timeline,
     timing_figures,
 )
-from diffusion_loadtest.report import Progress, StageFigures
-from diffusion_loadtest.samples import SUCCESS, Sample, Samples
-from diffusion_loadtest.timing import UNKNOWN
+from diffusion_loadtest.report.load_report import Progress, StageFigures
 
 
 def samples_of(*recorded: tuple[float, float, int, str | None]) -> Samples:

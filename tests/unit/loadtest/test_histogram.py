@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from diffusion_loadtest.histogram import MAX_RELATIVE_ERROR, histogram, histogram_percentile
-from diffusion_loadtest.samples import percentile
+from diffusion_loadtest.measure.histogram import MAX_RELATIVE_ERROR, histogram, histogram_percentile
+from diffusion_loadtest.measure.percentiles import percentile
 
 
 @pytest.mark.parametrize("scale", [0.0005, 0.05, 3.0, 900.0])

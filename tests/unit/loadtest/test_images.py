@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from diffusion_loadtest.images import BadImageError, check_image, decode_image
+from diffusion_loadtest.measure.image_check import BadImageError, check_image, decode_image
 
 FORMATS: list[tuple[str, dict[str, Any]]] = [
     ("PNG", {}),

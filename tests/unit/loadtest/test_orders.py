@@ -4,12 +4,12 @@ from itertools import pairwise
 
 import pytest
 
-from diffusion_loadtest.arrivals import arrival_times
-from diffusion_loadtest.orders import ArrivalOrder, Order, share
+from diffusion_loadtest.load.arrivals import arrival_times
+from diffusion_loadtest.load.load_level import ArrivalRate, LoadLevel, worker_share
 
 
-def arrivals(distribution: str, rate: float, end: float | None = 10.0) -> ArrivalOrder:
-    return ArrivalOrder.model_validate(
+def arrivals(distribution: str, rate: float, end: float | None = 10.0) -> ArrivalRate:
+    return ArrivalRate.model_validate(
         {"ratePerSecond": rate, "distribution": distribution, "begin": 0.0, "end": end}
     )
 
@@ -17,8 +17,8 @@ def arrivals(distribution: str, rate: float, end: float | None = 10.0) -> Arriva
 @pytest.mark.parametrize("users", [0, 1, 2, 3, 10, 100])
 @pytest.mark.parametrize("workers", [1, 3, 7])
 def test_users_are_shared_out_evenly_and_none_is_lost(users: int, workers: int) -> None:
-    order = Order(stage=2, measured_from=1.5, users=users)
-    shares = [share(order, index, workers) for index in range(workers)]
+    order = LoadLevel(stage=2, measured_from=1.5, users=users)
+    shares = [worker_share(order, index, workers) for index in range(workers)]
     assert sum(part.users for part in shares) == users
     assert max(part.users for part in shares) - min(part.users for part in shares) <= 1
     assert {(part.stage, part.measured_from) for part in shares} == {(2, 1.5)}
@@ -26,11 +26,11 @@ def test_users_are_shared_out_evenly_and_none_is_lost(users: int, workers: int) 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_constant_arrivals_of_all_workers_are_equally_far_apart(workers: int) -> None:
-    order = Order(stage=0, arrivals=arrivals("constant", 4.0))
+    order = LoadLevel(stage=0, arrivals=arrivals("constant", 4.0))
     times = sorted(
         moment
         for index in range(workers)
-        if (own := share(order, index, workers).arrivals) is not None
+        if (own := worker_share(order, index, workers).arrivals) is not None
         for moment in arrival_times(own, random.Random(index))
     )
     assert times == [number / 4 for number in range(40)]
@@ -46,11 +46,11 @@ def test_constant_arrivals_do_not_drift() -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_poisson_arrivals_come_at_the_rate_with_exponential_gaps(workers: int) -> None:
-    order = Order(stage=0, arrivals=arrivals("poisson", 50.0, end=400.0))
+    order = LoadLevel(stage=0, arrivals=arrivals("poisson", 50.0, end=400.0))
     times = sorted(
         moment
         for index in range(workers)
-        if (own := share(order, index, workers).arrivals) is not None
+        if (own := worker_share(order, index, workers).arrivals) is not None
         for moment in arrival_times(own, random.Random(f"w{index}"))
     )
     assert 0 < times[0] < times[-1] < 400

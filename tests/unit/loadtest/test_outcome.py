@@ -3,15 +3,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from diffusion_loadtest.busyness import Second
-from diffusion_loadtest.figures import Window
-from diffusion_loadtest.histogram import histogram
-from diffusion_loadtest.outcome import Outcome, report_of
-from diffusion_loadtest.plan import LoadPlan
-from diffusion_loadtest.report import Histogram, Report
-from diffusion_loadtest.samples import NOT_SENT, SUCCESS, Sample, Samples
-from diffusion_loadtest.search import Probed
-from diffusion_loadtest.validity import Witnessed
+from diffusion_loadtest.measure.client_saturation import ClientUsage
+from diffusion_loadtest.measure.histogram import histogram
+from diffusion_loadtest.measure.samples import NOT_SENT, SUCCESS, Sample, Samples
+from diffusion_loadtest.plan.load_plan import LoadPlan
+from diffusion_loadtest.plan.search import Probe
+from diffusion_loadtest.report.figures import Window
+from diffusion_loadtest.report.load_report import Histogram, Report
+from diffusion_loadtest.report.outcome import Outcome, report_of
+from diffusion_loadtest.report.validity import Observations
 
 MOST_BYTES = 900 * 1024
 SLO = {"p95Seconds": 0.35, "maxFailureRatio": 0.1}
@@ -38,16 +38,16 @@ def outcome(wanted: LoadPlan, samples: list[Sample], **changes: Any) -> Outcome:
     recorded = Samples()
     for sample in sorted(samples, key=lambda sample: sample.ended):
         recorded.record(sample)
-    calm = [Second(float(second), 0.2, 0.001) for second in range(20)]
+    calm = [ClientUsage(float(second), 0.2, 0.001) for second in range(20)]
     return replace(
         Outcome(
             plan=wanted,
             samples=recorded,
             windows=[Window(0, 0.0, 10.0, 4), Window(1, 10.0, 20.0, 8)],
             user_changes=[(0.0, 4), (10.0, 8)],
-            probed=(),
+            probes=(),
             load_seconds=20.0,
-            witnessed=Witnessed(busyness=[calm, calm]),
+            observations=Observations(client_usage=[calm, calm]),
             about={"backend": "fastapi", "revision": "r1"},
             about_after={"backend": "fastapi", "revision": "r1", "usage": {"energy_joules": 9}},
             started=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -139,12 +139,12 @@ def probes(*levels: tuple[float, float, bool]) -> Outcome:
         settling = Sample(begin + 1.0, 9.0, number, SUCCESS, measured=False)
         samples += [settling, *steady(number, begin + 2.0, latency)]
         windows.append(Window(number, begin + 2.0, begin + 12.0, int(level)))
-        probed.append(Probed(level, within))
+        probed.append(Probe(level, within))
     wanted = plan(
         {"search": {"over": "users", "min": 1, "max": 8, "probeSeconds": 10}},
         slo={"p95Seconds": 0.35},
     )
-    return outcome(wanted, samples, windows=windows, probed=probed, load_seconds=200.0)
+    return outcome(wanted, samples, windows=windows, probes=probed, load_seconds=200.0)
 
 
 def test_search_tells_the_knee_the_curve_and_sums_up_the_knees_last_probe() -> None:
@@ -183,16 +183,20 @@ def test_search_without_a_knee_does_not_meet_its_slo() -> None:
 
 
 def test_warm_up_is_told_and_failed_warm_up_is_a_reason_not_to_believe() -> None:
-    witnessed = Witnessed(busyness=(), warmup_requests=5, warmup_failures=5)
-    report = report_of(outcome(staged(4, 8), steady(0, 0.0, 0.2), witnessed=witnessed))
+    observations = Observations(client_usage=(), warmup_requests=5, warmup_failures=5)
+    report = report_of(outcome(staged(4, 8), steady(0, 0.0, 0.2), observations=observations))
     assert report.summary.discarded == 5
     assert report.valid.reason == "WarmupFailed"
 
 
 def test_client_figures_are_those_of_the_busiest_worker() -> None:
-    busyness = [[Second(1.0, 0.2, 0.004), Second(2.0, 0.4, 0.0)], [Second(1.0, 0.1, 0.003)], []]
-    witnessed = Witnessed(busyness=busyness)
-    client = report_of(outcome(staged(4, workers=3), [], witnessed=witnessed)).client
+    client_usage = [
+        [ClientUsage(1.0, 0.2, 0.004), ClientUsage(2.0, 0.4, 0.0)],
+        [ClientUsage(1.0, 0.1, 0.003)],
+        [],
+    ]
+    observations = Observations(client_usage=client_usage)
+    client = report_of(outcome(staged(4, workers=3), [], observations=observations)).client
     assert (client.workers, client.cpu, client.lag) == (3, 0.3, 3.0)
 
 

@@ -4,16 +4,10 @@ from typing import Any
 
 import pytest
 
-from diffusion_loadtest.plan import (
-    Auth,
-    PlanError,
-    Prompts,
-    api_key,
-    load_plan,
-    parse_plan,
-    request_bodies,
-)
-from diffusion_loadtest.prompts import BUILT_IN, prompts_of
+from diffusion_loadtest.plan.load_plan import Auth, Prompts
+from diffusion_loadtest.plan.prompts import BUILT_IN, prompts_of
+from diffusion_loadtest.plan.reader import PlanError, api_key, load_plan, parse_plan
+from diffusion_loadtest.plan.request_bodies import request_bodies
 
 DOCUMENT: dict[str, Any] = {
     "version": 1,
@@ -87,10 +81,10 @@ def test_other_loads_are_read_and_written_alike(load: dict[str, Any]) -> None:
     [
         ({"arrivals": ARRIVALS}, "set exactly one of users, arrivals and search"),
         ({"users": None}, "set exactly one of users, arrivals and search"),
-        ({"users": None, "search": SEARCH}, "minRequests has no last stage to prolong"),
+        ({"users": None, "search": SEARCH}, "minRequests prolongs the last stage"),
         (
             {"users": None, "search": SEARCH, "minRequests": None, "slo": None},
-            "a search needs an slo to search for",
+            "a search needs an slo: set a limit",
         ),
         ({"users": None, "search": SEARCH | {"max": 1}}, "search: min (1) is not below max (1)"),
         ({"users": None, "search": SEARCH | {"min": 1.5}}, "search: min and max count users"),
@@ -119,19 +113,19 @@ def test_load_that_cannot_be_made_is_refused(load: dict[str, Any], sentence: str
         ("users.spawnRate", 0, "users.spawnRate: input should be greater than 0"),
         ("think.minSeconds", 2, "think: minSeconds (2) is above maxSeconds (0)"),
         ("request.timeoutSeconds", -1, "request.timeoutSeconds: input should be greater"),
-        ("request.body.prompt", "x", "request.body: it carries a prompt"),
+        ("request.body.prompt", "x", "request.body: leave the prompt out"),
         ("prompts.file", "/x", "prompts: inline and file are both set: keep one"),
         ("prompts.inline", [], "prompts.inline: tuple should have at least 1 item"),
         ("prompts.inline", [""], "prompts.inline.0: string should have at least 1 character"),
         ("requests", {}, "requests: extra inputs are not permitted"),
-        ("request.body.seed", 1, "request.body: it carries a seed: write it as seed"),
+        ("request.body.seed", 1, "request.body: leave the seed out: write it as request.seed"),
         ("request.seed.value", None, "request.seed: give a value with the policy fixed"),
         ("request.seed.policy", "random", "request.seed: give a value with the policy fixed"),
         ("request.decodeShare", 2, "request.decodeShare: input should be less than or equal to 1"),
         ("auth.apiKeyVariable", "KEY", "auth: set one of apiKeyFile and apiKeyVariable"),
         ("warmup.durationSeconds", 5, "warmup: set one of requests and durationSeconds"),
         ("workers", 0, "workers: input should be greater than or equal to 1"),
-        ("slo", {}, "slo: it asks for nothing"),
+        ("slo", {}, "slo: no limit is set"),
         ("slo.maxFailureRatio", 1.5, "slo.maxFailureRatio: input should be less than or equal"),
     ],
 )

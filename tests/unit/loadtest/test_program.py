@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import diffusion_loadtest
-from diffusion_loadtest.schema import report_schema
+from diffusion_loadtest.report.schema import report_schema
 
 PACKAGE = Path(diffusion_loadtest.__file__).parent
 
@@ -17,8 +17,9 @@ def test_published_schema_is_that_of_the_report() -> None:
 
 def test_plan_and_report_are_read_without_locust_or_a_cluster() -> None:
     code = (
-        "import sys; import diffusion_loadtest.plan, diffusion_loadtest.report, "
-        "diffusion_loadtest.outcome, diffusion_loadtest.publish, diffusion_loadtest.stages; "
+        "import sys; import diffusion_loadtest.plan.load_plan, diffusion_loadtest.plan.schedule; "
+        "import diffusion_loadtest.report.load_report, diffusion_loadtest.report.outcome; "
+        "import diffusion_loadtest.report.publish; "
         "print(sorted({'locust', 'gevent', 'kubernetes', 'ssl'} & set(sys.modules)))"
     )
     found = subprocess.run(

@@ -3,23 +3,23 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_loadtest import publish
-from diffusion_loadtest.publish import FileSink, PublishError, Sinks, pod_namespace
+from diffusion_loadtest.report import publish
+from diffusion_loadtest.report.publish import FileSink, PublishError, Sinks, pod_namespace
 
 
 class Flaky:
     """Fails as often as it is told, then takes everything."""
 
-    def __init__(self, failures: int, *, worth_retrying: bool = True) -> None:
+    def __init__(self, failures: int, *, retryable: bool = True) -> None:
         self.tries = 0
         self.taken: list[Mapping[str, str]] = []
         self._failures = failures
-        self._worth_retrying = worth_retrying
+        self._retryable = retryable
 
     def put(self, documents: Mapping[str, str]) -> None:
         self.tries += 1
         if self.tries <= self._failures:
-            raise PublishError("no", worth_retrying=self._worth_retrying)
+            raise PublishError("no", retryable=self._retryable)
         self.taken.append(documents)
 
 
@@ -39,7 +39,7 @@ def test_report_is_tried_until_it_is_taken() -> None:
 def test_report_is_given_up_when_time_is_up_or_it_is_hopeless() -> None:
     with pytest.raises(PublishError):
         Sinks((Flaky(10**9),)).deliver({"report.json": "{}"}, 0.05)
-    hopeless = Flaky(1, worth_retrying=False)
+    hopeless = Flaky(1, retryable=False)
     with pytest.raises(PublishError):
         Sinks((hopeless,)).deliver({"report.json": "{}"}, 10.0)
     assert hopeless.tries == 1
@@ -56,7 +56,7 @@ def test_progress_is_tried_once_and_never_an_error() -> None:
 def test_one_sink_that_fails_keeps_nothing_from_the_others() -> None:
     good = Flaky(0)
     with pytest.raises(PublishError):
-        Sinks((Flaky(1, worth_retrying=False), good)).deliver({"report.json": "{}"}, 1.0)
+        Sinks((Flaky(1, retryable=False), good)).deliver({"report.json": "{}"}, 1.0)
     assert good.taken == [{"report.json": "{}"}]
 
 

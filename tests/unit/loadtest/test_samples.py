@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from diffusion_loadtest.samples import SUCCESS, Sample, Samples, percentile
+from diffusion_loadtest.measure.percentiles import percentile
+from diffusion_loadtest.measure.samples import SUCCESS, Sample, Samples
 
 
 def test_percentile_of_known_values_is_the_nearest_rank() -> None:

@@ -3,18 +3,18 @@ from collections.abc import Callable
 
 import pytest
 
-from diffusion_loadtest.plan import Search
-from diffusion_loadtest.search import MAX_PROBES, Knee, Probed, knee, next_level
+from diffusion_loadtest.plan.load_plan import Search
+from diffusion_loadtest.plan.search import MAX_PROBES, Knee, Probe, knee, next_level
 
 
 def search(over: str, lowest: float, highest: float) -> Search:
     return Search.model_validate({"over": over, "min": lowest, "max": highest, "probeSeconds": 60})
 
 
-def carried_out(wanted: Search, within: Callable[[float], bool]) -> list[Probed]:
-    probed: list[Probed] = []
+def carried_out(wanted: Search, within: Callable[[float], bool]) -> list[Probe]:
+    probed: list[Probe] = []
     while (level := next_level(wanted, probed)) is not None:
-        probed.append(Probed(level, within(level)))
+        probed.append(Probe(level, within(level)))
     return probed
 
 
@@ -58,16 +58,16 @@ def test_a_search_always_ends_with_a_level_that_was_within_and_none_below_that_f
         assert all(probe.level.is_integer() for probe in probed)
     found = knee(wanted, probed)
     if found.level is None:
-        assert Probed(1.0, within=False) in probed
+        assert Probe(1.0, within=False) in probed
     else:
-        assert Probed(found.level, within=True) in probed
+        assert Probe(found.level, within=True) in probed
         assert all(probe.level > found.level for probe in probed if not probe.within)
 
 
 def test_nothing_is_found_below_the_lowest_level() -> None:
     wanted = search("users", 4, 100)
     probed = carried_out(wanted, lambda _: False)
-    assert probed == [Probed(4.0, within=False)]
+    assert probed == [Probe(4.0, within=False)]
     assert knee(wanted, probed) == Knee(None, confirmed=False, step=0.0, at_max=False)
 
 
@@ -100,7 +100,7 @@ def test_rate_that_held_once_and_failed_once_costs_one_step() -> None:
 
     probed = carried_out(wanted, within)
     found = knee(wanted, probed)
-    assert Probed(300.0, within=False) in probed
+    assert Probe(300.0, within=False) in probed
     assert len(probed) <= MAX_PROBES
     assert found.confirmed
     assert found.level is not None

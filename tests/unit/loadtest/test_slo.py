@@ -1,8 +1,8 @@
 import pytest
 
-from diffusion_loadtest.plan import Slo
-from diffusion_loadtest.report import Percentiles
-from diffusion_loadtest.slo import judge
+from diffusion_loadtest.plan.load_plan import Slo
+from diffusion_loadtest.report.load_report import Percentiles
+from diffusion_loadtest.report.slo import judge
 
 SLO = Slo(
     p50_seconds=0.5, p95_seconds=1.0, p99_seconds=2.0,

@@ -1,7 +1,7 @@
 import pytest
 
-from diffusion_loadtest.plan import Stage
-from diffusion_loadtest.stages import Change, user_changes
+from diffusion_loadtest.plan.load_plan import Stage
+from diffusion_loadtest.plan.schedule import Change, user_changes
 
 
 def changes(stages: list[tuple[int, float]], spawn_rate: float) -> list[Change]:

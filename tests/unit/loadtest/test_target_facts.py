@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from diffusion_loadtest.fingerprint import fingerprint, fingerprint_id
-from diffusion_loadtest.watch import TargetWatch, changed, restarted
+from diffusion_loadtest.target.fingerprint import fingerprint, fingerprint_id
+from diffusion_loadtest.target.watch import TargetWatch, describe_change, describe_restart
 
 ABOUT: dict[str, Any] = {
     "backend": "fastapi",
@@ -58,18 +58,20 @@ def test_fingerprint_tells_settings_apart_and_not_revisions_or_uptimes() -> None
 
 
 def test_process_younger_than_the_load_has_been_restarted() -> None:
-    assert restarted({"uptime_seconds": 300.0}, 60.0) is None
-    assert restarted({"uptime_seconds": 59.0}, 60.0) is None, "it began about when the load did"
-    assert restarted({}, 60.0) is None
-    assert restarted({"uptime_seconds": 20.0}, 60.0) == (
+    assert describe_restart({"uptime_seconds": 300.0}, 60.0) is None
+    assert describe_restart({"uptime_seconds": 59.0}, 60.0) is None, (
+        "it began about when the load did"
+    )
+    assert describe_restart({}, 60.0) is None
+    assert describe_restart({"uptime_seconds": 20.0}, 60.0) == (
         "a process of the target began only 40 s after the load"
     )
 
 
 def test_change_of_the_target_is_named() -> None:
-    assert changed(ABOUT, ABOUT | {"uptime_seconds": 99.0, "ready": False}) is None
-    assert changed(ABOUT, ABOUT | {"revision": "r2"}) == "revision r2 answers instead of r1"
-    assert changed(ABOUT, ABOUT | {"dtype": "float32", "device": "cpu"}) == (
+    assert describe_change(ABOUT, ABOUT | {"uptime_seconds": 99.0, "ready": False}) is None
+    assert describe_change(ABOUT, ABOUT | {"revision": "r2"}) == "revision r2 answers instead of r1"
+    assert describe_change(ABOUT, ABOUT | {"dtype": "float32", "device": "cpu"}) == (
         "the target changed its device, precision"
     )
 
@@ -77,17 +79,17 @@ def test_change_of_the_target_is_named() -> None:
 def test_first_change_is_kept_and_silence_is_none() -> None:
     said = iter([None, ABOUT | {"revision": "r2"}, ABOUT | {"revision": "r3"}])
     watch = TargetWatch(ABOUT, lambda: next(said))
-    watch.look(lambda: 1.0)
-    assert watch.changed is None
+    watch.poll(lambda: 1.0)
+    assert watch.change is None
     assert watch.latest == ABOUT
-    watch.look(lambda: 2.0)
-    watch.look(lambda: 3.0)
+    watch.poll(lambda: 2.0)
+    watch.poll(lambda: 3.0)
     assert watch.latest == ABOUT | {"revision": "r3"}
-    assert watch.changed == "revision r2 answers instead of r1"
+    assert watch.change == "revision r2 answers instead of r1"
 
 
 def test_target_that_never_told_anything_is_not_asked_again() -> None:
     def never() -> None:
         raise AssertionError("it was asked")
 
-    TargetWatch(None, never).look(lambda: 1.0)
+    TargetWatch(None, never).poll(lambda: 1.0)

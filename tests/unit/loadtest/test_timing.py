@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from diffusion_loadtest.timing import parse_server_timing
+from diffusion_loadtest.measure.server_timing import parse_server_timing
 
 
 def shown(header: str | None) -> list[float | None]:

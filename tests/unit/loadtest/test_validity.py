@@ -2,21 +2,21 @@ from typing import Any
 
 import pytest
 
-from diffusion_loadtest.busyness import Second
-from diffusion_loadtest.plan import Slo
-from diffusion_loadtest.report import RunError
-from diffusion_loadtest.validity import Witnessed, needed_samples, validity
+from diffusion_loadtest.measure.client_saturation import ClientUsage
+from diffusion_loadtest.plan.load_plan import Slo
+from diffusion_loadtest.report.load_report import RunError
+from diffusion_loadtest.report.validity import Observations, needed_samples, validity
 
-CALM = [Second(float(at), 0.3, 0.001) for at in range(60)]
-GOOD: dict[str, Any] = {"busyness": [CALM], "successes": 500, "median": 0.4}
+CALM = [ClientUsage(float(at), 0.3, 0.001) for at in range(60)]
+GOOD: dict[str, Any] = {"client_usage": [CALM], "successes": 500, "median": 0.4}
 
 
 def verdict(slo: Slo | None = None, error: RunError | None = None, **changes: Any) -> Any:
-    return validity(Witnessed(**(GOOD | changes)), slo, error)
+    return validity(Observations(**(GOOD | changes)), slo, error)
 
 
-def busy(seconds: int, cpu: float = 0.3, lag: float = 0.001) -> list[Second]:
-    return [Second(float(at), cpu, lag) for at in range(seconds)] + CALM[seconds:]
+def busy(seconds: int, cpu: float = 0.3, lag: float = 0.001) -> list[ClientUsage]:
+    return [ClientUsage(float(at), cpu, lag) for at in range(seconds)] + CALM[seconds:]
 
 
 def test_undisturbed_run_is_valid() -> None:
@@ -27,11 +27,11 @@ def test_undisturbed_run_is_valid() -> None:
     ("changes", "reason", "word"),
     [
         ({"workers_lost": 1}, "WorkerLost", "1 worker"),
-        ({"restarted": "a process began"}, "TargetRestarted", "a process began"),
-        ({"changed": "revision b"}, "TargetChanged", "revision b"),
+        ({"target_restart": "a process began"}, "TargetRestarted", "a process began"),
+        ({"target_change": "revision b"}, "TargetChanged", "revision b"),
         ({"warmup_requests": 5, "warmup_failures": 5}, "WarmupFailed", "all 5 requests"),
-        ({"busyness": [CALM, busy(6, cpu=0.95)]}, "ClientSaturated", "90% of its core"),
-        ({"busyness": [busy(6, lag=0.03)]}, "ClientSaturated", "20 ms late"),
+        ({"client_usage": [CALM, busy(6, cpu=0.95)]}, "ClientSaturated", "90% of its core"),
+        ({"client_usage": [busy(6, lag=0.03)]}, "ClientSaturated", "20 ms late"),
         ({"unsent": 3}, "ClientSaturated", "3 requests were not sent"),
         ({"successes": 58}, "TooFewSamples", "need 59"),
     ],
@@ -58,11 +58,11 @@ def test_run_that_went_wrong_is_not_valid_for_that_very_reason() -> None:
     "changes",
     [
         {"warmup_requests": 5, "warmup_failures": 4},
-        {"busyness": [busy(5, cpu=1.0)]},  # one in twelve seconds
-        {"busyness": [busy(60, lag=0.019)]},  # not a twentieth of the median
-        {"busyness": [busy(60, lag=0.009)], "median": 0.001},  # less than 10 ms
-        {"busyness": [[Second(1.0, 1.0, 1.0)]]},  # a single second of a short run
-        {"busyness": []},
+        {"client_usage": [busy(5, cpu=1.0)]},  # one in twelve seconds
+        {"client_usage": [busy(60, lag=0.019)]},  # not a twentieth of the median
+        {"client_usage": [busy(60, lag=0.009)], "median": 0.001},  # less than 10 ms
+        {"client_usage": [[ClientUsage(1.0, 1.0, 1.0)]]},  # a single second of a short run
+        {"client_usage": []},
     ],
 )
 def test_small_disturbance_leaves_the_figures_valid(changes: dict[str, Any]) -> None:

@@ -19,9 +19,9 @@ from kubectl_diffusion.charts import (
     share_chart,
     stack_chart,
 )
-from kubectl_diffusion.model import Histogram
-from kubectl_diffusion.report.figures import binned, milliseconds
-from kubectl_diffusion.report.page import percent
+from kubectl_diffusion.documents.load_report import Histogram
+from kubectl_diffusion.report.loadtest.charts import binned
+from kubectl_diffusion.report.rendering.numbers import milliseconds, percent
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -1,0 +1,1 @@
+"""The cluster that the plugin reads, with the caller's own rights."""

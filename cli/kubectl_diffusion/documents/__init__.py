@@ -1,0 +1,1 @@
+"""JSON documents that other programs write and the plugin reads."""

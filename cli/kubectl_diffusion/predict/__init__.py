@@ -1,0 +1,1 @@
+"""The command ``predict``: an image from a service."""

@@ -1,0 +1,1 @@
+"""Messages and files for the person at the terminal."""

@@ -1,0 +1,5 @@
+"""Errors for the person at the terminal."""
+
+
+class PluginError(Exception):
+    """The command can't be carried out; the message says why and what to do."""

@@ -1,0 +1,13 @@
+"""Files that the commands write."""
+
+from pathlib import Path
+
+from kubectl_diffusion.terminal.errors import PluginError
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a file. Raises ``PluginError`` if that fails."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise PluginError(f"{path} can't be written: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""Load generation: users, arrivals, executors, and the run that drives them."""

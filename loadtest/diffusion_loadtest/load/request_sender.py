@@ -1,0 +1,119 @@
+"""Sends, checks and records the requests of one process."""
+
+import gc
+import logging
+import time
+from random import Random
+
+from diffusion_loadtest.load.load_level import LoadLevel
+from diffusion_loadtest.measure.clock import Clock
+from diffusion_loadtest.measure.image_check import load_decoders
+from diffusion_loadtest.measure.response_check import (
+    BadResponseError,
+    ExpectedImages,
+    check_response,
+)
+from diffusion_loadtest.measure.samples import SUCCESS, Sample, Samples
+from diffusion_loadtest.measure.server_timing import UNKNOWN, parse_server_timing
+from diffusion_loadtest.plan.load_plan import LoadPlan
+from diffusion_loadtest.plan.request_bodies import request_bodies
+from diffusion_loadtest.target.connection import Connection, NoResponseError
+
+CLIENT_ERROR = "ClientError"
+_SEEDS = 2**32
+_logger = logging.getLogger(__name__)
+
+
+class RequestSender:
+    """Sends requests and records a sample of each.
+
+    Times are seconds since `begin()`. `worker` is the name of a worker within its run: each worker
+    draws its own random numbers, and the same ones in the same run.
+    """
+
+    def __init__(
+        self, plan: LoadPlan, prompts: tuple[str, ...], api_key: str | None, worker: str = ""
+    ) -> None:
+        self.plan = plan
+        self.clock = Clock()
+        self.samples = Samples()
+        load_decoders()
+        self._api_key = api_key
+        self._worker = worker
+        self._bodies = request_bodies(plan, prompts)
+        self._seeded = plan.request.seed.policy == "random"
+        self._expected_images = ExpectedImages.from_body(plan.request.body)
+        self._images = 0
+        self._decoded_images = 0
+        self._random_count = 0
+
+    def begin(self) -> None:
+        """Starts anew at second 0 and drops the samples recorded so far."""
+        # modules are never garbage: a collection among them would only delay a request
+        gc.collect()
+        gc.freeze()
+        self.samples = Samples()
+        self.clock.begin()
+
+    def new_random(self) -> Random:
+        """A random generator; the n-th one of a worker is the same in the same run."""
+        self._random_count += 1
+        return Random(f"{self.plan.test.run}/{self._worker}/{self._random_count}")  # noqa: S311  no secret
+
+    def new_connection(self) -> Connection:
+        request = self.plan.request
+        return Connection(self.plan.target.url, request.timeout_seconds, self._api_key)
+
+    def send(
+        self, connection: Connection, random: Random, level: LoadLevel, due: float | None = None
+    ) -> tuple[Sample, int]:
+        """Sends one request of the level's stage, checks the response and records a sample.
+
+        Args:
+            connection: The connection to send the request on.
+            random: The source of the prompt and the seed.
+            level: The load level that the request belongs to.
+            due: The moment that the latency counts from, in seconds into the load; now by default.
+
+        Returns:
+            The sample, and the size of the response in bytes.
+        """
+        started = time.perf_counter()
+        late = 0.0 if due is None else max(0.0, self.clock.seconds() - due)
+        failure: str | None = SUCCESS
+        timing, length = UNKNOWN, 0
+        try:
+            response = connection.post("/predict", self._body(random))
+            took, length = response.seconds, len(response.body)
+            ended = self.clock.seconds()
+            timing = parse_server_timing(response.server_timing)
+            check_response(response.status, response.body, self._expected_images, self._decode_next)
+        except (NoResponseError, BadResponseError) as error:
+            failure = error.kind
+            took, ended = time.perf_counter() - started, self.clock.seconds()
+        except Exception as error:  # noqa: BLE001  a request must be counted whatever happens
+            # logs the type alone: a message might quote the prompt
+            _logger.error("A response could not be checked: %s", type(error).__name__)  # noqa: TRY400
+            failure = CLIENT_ERROR
+            took, ended = time.perf_counter() - started, self.clock.seconds()
+        latency = took + late
+        measured = is_measured(level, ended - latency)
+        sample = Sample(ended, latency, level.stage, failure, measured, timing)
+        self.samples.record(sample)
+        return sample, length
+
+    def _body(self, random: Random) -> bytes:
+        body = random.choice(self._bodies)
+        return b'%b, "seed": %d}' % (body[:-1], random.randrange(_SEEDS)) if self._seeded else body
+
+    def _decode_next(self) -> bool:
+        """Whether fewer images than the share were decoded so far; the first one always is."""
+        self._images += 1
+        due = self._decoded_images < max(1.0, self._images * self.plan.request.decode_share)
+        self._decoded_images += due
+        return due
+
+
+def is_measured(level: LoadLevel, start: float) -> bool:
+    """Whether a request that starts, or is due, at that moment counts."""
+    return level.measured_from is None or start >= level.measured_from

@@ -1,0 +1,1 @@
+"""Measurement of each request, and of the client itself."""

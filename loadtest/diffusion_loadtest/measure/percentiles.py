@@ -1,0 +1,15 @@
+"""The definition of a percentile."""
+
+from collections.abc import Sequence
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float | None:
+    """The nearest-rank percentile of values in ascending order; None of no values.
+
+    `percent` lies in (0, 100]. The result is always one of the values: the smallest that at least
+    `percent` per cent of them do not exceed. 50 of [1, 2, 3, 4] is 2.
+    """
+    if not ordered:
+        return None
+    rank = -(-len(ordered) * percent // 100)  # the ceiling, in integers
+    return ordered[max(int(rank), 1) - 1]

@@ -1,0 +1,1 @@
+"""The load plan, and the schedule of load that follows from it."""

@@ -1,0 +1,1 @@
+"""The load report: figures, verdicts, and its publication."""

@@ -1,0 +1,1 @@
+"""The target: its connection, readiness and identity."""

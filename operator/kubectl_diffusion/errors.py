@@ -1,5 +1,0 @@
-"""What goes wrong, in words for the person at the terminal."""
-
-
-class PluginError(Exception):
-    """The command can't be carried out; the message says why and what to do about it."""
