@@ -49,7 +49,7 @@ bench: $(VENV)/done ## What is measured, as a table and as bench/results.json
 lint: $(VENV)/done shellcheck ## Format, lint, strict types, generated files, shell, chart
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy operator/diffusion_operator operator/kubectl_diffusion images loadtest/diffusion_loadtest localcluster deploy examples
+	$(BIN)/mypy operator/diffusion_operator operator/kubectl_diffusion images serving loadtest/diffusion_loadtest localcluster deploy examples
 	$(SUPPORT) $(BIN)/mypy tests bench
 	made=$$(mktemp -d) && trap 'rm -r "$$made"' EXIT && $(BIN)/python -m diffusion_operator.api.crd "$$made" \
 	  && diff -r crds "$$made" # otherwise: make crds

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.generation import Generation, Pipeline
-from diffusion_serving.model_files import inspect
+from diffusion_serving.engine.generation import Generation, Pipeline
+from diffusion_serving.fetch.model_files import inspect
 from serving.prompts import GUIDANCE, SIDE, STEPS, prompt
 from serving.stand_in import StandIn
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.generation import BatchOutput, Generation, OnStep, Picture
+from diffusion_serving.engine.generation import BatchOutput, Generation, OnStep, Picture
 from serving.prompts import SIDE
 
 BATCH = 8

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.generation import Generation
-from diffusion_serving.model_files import inspect
+from diffusion_serving.engine.generation import Generation
+from diffusion_serving.fetch.model_files import inspect
 from diffusion_serving.pipeline import DiffusersPipeline, load_pipeline
 
 

@@ -17,7 +17,8 @@ import httpx
 from answers import LIMITS, MOST_WAITING, Answers
 from ports import free_port
 
-IMAGES = Path(__file__).parents[2] / "images"
+ROOT = Path(__file__).parents[2]
+IMAGES, SERVING = ROOT / "images", ROOT / "serving"
 START_SECONDS = 180.0
 KEY = "a-key-for-tests"
 SLOW: dict[str, Any] = {"prompt": "slow", "steps": 500, "width": 64, "height": 64}
@@ -117,7 +118,7 @@ class Server(Answers):
                 stderr=subprocess.STDOUT,
                 env={
                     **os.environ,
-                    "PYTHONPATH": str(IMAGES),
+                    "PYTHONPATH": str(SERVING),
                     "TERMINATION_LOG": str(self.termination),
                     "DIFFUSION_DRAIN_SECONDS": "0",
                     **environ,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from diffusion_serving.cores import available_cores
-from serving_process import IMAGES, Server, Variant, configuration
+from diffusion_serving.engine.cores import available_cores
+from serving_process import IMAGES, SERVING, Server, Variant, configuration
 
 diffusers: Any = importlib.import_module("diffusers")  # it and transformers are typed in part only
 transformers: Any = importlib.import_module("transformers")
@@ -97,7 +97,7 @@ def serve(model: Path, backend: str, folder: Path) -> Server:
         queue={"maxLength": 1, "timeoutSeconds": SECONDS},
     )
     environ |= {
-        "PYTHONPATH": os.pathsep.join([str(IMAGES), str(SUPPORT)]),
+        "PYTHONPATH": os.pathsep.join([str(SERVING), str(SUPPORT)]),
         "OMP_NUM_THREADS": str(available_cores()),
         "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_OFFLINE": "1",

@@ -16,7 +16,7 @@ from PIL import Image
 
 from demo_model.checker import look
 from demo_model.shapes import caption, parse, subjects
-from diffusion_serving.generation import Generation, seeds_from
+from diffusion_serving.engine.generation import Generation, seeds_from
 from diffusion_serving.pipeline import DiffusersPipeline
 from pipelines import furthest, loaded, watched
 from serving_process import IMAGES, RAY_BATCHES, VARIANTS, Server, Variant, configuration

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from serving_process import (
-    IMAGES,
+    SERVING,
     SLOWEST,
     START_SECONDS,
     Server,
@@ -189,7 +189,7 @@ def test_taken_port_ends_the_process_with_the_cause(tiny_model: Path, variant: V
         flags = ["--host", "127.0.0.1", "--port", str(port)]
         ended = subprocess.run(
             [sys.executable, "-m", "diffusion_serving", *flags],
-            env={**os.environ, **configuration(tiny_model, variant), "PYTHONPATH": str(IMAGES)},
+            env={**os.environ, **configuration(tiny_model, variant), "PYTHONPATH": str(SERVING)},
             capture_output=True,
             text=True,
             timeout=60,

@@ -9,12 +9,18 @@ import pytest
 
 from diffusion_serving.config import ServingConfig, Settings
 from diffusion_serving.engine import Engine
-from diffusion_serving.generation import BatchOutput, Generation, OnStep, OutOfMemory, Picture
-from diffusion_serving.maker import EngineMaker
-from diffusion_serving.metrics import make_metrics
-from diffusion_serving.routes import create_app
-from diffusion_serving.service import Service
-from diffusion_serving.startup import warm_up_of
+from diffusion_serving.engine.client import EngineMaker
+from diffusion_serving.engine.generation import (
+    BatchOutput,
+    Generation,
+    OnStep,
+    OutOfMemory,
+    Picture,
+)
+from diffusion_serving.engine_process.startup import warm_up_of
+from diffusion_serving.http.app import create_app
+from diffusion_serving.http.service import Service
+from diffusion_serving.observability.metrics import make_metrics
 
 
 class FakePipeline:

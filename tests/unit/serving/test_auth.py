@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.auth import OPEN, Keys
-from diffusion_serving.errors import InvalidConfiguration
-from diffusion_serving.openapi import ROUTES
+from diffusion_serving.http.auth import OPEN, Keys
+from diffusion_serving.http.documentation.openapi import ROUTES
+from diffusion_serving.observability.errors import InvalidConfiguration
 
 
 @pytest.fixture

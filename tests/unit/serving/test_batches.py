@@ -1,9 +1,9 @@
 import math
 from typing import Any
 
-from diffusion_serving.engine.batches import Batching, next_batch
+from diffusion_serving.engine.batching import Batching, next_batch
+from diffusion_serving.engine.generation import BatchKey, Generation, LoraUse
 from diffusion_serving.engine.jobs import Job
-from diffusion_serving.generation import BatchKey, Generation, LoraUse
 
 
 def job(submitted: float = 0.0, images: int = 1, **changes: Any) -> Job:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving import usage
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.generation import DeviceUse
-from diffusion_serving.metrics import make_metrics
+from diffusion_serving.engine.generation import DeviceUse
+from diffusion_serving.engine_process.startup import make_engine
+from diffusion_serving.observability import usage
+from diffusion_serving.observability.metrics import make_metrics
 from diffusion_serving.pipeline.nvml import Gpu, Meter, NvmlError, meter_of
-from diffusion_serving.startup import make_engine
 
 NOT_SUPPORTED, NOT_FOUND = 3, 6
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from diffusion_serving.engine import Batching, Engine, Job, State
-from diffusion_serving.errors import (
+from diffusion_serving.engine.generation import Generation
+from diffusion_serving.observability.errors import (
     DeadlineExceeded,
     DeviceLost,
     EngineFailed,
@@ -16,8 +17,7 @@ from diffusion_serving.errors import (
     QueueFull,
     WrongDevice,
 )
-from diffusion_serving.generation import Generation
-from diffusion_serving.metrics import make_metrics
+from diffusion_serving.observability.metrics import make_metrics
 
 WARM_UP = Generation("warm-up", "", 1, 1.0, 64, 64, (0,))
 

@@ -2,9 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
-from diffusion_serving.backends.rayserve import ledger as ledger_module
-from diffusion_serving.backends.rayserve.ledger import Ledger
-from diffusion_serving.exposition import merged
+from diffusion_serving.backends.rayserve import metrics_aggregator as ledger_module
+from diffusion_serving.backends.rayserve.metrics_aggregator import Ledger
+from diffusion_serving.observability.exposition import merged
 
 
 def told(images: int, waiting: int = 0) -> list[Metric]:

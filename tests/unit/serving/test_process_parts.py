@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from diffusion_serving import logs, termination
-from diffusion_serving.cores import available_cores, make_way
-from diffusion_serving.errors import WrongDevice
-from diffusion_serving.generation import Picture
-from diffusion_serving.images import Format, encode
-from diffusion_serving.versions import driver_version
+from diffusion_serving.engine.cores import available_cores, make_way
+from diffusion_serving.engine.generation import Picture
+from diffusion_serving.http.responses.image_encoding import Format, encode
+from diffusion_serving.observability import logs, termination
+from diffusion_serving.observability.errors import WrongDevice
+from diffusion_serving.observability.versions import driver_version
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusion_serving.api import (
+from diffusion_serving.config import Limits, Lora, ServingConfig
+from diffusion_serving.engine.generation import MAX_SEED, Generation, LoraUse
+from diffusion_serving.http.requests.predict import (
     Defaults,
     PredictRequest,
     negotiate,
@@ -16,9 +18,7 @@ from diffusion_serving.api import (
     request_schema,
     resolve,
 )
-from diffusion_serving.config import Limits, Lora, ServingConfig
-from diffusion_serving.generation import MAX_SEED, Generation, LoraUse
-from diffusion_serving.problems import Problem
+from diffusion_serving.http.responses.problems import Problem
 
 LIMITS = Limits(max_steps=50, max_pixels=256 * 256, max_images_per_request=3, max_prompt_length=40)
 DEFAULTS = Defaults(steps=4, guidance_scale=2.0, width=128, height=96)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from diffusion_serving.engine import BatchRunner, Result
+from diffusion_serving.engine.generation import Generation, OutOfMemory
 from diffusion_serving.engine.runner import TIMING_SECONDS
-from diffusion_serving.errors import DeviceLost, EngineFailed
-from diffusion_serving.generation import Generation, OutOfMemory
-from diffusion_serving.metrics import make_metrics
+from diffusion_serving.observability.errors import DeviceLost, EngineFailed
+from diffusion_serving.observability.metrics import make_metrics
 
 
 def wanted(prompt: str, *seeds: int, steps: int = 4) -> Generation:

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from diffusion_serving import routes
-from diffusion_serving.api import MAX_BODY_BYTES
-from diffusion_serving.openapi import ROUTES
-from diffusion_serving.page import FILES as PAGE_FILES
+from diffusion_serving.http import app as routes
+from diffusion_serving.http.documentation.openapi import ROUTES
+from diffusion_serving.http.requests.predict import MAX_BODY_BYTES
+from diffusion_serving.http.ui.files import FILES as PAGE_FILES
 
 
 def pixel(file: bytes) -> Any:

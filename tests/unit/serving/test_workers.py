@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from diffusion_serving.backends.link import Line, Link
 from diffusion_serving.backends.litserve import make_apis
-from diffusion_serving.backends.litserve.maker import QueueingMaker, retry_after
+from diffusion_serving.backends.litserve.client import QueueingMaker, retry_after
 from diffusion_serving.backends.litserve.worker import EngineAPI, FrameworkAPI
-from diffusion_serving.backends.workers.engines import share
-from diffusion_serving.backends.workers.fleet import Fleet
-from diffusion_serving.backends.workers.link import (
+from diffusion_serving.config import Batching, Queue
+from diffusion_serving.engine import Result, Startup, State, start_runner
+from diffusion_serving.engine.client import ModelInfo
+from diffusion_serving.engine.generation import Generation
+from diffusion_serving.engine_process.cancellations import Withdrawals
+from diffusion_serving.engine_process.clients import FleetMaker, Lane, ProcessMaker
+from diffusion_serving.engine_process.link import Line, Link
+from diffusion_serving.engine_process.messages import (
     Asked,
     Failed,
     Made,
@@ -34,12 +38,10 @@ from diffusion_serving.backends.workers.link import (
     Withdraw,
     WorkerLink,
 )
-from diffusion_serving.backends.workers.maker import FleetMaker, Lane, ProcessMaker
-from diffusion_serving.backends.workers.withdrawals import Withdrawals
-from diffusion_serving.backends.workers.worker import visible_device
-from diffusion_serving.config import Batching, Queue
-from diffusion_serving.engine import Result, Startup, State, start_runner
-from diffusion_serving.errors import (
+from diffusion_serving.engine_process.processes import share
+from diffusion_serving.engine_process.worker import visible_device
+from diffusion_serving.engine_process.worker_pool import Fleet
+from diffusion_serving.observability.errors import (
     DeadlineExceeded,
     EngineFailed,
     ModelLoadFailed,
@@ -49,10 +51,8 @@ from diffusion_serving.errors import (
     StartupError,
     WorkerLost,
 )
-from diffusion_serving.exposition import expose, merged
-from diffusion_serving.generation import Generation
-from diffusion_serving.maker import ModelInfo
-from diffusion_serving.metrics import make_metrics
+from diffusion_serving.observability.exposition import expose, merged
+from diffusion_serving.observability.metrics import make_metrics
 
 MODEL = ModelInfo("cpu", "fake", "float32", (128, 96), Startup(0.0, 0.0, 0.0, ()))
 

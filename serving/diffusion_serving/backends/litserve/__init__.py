@@ -1,0 +1,140 @@
+"""LitServe: its queues and workers carry what the one HTTP surface is asked for.
+
+Its own server is not run: it waits for the model before it listens, knows no SIGTERM, doesn't hear
+clients hang up and compresses every answer. The surface stands in front of its request handler, in
+the process that started the workers.
+"""
+
+import gc
+import multiprocessing
+import signal
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.util import register_after_fork
+
+from litserve import LitServer  # type: ignore[import-untyped] # it carries no annotations
+from litserve.server import RegularRequestHandler  # type: ignore[import-untyped] # same
+from litserve.utils import wrap_litserve_start  # type: ignore[import-untyped] # same
+
+from diffusion_serving.backends.litserve.client import QueueingMaker, carry
+from diffusion_serving.backends.litserve.worker import (
+    SHORTEST_BATCH_TIMEOUT,
+    EngineAPI,
+    FrameworkAPI,
+    quieten,
+)
+from diffusion_serving.config import ServingConfig, Settings
+from diffusion_serving.engine.cores import make_way
+from diffusion_serving.engine_process.clients import FleetMaker, Lane
+from diffusion_serving.engine_process.messages import WorkerLink
+from diffusion_serving.engine_process.processes import share
+from diffusion_serving.engine_process.startup import Load, load_model
+from diffusion_serving.http.app import create_app
+from diffusion_serving.http.server.uvicorn_host import Engines, host
+from diffusion_serving.http.service import Service
+from diffusion_serving.observability.metrics import Metrics, make_metrics
+
+KEPT = ("/", "/info")
+"""What LitServe answers itself."""
+
+_API = EngineAPI | FrameworkAPI
+
+
+def serve(settings: Settings, load: Load = load_model) -> int:
+    """Serves until a signal comes; returns 0.
+
+    Raises:
+        StartupError: the model could not be loaded, or a worker ended.
+
+    """
+    quieten()
+    # Until the event loop takes signals, one unwinds what is started here.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config, metrics = settings.config, make_metrics()
+    ours, theirs = _pipes(config.devices)
+    apis = make_apis(config, theirs, load)
+    server = LitServer(
+        apis,
+        accelerator=config.device,
+        devices=1 if len(apis) > 1 else config.devices,
+        timeout=False,
+        disable_openapi_url=True,
+    )
+    maker = _maker(config, server, apis, ours, metrics)
+    fleet = maker.fleet
+    service = Service(settings, maker, metrics)
+
+    @asynccontextmanager
+    async def workers() -> AsyncGenerator[None]:
+        fleet.listen(server.inference_workers)
+        async with server.lifespan(server.app):
+            yield
+
+    # LitServe forks a process of its own: what the collector never touches stays shared with it.
+    # Without this the first full collection took 19 MB more, and 150 ms.
+    gc.freeze()
+    with wrap_litserve_start(server):
+        for connection in theirs:
+            connection.close()
+        if config.batching.mode != "framework":  # which stays as LitServe has it
+            make_way()
+        try:
+            app = create_app(service, metrics, dict.fromkeys(KEPT, server.app))
+            host(app, settings, service, Engines(workers(), fleet.ready, fleet.ended))
+        finally:
+            fleet.end()
+    service.close()
+    return 0
+
+
+def make_apis(
+    config: ServingConfig, connections: Sequence[Connection], load: Load = load_model
+) -> list[_API]:
+    """LitServe's APIs, each with a queue of its own.
+
+    With an engine each device has one, so that the surface can send a request to the device with
+    the least to do. LitServe's own batching is left as it is: its workers share one.
+    """
+    batching = config.batching
+    if batching.mode == "framework":
+        wait = max(batching.max_wait_milliseconds / 1000, SHORTEST_BATCH_TIMEOUT)
+        api = FrameworkAPI(
+            config, connections, load=load, max_batch_size=batching.max_size, batch_timeout=wait
+        )
+        return [api]
+    return [
+        EngineAPI(
+            share(config),
+            [connection],
+            first_device=place,
+            load=load,
+            api_path=f"/engines/{place}",
+            enable_async=True,
+        )
+        for place, connection in enumerate(connections)
+    ]
+
+
+def _maker(
+    config: ServingConfig,
+    server: LitServer,
+    apis: Sequence[_API],
+    connections: Sequence[Connection],
+    metrics: Metrics,
+) -> FleetMaker:
+    links = [WorkerLink(connection) for connection in connections]
+    handlers = [carry(RegularRequestHandler(api, server).handle_request) for api in apis]
+    if config.batching.mode == "framework":
+        return QueueingMaker([Lane(handlers[0], links)], config.queue, config.batching, metrics)
+    lanes = [Lane(handler, [link]) for handler, link in zip(handlers, links, strict=True)]
+    return FleetMaker(lanes)
+
+
+def _pipes(count: int) -> tuple[list[Connection], list[Connection]]:
+    """Pipes' ends for here and for the workers; LitServe's queue process must not keep any open."""
+    ours, theirs = zip(*(multiprocessing.Pipe() for _ in range(count)), strict=True)
+    for connection in (*ours, *theirs):
+        register_after_fork(connection, Connection.close)
+    return list(ours), list(theirs)

@@ -1,0 +1,66 @@
+"""Sources as users write them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from diffusion_serving.fetch.remote import Remote
+from diffusion_serving.observability.errors import InvalidConfiguration
+
+_HUB = re.compile(
+    r"hf://(?P<repo>[\w.-]+(/[\w.-]+)?)(?:@(?P<revision>[^\s@]+)|/(?P<inner>[^\s@]+?)/?)?"
+)
+_BUCKET = re.compile(r"(?P<scheme>s3|gs)://(?P<root>[^\s/]+(/[^\s/]+)*)/?")
+
+
+@dataclass(frozen=True)
+class Hub:
+    """`hf://org/repo`, `hf://org/repo@revision`, or `hf://org/repo/inner/path`."""
+
+    repo: str
+    revision: str | None
+    inner: str
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """`s3://bucket/path` or `gs://bucket/path`; `root` is without the scheme."""
+
+    scheme: str
+    root: str
+
+
+def parse(source: str, revision: str | None) -> Hub | Bucket:
+    """What a source names.
+
+    Raises:
+        InvalidConfiguration: it names nothing that is fetched.
+
+    """
+    if found := _HUB.fullmatch(source):
+        named = found["revision"]
+        if named and revision and named != revision:
+            raise InvalidConfiguration(
+                f"{source} names the revision {named} and --revision is {revision}: leave one out."
+            )
+        return Hub(found["repo"], revision or named, found["inner"] or "")
+    if found := _BUCKET.fullmatch(source):
+        if revision:
+            raise InvalidConfiguration(
+                f"{source} has no revisions, only hf:// sources have: leave the revision out."
+            )
+        return Bucket(found["scheme"], found["root"])
+    raise InvalidConfiguration(
+        f"{source!r} cannot be fetched: write hf://org/repo, s3://bucket/path or gs://bucket/path."
+    )
+
+
+def connect(source: Hub | Bucket, environ: Mapping[str, str]) -> Remote:
+    """The source, not asked for anything yet. Credentials come from the environment."""
+    if isinstance(source, Hub):
+        from diffusion_serving.fetch.hub import HubRepo  # noqa: PLC0415 - each imports much
+
+        return HubRepo(source, environ)
+    from diffusion_serving.fetch.buckets import BucketFolder  # noqa: PLC0415 - same
+
+    return BucketFolder(source, environ)

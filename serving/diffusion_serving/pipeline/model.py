@@ -1,0 +1,226 @@
+"""A loaded Stable Diffusion model, 1.x or XL, as the engine sees it."""
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from diffusion_serving.config import Scheduler
+from diffusion_serving.engine.generation import BatchOutput, DeviceUse, Generation, OnStep, Picture
+from diffusion_serving.pipeline.failures import device_probe, guarded
+from diffusion_serving.pipeline.loras import Loras
+from diffusion_serving.pipeline.nvml import meter_of
+from diffusion_serving.pipeline.prompts import Embedding, PromptEncoder
+from diffusion_serving.pipeline.schedulers import make_scheduler
+
+
+class NotFiniteError(RuntimeError):
+    """The model computed infinities or NaNs."""
+
+
+class DiffusersPipeline:
+    """A `generation.Pipeline` over diffusers' own. Not to be shared by threads.
+
+    Args:
+        pipe: the diffusers pipeline, on its device.
+        scheduler: the one that each batch gets a fresh instance of.
+        prompts: its text encoders.
+        loras: its LoRAs.
+        attention: makes the context to run in.
+        batch_sizes: those to warm up.
+        fill: whether batches are filled up to the next of these sizes, as compiled code wants.
+
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        scheduler: Scheduler,
+        *,
+        prompts: PromptEncoder,
+        loras: Loras,
+        attention: Callable[[], AbstractContextManager[None]],
+        batch_sizes: Sequence[int] = (),
+        fill: bool = False,
+    ) -> None:
+        self._pipe = pipe
+        self._scheduler = scheduler
+        self._scheduler_config = dict(pipe.scheduler.config)
+        self._prompts = prompts
+        self._loras = loras
+        self._attention = attention
+        self._batch_sizes = batch_sizes
+        self._fill = fill
+        self._probe = device_probe(pipe.device)
+        self._meter = meter_of(_uuid(pipe.device)) if self.device == "cuda" else None
+
+    @property
+    def device(self) -> str:
+        return str(self._pipe.device.type)
+
+    @property
+    def device_name(self) -> str:
+        if self.device == "cuda":
+            return str(torch.cuda.get_device_name(self._pipe.device))
+        return platform.processor() or platform.machine()
+
+    @property
+    def dtype(self) -> str:
+        return str(self._pipe.unet.dtype).removeprefix("torch.")
+
+    @property
+    def native_size(self) -> tuple[int, int]:
+        size = self._pipe.unet.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        factor = self._pipe.vae_scale_factor
+        return width * factor, height * factor
+
+    @property
+    def device_use(self) -> DeviceUse | None:
+        return None if self._meter is None else self._meter.use()
+
+    @property
+    def batch_sizes(self) -> Sequence[int]:
+        return self._batch_sizes
+
+    @property
+    def device_memory_bytes(self) -> int | None:
+        if self.device != "cuda":
+            return None
+        return torch.cuda.memory_reserved(self._pipe.device)
+
+    def __call__(self, batch: Sequence[Generation], on_step: OnStep | None = None) -> BatchOutput:
+        """Makes the images of generations that share one batch key.
+
+        Raises:
+            ValueError: they do not share it.
+            NotFiniteError: the precision is too low for the model.
+            OutOfMemory: the device's memory does not hold so many at once.
+            DeviceLost: the device failed.
+
+        """
+        if any(generation.key != batch[0].key for generation in batch):
+            raise ValueError("a batch shares one batch key")
+        return guarded(lambda: self._make(batch, on_step), self._probe)
+
+    @torch.inference_mode()
+    def _make(self, batch: Sequence[Generation], on_step: OnStep | None) -> BatchOutput:
+        key, pipe = batch[0].key, self._pipe
+        pipe.scheduler = make_scheduler(self._scheduler, self._scheduler_config, key.steps)
+        self._loras.use(key.lora)
+        images = [(generation, seed) for generation in batch for seed in generation.seeds]
+        if self._fill:
+            images += images[-1:] * (_filled(len(images), self._batch_sizes) - len(images))
+        with self._attention():
+            begin = self._now()
+            embeddings = self._encode([generation for generation, _ in images])
+            encoded = self._now()
+            latents = pipe(
+                **embeddings,
+                num_inference_steps=key.steps,
+                guidance_scale=key.guidance_scale,
+                width=key.width,
+                height=key.height,
+                # One an image, so that an image does not depend on what it shares a batch with;
+                # and on the CPU for every device, so that a seed means the same on all of them.
+                generator=[torch.Generator().manual_seed(seed) for _, seed in images],
+                output_type="latent",
+                callback_on_step_end=self._step_teller(on_step, key.steps),
+            ).images
+            denoised = self._now()
+            wanted = sum(generation.images for generation in batch)
+            pictures = iter(_pictures(self._decode(latents)[:wanted]))
+            decoded = self._now()
+        return BatchOutput(
+            pictures=[[next(pictures) for _ in generation.seeds] for generation in batch],
+            seconds={
+                "text_encoder": encoded - begin,
+                "denoise": denoised - encoded,
+                "vae": decoded - denoised,
+            },
+        )
+
+    def _encode(self, images: Sequence[Generation]) -> dict[str, torch.Tensor]:
+        """The pipeline's arguments for the prompts and, with guidance, the negative ones."""
+        prompts = [generation.prompt for generation in images]
+        negative_prompts = [generation.negative_prompt for generation in images]
+        guided = images[0].guidance_scale > 1 and self._pipe.unet.config.time_cond_proj_dim is None
+        texts = prompts + negative_prompts if guided else prompts
+        cached = not self._loras.changes_text(images[0].lora)
+        embeddings = self._prompts.encode(texts, cached=cached)
+        arguments = _stacked("", embeddings[: len(images)])
+        if guided:
+            negative = embeddings[len(images) :]
+            if self._pipe.config.get("force_zeros_for_empty_prompt"):  # as SDXL was trained
+                negative = [
+                    embedding if text else embedding.zeros()
+                    for text, embedding in zip(negative_prompts, negative, strict=True)
+                ]
+            arguments |= _stacked("negative_", negative)
+        return arguments
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        vae = self._pipe.vae
+        latents = latents.to(vae.dtype)
+        mean, deviation = (vae.config.get(name) for name in ("latents_mean", "latents_std"))
+        if mean is not None and deviation is not None:
+            latents = latents * latents.new_tensor(deviation).view(1, -1, 1, 1)
+        latents = latents / vae.config.scaling_factor
+        if mean is not None and deviation is not None:
+            latents = latents + latents.new_tensor(mean).view(1, -1, 1, 1)
+        pixels: torch.Tensor = vae.decode(latents, return_dict=False)[0]
+        return pixels
+
+    def _step_teller(
+        self, on_step: OnStep | None, steps: int
+    ) -> Callable[..., dict[str, Any]] | None:
+        """What diffusers calls at the end of a step."""
+        if on_step is None:
+            return None
+
+        def tell(_: Any, step: int, __: Any, ___: dict[str, Any]) -> dict[str, Any]:
+            self._now()  # the step is over when the device has done it, not when it was asked to
+            on_step(step + 1, steps)
+            return {}
+
+        return tell
+
+    def _now(self) -> float:
+        """The time at which all that was asked of the device is done."""
+        if self.device == "cuda":
+            torch.cuda.synchronize(self._pipe.device)
+        return time.monotonic()
+
+
+def _uuid(device: torch.device) -> str:
+    """As NVML has it."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def _filled(images: int, sizes: Sequence[int]) -> int:
+    """The smallest of the sizes that holds so many images; their number where none does."""
+    return next((size for size in sizes if size >= images), images)
+
+
+def _stacked(prefix: str, embeddings: Sequence[Embedding]) -> dict[str, torch.Tensor]:
+    """Embeddings as the arguments that diffusers takes."""
+    tokens = torch.stack([embedding.tokens for embedding in embeddings])
+    pooled = [embedding.pooled for embedding in embeddings if embedding.pooled is not None]
+    if not pooled:
+        return {f"{prefix}prompt_embeds": tokens}
+    return {
+        f"{prefix}prompt_embeds": tokens,
+        f"{prefix}pooled_prompt_embeds": torch.stack(pooled),
+    }
+
+
+def _pictures(pixels: torch.Tensor) -> list[Picture]:
+    """Pictures from a batch of (3, height, width) values of -1 to 1."""
+    if not bool(torch.isfinite(pixels).all()):
+        raise NotFiniteError("the model computed values that are not finite; use bfloat16")
+    scaled = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+    rows = scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return [Picture(image.shape[1], image.shape[0], image.tobytes()) for image in rows]

@@ -1,0 +1,111 @@
+"""Options that make a model faster and leave its images as they are."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from diffusion_serving.config import ServingConfig
+from diffusion_serving.observability.errors import ModelLoadFailed
+
+_KERNELS = {
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "native_cudnn": SDPBackend.CUDNN_ATTENTION,
+    "native_efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "native_flash": SDPBackend.FLASH_ATTENTION,
+    "native_math": SDPBackend.MATH,
+}
+"""Diffusers' own switch for these does nothing to a U-Net's attention, which calls torch's
+`scaled_dot_product_attention`; so torch is told which of its kernels to use."""
+
+_SPECIALISATIONS = 256
+"""Compiled forms of one piece of code: batch sizes, image sizes, with each LoRA and without. Past
+it torch would silently run uncompiled code."""
+
+
+def batch_sizes(config: ServingConfig) -> Sequence[int]:
+    """The batch sizes to try before serving: powers of two, and the largest allowed.
+
+    Compilation takes its time for each, and a GPU shows what its memory holds. Uncompiled on a CPU
+    the first batch of a size takes no longer than the next, and a large one may take minutes: none.
+    """
+    if config.compile == "none" and config.device == "cpu":
+        return ()
+    largest = config.batching.max_size
+    powers = (2**exponent for exponent in range(largest.bit_length()))
+    return sorted({*powers, largest})
+
+
+def tune(pipe: Any, config: ServingConfig) -> None:
+    """Applies the memory format, xformers, and compilation. LoRAs must be loaded before.
+
+    Raises:
+        ModelLoadFailed: xformers is asked for and cannot be used.
+
+    """
+    if config.channels_last:
+        pipe.unet.to(memory_format=torch.channels_last)
+        pipe.vae.to(memory_format=torch.channels_last)
+    if config.attention == "xformers":
+        try:
+            pipe.enable_xformers_memory_efficient_attention()
+        except Exception as error:
+            raise ModelLoadFailed(
+                f"The attention backend xformers cannot be used ({error}). Install it in the "
+                "image, or set attention to default."
+            ) from error
+    if config.compile == "none":
+        return
+    torch._dynamo.config.recompile_limit = _SPECIALISATIONS  # noqa: SLF001 - documented there
+    torch._dynamo.config.accumulated_recompile_limit = 8 * _SPECIALISATIONS  # noqa: SLF001
+    # Each shape is compiled for itself: that is fastest, and the shapes are few and warmed up.
+    if config.compile == "regional":
+        pipe.unet.compile_repeated_blocks(dynamic=False)
+    else:
+        pipe.unet.compile(dynamic=False)
+        pipe.vae.decoder.compile(dynamic=False)
+
+
+def check_compiler(config: ServingConfig) -> None:
+    """What torch compiles a model to is code that a compiler has to finish.
+
+    Raises:
+        ModelLoadFailed: the model is to be compiled, and there is none.
+
+    """
+    if config.compile == "none":
+        return
+    if config.device == "cpu":
+        language, known = "C++", [os.environ.get("CXX"), "g++"]
+    else:
+        language, known = "C", [os.environ.get("CC"), "gcc", "clang"]
+    if not any(shutil.which(name) for name in known if name):
+        raise ModelLoadFailed(
+            f"compile is {config.compile}, and torch needs a {language} compiler for that, of "
+            f"which there is none here. Serve from an image that has {known[1]} as well, or set "
+            "compile to none."
+        )
+
+
+def attention(name: str) -> Callable[[], AbstractContextManager[None]]:
+    """Makes the context in which the model runs, so that it uses this kind of attention.
+
+    Raises:
+        ModelLoadFailed: a U-Net has no attention of that name.
+
+    """
+    name = name.removeprefix("_")
+    if name in ("default", "native", "xformers"):
+        return contextlib.nullcontext
+    if name not in _KERNELS:
+        known = ", ".join(["default", "native", *_KERNELS, "xformers"])
+        raise ModelLoadFailed(
+            f"The attention backend {name} is none that a Stable Diffusion U-Net can use. "
+            f"There are: {known}."
+        )
+    return lambda: sdpa_kernel(_KERNELS[name])
