@@ -130,9 +130,3 @@ def main(argv: Sequence[str]) -> int:
         f"largest difference {apart.largest:.4f}, mean {apart.mean:.5f}, PSNR {apart.psnr:.1f} dB"
     )
     return 0
-
-
-if __name__ == "__main__":
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the server does
-    sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from diffusion_serving.observability.metrics import DeviceUse
+
 MAX_SEED = 2**32 - 1
 """PyTorch's CPU generator uses 32 bits of a seed, so a larger one would repeat a smaller one."""
 
@@ -85,14 +87,6 @@ class BatchOutput:
 
     pictures: Sequence[Sequence[Picture]]
     seconds: Mapping[str, float]
-
-
-class DeviceUse(NamedTuple):
-    """What a device has done since its model was loaded; None is unknown."""
-
-    joules: float | None
-    busy_seconds: float | None
-    """The time in which it ran anything."""
 
 
 class Pipeline(Protocol):

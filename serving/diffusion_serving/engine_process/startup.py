@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import Batching, BatchRunner, Engine, start_runner
-from diffusion_serving.engine.generation import DeviceUse, Generation, Pipeline
+from diffusion_serving.engine.generation import Generation, Pipeline
 from diffusion_serving.http.requests.predict import Defaults
-from diffusion_serving.observability.metrics import Metrics
+from diffusion_serving.observability.metrics import DeviceUse, Metrics
 
 Load = Callable[[ServingConfig, int], Pipeline]
 """Makes the pipeline that a configuration describes, on the device with that index."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,11 +15,18 @@ from prometheus_client import (
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from diffusion_serving.engine.generation import DeviceUse
 from diffusion_serving.observability.exposition import expose
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0)
 """Bucket bounds from a tiny model on a GPU to a full-size one on two CPU cores."""
+
+
+class DeviceUse(NamedTuple):
+    """What a device has done since its model was loaded; None is unknown."""
+
+    joules: float | None
+    busy_seconds: float | None
+    """The time in which it ran anything."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from diffusion_serving.config import Scheduler
-from diffusion_serving.engine.generation import BatchOutput, DeviceUse, Generation, OnStep, Picture
+from diffusion_serving.engine.generation import BatchOutput, Generation, OnStep, Picture
+from diffusion_serving.observability.metrics import DeviceUse
 from diffusion_serving.pipeline.failures import device_probe, guarded
 from diffusion_serving.pipeline.loras import Loras
 from diffusion_serving.pipeline.nvml import meter_of

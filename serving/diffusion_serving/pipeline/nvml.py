@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from diffusion_serving.engine.generation import DeviceUse
+from diffusion_serving.observability.metrics import DeviceUse
 
 log = logging.getLogger(__name__)
 

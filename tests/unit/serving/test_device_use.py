@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.engine.generation import DeviceUse
 from diffusion_serving.engine_process.startup import make_engine
 from diffusion_serving.observability import usage
-from diffusion_serving.observability.metrics import make_metrics
+from diffusion_serving.observability.metrics import DeviceUse, make_metrics
 from diffusion_serving.pipeline.nvml import Gpu, Meter, NvmlError, meter_of
 
 NOT_SUPPORTED, NOT_FOUND = 3, 6
