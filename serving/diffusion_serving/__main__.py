@@ -15,7 +15,7 @@ from diffusion_serving.config import read_settings  # noqa: E402
 from diffusion_serving.fetch.model_files import inspect  # noqa: E402
 from diffusion_serving.http.auth import Keys  # noqa: E402
 from diffusion_serving.observability import logs, termination  # noqa: E402
-from diffusion_serving.observability.errors import StartupError  # noqa: E402
+from diffusion_serving.observability.startup_errors import StartupError  # noqa: E402
 
 
 def main() -> int:

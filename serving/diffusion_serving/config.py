@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from diffusion_serving.observability.errors import InvalidConfiguration
+from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
 Backend = Literal["fastapi", "litserve", "rayserve"]
 BatchingMode = Literal["engine", "framework", "none"]
@@ -101,6 +101,25 @@ class GenerationDefaults(_Document):
     """Pixels; None is the model's own size, as for the height."""
     height: int | None = Field(default=None, ge=MIN_SIDE, le=MAX_SIDE, multiple_of=SIDE_MULTIPLE)
     scheduler: Scheduler = "ddim"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Defaults of a request, with the model's own size filled in."""
+
+    steps: int
+    guidance_scale: float
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, generation: GenerationDefaults, native_size: tuple[int, int]) -> "Defaults":
+        return cls(
+            steps=generation.steps,
+            guidance_scale=generation.guidance_scale,
+            width=generation.width or native_size[0],
+            height=generation.height or native_size[1],
+        )
 
 
 class Limits(_Document):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_serving.config import ServingConfig, read_settings
-from diffusion_serving.engine.generation import Pipeline
+from diffusion_serving.engine.pipeline_interface import Pipeline
 from diffusion_serving.engine_process.startup import load_model
 from diffusion_serving.observability import logs
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.engine.generation import Generation
+from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.fetch.model_files import inspect
 from diffusion_serving.pipeline import DiffusersPipeline, load_pipeline
 
@@ -26,7 +26,7 @@ def loaded(model: Path, scheduler: str = "ddim", **document: Any) -> DiffusersPi
     return load_pipeline(inspect(model), configured(model, scheduler, **document))
 
 
-def wanted(prompt: str = "a red circle", **changes: Any) -> Generation:
+def wanted(prompt: str = "a red circle", **changes: Any) -> ImageRequest:
     """A generation of the tiny models' own size."""
     fields: dict[str, Any] = {
         "negative_prompt": "",
@@ -36,10 +36,10 @@ def wanted(prompt: str = "a red circle", **changes: Any) -> Generation:
         "height": 64,
         "seeds": (1,),
     }
-    return Generation(prompt, **{**fields, **changes})
+    return ImageRequest(prompt, **{**fields, **changes})
 
 
-def pixels(pipeline: DiffusersPipeline, *batch: Generation) -> list[bytes]:
+def pixels(pipeline: DiffusersPipeline, *batch: ImageRequest) -> list[bytes]:
     return [picture.rgb for pictures in pipeline(batch).pictures for picture in pictures]
 
 
@@ -57,7 +57,7 @@ def watched(part: Any, look: Callable[[Any, Any], None], call: Callable[[], Any]
         hook.remove()
 
 
-def count_unet_calls(pipeline: DiffusersPipeline, generation: Generation) -> int:
+def count_unet_calls(pipeline: DiffusersPipeline, generation: ImageRequest) -> int:
     calls: list[None] = []
     unet = pipeline._pipe.unet
     watched(unet, lambda *_: calls.append(None), lambda: pipeline([generation]))

@@ -22,7 +22,7 @@ def serve(settings: Settings, load: Load = load_model) -> int:
     """
     metrics = make_metrics()
     engines = EngineProcesses(settings.config, load, sys.stdout)
-    service = Service(settings, engines.maker, metrics)
+    service = Service(settings, engines.client, metrics)
 
     @asynccontextmanager
     async def running() -> AsyncGenerator[None]:

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diffusion_serving.config import ServingConfig, read_settings
-from diffusion_serving.engine.generation import Generation, OutOfMemory, Picture
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import OutOfMemory, Picture
 from diffusion_serving.engine_process.startup import load_model, warm_up_of
-from diffusion_serving.observability.errors import StartupError
+from diffusion_serving.observability.startup_errors import StartupError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,8 +86,10 @@ def _levels(picture: Picture) -> "NDArray[np.float64]":
     return np.frombuffer(picture.rgb, np.uint8) / LEVELS
 
 
-def _generation(like: Generation, prompt: str, seed: int) -> Generation:
-    return Generation(prompt, "", like.steps, like.guidance_scale, like.width, like.height, (seed,))
+def _generation(like: ImageRequest, prompt: str, seed: int) -> ImageRequest:
+    return ImageRequest(
+        prompt, "", like.steps, like.guidance_scale, like.width, like.height, (seed,)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,22 +1,23 @@
-"""The engine: threads that own the devices, one each, and the bounded queue in front of them.
+"""The engine: a thread that owns the device, and the bounded queue in front of it.
 
-A diffusers pipeline must not be shared between threads, so everything that touches a model
-happens on its owner's thread. Others submit jobs and wait for their futures.
+A diffusers pipeline must not be shared between threads, so everything that touches the model
+happens on the engine's thread. Other threads submit requests and wait for their futures.
 """
 
 from diffusion_serving.engine.batching import Batching
 from diffusion_serving.engine.core import Engine
-from diffusion_serving.engine.generation import OnStep
-from diffusion_serving.engine.jobs import Job, Result, Startup, State
-from diffusion_serving.engine.runner import BatchRunner, Outcome, start_runner
+from diffusion_serving.engine.lifecycle import Startup, State
+from diffusion_serving.engine.pipeline_interface import OnStep
+from diffusion_serving.engine.queued_request import Outcome, QueuedRequest, Result
+from diffusion_serving.engine.runner import BatchRunner, start_runner
 
 __all__ = [
     "BatchRunner",
     "Batching",
     "Engine",
-    "Job",
     "OnStep",
     "Outcome",
+    "QueuedRequest",
     "Result",
     "Startup",
     "State",

@@ -1,7 +1,7 @@
-"""The seam between the HTTP surface and whoever makes the images.
+"""The engine's client: the seam between the HTTP surface and the engine.
 
-The engine may be a thread of this process or live in another one, behind a link or a framework's
-queue. The surface can't tell.
+The engine may be a thread of this process or run in another one, behind a link or a framework's
+queue. The surface does not know which.
 """
 
 import asyncio
@@ -12,14 +12,18 @@ from typing import Protocol
 
 from prometheus_client import Metric
 
-from diffusion_serving.engine import BatchRunner, Engine, Result, Startup, State
-from diffusion_serving.engine.generation import Generation, OnStep
+from diffusion_serving.engine.core import Engine
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.lifecycle import Startup, State
+from diffusion_serving.engine.pipeline_interface import OnStep
+from diffusion_serving.engine.queued_request import Result
+from diffusion_serving.engine.runner import BatchRunner
 from diffusion_serving.observability.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a loaded model says about itself: plain data, which can cross a process boundary.
+    """A loaded model's own facts: plain data, which can cross a process boundary.
 
     `native_size` is the width and height in pixels that the model was trained for.
     """
@@ -42,12 +46,12 @@ class ModelInfo:
         )
 
 
-class Maker(Protocol):
-    """Makes images, for coroutines of one event loop."""
+class EngineClient(Protocol):
+    """Generates images for coroutines of one event loop."""
 
     @property
     def state(self) -> State:
-        """Of all engines together: ready when all are."""
+        """The state of all engines together: ready when all are."""
 
     @property
     def alive(self) -> bool:
@@ -55,24 +59,25 @@ class Maker(Protocol):
 
     @property
     def model(self) -> ModelInfo | None:
-        """None until the model has loaded."""
+        """The loaded model; None until it has loaded."""
 
-    async def run(self, generation: Generation, on_step: OnStep | None = None) -> Result:
-        """Makes the images of one request, and tells of each step on the event loop's thread.
+    async def run(self, request: ImageRequest, on_step: OnStep | None = None) -> Result:
+        """Generates the images of one request; calls `on_step` on the event loop's thread.
 
-        Cancelling it withdraws what has not started; what has is finished for nobody.
+        Cancelling it removes a waiting request from the queue; a running request completes and
+        its result is discarded.
 
         Raises:
-            RequestError: why there are no images.
+            RequestError: the reason why there are no images.
 
         """
 
     async def metrics(self) -> Sequence[Metric]:
-        """The metrics that other processes keep; none where all are this one's."""
+        """The metrics of other processes; none where the engine is in this one."""
 
 
-class EngineMaker:
-    """The maker whose engine is in this process."""
+class LocalEngineClient:
+    """The client of an engine in this process."""
 
     def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self._engine = engine
@@ -91,18 +96,18 @@ class EngineMaker:
         runner = self._engine.runner
         return None if runner is None else ModelInfo.of(runner)
 
-    async def run(self, generation: Generation, on_step: OnStep | None = None) -> Result:
-        job = self._engine.submit(generation, handed_over(on_step))
-        done = asyncio.wrap_future(job.future)
+    async def run(self, request: ImageRequest, on_step: OnStep | None = None) -> Result:
+        queued = self._engine.submit(request, on_event_loop(on_step))
+        done = asyncio.wrap_future(queued.future)
         try:
-            # Waiting for the future, unlike awaiting it, doesn't cancel the job before `withdraw`.
-            await asyncio.wait({done}, timeout=max(0.0, job.deadline - time.monotonic()))
+            # Waiting for the future, unlike awaiting it, doesn't cancel it before `cancel` below.
+            await asyncio.wait({done}, timeout=max(0.0, queued.deadline - time.monotonic()))
             if not done.done():
-                self._engine.expire(job)
+                self._engine.expire(queued)
                 await asyncio.wait({done})
             return done.result()
         except asyncio.CancelledError:
-            if self._engine.withdraw(job):
+            if self._engine.cancel(queued):
                 self._metrics.rejected.labels("hang_up").inc()
             done.cancel()
             raise
@@ -111,13 +116,13 @@ class EngineMaker:
         return ()
 
 
-def handed_over(on_step: OnStep | None) -> OnStep | None:
-    """Calls a function of the event loop's thread from the engine's."""
+def on_event_loop(on_step: OnStep | None) -> OnStep | None:
+    """Wraps a listener so that the engine's thread calls it on the running event loop."""
     if on_step is None:
         return None
     loop = asyncio.get_running_loop()
 
-    def hand_over(step: int, steps: int) -> None:
+    def call_on_loop(step: int, steps: int) -> None:
         loop.call_soon_threadsafe(on_step, step, steps)
 
-    return hand_over
+    return call_on_loop

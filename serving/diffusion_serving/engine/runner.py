@@ -1,183 +1,139 @@
-"""Runs generations on one pipeline, and keeps what goes wrong with one from the others."""
+"""Runs batches on one pipeline, so that a request which fails, fails alone."""
 
 import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
-from diffusion_serving.engine.generation import (
-    BatchKey,
-    Generation,
-    OnStep,
-    OutOfMemory,
-    Picture,
-    Pipeline,
-)
-from diffusion_serving.engine.jobs import Result, Startup
-from diffusion_serving.observability.errors import (
-    DeviceLost,
-    EngineFailed,
-    ModelLoadFailed,
-    RequestError,
-    StartupError,
-)
+from diffusion_serving.engine.errors import EngineFailed
+from diffusion_serving.engine.image_request import BatchKey, ImageRequest
+from diffusion_serving.engine.lifecycle import Startup
+from diffusion_serving.engine.pipeline_interface import OnStep, OutOfMemory, Pipeline
+from diffusion_serving.engine.queued_request import Outcome, QueuedRequest
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
+from diffusion_serving.observability.startup_errors import (
+    DeviceLost,
+    ModelLoadFailed,
+    StartupError,
+)
 
 log = logging.getLogger(__name__)
 
 TIMING_SECONDS = 30.0
-"""The longest that a server is kept from being ready to time its pipeline alone."""
+"""The longest that timing the pipeline alone may keep a server from being ready."""
 
-Outcome = Result | RequestError
-"""What became of one generation: pictures, or why there are none."""
-
-
-@dataclass(slots=True)
-class _Member:
-    """One generation on its way: what is made of it so far, and how far its steps are."""
-
-    generation: Generation
-    on_step: OnStep | None
-    pictures: dict[int, Picture] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    steps_before: int = 0
-    failure: RequestError | None = None
-
-    def progress(self, step: int, images: int) -> None:
-        """Tells of a step in a call that makes `images` of this member's."""
-        if self.on_step is not None:
-            calls = -(-(self.generation.images - len(self.pictures)) // images)
-            steps = self.steps_before + self.generation.steps * calls
-            self.on_step(self.steps_before + step, steps)
-
-    def outcome(self) -> Outcome:
-        if self.failure is not None:
-            return self.failure
-        return Result(
-            pictures=[self.pictures[place] for place in range(self.generation.images)],
-            queue_seconds=0.0,
-            text_encoder_seconds=self.seconds["text_encoder"],
-            denoise_seconds=self.seconds["denoise"],
-            vae_seconds=self.seconds["vae"],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Those images of a member that one call makes, by their places in it."""
-
-    member: _Member
-    places: range
-
-    @property
-    def generation(self) -> Generation:
-        seeds = self.member.generation.seeds
-        return replace(self.member.generation, seeds=tuple(seeds[place] for place in self.places))
-
-    def split(self, size: int) -> Iterator["_Part"]:
-        """Itself in pieces of at most so many images."""
-        for begin in range(self.places.start, self.places.stop, size):
-            yield _Part(self.member, range(begin, min(begin + size, self.places.stop)))
+_Slice = tuple[QueuedRequest, range]
+"""The images of a request that one call makes, by their places in it."""
 
 
 class BatchRunner:
-    """One pipeline, and how many images at once its device was seen to hold.
+    """Runs requests on one pipeline within the images that its device has memory for.
 
     A second thread that calls it waits: the pipeline is not safe to share.
     """
 
     def __init__(self, pipeline: Pipeline, *, max_images: int, metrics: Metrics) -> None:
         self.pipeline = pipeline
-        """Only to be asked about itself."""
+        """The pipeline, whose attributes others may read."""
         self.seconds_per_image = 1.0
-        """What an image of the warm-up took."""
+        """Seconds that an image of the warm-up took."""
         self.startup = Startup(0.0, 0.0, 0.0, ())
-        """How it was started, if `start_runner` did."""
+        """The cost of the start, if `start_runner` started it."""
         self._max_images = max_images
         self._metrics = metrics
         self._caps: dict[tuple[int, int, bool], int] = {}
         self._lock = threading.Lock()
 
     def cap(self, key: BatchKey) -> int:
-        """The most images in one call, less than the configured once memory ran out."""
+        """The most images in one call: less than configured once memory ran out."""
         return self._caps.get(_shape(key), self._max_images)
 
     def run(
         self,
-        generations: Sequence[Generation],
+        requests: Sequence[ImageRequest],
         on_step: Sequence[OnStep | None] | None = None,
     ) -> list[Outcome]:
-        """Makes the images of any mixture of generations.
-
-        Those of one batch key share calls of at most `max_images`, in the order given; a
-        generation is split over calls only if it alone is more than one can hold. A call that
-        fails is made again for each member alone, so that only the bad one fails.
+        """Generates the images of any mixture of requests and returns each one's outcome.
 
         Args:
-            generations: of any batch keys.
-            on_step: for each generation, what to tell of its steps.
-
-        Returns:
-            what became of each, in the order given.
+            requests: of any batch keys.
+            on_step: for each request, the function to call after each of its steps.
 
         Raises:
-            DeviceLost: nothing can be made any more.
+            DeviceLost: the device cannot be used any more.
 
         """
-        listeners = on_step or [None] * len(generations)
-        members = [_Member(g, tell) for g, tell in zip(generations, listeners, strict=True)]
-        with self._lock:
-            for group in _by_key(members):
-                self._make(_whole(member) for member in group)
-        return [member.outcome() for member in members]
+        listeners = on_step or [None] * len(requests)
+        now = time.monotonic()
+        queued = [
+            QueuedRequest(request, now, on_step=listener)
+            for request, listener in zip(requests, listeners, strict=True)
+        ]
+        self.execute(queued)
+        return [each.outcome() for each in queued]
 
-    def warm_up(self, generation: Generation, sizes: Sequence[int]) -> None:
-        """Makes the images once in each batch size, the smallest first.
+    def execute(self, requests: Sequence[QueuedRequest]) -> None:
+        """Generates the images of any mixture of requests; each then has its outcome.
+
+        Requests of one batch key share calls of at most `max_images`, in the order given; a
+        request is split over calls only if it alone is more than one can hold. A call that fails
+        is repeated for each of its requests alone, so that only the bad one fails.
+
+        Raises:
+            DeviceLost: the device cannot be used any more.
+
+        """
+        with self._lock:
+            for group in _by_key(requests):
+                self._generate([(queued, range(queued.request.images)) for queued in group])
+
+    def warm_up(self, request: ImageRequest, sizes: Sequence[int]) -> None:
+        """Runs the request once in each batch size, the smallest first.
 
         A size that memory does not allow lowers the cap; the smallest must succeed.
 
         Raises:
-            Exception: whatever the pipeline raised.
+            Exception: the pipeline's own.
 
         """
         fits = 0
         with self._lock:
             for size in sizes:
                 try:
-                    seconds = self._timed(generation, size)
+                    seconds = self._timed(request, size)
                 except OutOfMemory:
                     if not fits:
                         raise
-                    self._lower_cap(generation.key, size, to=fits)
+                    self._lower_cap(request.key, size, to=fits)
                     return
                 self.seconds_per_image, fits = seconds / size, size
 
-    def time_calls(self, generation: Generation) -> tuple[tuple[int, float], ...]:
+    def time_calls(self, request: ImageRequest) -> tuple[tuple[int, float], ...]:
         """Images and seconds of a call for each power of two up to the cap, and for the cap.
 
         None are made where the warm-up lets expect more than `TIMING_SECONDS` for all of them.
         """
-        cap = self.cap(generation.key)
+        cap = self.cap(request.key)
         sizes = sorted({*(2**exponent for exponent in range(cap.bit_length())), cap})
         if sum(sizes) * self.seconds_per_image > TIMING_SECONDS:
             return ()
         with self._lock:
-            return tuple((size, self._timed(generation, size)) for size in sizes)
+            return tuple((size, self._timed(request, size)) for size in sizes)
 
-    def _timed(self, generation: Generation, size: int) -> float:
-        seeds = tuple(generation.seeds[0] + place for place in range(size))
+    def _timed(self, request: ImageRequest, size: int) -> float:
+        seeds = tuple(request.seeds[0] + place for place in range(size))
         begin = time.monotonic()
-        self.pipeline([replace(generation, seeds=seeds)])
+        self.pipeline([replace(request, seeds=seeds)])
         return time.monotonic() - begin
 
-    def _make(self, parts: Iterable[_Part]) -> None:
-        """Makes parts that share a batch key, in as few calls as memory allows."""
-        waiting = [part for part in parts if part.member.failure is None]
+    def _generate(self, slices: Iterable[_Slice]) -> None:
+        """Generates slices that share a batch key, in as few calls as memory allows."""
+        waiting = _unfailed(slices)
         while waiting:
-            batch, waiting = _pack(waiting, self.cap(waiting[0].member.generation.key))
+            batch, waiting = _pack(waiting, self.cap(waiting[0][0].request.key))
             try:
                 self._call(batch)
             except OutOfMemory as error:
@@ -186,46 +142,46 @@ class BatchRunner:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the others must be served
                 self._separate(batch, error)
-            waiting = [part for part in waiting if part.member.failure is None]
+            waiting = _unfailed(waiting)
 
-    def _call(self, batch: Sequence[_Part]) -> None:
-        key = batch[0].member.generation.key
+    def _call(self, batch: Sequence[_Slice]) -> None:
+        steps = batch[0][0].request.steps
 
         def on_step(step: int, _: int) -> None:
-            for part in batch:
-                part.member.progress(step, len(part.places))
+            for queued, places in batch:
+                queued.report_step(step, len(places))
 
-        listened = any(part.member.on_step for part in batch)
-        output = self.pipeline([part.generation for part in batch], on_step if listened else None)
-        for part, pictures in zip(batch, output.pictures, strict=True):
-            member = part.member
-            member.pictures |= zip(part.places, pictures, strict=True)
-            member.steps_before += key.steps
+        listened = any(queued.on_step for queued, _ in batch)
+        requests = [_only(queued.request, places) for queued, places in batch]
+        output = self.pipeline(requests, on_step if listened else None)
+        for (queued, places), pictures in zip(batch, output.pictures, strict=True):
+            queued.pictures |= zip(places, pictures, strict=True)
+            queued.steps_done += steps
             for stage, seconds in output.seconds.items():
-                member.seconds[stage] = member.seconds.get(stage, 0.0) + seconds
+                queued.seconds[stage] = queued.seconds.get(stage, 0.0) + seconds
         images = _images(batch)
         self._metrics.batch_size.observe(images)
         self._metrics.images.inc(images)
         for stage, seconds in output.seconds.items():
             self._metrics.stage_seconds.labels(stage).observe(seconds)
 
-    def _shrink(self, batch: Sequence[_Part], error: OutOfMemory) -> None:
-        """Makes a batch that was too large for the device's memory in halves."""
+    def _shrink(self, batch: Sequence[_Slice], error: OutOfMemory) -> None:
+        """Repeats a batch that was too large for the device's memory in halves."""
         images = _images(batch)
         if images == 1:
             self._fail(batch, error)
             return
-        self._lower_cap(batch[0].member.generation.key, images, to=images // 2)
-        self._make(batch)
+        self._lower_cap(batch[0][0].request.key, images, to=images // 2)
+        self._generate(batch)
 
-    def _separate(self, batch: Sequence[_Part], error: Exception) -> None:
-        """Makes each part of a batch that failed alone, to see whose fault it was."""
+    def _separate(self, batch: Sequence[_Slice], error: Exception) -> None:
+        """Repeats each slice of a batch that failed alone, to see whose fault it was."""
         if len(batch) == 1:
             self._fail(batch, error)
             return
-        log.warning("a batch failed; its members are made alone", extra=failure_fields(error))
-        for part in batch:
-            self._make([part])
+        log.warning("a batch failed; its requests are repeated alone", extra=failure_fields(error))
+        for one in batch:
+            self._generate([one])
 
     def _lower_cap(self, key: BatchKey, images: int, to: int) -> None:
         self._caps[_shape(key)] = to
@@ -234,18 +190,18 @@ class BatchRunner:
             extra={"images": images, "from_now_on": to, "width": key.width, "height": key.height},
         )
 
-    def _fail(self, batch: Sequence[_Part], error: Exception) -> None:
+    def _fail(self, batch: Sequence[_Slice], error: Exception) -> None:
         error_id = uuid.uuid4().hex[:12]
         log.error(  # a traceback with its message could show a prompt
-            "a generation failed", extra={"error_id": error_id} | failure_fields(error)
+            "an image request failed", extra={"error_id": error_id} | failure_fields(error)
         )
-        for part in batch:
-            part.member.failure = EngineFailed(error_id)
+        for queued, _ in batch:
+            queued.failure = EngineFailed(error_id)
 
 
 def start_runner(
     load: Callable[[], Pipeline],
-    warm_up: Callable[[Pipeline], Generation],
+    warm_up: Callable[[Pipeline], ImageRequest],
     *,
     max_images: int,
     metrics: Metrics,
@@ -303,29 +259,38 @@ def _shape(key: BatchKey) -> tuple[int, int, bool]:
     return key.width, key.height, key.guidance_scale > 1
 
 
-def _by_key(members: Sequence[_Member]) -> list[list[_Member]]:
-    """The members by batch key, the key of the first of them first."""
-    groups: dict[BatchKey, list[_Member]] = {}
-    for member in members:
-        groups.setdefault(member.generation.key, []).append(member)
+def _by_key(requests: Sequence[QueuedRequest]) -> list[list[QueuedRequest]]:
+    """Groups requests by batch key, in the order in which the keys come."""
+    groups: dict[BatchKey, list[QueuedRequest]] = {}
+    for queued in requests:
+        groups.setdefault(queued.request.key, []).append(queued)
     return list(groups.values())
 
 
-def _whole(member: _Member) -> _Part:
-    return _Part(member, range(member.generation.images))
+def _unfailed(slices: Iterable[_Slice]) -> list[_Slice]:
+    return [one for one in slices if one[0].failure is None]
 
 
-def _pack(parts: Sequence[_Part], cap: int) -> tuple[list[_Part], list[_Part]]:
-    """The next call's parts, at most `cap` images, and what is left for later ones."""
-    pieces = [piece for part in parts for piece in part.split(cap)]
+def _only(request: ImageRequest, places: range) -> ImageRequest:
+    """Returns the request with the images of these places alone."""
+    return replace(request, seeds=tuple(request.seeds[place] for place in places))
+
+
+def _pack(slices: Sequence[_Slice], cap: int) -> tuple[list[_Slice], list[_Slice]]:
+    """Returns the next call's slices, at most `cap` images, and those left for later calls."""
+    pieces = [
+        (queued, range(begin, min(begin + cap, places.stop)))
+        for queued, places in slices
+        for begin in range(places.start, places.stop, cap)
+    ]
     count, images = 0, 0
-    for piece in pieces:
-        images += len(piece.places)
+    for _, places in pieces:
+        images += len(places)
         if images > cap:
             break
         count += 1
     return pieces[:count], pieces[count:]
 
 
-def _images(batch: Sequence[_Part]) -> int:
-    return sum(len(part.places) for part in batch)
+def _images(batch: Sequence[_Slice]) -> int:
+    return sum(len(places) for _, places in batch)

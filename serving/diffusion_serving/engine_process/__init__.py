@@ -1,4 +1,4 @@
-"""Engines in processes of their own: their links to the process that answers HTTP, both ends.
+"""Engine processes: engines outside of the process that answers HTTP, and the links to them.
 
 In one interpreter the device's thread and the threads that answer would take turns.
 """

@@ -1,13 +1,13 @@
-"""Which tickets nobody waits for any more, as a worker hears of it."""
+"""Cancelled requests, as a worker learns of them."""
 
 import threading
 
 
-class Withdrawals:
-    """Numbers that were withdrawn, some of them before their ticket came out of the queue.
+class Cancellations:
+    """Numbers of cancelled requests, some of which have not come out of the queue yet.
 
-    The queue keeps its order, so a number that is smaller than one that has come was taken by
-    another worker, and is forgotten. Any thread may call.
+    The queue keeps its order, so a number smaller than one that has come was taken by another
+    worker, and is forgotten. Any thread may call.
     """
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class Withdrawals:
         self._newest = -1
 
     def add(self, number: int) -> bool:
-        """Notes a withdrawal; False if its ticket has come already."""
+        """Records a cancellation; False if its request has come already."""
         with self._lock:
             if number <= self._newest:
                 return False
@@ -24,9 +24,9 @@ class Withdrawals:
             return True
 
     def take(self, number: int) -> bool:
-        """Tells of a ticket that has just come whether it was withdrawn."""
+        """Returns whether a request that has just come was cancelled."""
         with self._lock:
-            withdrawn = number in self._early
+            cancelled = number in self._early
             self._newest = max(self._newest, number)
             self._early = {later for later in self._early if later > self._newest}
-            return withdrawn
+            return cancelled

@@ -1,4 +1,4 @@
-"""Makers whose engines are in other processes."""
+"""Clients of engines in other processes: a pool of engines behind one `EngineClient`."""
 
 import asyncio
 import itertools
@@ -12,155 +12,147 @@ from prometheus_client import Metric
 
 from diffusion_serving.engine import Outcome, Result, State
 from diffusion_serving.engine.client import ModelInfo
-from diffusion_serving.engine.generation import Generation, OnStep
+from diffusion_serving.engine.errors import NotReady
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import OnStep
 from diffusion_serving.engine_process.link import Line
 from diffusion_serving.engine_process.messages import (
-    Made,
-    Make,
-    Started,
-    Stepped,
-    Ticket,
-    Withdraw,
+    Cancel,
+    Finished,
+    Generate,
+    RequestEvent,
+    StepDone,
     WorkerLink,
 )
-from diffusion_serving.engine_process.worker_pool import Fleet, Heard
-from diffusion_serving.observability.errors import NotReady
+from diffusion_serving.engine_process.worker_pool import WorkerPool
 
-Carry = Callable[[Ticket], Coroutine[Any, Any, Outcome]]
-"""Takes a ticket to a worker, and its outcome back."""
+Dispatch = Callable[[Generate], Coroutine[Any, Any, Outcome]]
+"""Carries a command to a worker, and its outcome back."""
 
 
 @dataclass(frozen=True)
-class Lane:
-    """A way to workers, and the links to those that take from it."""
+class WorkerQueue:
+    """A queue of requests, and the links of the workers that take from it."""
 
-    carry: Carry
+    dispatch: Dispatch
     links: Sequence[WorkerLink]
 
 
-@dataclass(eq=False)
-class _Call:
-    """One ticket that is under way. The futures belong to the event loop."""
+class EnginePool:
+    """The client of several engines, which themselves bound their queues and keep deadlines."""
 
-    ticket: Ticket
-    lane: Lane
-    answer: "asyncio.Task[Outcome]"
-    started: "asyncio.Future[None]"
-    on_step: OnStep | None
-    withdrawn: bool = False
-
-    @property
-    def waits(self) -> bool:
-        return not (self.withdrawn or self.started.done() or self.answer.done())
-
-    def withdraw(self) -> None:
-        # The call goes on until its answer is here: a framework keeps a place for that.
-        self.withdrawn = True
-        for link in self.lane.links:
-            link.send(Withdraw(self.ticket.number))
-
-
-class FleetMaker:
-    """The maker in front of engines: they keep the queue's bound and its deadlines."""
-
-    def __init__(self, lanes: Sequence[Lane]) -> None:
-        self._lanes = lanes
+    def __init__(self, queues: Sequence[WorkerQueue]) -> None:
+        self._queues = queues
         self._numbers = itertools.count()
-        self._calls: dict[int, _Call] = {}
-        self.fleet = Fleet([link for lane in lanes for link in lane.links], self._hear)
+        self._in_flight: dict[int, WorkerQueue] = {}
+        self._on_step: dict[int, OnStep] = {}
+        links = [link for queue in queues for link in queue.links]
+        self.workers = WorkerPool(links, self._on_event)
 
     @property
     def state(self) -> State:
-        return self.fleet.state
+        return self.workers.state
 
     @property
     def alive(self) -> bool:
-        return self.fleet.state is not State.FAILED
+        return self.workers.state is not State.FAILED
 
     @property
     def model(self) -> ModelInfo | None:
-        return self.fleet.model
+        return self.workers.model
 
     async def metrics(self) -> Sequence[Metric]:
-        return await self.fleet.metrics()
+        return await self.workers.metrics()
 
-    async def run(self, generation: Generation, on_step: OnStep | None = None) -> Result:
-        call = self._submit(generation, on_step)
+    async def run(self, request: ImageRequest, on_step: OnStep | None = None) -> Result:
+        number, outcome = self._dispatch(request, on_step)
         try:
-            return await self._outcome(call)
+            return await self._result(outcome)
         except asyncio.CancelledError:
-            call.withdraw()
+            self._cancel(number)
             raise
 
-    def _submit(self, generation: Generation, on_step: OnStep | None) -> _Call:
-        """Sends a ticket on its way, to the device that has the least to do."""
+    def _dispatch(
+        self, request: ImageRequest, on_step: OnStep | None
+    ) -> "tuple[int, asyncio.Task[Outcome]]":
+        """Dispatches a request to the queue with the fewest in flight; returns its number."""
         if self.state is not State.READY:
             raise NotReady("The model is not loaded.")
         number = next(self._numbers)
-        ticket = Ticket(number, time.monotonic(), generation, wants_steps=on_step is not None)
-        lane = min(self._lanes, key=self._under_way)
-        answer = asyncio.ensure_future(lane.carry(ticket))
-        started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._calls[number] = _Call(ticket, lane, answer, started, on_step)
-        answer.add_done_callback(lambda _: self._calls.pop(number))
-        return self._calls[number]
+        wants_steps = on_step is not None
+        queue = min(self._queues, key=self._load)
+        outcome = asyncio.ensure_future(
+            queue.dispatch(Generate(number, time.monotonic(), request, wants_steps))
+        )
+        self._in_flight[number] = queue
+        if on_step is not None:
+            self._on_step[number] = on_step
+        outcome.add_done_callback(lambda _: self._forget(number))
+        return number, outcome
 
-    def _under_way(self, lane: Lane) -> int:
-        return sum(call.lane is lane for call in self._calls.values())
+    def _load(self, queue: WorkerQueue) -> int:
+        """Requests of a queue that are in flight."""
+        return sum(one is queue for one in self._in_flight.values())
 
-    async def _outcome(self, call: _Call) -> Result:
-        """Waits for a ticket's outcome, or until a worker is lost."""
+    def _cancel(self, number: int) -> None:
+        """Tells the workers that a request's client has left.
+
+        The dispatch goes on until its outcome is here: a framework keeps a place for that.
+        """
+        if (queue := self._in_flight.get(number)) is not None:
+            for link in queue.links:
+                link.send(Cancel(number))
+
+    def _forget(self, number: int) -> None:
+        del self._in_flight[number]
+        self._on_step.pop(number, None)
+
+    async def _result(self, outcome: "asyncio.Task[Outcome]") -> Result:
+        """Waits for a request's outcome, or until a worker is lost."""
         # Waiting for the task, unlike awaiting it, lets it go on when this is cancelled.
-        ends: set[asyncio.Future[Any]] = {call.answer, self.fleet.lost}
+        ends: set[asyncio.Future[Any]] = {outcome, self.workers.lost}
         await asyncio.wait(ends, return_when="FIRST_COMPLETED")
-        if not call.answer.done():
+        if not outcome.done():
             raise NotReady("The server is stopping: a worker process has ended.")
-        outcome = call.answer.result()
-        if isinstance(outcome, Result):
-            return outcome
-        raise outcome
+        result = outcome.result()
+        if isinstance(result, Result):
+            return result
+        raise result
 
-    def _hear(self, message: Heard) -> None:
-        match message:
-            case Started(numbers):
-                for number in numbers:
-                    if (call := self._calls.get(number)) is not None and not call.started.done():
-                        call.started.set_result(None)
-            case Stepped(number, step, steps):
-                call = self._calls.get(number)
-                if call is not None and call.on_step is not None:
-                    call.on_step(step, steps)
+    def _on_event(self, event: RequestEvent) -> None:
+        if isinstance(event, StepDone) and event.number in self._on_step:
+            self._on_step[event.number](event.step, event.steps)
 
 
-class ProcessMaker(FleetMaker):
-    """The maker in front of engines whose links carry the tickets as well.
+class EngineProcessPool(EnginePool):
+    """The client of engines whose links also carry the requests.
 
     Args:
-        links: one a device.
-        output: takes the lines of the workers' logs.
+        links: one for each device.
+        output: the stream for the lines of the workers' logs.
 
     """
 
     def __init__(self, links: Sequence[WorkerLink], output: TextIO) -> None:
-        super().__init__([Lane(partial(self._carry, link), [link]) for link in links])
+        super().__init__([WorkerQueue(partial(self._send, link), [link]) for link in links])
         self._output = output
         self._outcomes: dict[int, asyncio.Future[Outcome]] = {}
 
-    async def _carry(self, link: WorkerLink, ticket: Ticket) -> Outcome:
+    async def _send(self, link: WorkerLink, command: Generate) -> Outcome:
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._outcomes[ticket.number] = outcome
+        self._outcomes[command.number] = outcome
         try:
-            link.send(Make(ticket))
+            link.send(command)
             return await outcome
         finally:
-            del self._outcomes[ticket.number]
+            del self._outcomes[command.number]
 
-    def _hear(self, message: Heard) -> None:
-        match message:
-            case Made(number, outcome):
+    def _on_event(self, event: RequestEvent) -> None:
+        match event:
+            case Finished(number, outcome):
                 self._outcomes[number].set_result(outcome)
             case Line(text):
                 self._output.write(text)
                 self._output.flush()
             case _:
-                super()._hear(message)
+                super()._on_event(event)

@@ -15,19 +15,19 @@ Received = TypeVar("Received")
 
 
 class Link(Generic[Sent, Received]):
-    """One end. Any thread may send; one thread receives."""
+    """One end of a connection. Any thread may send; one thread receives."""
 
     def __init__(self, connection: "Connection[Sent, Received]") -> None:
         self._connection = connection
         self._sending = threading.Lock()
 
     def send(self, message: Sent) -> None:
-        """Sends, or does nothing where the other end has gone, which `messages` tells of."""
+        """Sends, or does nothing where the other end has gone; then `messages` ends."""
         with self._sending, contextlib.suppress(OSError):
             self._connection.send(message)
 
     def messages(self) -> Iterator[Received]:
-        """What the other end sends, until it has gone."""
+        """The messages of the other end, until it has gone."""
         while True:
             try:
                 yield self._connection.recv()
@@ -37,13 +37,13 @@ class Link(Generic[Sent, Received]):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the log of the process at the other end."""
+    """A line of the other process's log."""
 
     text: str
 
 
 class Lines(io.StringIO):
-    """A stream that sends each line; for a log's handler."""
+    """A stream for a log's handler that sends each line over a link."""
 
     def __init__(self, send: Callable[[Line], None]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the HTTP process and a worker tell each other."""
+"""Messages between the HTTP process and a worker: commands one way, events the other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from prometheus_client import Metric
 
 from diffusion_serving.engine import Outcome
 from diffusion_serving.engine.client import ModelInfo
-from diffusion_serving.engine.generation import Generation
+from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine_process.link import Line, Link
-from diffusion_serving.observability.errors import StartupError
+from diffusion_serving.observability.startup_errors import StartupError
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """One request on its way to a worker.
+class Generate:
+    """Command: generate the images of a request. A link or a framework's queue carries it.
 
     `number` grows from request to request. `submitted` is of `time.monotonic`, which all processes
     of a machine share.
@@ -22,39 +22,58 @@ class Ticket:
 
     number: int
     submitted: float
-    generation: Generation
+    request: ImageRequest
     wants_steps: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Up:
-    """From a worker: it listens."""
+class Cancel:
+    """Command: stop a request, whose client has left."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollectMetrics:
+    """Command: send the worker's metrics."""
+
+    query: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Command: exit at once; running requests are discarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Event: the worker receives commands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From a worker: its model has loaded and made a warm-up image."""
+    """Event: the model has loaded and its warm-up image is done."""
 
     model: ModelInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """From a worker: it can't make images, now or any more."""
+    """Event: the worker cannot generate images, now or any more."""
 
     error: StartupError
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """From a worker: these tickets are being made."""
+    """Event: the batch of these requests has started."""
 
     numbers: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
-class Stepped:
-    """From a worker: a ticket has come this far."""
+class StepDone:
+    """Event: a denoising step of a request is done."""
 
     number: int
     step: int
@@ -62,48 +81,24 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """From a worker that was sent a ticket over the link: what became of it."""
+class Finished:
+    """Event: the outcome of a request that came over the link."""
 
     number: int
     outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """From a worker, as asked: its metrics."""
+class MetricsCollected:
+    """Event: the worker's metrics, as a command asked."""
 
-    question: int
+    query: int
     families: Sequence[Metric]
 
 
-@dataclass(frozen=True, slots=True)
-class Make:
-    """To a worker, where no framework carries tickets: make this."""
-
-    ticket: Ticket
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """To a worker: nobody waits for this ticket any more."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """To a worker: what are your metrics?"""
-
-    question: int
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """To a worker: end now, whatever you are doing."""
-
-
-Told = Up | Ready | Failed | Started | Stepped | Made | Measured | Line
-Asked = Make | Withdraw | Measure | End
-WorkerLink = Link[Asked, Told]
+WorkerCommand = Generate | Cancel | CollectMetrics | Exit
+RequestEvent = Started | StepDone | Finished | Line
+"""Events of single requests, and the lines of the workers' logs."""
+WorkerEvent = Listening | Ready | Failed | MetricsCollected | RequestEvent
+WorkerLink = Link[WorkerCommand, WorkerEvent]
 """The HTTP process's end of a worker's link."""

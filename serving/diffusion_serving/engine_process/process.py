@@ -1,6 +1,6 @@
 """An engine's process: `python -m diffusion_serving.engine_process.process DESCRIPTOR`.
 
-The descriptor is its end of the link, whose first message says what to do.
+The descriptor is the process's end of the link, whose first message is its `EngineSpec`.
 """
 
 import asyncio
@@ -14,15 +14,20 @@ import uvloop
 
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine_process.link import Lines, Link
-from diffusion_serving.engine_process.messages import Asked, Made, Ticket, Told
+from diffusion_serving.engine_process.messages import (
+    Finished,
+    Generate,
+    WorkerCommand,
+    WorkerEvent,
+)
 from diffusion_serving.engine_process.startup import Load
-from diffusion_serving.engine_process.worker import EngineWorker, Worker, failed
+from diffusion_serving.engine_process.worker import EngineWorker, Worker, unhandled
 from diffusion_serving.observability import logs
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What an engine's process is to do, on which of the visible devices."""
+class EngineSpec:
+    """The engine of a process: its configuration, its visible device and its pipeline's loader."""
 
     config: ServingConfig
     device: int
@@ -30,23 +35,23 @@ class Work:
 
 
 def main() -> None:
-    """Makes what is asked for until the other end says that it is over, or has gone."""
+    """Runs the engine until the other end of the link sends the end, or has gone."""
     connection = Connection(int(sys.argv[1]))
-    work: Work = connection.recv()
-    link: Link[Told, Asked] = Link(connection)
+    spec: EngineSpec = connection.recv()
+    link: Link[WorkerEvent, WorkerCommand] = Link(connection)
     logs.configure(Lines(link.send))
     loop = uvloop.new_event_loop()
-    worker = Worker(link, work.config, work.device)
+    worker = Worker(link, spec.config, spec.device)
 
-    async def answer(ticket: Ticket) -> None:
+    async def answer(command: Generate) -> None:
         try:
-            outcome = await engine.make(ticket)
-        except Exception as error:  # noqa: BLE001 - it raises nothing, so it is a defect
-            outcome = failed("the engine's process failed on a request", error)
-        link.send(Made(ticket.number, outcome))
+            outcome = await engine.generate(command)
+        except Exception as error:  # noqa: BLE001 - no exception is expected here
+            outcome = unhandled("the engine's process failed on a request", error)
+        link.send(Finished(command.number, outcome))
 
-    worker.on_ticket = lambda ticket: _run(loop, answer(ticket))
-    engine = EngineWorker(worker, work.config, work.load)
+    worker.on_generate = lambda command: _run(loop, answer(command))
+    engine = EngineWorker(worker, spec.config, spec.load)
     loop.run_forever()
 
 

@@ -1,4 +1,4 @@
-"""Engines in processes of their own, one a device: started, asked and ended."""
+"""Engine processes, one for each device: their start and their end."""
 
 import contextlib
 import multiprocessing
@@ -10,42 +10,42 @@ from typing import TextIO
 
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.cores import make_way
-from diffusion_serving.engine_process.clients import ProcessMaker
+from diffusion_serving.engine_process.clients import EngineProcessPool
 from diffusion_serving.engine_process.link import Link
-from diffusion_serving.engine_process.process import Work
+from diffusion_serving.engine_process.process import EngineSpec
 from diffusion_serving.engine_process.startup import Load
 
 
 class EngineProcesses:
-    """One engine process for each device, and the maker in front of them.
+    """One engine process for each device, and the client in front of them.
 
     Args:
-        config: of all devices together.
-        load: makes a device's pipeline; it is pickled.
-        output: takes the lines of their logs.
+        config: the configuration of all devices together.
+        load: loads a device's pipeline; it is pickled.
+        output: the stream for the lines of their logs.
 
     """
 
     def __init__(self, config: ServingConfig, load: Load, output: TextIO) -> None:
         alone = share(config)
-        self._work = [Work(alone, device, load) for device in range(config.devices)]
-        self._pipes = [multiprocessing.Pipe() for _ in self._work]
+        self._specs = [EngineSpec(alone, device, load) for device in range(config.devices)]
+        self._pipes = [multiprocessing.Pipe() for _ in self._specs]
         self._processes: list[_Process] = []
-        self.maker = ProcessMaker([Link(ours) for ours, _ in self._pipes], output)
-        self.ready = self.maker.fleet.ready
-        self.ended = self.maker.fleet.ended
+        self.client = EngineProcessPool([Link(ours) for ours, _ in self._pipes], output)
+        self.ready = self.client.workers.ready
+        self.ended = self.client.workers.ended
 
     def start(self) -> None:
-        """Starts them, makes way for them, and begins to hear them on the running event loop."""
-        for work, (ours, theirs) in zip(self._work, self._pipes, strict=True):
+        """Starts the processes, lets them go first on the cores, and listens to their events."""
+        for spec, (ours, theirs) in zip(self._specs, self._pipes, strict=True):
             self._processes.append(_Process(theirs))
             theirs.close()
-            ours.send(work)
+            ours.send(spec)
         make_way()
-        self.maker.fleet.listen(self._processes)
+        self.client.workers.listen(self._processes)
 
     def end(self) -> None:
-        """Ends them, whatever they are doing."""
+        """Kills the processes; their running requests are discarded."""
         for process in self._processes:
             process.end()
 
@@ -53,8 +53,8 @@ class EngineProcesses:
 class _Process:
     """A process with the other end of a link.
 
-    Not multiprocessing's: that imports anew what the present one was started with, which for a
-    replica is all of Ray.
+    Not multiprocessing's own: that imports anew the program of its parent, which for a replica is
+    all of Ray.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -62,7 +62,7 @@ class _Process:
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.process", str(descriptor)],
             pass_fds=[descriptor],
-            # Whoever started this process may have told it by other ways where modules are.
+            # The parent's module path may come from elsewhere than its environment.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
 
@@ -75,12 +75,12 @@ class _Process:
             self._process.wait(timeout)
 
     def end(self) -> None:
-        self._process.kill()  # it may not hear its link yet
+        self._process.kill()  # it may not receive commands yet
         self._process.wait()
 
 
 def share(config: ServingConfig) -> ServingConfig:
-    """The configuration of one device's engine: its share of the queue."""
+    """Returns the configuration of one device's engine, with its share of the queue."""
     places = -(-config.queue.max_length // config.devices)
     queue = config.queue.model_copy(update={"max_length": places})
     return config.model_copy(update={"devices": 1, "queue": queue})

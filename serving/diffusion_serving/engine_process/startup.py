@@ -1,16 +1,18 @@
-"""Puts the engine together: what it loads, on which device, and what it warms up with."""
+"""Builds the engine from a configuration: its pipeline, its warm-up and its metrics."""
 
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.config import Defaults, ServingConfig
 from diffusion_serving.engine import Batching, BatchRunner, Engine, start_runner
-from diffusion_serving.engine.generation import Generation, Pipeline
-from diffusion_serving.http.requests.predict import Defaults
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import Pipeline
 from diffusion_serving.observability.metrics import DeviceUse, Metrics
 
 Load = Callable[[ServingConfig, int], Pipeline]
-"""Makes the pipeline that a configuration describes, on the device with that index."""
+"""Loads the pipeline of a configuration on the visible device with that index."""
+
+_OWN_DEVICE = 0
+"""Index of the device: each engine's process sees no other."""
 
 
 def load_model(config: ServingConfig, device_index: int) -> Pipeline:
@@ -30,14 +32,9 @@ def load_model(config: ServingConfig, device_index: int) -> Pipeline:
 
 
 def make_engine(config: ServingConfig, metrics: Metrics, load: Load = load_model) -> Engine:
-    """The engine for a configuration, not started yet."""
-    publish = _Publisher(metrics)
-
-    def load_one(index: int) -> Pipeline:
-        return publish(load(config, index))
-
+    """Returns the engine of a configuration, not started yet."""
     return Engine(
-        load_one,
+        lambda: _load_published(config, metrics, load),
         lambda pipeline: warm_up_of(config, pipeline),
         max_queue=config.queue.max_length,
         queue_timeout=config.queue.timeout_seconds,
@@ -45,25 +42,21 @@ def make_engine(config: ServingConfig, metrics: Metrics, load: Load = load_model
         batching=Batching(
             max_images=config.batching.max_size,
             max_wait=config.batching.max_wait_milliseconds / 1000,
-            one_job=config.batching.mode == "none",
+            one_request=config.batching.mode == "none",
         ),
-        devices=config.devices,
         timed=True,
     )
 
 
-def load_runner(
-    config: ServingConfig, metrics: Metrics, device_index: int = 0, load: Load = load_model
-) -> BatchRunner:
-    """Loads and warms up one device in the calling thread, for a framework that forms batches.
+def load_runner(config: ServingConfig, metrics: Metrics, load: Load = load_model) -> BatchRunner:
+    """Loads and warms up the device in the calling thread, for a framework that forms batches.
 
     Raises:
         StartupError: saying what keeps it from serving.
 
     """
-    publish = _Publisher(metrics)
     return start_runner(
-        lambda: publish(load(config, device_index)),
+        lambda: _load_published(config, metrics, load),
         lambda pipeline: warm_up_of(config, pipeline),
         max_images=config.batching.max_size,
         metrics=metrics,
@@ -71,10 +64,10 @@ def load_runner(
     )
 
 
-def warm_up_of(config: ServingConfig, pipeline: Pipeline) -> Generation:
+def warm_up_of(config: ServingConfig, pipeline: Pipeline) -> ImageRequest:
     """One image with the service's defaults: a service whose default fails is not ready."""
     defaults = Defaults.of(config.generation, pipeline.native_size)
-    return Generation(
+    return ImageRequest(
         prompt="warm-up",
         negative_prompt="",
         steps=defaults.steps,
@@ -85,34 +78,12 @@ def warm_up_of(config: ServingConfig, pipeline: Pipeline) -> Generation:
     )
 
 
-class _Publisher:
-    """Tells the metrics what is in use: the first device's name, the memory of all."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._lock = threading.Lock()
-        self._pipelines: list[Pipeline] = []
-
-    def __call__(self, pipeline: Pipeline) -> Pipeline:
-        with self._lock:
-            self._pipelines.append(pipeline)
-            if len(self._pipelines) == 1:
-                self._metrics.publish_device(pipeline.device, pipeline.device_name, pipeline.dtype)
-                if pipeline.device_memory_bytes is not None:
-                    self._metrics.publish_device_memory(self._memory_bytes)
-                if pipeline.device_use is not None:
-                    self._metrics.publish_device_use(self._use)
-        return pipeline
-
-    def _memory_bytes(self) -> int:
-        return sum(pipeline.device_memory_bytes or 0 for pipeline in self._pipelines)
-
-    def _use(self) -> DeviceUse:
-        uses = [use for pipeline in self._pipelines if (use := pipeline.device_use) is not None]
-        return DeviceUse(_sum(use.joules for use in uses), _sum(use.busy_seconds for use in uses))
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    """The sum of what is known, None if nothing is."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+def _load_published(config: ServingConfig, metrics: Metrics, load: Load) -> Pipeline:
+    """Loads the pipeline and publishes its device, memory and use as metrics."""
+    pipeline = load(config, _OWN_DEVICE)
+    metrics.publish_device(pipeline.device, pipeline.device_name, pipeline.dtype)
+    if pipeline.device_memory_bytes is not None:
+        metrics.publish_device_memory(lambda: pipeline.device_memory_bytes or 0)
+    if pipeline.device_use is not None:
+        metrics.publish_device_use(lambda: pipeline.device_use or DeviceUse(None, None))
+    return pipeline

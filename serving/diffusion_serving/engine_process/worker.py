@@ -1,4 +1,4 @@
-"""A worker process's end of its link, and the engine that may be behind it."""
+"""A worker process: its end of the link, and the engine that may be behind it."""
 
 import asyncio
 import logging
@@ -13,54 +13,51 @@ from tqdm import tqdm  # type: ignore[import-untyped] # it carries no annotation
 
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import Outcome, Result
-from diffusion_serving.engine.client import EngineMaker, ModelInfo
-from diffusion_serving.engine.generation import OnStep
-from diffusion_serving.engine_process.cancellations import Withdrawals
+from diffusion_serving.engine.client import LocalEngineClient, ModelInfo
+from diffusion_serving.engine.errors import EngineFailed, NotReady, RequestError
+from diffusion_serving.engine.pipeline_interface import OnStep
+from diffusion_serving.engine_process.cancellations import Cancellations
 from diffusion_serving.engine_process.link import Link
 from diffusion_serving.engine_process.messages import (
-    Asked,
-    End,
+    Cancel,
+    CollectMetrics,
+    Exit,
     Failed,
-    Make,
-    Measure,
-    Measured,
+    Generate,
+    Listening,
+    MetricsCollected,
     Ready,
-    Stepped,
-    Ticket,
-    Told,
-    Up,
-    Withdraw,
+    StepDone,
+    WorkerCommand,
+    WorkerEvent,
 )
 from diffusion_serving.engine_process.startup import Load, make_engine
-from diffusion_serving.observability.errors import (
-    EngineFailed,
-    NotReady,
-    RequestError,
-    StartupError,
-)
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import make_metrics
+from diffusion_serving.observability.startup_errors import StartupError
 
 log = logging.getLogger(__name__)
 
-WITHDRAWN = NotReady("Nobody waits for this any more.")
+CANCELLED = NotReady("Nobody waits for this any more.")
 
 
 class Worker:
     """A worker process: its end of the link, its metrics, and its one device.
 
     Args:
-        device: which of the visible ones is to be the only one, where they are CUDA's.
+        device: index of the visible CUDA device that is to be the worker's only one.
 
     """
 
-    def __init__(self, link: Link[Told, Asked], config: ServingConfig, device: int) -> None:
+    def __init__(
+        self, link: Link[WorkerEvent, WorkerCommand], config: ServingConfig, device: int
+    ) -> None:
         self.link = link
         self.metrics = make_metrics()
-        self.withdrawals = Withdrawals()
-        self.on_ticket: Callable[[Ticket], None] = lambda _: None
-        self.on_late_withdrawal: Callable[[int], None] = lambda _: None
-        # Whoever started this process ends it, when all is answered: by a message.
+        self.cancellations = Cancellations()
+        self.on_generate: Callable[[Generate], None] = lambda _: None
+        self.on_late_cancel: Callable[[int], None] = lambda _: None
+        # The parent process ends this one by a message, once every request is answered.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         if config.device == "cuda":
@@ -68,10 +65,10 @@ class Worker:
         threading.Thread(target=self._listen, name="link", daemon=True).start()
         # Its usual lock is known to multiprocessing, which would report it lost at the end.
         tqdm.set_lock(threading.RLock())
-        self.link.send(Up())
+        self.link.send(Listening())
 
     def start(self, load: Callable[[], ModelInfo]) -> None:
-        """Loads the model, and tells the other end how that went.
+        """Loads the model, and reports its result over the link.
 
         Raises:
             SystemExit: the model could not be loaded.
@@ -84,94 +81,92 @@ class Worker:
             raise SystemExit(1) from error
         self.link.send(Ready(model))
 
-    def tells_steps(self, ticket: Ticket) -> OnStep | None:
-        """What an engine is to call on each step of a ticket."""
-        if not ticket.wants_steps:
+    def step_listener(self, command: Generate) -> OnStep | None:
+        """Returns the function that reports a request's steps; None where they aren't wanted."""
+        if not command.wants_steps:
             return None
-        return lambda step, steps: self.link.send(Stepped(ticket.number, step, steps))
+        return lambda step, steps: self.link.send(StepDone(command.number, step, steps))
 
     def _listen(self) -> None:
-        for message in self.link.messages():
-            self._answer(message)
-        os._exit(1)  # the other end has gone, and with it everybody who waits for an image
+        for command in self.link.messages():
+            self._handle(command)
+        os._exit(1)  # the other end has gone, and with it every client
 
-    def _answer(self, message: Asked) -> None:
-        match message:
-            case Make(ticket):
-                self.on_ticket(ticket)
-            case Withdraw(number):
-                if not self.withdrawals.add(number):
-                    self.on_late_withdrawal(number)
-            case Measure(question):
+    def _handle(self, command: WorkerCommand) -> None:
+        match command:
+            case Generate():
+                self.on_generate(command)
+            case Cancel(number):
+                if not self.cancellations.add(number):
+                    self.on_late_cancel(number)
+            case CollectMetrics(query):
                 families = tuple(self.metrics.registry.collect())
-                self.link.send(Measured(question, families))
-            case End():
-                os._exit(0)  # what is still being made is for nobody
+                self.link.send(MetricsCollected(query, families))
+            case Exit():
+                os._exit(0)
 
 
 class EngineWorker:
-    """A worker with an engine that forms the batches. `load` makes its pipeline.
+    """A worker with an engine, which forms the batches. `load` loads its pipeline.
 
-    Raises, on making one:
-        SystemExit: the model could not be loaded, which the other end has been told.
-
+    Creating one raises SystemExit if the model could not be loaded; the link has the reason.
     """
 
     def __init__(self, worker: Worker, config: ServingConfig, load: Load) -> None:
         self._worker = worker
         self._engine = make_engine(config, worker.metrics, load)
-        self._maker = EngineMaker(self._engine, worker.metrics)
+        self._client = LocalEngineClient(self._engine, worker.metrics)
         self._running: dict[int, asyncio.Task[Result]] = {}
         worker.start(self._start)
 
     def _start(self) -> ModelInfo:
         self._engine.start()
         runner = self._engine.ready.result()
-        self._engine.ended.add_done_callback(self._tell_end)
+        self._engine.ended.add_done_callback(self._report_end)
         return ModelInfo.of(runner)
 
-    def _tell_end(self, ended: Future[None]) -> None:
+    def _report_end(self, ended: Future[None]) -> None:
         error = ended.exception()
         if isinstance(error, StartupError):
             self._worker.link.send(Failed(error))
-        elif error is not None:  # a defect: whoever started this process sees it end
+        elif error is not None:  # an unhandled exception: the parent process sees this one end
             log.error("the engine ended", extra=failure_fields(error))
             os._exit(1)
 
-    async def make(self, ticket: Ticket) -> Outcome:
-        """What becomes of a ticket. Its coroutines share one event loop."""
+    async def generate(self, command: Generate) -> Outcome:
+        """Returns the outcome of a request. All calls share one event loop."""
         worker, loop = self._worker, asyncio.get_running_loop()
-        worker.on_late_withdrawal = lambda number: _call(loop, self._cancel, number)
-        if worker.withdrawals.take(ticket.number):
+        worker.on_late_cancel = lambda number: _call(loop, self._cancel, number)
+        if worker.cancellations.take(command.number):
             worker.metrics.rejected.labels("hang_up").inc()
-            return WITHDRAWN
-        making = asyncio.ensure_future(
-            self._maker.run(ticket.generation, worker.tells_steps(ticket))
+            return CANCELLED
+        running = asyncio.ensure_future(
+            self._client.run(command.request, worker.step_listener(command))
         )
-        self._running[ticket.number] = making
+        self._running[command.number] = running
         try:
-            return await making
+            return await running
         except RequestError as error:
             return error
         except asyncio.CancelledError:
-            return WITHDRAWN
+            return CANCELLED
         finally:
-            del self._running[ticket.number]
+            del self._running[command.number]
 
     def _cancel(self, number: int) -> None:
-        if (making := self._running.get(number)) is not None:
-            making.cancel()
+        if (running := self._running.get(number)) is not None:
+            running.cancel()
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[int], None], number: int) -> None:
     loop.call_soon_threadsafe(function, number)
 
 
-def failed(said: str, error: Exception) -> EngineFailed:
-    """The outcome where what carries tickets, or makes them, has a defect."""
+def unhandled(message: str, error: Exception) -> EngineFailed:
+    """Logs an unhandled exception and returns the outcome of the request that met it."""
     error_id = uuid.uuid4().hex[:12]
     # A traceback with its message could show a prompt.
-    log.error(said, extra={"error_id": error_id} | failure_fields(error))
+    log.error(message, extra={"error_id": error_id} | failure_fields(error))
     return EngineFailed(error_id)
 
 

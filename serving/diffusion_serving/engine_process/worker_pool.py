@@ -1,4 +1,4 @@
-"""The HTTP process's view of its workers: how they are, what they measure, when they end."""
+"""The worker pool: the HTTP process's view of its workers' state, metrics and end."""
 
 import asyncio
 import contextlib
@@ -15,67 +15,68 @@ from diffusion_serving.engine import State
 from diffusion_serving.engine.client import ModelInfo
 from diffusion_serving.engine_process.link import Line
 from diffusion_serving.engine_process.messages import (
-    End,
+    CollectMetrics,
+    Exit,
     Failed,
-    Made,
-    Measure,
-    Measured,
+    Finished,
+    Listening,
+    MetricsCollected,
     Ready,
+    RequestEvent,
     Started,
-    Stepped,
-    Told,
-    Up,
+    StepDone,
+    WorkerEvent,
     WorkerLink,
 )
-from diffusion_serving.observability.errors import StartupError, WorkerLost
+from diffusion_serving.observability.startup_errors import StartupError, WorkerLost
 
 log = logging.getLogger(__name__)
 
-MEASURE_SECONDS = 2.0
-"""A worker that doesn't tell its metrics by then is shown as it was at the last scrape."""
+METRICS_SECONDS = 2.0
+"""A worker that doesn't send its metrics by then is shown as it was at the last scrape."""
 
 EXIT_SECONDS = 5.0
 
-Heard = Started | Stepped | Made | Line
-Hear = Callable[[Heard], None]
-
 
 class Process(Protocol):
-    """What is asked of a worker's process once its link has closed."""
+    """A worker's process, which is asked for its exit code once its link has closed."""
 
     @property
     def exitcode(self) -> int | None:
-        """Negative for a signal, None if it runs or nobody knows."""
+        """Negative for a signal, None while it runs or if it is unknown."""
 
     def join(self, timeout: float) -> None:
         """Waits for its end, so many seconds at most."""
 
 
-class Fleet:
-    """All workers together. Everything but `ready` and `ended` belongs to the event loop's thread.
+class WorkerPool:
+    """All workers together. All but `ready` and `ended` belongs to the event loop's thread.
 
     Args:
-        links: this process's ends, one a worker.
-        hear: takes what workers tell of single tickets, and the lines of their logs.
+        links: this process's ends, one for each worker.
+        on_event: receives the events of single requests, and the lines of the workers' logs.
 
     """
 
-    def __init__(self, links: Sequence[WorkerLink], hear: Hear) -> None:
+    def __init__(
+        self, links: Sequence[WorkerLink], on_event: Callable[[RequestEvent], None]
+    ) -> None:
         self._links = links
-        self._hear = hear
+        self._on_event = on_event
         self._models: dict[int, ModelInfo] = {}
-        self._measured: dict[int, Sequence[Metric]] = {}
+        self._metrics: dict[int, Sequence[Metric]] = {}
+        """The last metrics of each worker that receives commands."""
         self._answers: dict[int, asyncio.Future[None]] = {}
-        self._questions = itertools.count()
+        self._queries = itertools.count()
         self._failed = False
         self._lost: asyncio.Future[None] | None = None
         self.ready: Future[None] = Future()
-        """Resolves when every worker has loaded its model; holds a `StartupError` if one can't."""
+        """Resolves when every worker has loaded its model; holds a `StartupError` if one failed."""
         self.ended: Future[None] = Future()
-        """Holds a `StartupError` once a worker that was ready can't go on."""
+        """Holds a `StartupError` once a worker that was ready cannot go on."""
 
     def listen(self, processes: Sequence[Process]) -> None:
-        """Begins to hear the workers, on the running event loop."""
+        """Starts to receive the workers' events on the running event loop."""
         loop = asyncio.get_running_loop()
         self._lost = loop.create_future()
         for place, process in enumerate(processes):
@@ -85,9 +86,9 @@ class Fleet:
 
     @property
     def lost(self) -> "asyncio.Future[None]":
-        """Done once a worker has failed or ended: nothing that was asked of it will come."""
+        """Done once a worker has failed or ended: the outcomes of its requests won't come."""
         if self._lost is None:
-            raise RuntimeError("the fleet is not listened to yet")
+            raise RuntimeError("the worker pool does not listen yet")
         return self._lost
 
     @property
@@ -98,39 +99,37 @@ class Fleet:
 
     @property
     def model(self) -> ModelInfo | None:
-        """The first worker's, once all are ready: they load the same."""
+        """The first worker's model, once all are ready: they load the same."""
         return self._models[0] if self.state is State.READY else None
 
     async def metrics(self) -> Sequence[Metric]:
-        """The metrics of all workers that have started."""
-        asked = {next(self._questions): place for place in self._measured}
-        for question, place in asked.items():
-            self._answers[question] = asyncio.get_running_loop().create_future()
-            self._links[place].send(Measure(question))
-        if asked:
-            await asyncio.wait(
-                [self._answers[question] for question in asked], timeout=MEASURE_SECONDS
-            )
-        for question in asked:
-            del self._answers[question]
-        return [family for families in self._measured.values() for family in families]
+        """Collects the metrics of all workers that receive commands."""
+        queries = {next(self._queries): place for place in self._metrics}
+        for query, place in queries.items():
+            self._answers[query] = asyncio.get_running_loop().create_future()
+            self._links[place].send(CollectMetrics(query))
+        if queries:
+            await asyncio.wait([self._answers[query] for query in queries], timeout=METRICS_SECONDS)
+        for query in queries:
+            del self._answers[query]
+        return [family for families in self._metrics.values() for family in families]
 
     def end(self) -> None:
-        """Ends the workers, whatever they are doing."""
+        """Ends the workers; their running requests are discarded."""
         for link in self._links:
-            link.send(End())
+            link.send(Exit())
 
     def _receive(self, loop: asyncio.AbstractEventLoop, place: int, process: Process) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: this process is about to end
-            for message in self._links[place].messages():
-                loop.call_soon_threadsafe(self._take, place, message)
+            for event in self._links[place].messages():
+                loop.call_soon_threadsafe(self._handle, place, event)
             process.join(EXIT_SECONDS)
             loop.call_soon_threadsafe(self._fail, WorkerLost(process.exitcode))
 
-    def _take(self, place: int, message: Told) -> None:
-        match message:
-            case Up():
-                self._measured[place] = ()
+    def _handle(self, place: int, event: WorkerEvent) -> None:
+        match event:
+            case Listening():
+                self._metrics[place] = ()
             case Ready(model):
                 self._models[place] = model
                 if self.state is State.READY:
@@ -138,15 +137,15 @@ class Fleet:
                     self.ready.set_result(None)
             case Failed(error):
                 self._fail(error)
-            case Measured(question, families):
-                self._measured[place] = families
-                if (answer := self._answers.get(question)) is not None and not answer.done():
+            case MetricsCollected(query, families):
+                self._metrics[place] = families
+                if (answer := self._answers.get(query)) is not None and not answer.done():
                     answer.set_result(None)
-            case Started() | Stepped() | Made() | Line():
-                self._hear(message)
+            case Started() | StepDone() | Finished() | Line():
+                self._on_event(event)
 
     def _fail(self, error: StartupError) -> None:
-        """Notes the first reason why no more images can be made."""
+        """Keeps the first reason why the pool cannot generate images any more."""
         if self._failed:
             return
         self._failed = True

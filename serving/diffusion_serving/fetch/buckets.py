@@ -15,7 +15,7 @@ from botocore import exceptions as boto  # type: ignore[import-untyped]  # same
 
 from diffusion_serving.fetch.remote import InterruptedDownload, RemoteFile
 from diffusion_serving.fetch.sources import Bucket
-from diffusion_serving.observability.errors import DownloadFailed
+from diffusion_serving.observability.startup_errors import DownloadFailed
 
 _PIECE = 8 * 1024 * 1024
 """Bytes asked for at once."""

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffusion_serving.fetch import sources, store
+from diffusion_serving.fetch.remote import Remote
 from diffusion_serving.fetch.selection import INDEX, needed
+from diffusion_serving.fetch.sources import Bucket, Hub
 from diffusion_serving.observability import logs, termination
-from diffusion_serving.observability.errors import DownloadFailed, StartupError
+from diffusion_serving.observability.startup_errors import DownloadFailed, StartupError
 
 log = logging.getLogger("diffusion_serving.fetch")
 
@@ -60,10 +62,21 @@ def fetch(source: str, revision: str | None, target: Path, environ: Mapping[str,
         if target.exists():
             log.info("another process has fetched it", extra=said)
             return
-        remote = sources.connect(wanted, environ)
+        remote = _connect(wanted, environ)
         files = needed(remote.files(), lambda file: b"".join(store.pieces(remote, file)))
         store.fill(remote, files, target, _checked)
     log.info("fetched", extra=said)
+
+
+def _connect(source: Hub | Bucket, environ: Mapping[str, str]) -> Remote:
+    """A client of the source, with credentials from the environment. Sends no request yet."""
+    if isinstance(source, Hub):
+        from diffusion_serving.fetch.hub import HubRepo  # noqa: PLC0415 - imports much
+
+        return HubRepo(source, environ)
+    from diffusion_serving.fetch.buckets import BucketFolder  # noqa: PLC0415 - same
+
+    return BucketFolder(source, environ)
 
 
 def _checked(folder: Path) -> None:

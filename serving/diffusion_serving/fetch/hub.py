@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
 
 from diffusion_serving.fetch.remote import InterruptedDownload, RemoteFile
 from diffusion_serving.fetch.sources import Hub
-from diffusion_serving.observability.errors import DownloadFailed, InvalidConfiguration
+from diffusion_serving.observability.startup_errors import DownloadFailed, InvalidConfiguration
 
 _DEFAULT_ENDPOINT = "https://huggingface.co"
 _PIECE = 1024 * 1024

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from diffusion_serving.observability.errors import ModelLoadFailed
+from diffusion_serving.observability.startup_errors import ModelLoadFailed
 
 WEIGHTS = {
     "text_encoder": "model",

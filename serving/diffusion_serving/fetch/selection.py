@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from diffusion_serving.fetch.remote import RemoteFile
-from diffusion_serving.observability.errors import ModelLoadFailed
+from diffusion_serving.observability.startup_errors import ModelLoadFailed
 
 INDEX = "model_index.json"
 

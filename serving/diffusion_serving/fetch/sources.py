@@ -1,11 +1,9 @@
 """Sources as users write them."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from diffusion_serving.fetch.remote import Remote
-from diffusion_serving.observability.errors import InvalidConfiguration
+from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
 _HUB = re.compile(
     r"hf://(?P<repo>[\w.-]+(/[\w.-]+)?)(?:@(?P<revision>[^\s@]+)|/(?P<inner>[^\s@]+?)/?)?"
@@ -53,14 +51,3 @@ def parse(source: str, revision: str | None) -> Hub | Bucket:
     raise InvalidConfiguration(
         f"{source!r} cannot be fetched: write hf://org/repo, s3://bucket/path or gs://bucket/path."
     )
-
-
-def connect(source: Hub | Bucket, environ: Mapping[str, str]) -> Remote:
-    """The source, not asked for anything yet. Credentials come from the environment."""
-    if isinstance(source, Hub):
-        from diffusion_serving.fetch.hub import HubRepo  # noqa: PLC0415 - each imports much
-
-        return HubRepo(source, environ)
-    from diffusion_serving.fetch.buckets import BucketFolder  # noqa: PLC0415 - same
-
-    return BucketFolder(source, environ)

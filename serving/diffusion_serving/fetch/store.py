@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from diffusion_serving.fetch.remote import InterruptedDownload, Remote, RemoteFile
-from diffusion_serving.observability.errors import DownloadFailed
+from diffusion_serving.observability.startup_errors import DownloadFailed
 
 log = logging.getLogger(__name__)
 

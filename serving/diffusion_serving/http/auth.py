@@ -1,4 +1,4 @@
-"""API keys: who may use the service."""
+"""API keys, and the check of each request's key."""
 
 import hashlib
 import hmac
@@ -9,14 +9,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from diffusion_serving.http.responses.problems import UNAUTHORIZED, Problem
 from diffusion_serving.http.responses.replies import refusal
-from diffusion_serving.http.ui.files import FILES
-from diffusion_serving.observability.errors import InvalidConfiguration
+from diffusion_serving.http.route_table import OPEN_PATHS
+from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
 log = logging.getLogger(__name__)
-
-OPEN = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", *FILES})
-"""Paths for which no key is asked: a kubelet's probe and Prometheus's scrape bring none, the
-description tells how to bring one, and the page asks its user. None shows a prompt or an image."""
 
 _MAX_BYTES = 64 * 1024
 
@@ -24,16 +20,16 @@ Signature = tuple[int, int, int]
 
 
 class Keys:
-    """The keys of a file, read anew when it changes, so that they can be replaced while serving.
+    """The keys of a file, read again when it changes, so that keys can be replaced while serving.
 
-    Two keys in the file are both let in, so that clients can change over one by one.
+    All keys in the file are valid, so that clients can change over one by one.
     """
 
     def __init__(self, file: Path) -> None:
         """Reads the file.
 
         Raises:
-            InvalidConfiguration: it can't be read or has no key, so that nobody could be let in.
+            InvalidConfiguration: it can't be read or has no key, so every request would be refused.
 
         """
         self._file = file
@@ -49,15 +45,15 @@ class Keys:
             raise InvalidConfiguration(f"auth.apiKeyFile {file} {error}.") from None
 
     def admit(self, key: bytes) -> bool:
-        """Whether it is one of the keys. How long it takes tells nothing of them."""
+        """Returns whether a key is valid, in a time that reveals nothing of the keys."""
         self._refresh()
         digest = _digest(key)
-        # Every key is compared, so that the time does not say which one was right.
+        # Every key is compared, so that the time does not reveal which one was right.
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         return any(matches)
 
     def _refresh(self) -> None:
-        """Reads the file if it has changed; without a readable one, nobody is let in."""
+        """Reads the file if it has changed; without a readable one, every key is refused."""
         try:
             signature = _signature(self._file)
             if signature == self._signature:
@@ -65,24 +61,24 @@ class Keys:
             digests = _read(self._file)
         except (OSError, ValueError) as error:
             if self._digests:
-                log.error(  # noqa: TRY400 - what failed is all there is to know
-                    "the API keys cannot be read: nobody is let in",
+                log.error(  # noqa: TRY400 - the failure is all there is to know
+                    "the API keys cannot be read: every key is refused",
                     extra={"file": str(self._file), "error": type(error).__name__},
                 )
             self._signature, self._digests = (0, 0, 0), ()
             return
         self._signature, self._digests = signature, digests
-        log.info("API keys read anew", extra={"keys": len(digests)})
+        log.info("API keys read again", extra={"keys": len(digests)})
 
 
 def _signature(file: Path) -> Signature:
-    """Changes with the file. A mounted Secret's name is a symbolic link that is led elsewhere."""
-    found = file.stat()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    """Changes with the file. A mounted Secret's name is a symbolic link whose target changes."""
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _read(file: Path) -> tuple[bytes, ...]:
-    """Digests of the keys, all of one length whatever the keys' own. Raises OSError, ValueError."""
+    """Returns digests of the keys, all of one length. Raises OSError, ValueError."""
     with file.open("rb") as opened:
         content = opened.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
@@ -99,14 +95,14 @@ def _digest(key: bytes) -> bytes:
 
 
 class Guard:
-    """Lets requests with a key through to the application, and those for which none is asked."""
+    """ASGI middleware that refuses requests without a valid key, but for open routes."""
 
     def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self._app = app
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN or self._keys.admit(_key(scope)):
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._keys.admit(_key(scope)):
             await self._app(scope, receive, send)
             return
         reply = refusal(scope["path"], _refused(_key(scope)))
@@ -125,7 +121,7 @@ class Guard:
 
 
 def _key(scope: Scope) -> bytes:
-    """What the Authorization header brings; empty if it is none, or of another scheme."""
+    """Returns the Authorization header's key; empty if there is none, or of another scheme."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             scheme, _, key = value.partition(b" ")
@@ -134,10 +130,10 @@ def _key(scope: Scope) -> bytes:
 
 
 def _refused(key: bytes) -> Problem:
-    said = "The key is not one of this service's." if key else "The request has no key."
+    reason = "The key is not one of this service's." if key else "The request has no key."
     error = ', error="invalid_token"' if key else ""
     return Problem(
         UNAUTHORIZED,
-        f"{said} {UNAUTHORIZED.advice}",
+        f"{reason} {UNAUTHORIZED.advice}",
         headers={"WWW-Authenticate": f'Bearer realm="diffusion"{error}'},
     )

@@ -1,4 +1,4 @@
-"""The HTTP surface without a web framework: what each route answers, as plain replies."""
+"""The HTTP surface without a web framework: each route's response, as a plain reply."""
 
 import asyncio
 import contextlib
@@ -10,41 +10,39 @@ from typing import Any
 
 from diffusion_serving.config import Settings
 from diffusion_serving.engine import Result, Startup, State
-from diffusion_serving.engine.client import Maker, ModelInfo
+from diffusion_serving.engine.client import EngineClient, ModelInfo
 from diffusion_serving.engine.cores import available_cores
-from diffusion_serving.engine.generation import Generation, OnStep
+from diffusion_serving.engine.errors import DeadlineExceeded, NotReady, QueueFull, RequestError
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import OnStep
 from diffusion_serving.http.auth import Keys
 from diffusion_serving.http.documentation import openapi
-from diffusion_serving.http.documentation import page as docs
+from diffusion_serving.http.documentation import page as docs_page
 from diffusion_serving.http.requests import openai as openai_api
-from diffusion_serving.http.requests.image_request import Order, Reader, Timings
 from diffusion_serving.http.requests.predict import predict_reader
+from diffusion_serving.http.requests.reader import Reader
 from diffusion_serving.http.responses.event_stream import event, step_event
 from diffusion_serving.http.responses.image_encoding import encode
 from diffusion_serving.http.responses.problems import NOT_READY, Problem, from_request_error
+from diffusion_serving.http.responses.rendering import Rendering, Timings
 from diffusion_serving.http.responses.replies import Reply, problem_reply
+from diffusion_serving.http.route_table import Endpoint
 from diffusion_serving.http.ui.files import page_files
 from diffusion_serving.observability import usage, versions
-from diffusion_serving.observability.errors import (
-    DeadlineExceeded,
-    NotReady,
-    QueueFull,
-    RequestError,
-)
 from diffusion_serving.observability.metrics import Metrics
 
 HANG_UP_STATUS = 499
-"""Never reaches anyone; access logs and metrics know it as "the client closed the connection"."""
+"""Never reaches a client; access logs and metrics know it as "the client closed the connection"."""
 
 
 HangUp = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Service:
-    """Answers the routes. Its coroutines run on one event loop; pictures are encoded off it."""
+    """Answers the routes. Its coroutines run on one event loop; images are encoded off it."""
 
-    def __init__(self, settings: Settings, maker: Maker, metrics: Metrics) -> None:
-        """Puts the answers together.
+    def __init__(self, settings: Settings, client: EngineClient, metrics: Metrics) -> None:
+        """Prepares the responses that never change.
 
         Raises:
             InvalidConfiguration: the file of the API keys has none.
@@ -53,24 +51,26 @@ class Service:
         self._began = time.monotonic()
         self._settings = settings
         self._config = settings.config
-        self._maker = maker
+        self._client = client
         self._metrics = metrics
         self._encoders = ThreadPoolExecutor(available_cores(), thread_name_prefix="encode")
         self._draining = False
         auth = self._config.auth
         self.keys = Keys(auth.api_key_file) if auth else None
-        """Who may use the service; None is everybody."""
-        self.readers: Mapping[str, Reader] = {
-            "/predict": predict_reader(self._config),
-            "/v1/images/generations": openai_api.images_reader(self._config, settings.service),
+        """The API keys; None lets every request in."""
+        self.readers: Mapping[Endpoint, Reader] = {
+            Endpoint.PREDICT: predict_reader(self._config),
+            Endpoint.OPENAI_IMAGES: openai_api.images_reader(self._config, settings.service),
         }
-        """Of the routes that make images."""
+        """The readers of the endpoints that generate images."""
         self._models = openai_api.models(self._config, settings.service, int(time.time()))
         self._openapi = openapi.describe(self._config)
-        self._docs = docs.render(self._openapi).encode()
+        self._docs = docs_page.render(self._openapi).encode()
         self.page = page_files()
-        """The page at /ui and what it loads, by path."""
-        metrics.publish_build_info(versions.build_info(settings))
+        """The page at /ui and its files, by path."""
+        config = self._config
+        labels = versions.build_info(config.backend, config.device, config.precision)
+        metrics.publish_build_info(labels)
         metrics.ready.set_function(lambda: float(self._not_ready() is None))
 
     @property
@@ -78,28 +78,32 @@ class Service:
         return self._draining
 
     def drain(self) -> None:
-        """From now on not ready, though requests that still arrive are answered."""
+        """Makes the service not ready, though requests that still arrive are answered."""
         self._draining = True
 
     def close(self) -> None:
         self._encoders.shutdown(wait=False, cancel_futures=True)
 
-    async def make_images(
-        self, read: Reader, body: bytes, accept: str | None, hang_up: HangUp
+    async def generate(
+        self, reader: Reader, body: bytes, accept: str | None, hang_up: HangUp
     ) -> Reply:
-        """Answers a request to make images. `hang_up()` completes when the client has gone.
+        """Returns the reply to a request for images. `hang_up()` returns when the client has left.
 
         Raises:
-            Problem: whatever keeps the images from being made.
+            Problem: the reason why there are no images.
 
         """
-        order = self.order(read, body, accept)
+        request, rendering = self.read(reader, body, accept)
         with self.refusals():
-            result = await self.make(order.generation, hang_up)
-        return Reply(HANG_UP_STATUS, b"") if result is None else await self._answer(order, result)
+            result = await self.run(request, hang_up)
+        if result is None:
+            return Reply(HANG_UP_STATUS, b"")
+        return await self._render(rendering, result)
 
-    def order(self, read: Reader, body: bytes, accept: str | None) -> Order:
-        """The request, understood.
+    def read(
+        self, reader: Reader, body: bytes, accept: str | None
+    ) -> tuple[ImageRequest, Rendering]:
+        """Reads a request for images.
 
         Raises:
             Problem: it can't be served, or not yet.
@@ -107,51 +111,45 @@ class Service:
         """
         with self.refusals():
             # Before anything else, because the defaults of a size come from the model.
-            return read(body, accept, self.model().native_size)
+            return reader(body, accept, self.model().native_size)
 
-    async def told(self, order: Order, hang_up: HangUp) -> AsyncIterator[bytes]:
-        """Server-sent events: `step` for each that is done, and `images` or `problem` at the end.
+    async def events(
+        self, request: ImageRequest, rendering: Rendering, hang_up: HangUp
+    ) -> AsyncIterator[bytes]:
+        """Yields server-sent events: `step` after each step, then `images` or `problem`.
 
-        The data of `images` is the JSON answer, that of `problem` the problem document. There is
-        none if the client left before a step was done.
+        The data of `images` is the JSON response, that of `problem` the problem document. There
+        are no events if the client left before the first step.
 
         Raises:
-            Problem: whatever keeps the images from being made, before a step was done.
+            Problem: the reason why there are no images, before the first step.
 
         """
         steps: asyncio.Queue[bytes | None] = asyncio.Queue()
-        making = asyncio.ensure_future(
-            self.make(
-                order.generation,
-                hang_up,
-                lambda step, of: steps.put_nowait(step_event(step, of)),
-            )
+        running = asyncio.ensure_future(
+            self.run(request, hang_up, lambda step, of: steps.put_nowait(step_event(step, of)))
         )
-        making.add_done_callback(lambda _: steps.put_nowait(None))
+        running.add_done_callback(lambda _: steps.put_nowait(None))
         begun = False
         try:
             while (step := await steps.get()) is not None:
                 begun = True
                 yield step
             with self.refusals():
-                result = making.result()
+                result = running.result()
         except Problem as problem:
             if not begun:
                 raise
             yield event("problem", problem.body())
             return
         finally:
-            making.cancel()
+            running.cancel()
         if result is not None:
-            yield event("images", (await self._answer(order, result)).body)
-
-    async def _answer(self, order: Order, result: Result) -> Reply:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._encoders, self._rendered, order, result)
+            yield event("images", (await self._render(rendering, result)).body)
 
     @contextlib.contextmanager
     def refusals(self) -> Generator[None]:
-        """Counts a request that is refused within, and turns an engine's refusal into a problem."""
+        """Counts a refused request, and turns an engine's refusal into a problem."""
         try:
             yield
         except RequestError as error:
@@ -162,59 +160,65 @@ class Service:
             raise
 
     def model(self) -> ModelInfo:
-        """The loaded model.
+        """Returns the loaded model.
 
         Raises:
             NotReady: there is none.
 
         """
-        if (model := self._maker.model) is None:
+        if (model := self._client.model) is None:
             raise NotReady(self._not_ready() or "The server is stopping.")
         return model
 
-    async def make(
-        self, generation: Generation, hang_up: HangUp, on_step: OnStep | None = None
+    async def run(
+        self, request: ImageRequest, hang_up: HangUp, on_step: OnStep | None = None
     ) -> Result | None:
-        """The images; None if the client left, in which case a waiting request is dropped.
+        """Generates images; returns None if the client left, which cancels a waiting request.
 
         Raises:
-            RequestError: why there are no images.
+            RequestError: the reason why there are no images.
 
         """
-        making = asyncio.ensure_future(self._maker.run(generation, on_step))
+        running = asyncio.ensure_future(self._client.run(request, on_step))
         gone = asyncio.ensure_future(hang_up())
         try:
-            await asyncio.wait({making, gone}, return_when="FIRST_COMPLETED")
-            return making.result() if making.done() else None
+            await asyncio.wait({running, gone}, return_when="FIRST_COMPLETED")
+            return running.result() if running.done() else None
         finally:
             gone.cancel()
-            if making.cancel():
-                await asyncio.wait({making})
+            if running.cancel():
+                await asyncio.wait({running})
 
-    def _rendered(self, order: Order, result: Result) -> Reply:
-        """The reply with its image files. Takes milliseconds, so it runs on an encoder thread."""
+    async def _render(self, rendering: Rendering, result: Result) -> Reply:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._encoders, self._encoded, rendering, result)
+
+    def _encoded(self, rendering: Rendering, result: Result) -> Reply:
+        """Encodes the images into the reply. Takes milliseconds: runs on an encoder thread."""
         begin = time.monotonic()
-        files = [encode(picture, order.format, order.quality) for picture in result.pictures]
+        files = [
+            encode(picture, rendering.format, rendering.quality) for picture in result.pictures
+        ]
         encode_seconds = time.monotonic() - begin
         self._metrics.stage_seconds.labels("encode").observe(encode_seconds)
-        return order.render(files, _timings(result, encode_seconds))
+        return rendering.reply(files, _timings(result, encode_seconds))
 
     def healthz(self) -> Reply:
-        """200 as long as the engine's thread lives."""
-        if self._maker.alive:
+        """200 as long as the engine runs."""
+        if self._client.alive:
             return _json({"status": "alive"})
         return problem_reply(Problem(NOT_READY, "The engine has ended; restart the server."))
 
     def readyz(self) -> Reply:
-        """200 while images are made and none of the signs to stop has come."""
+        """200 while images are generated and the server is not stopping."""
         if (why := self._not_ready()) is not None:
             return problem_reply(from_request_error(NotReady(why)))
         return _json({"status": "ready"})
 
     async def about(self) -> Reply:
-        """Who is answering; what is known only once the model has loaded is null before."""
-        config, model = self._config, self._maker.model
-        families = [*self._metrics.registry.collect(), *await self._maker.metrics()]
+        """The server's facts; those of the model are null until it has loaded."""
+        config, model = self._config, self._client.model
+        families = [*self._metrics.registry.collect(), *await self._client.metrics()]
         used = await asyncio.get_running_loop().run_in_executor(
             self._encoders, usage.usage, families
         )
@@ -257,11 +261,11 @@ class Service:
         )
 
     def models(self) -> Reply:
-        """What OpenAI's clients may name as the model."""
+        """The models that OpenAI's clients may name."""
         return _json(self._models)
 
     async def metrics(self) -> Reply:
-        body, media_type = self._metrics.expose(await self._maker.metrics())
+        body, media_type = self._metrics.expose(await self._client.metrics())
         return Reply(200, body, media_type)
 
     def openapi(self) -> Reply:
@@ -276,10 +280,10 @@ class Service:
         )
 
     def _not_ready(self) -> str | None:
-        """Why the server is not ready; None if it is."""
+        """Returns the reason why the server is not ready; None if it is."""
         if self._draining:
             return "The server is stopping."
-        match self._maker.state:
+        match self._client.state:
             case State.READY:
                 return None
             case State.LOADING:
@@ -321,7 +325,7 @@ def _startup(startup: Startup) -> dict[str, float]:
 
 
 def _bare(startup: Startup, devices: int) -> list[dict[str, float]] | None:
-    """The calls of the pipeline alone, as all devices together make them; None if untimed."""
+    """Returns the timed calls of the pipeline alone, of all devices together; None if untimed."""
     calls = [{"images": size * devices, "seconds": seconds} for size, seconds in startup.bare]
     return calls or None
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from diffusion_serving.observability.errors import StartupError
+from diffusion_serving.observability.startup_errors import StartupError
 
 log = logging.getLogger(__name__)
 

@@ -1,12 +1,10 @@
-"""What is installed, without importing any of it."""
+"""Versions of installed packages, without importing them."""
 
 import platform
 import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-from diffusion_serving.config import Settings
 
 _PACKAGES = ("torch", "diffusers", "transformers")
 _DRIVER = Path("/proc/driver/nvidia/version")
@@ -16,7 +14,7 @@ _FRAMEWORKS = {"fastapi": "fastapi", "litserve": "litserve", "rayserve": "ray"}
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python, of this program and of the libraries that decide an image."""
+    """Returns the versions of Python, this program and the libraries that decide an image."""
     return {
         "python": platform.python_version(),
         "diffusion_serving": _version("diffusion-operator"),
@@ -25,29 +23,29 @@ def versions() -> dict[str, str]:
 
 
 def versions_with(backend: str) -> dict[str, str]:
-    """The same and the versions of the backend's framework and of a GPU's driver."""
+    """Returns `versions`, and those of the backend's framework and of a GPU's driver."""
     framework = _FRAMEWORKS[backend]
     driver = driver_version()
-    found = {**versions(), framework: _version(framework)}
-    return found if driver is None else {**found, "driver": driver}
+    known = {**versions(), framework: _version(framework)}
+    return known if driver is None else {**known, "driver": driver}
 
 
 def driver_version(file: Path = _DRIVER) -> str | None:
-    """Version of the node's NVIDIA driver; None where there is none."""
+    """Returns the version of the node's NVIDIA driver; None where there is none."""
     try:
-        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", file.read_text())
+        match = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", file.read_text())
     except OSError:
         return None
-    return found.group(1) if found else None
+    return match.group(1) if match else None
 
 
-def build_info(settings: Settings) -> dict[str, str]:
-    """Labels of `diffusion_build_info`."""
+def build_info(backend: str, device: str, precision: str) -> dict[str, str]:
+    """Returns the labels of `diffusion_build_info`."""
     return {
         "version": versions()["diffusion_serving"],
-        "backend": settings.config.backend,
-        "device": settings.config.device,
-        "precision": settings.config.precision,
+        "backend": backend,
+        "device": device,
+        "precision": precision,
         "torch": versions()["torch"],
         "diffusers": versions()["diffusers"],
     }

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import torch
 
-from diffusion_serving.engine.generation import OutOfMemory
-from diffusion_serving.observability.errors import DeviceLost
+from diffusion_serving.engine.pipeline_interface import OutOfMemory
+from diffusion_serving.observability.startup_errors import DeviceLost
 
 T = TypeVar("T")
 

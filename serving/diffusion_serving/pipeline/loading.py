@@ -10,7 +10,11 @@ import transformers
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.cores import available_cores
 from diffusion_serving.fetch.model_files import ModelFiles
-from diffusion_serving.observability.errors import ModelLoadFailed, StartupError, WrongDevice
+from diffusion_serving.observability.startup_errors import (
+    ModelLoadFailed,
+    StartupError,
+    WrongDevice,
+)
 from diffusion_serving.pipeline.loras import Loras
 from diffusion_serving.pipeline.model import DiffusersPipeline
 from diffusion_serving.pipeline.prompts import EmbeddingCache, PromptEncoder

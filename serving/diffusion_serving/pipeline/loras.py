@@ -6,9 +6,9 @@ from typing import Any
 from diffusers.utils import peft_utils
 
 from diffusion_serving.config import Lora
-from diffusion_serving.engine.generation import LoraUse
+from diffusion_serving.engine.image_request import LoraUse
 from diffusion_serving.fetch.model_files import find_lora
-from diffusion_serving.observability.errors import ModelLoadFailed
+from diffusion_serving.observability.startup_errors import ModelLoadFailed
 
 _utils: Any = peft_utils  # carries no annotations
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from diffusion_serving.config import Scheduler
-from diffusion_serving.engine.generation import BatchOutput, Generation, OnStep, Picture
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, Picture
 from diffusion_serving.observability.metrics import DeviceUse
 from diffusion_serving.pipeline.failures import device_probe, guarded
 from diffusion_serving.pipeline.loras import Loras
@@ -93,7 +94,7 @@ class DiffusersPipeline:
             return None
         return torch.cuda.memory_reserved(self._pipe.device)
 
-    def __call__(self, batch: Sequence[Generation], on_step: OnStep | None = None) -> BatchOutput:
+    def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         """Makes the images of generations that share one batch key.
 
         Raises:
@@ -108,7 +109,7 @@ class DiffusersPipeline:
         return guarded(lambda: self._make(batch, on_step), self._probe)
 
     @torch.inference_mode()
-    def _make(self, batch: Sequence[Generation], on_step: OnStep | None) -> BatchOutput:
+    def _make(self, batch: Sequence[ImageRequest], on_step: OnStep | None) -> BatchOutput:
         key, pipe = batch[0].key, self._pipe
         pipe.scheduler = make_scheduler(self._scheduler, self._scheduler_config, key.steps)
         self._loras.use(key.lora)
@@ -144,7 +145,7 @@ class DiffusersPipeline:
             },
         )
 
-    def _encode(self, images: Sequence[Generation]) -> dict[str, torch.Tensor]:
+    def _encode(self, images: Sequence[ImageRequest]) -> dict[str, torch.Tensor]:
         """The pipeline's arguments for the prompts and, with guidance, the negative ones."""
         prompts = [generation.prompt for generation in images]
         negative_prompts = [generation.negative_prompt for generation in images]

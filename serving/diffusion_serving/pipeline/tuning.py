@@ -11,7 +11,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.observability.errors import ModelLoadFailed
+from diffusion_serving.observability.startup_errors import ModelLoadFailed
 
 _KERNELS = {
     "flash": SDPBackend.FLASH_ATTENTION,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diffusion_serving.compare_precision.comparison import difference, main
-from diffusion_serving.engine.generation import Picture
+from diffusion_serving.engine.pipeline_interface import Picture
 
 
 def plain(level: int) -> Picture:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from diffusion_serving.config import Scheduler
-from diffusion_serving.engine.generation import STAGES
+from diffusion_serving.engine.pipeline_interface import STAGES
 from diffusion_serving.fetch.model_files import inspect
-from diffusion_serving.observability.errors import ModelLoadFailed, WrongDevice
+from diffusion_serving.observability.startup_errors import ModelLoadFailed, WrongDevice
 from diffusion_serving.pipeline import DiffusersPipeline, NotFiniteError, load_pipeline
 from pipelines import configured, count_unet_calls, furthest, loaded, pixels, wanted
 

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch._dynamo.utils import counters
 
 from diffusion_serving.config import Scheduler
-from diffusion_serving.engine.generation import LoraUse, OutOfMemory
-from diffusion_serving.observability.errors import DeviceLost, ModelLoadFailed
+from diffusion_serving.engine.image_request import LoraUse
+from diffusion_serving.engine.pipeline_interface import OutOfMemory
+from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed
 from diffusion_serving.pipeline import DiffusersPipeline, loading
 from diffusion_serving.pipeline.failures import guarded
 from pipelines import count_unet_calls, furthest, loaded, pixels, wanted, watched

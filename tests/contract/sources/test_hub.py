@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffusion_serving.fetch.model_files import inspect
-from diffusion_serving.observability.errors import DownloadFailed
+from diffusion_serving.observability.startup_errors import DownloadFailed
 from fetch_command import Command, FetchHere, fetched
 from local_hub import LocalHub, Repo
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.observability.errors import (
+from diffusion_serving.observability.startup_errors import (
     DownloadFailed,
     InvalidConfiguration,
     ModelLoadFailed,

@@ -9,14 +9,9 @@ import pytest
 
 from diffusion_serving.config import ServingConfig, Settings
 from diffusion_serving.engine import Engine
-from diffusion_serving.engine.client import EngineMaker
-from diffusion_serving.engine.generation import (
-    BatchOutput,
-    Generation,
-    OnStep,
-    OutOfMemory,
-    Picture,
-)
+from diffusion_serving.engine.client import LocalEngineClient
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, OutOfMemory, Picture
 from diffusion_serving.engine_process.startup import warm_up_of
 from diffusion_serving.http.app import create_app
 from diffusion_serving.http.service import Service
@@ -35,7 +30,7 @@ class FakePipeline:
     batch_sizes = ()
 
     def __init__(self) -> None:
-        self.batches: list[list[Generation]] = []
+        self.batches: list[list[ImageRequest]] = []
         self.threads: set[int] = set()
         self.failures: dict[str, Exception] = {}
         self.late_failures: dict[str, Exception] = {}
@@ -58,7 +53,7 @@ class FakePipeline:
         """Prompts in the order they were worked on, the warm-up's left out."""
         return [g.prompt for batch in self.batches for g in batch if g.prompt != "warm-up"]
 
-    def __call__(self, batch: Sequence[Generation], on_step: OnStep | None = None) -> BatchOutput:
+    def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         self.threads.add(threading.get_ident())
         self.batches.append(list(batch))
         self.entered.release()
@@ -82,7 +77,7 @@ class FakePipeline:
         )
 
 
-def _painted(generation: Generation, seed: int) -> Picture:
+def _painted(generation: ImageRequest, seed: int) -> Picture:
     pixel = (seed % 2**24).to_bytes(3, "big")
     return Picture(
         generation.width, generation.height, pixel * generation.width * generation.height
@@ -126,13 +121,13 @@ class Stack:
         queue = settings.config.queue
         self.metrics = make_metrics()
         self.engine = Engine(
-            lambda _: pipeline,
+            lambda: pipeline,
             lambda loaded: warm_up_of(settings.config, loaded),
             max_queue=queue.max_length,
             queue_timeout=queue.timeout_seconds,
             metrics=self.metrics,
         )
-        self.service = Service(settings, EngineMaker(self.engine, self.metrics), self.metrics)
+        self.service = Service(settings, LocalEngineClient(self.engine, self.metrics), self.metrics)
         app = create_app(self.service, self.metrics)
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app, raise_app_exceptions=True),

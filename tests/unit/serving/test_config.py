@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diffusion_serving.config import read_settings
-from diffusion_serving.observability.errors import InvalidConfiguration
+from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
 DOCUMENT: dict[str, Any] = {
     "version": 1,

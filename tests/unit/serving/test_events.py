@@ -5,6 +5,8 @@ import json
 import re
 from typing import Any
 
+from diffusion_serving.http.route_table import Endpoint
+
 EVENTS = {"Accept": "text/event-stream"}
 
 
@@ -82,10 +84,9 @@ async def test_who_leaves_while_waiting_is_not_served(make_stack: Any, pipeline:
     while "first" not in pipeline.prompts:  # noqa: ASYNC110 - an engine has no event for it
         await asyncio.sleep(0.001)
     gone = asyncio.Event()
-    order = stack.service.order(
-        stack.service.readers["/predict"], json.dumps({"prompt": "left"}).encode(), None
-    )
-    told = asyncio.create_task(_all(stack.service.told(order, gone.wait)))
+    body = json.dumps({"prompt": "left"}).encode()
+    left = stack.service.read(stack.service.readers[Endpoint.PREDICT], body, None)
+    told = asyncio.create_task(_all(stack.service.events(*left, gone.wait)))
     while stack.engine.queue_length == 0:  # noqa: ASYNC110 - same
         await asyncio.sleep(0.001)
     gone.set()

@@ -11,7 +11,7 @@ from diffusion_serving.fetch import store
 from diffusion_serving.fetch.remote import InterruptedDownload, RemoteFile
 from diffusion_serving.fetch.selection import needed
 from diffusion_serving.fetch.sources import Bucket, Hub, parse
-from diffusion_serving.observability.errors import (
+from diffusion_serving.observability.startup_errors import (
     DownloadFailed,
     InvalidConfiguration,
     ModelLoadFailed,

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from diffusion_serving.engine.cores import available_cores, make_way
-from diffusion_serving.engine.generation import Picture
+from diffusion_serving.engine.pipeline_interface import Picture
 from diffusion_serving.http.responses.image_encoding import Format, encode
 from diffusion_serving.observability import logs, termination
-from diffusion_serving.observability.errors import WrongDevice
+from diffusion_serving.observability.startup_errors import WrongDevice
 from diffusion_serving.observability.versions import driver_version
 
 

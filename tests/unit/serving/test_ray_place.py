@@ -10,7 +10,7 @@ from diffusion_serving.backends.rayserve import cluster
 from diffusion_serving.backends.rayserve.cluster import Place, place_of
 from diffusion_serving.backends.rayserve.environment import Ports
 from diffusion_serving.backends.rayserve.node import head_part
-from diffusion_serving.observability.errors import InvalidConfiguration
+from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
 WORKER = {"DIFFUSION_RAY_ROLE": "worker", "DIFFUSION_RAY_ADDRESS": "10.0.0.2"}
 HEAD = {"DIFFUSION_RAY_ROLE": "head", "DIFFUSION_RAY_ADDRESS": "10.0.0.1"}

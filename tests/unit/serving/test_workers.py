@@ -13,52 +13,49 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from diffusion_serving.backends.litserve import make_apis
-from diffusion_serving.backends.litserve.client import QueueingMaker, retry_after
+from diffusion_serving.backends.litserve.client import BoundedEnginePool, retry_after
 from diffusion_serving.backends.litserve.worker import EngineAPI, FrameworkAPI
 from diffusion_serving.config import Batching, Queue
 from diffusion_serving.engine import Result, Startup, State, start_runner
 from diffusion_serving.engine.client import ModelInfo
-from diffusion_serving.engine.generation import Generation
-from diffusion_serving.engine_process.cancellations import Withdrawals
-from diffusion_serving.engine_process.clients import FleetMaker, Lane, ProcessMaker
+from diffusion_serving.engine.errors import (
+    DeadlineExceeded,
+    EngineFailed,
+    NotReady,
+    QueueFull,
+    RequestError,
+)
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine_process.cancellations import Cancellations
+from diffusion_serving.engine_process.clients import EnginePool, EngineProcessPool, WorkerQueue
 from diffusion_serving.engine_process.link import Line, Link
 from diffusion_serving.engine_process.messages import (
-    Asked,
+    Cancel,
+    CollectMetrics,
     Failed,
-    Made,
-    Make,
-    Measure,
-    Measured,
+    Finished,
+    Generate,
+    Listening,
+    MetricsCollected,
     Ready,
     Started,
-    Stepped,
-    Ticket,
-    Told,
-    Up,
-    Withdraw,
+    StepDone,
+    WorkerCommand,
+    WorkerEvent,
     WorkerLink,
 )
 from diffusion_serving.engine_process.processes import share
 from diffusion_serving.engine_process.worker import visible_device
-from diffusion_serving.engine_process.worker_pool import Fleet
-from diffusion_serving.observability.errors import (
-    DeadlineExceeded,
-    EngineFailed,
-    ModelLoadFailed,
-    NotReady,
-    QueueFull,
-    RequestError,
-    StartupError,
-    WorkerLost,
-)
+from diffusion_serving.engine_process.worker_pool import WorkerPool
 from diffusion_serving.observability.exposition import expose, merged
 from diffusion_serving.observability.metrics import make_metrics
+from diffusion_serving.observability.startup_errors import ModelLoadFailed, StartupError, WorkerLost
 
 MODEL = ModelInfo("cpu", "fake", "float32", (128, 96), Startup(0.0, 0.0, 0.0, ()))
 
 
-def generation(prompt: str = "x", seed: int = 1) -> Generation:
-    return Generation(prompt, "", 2, 1.0, 64, 64, (seed,))
+def generation(prompt: str = "x", seed: int = 1) -> ImageRequest:
+    return ImageRequest(prompt, "", 2, 1.0, 64, 64, (seed,))
 
 
 def result(seconds: float = 0.1) -> Result:
@@ -77,13 +74,13 @@ class Worker:
     def __init__(self) -> None:
         ours, theirs = Pipe()
         self.near: WorkerLink = Link(ours)
-        self.far: Link[Told, Asked] = Link(theirs)
+        self.far: Link[WorkerEvent, WorkerCommand] = Link(theirs)
         self._theirs = theirs
         self.exitcode: int | None = None
-        self.heard: Iterator[Asked] = self.far.messages()
-        self.received: list[Asked] = []
+        self.heard: Iterator[WorkerCommand] = self.far.messages()
+        self.received: list[WorkerCommand] = []
 
-    def next(self) -> Asked:
+    def next(self) -> WorkerCommand:
         return next(self.heard)
 
     def die(self, code: int) -> None:
@@ -99,9 +96,9 @@ class Carrier:
 
     def __init__(self) -> None:
         self.waiting: dict[int, asyncio.Future[Any]] = {}
-        self.tickets: list[Ticket] = []
+        self.tickets: list[Generate] = []
 
-    async def __call__(self, ticket: Ticket) -> Any:
+    async def __call__(self, ticket: Generate) -> Any:
         self.tickets.append(ticket)
         self.waiting[ticket.number] = asyncio.get_running_loop().create_future()
         return await self.waiting[ticket.number]
@@ -110,10 +107,10 @@ class Carrier:
         self.waiting[number].set_result(outcome)
 
 
-async def ready(maker: FleetMaker, *workers: Worker) -> None:
-    maker.fleet.listen(list(workers))
+async def ready(maker: EnginePool, *workers: Worker) -> None:
+    maker.workers.listen(list(workers))
     for worker in workers:
-        worker.far.send(Up())
+        worker.far.send(Listening())
         worker.far.send(Ready(MODEL))
     await settled(lambda: maker.state is State.READY)
 
@@ -121,7 +118,7 @@ async def ready(maker: FleetMaker, *workers: Worker) -> None:
 def test_metrics_of_processes_are_added_up() -> None:
     def process(images: int, start: float) -> CollectorRegistry:
         registry = CollectorRegistry()
-        Counter("images", "Made.", registry=registry).inc(images)
+        Counter("images", "Finished.", registry=registry).inc(images)
         Counter("asked", "By route.", ("route",), registry=registry).labels(f"/{images}").inc()
         Histogram("seconds", "Time.", buckets=(1.0, 2.0), registry=registry).observe(images)
         Gauge("build_info", "Always 1.", ("x",), registry=registry).labels("y").set(1)
@@ -156,7 +153,7 @@ def test_metrics_of_processes_are_added_up() -> None:
 
 
 def test_withdrawal_is_known_whether_it_comes_before_its_ticket_or_after() -> None:
-    withdrawals = Withdrawals()
+    withdrawals = Cancellations()
     assert withdrawals.add(3)
     assert [withdrawals.take(number) for number in (1, 2, 3)] == [False, False, True]
     assert not withdrawals.add(2)
@@ -164,7 +161,7 @@ def test_withdrawal_is_known_whether_it_comes_before_its_ticket_or_after() -> No
 
 
 def test_withdrawals_that_another_worker_took_are_forgotten() -> None:
-    withdrawals = Withdrawals()
+    withdrawals = Cancellations()
     for number in range(100):
         withdrawals.add(number)
     assert not withdrawals.take(100)
@@ -228,7 +225,7 @@ def test_frameworks_own_batching_is_set_as_its_documentation_tells(
 
 async def test_fleet_is_ready_when_every_worker_is() -> None:
     workers = [Worker(), Worker()]
-    fleet = Fleet([worker.near for worker in workers], lambda _: None)
+    fleet = WorkerPool([worker.near for worker in workers], lambda _: None)
     fleet.listen(workers)
     assert (fleet.state, fleet.model) == (State.LOADING, None)
     workers[0].far.send(Ready(MODEL))
@@ -240,7 +237,7 @@ async def test_fleet_is_ready_when_every_worker_is() -> None:
 
 async def test_worker_that_cannot_load_fails_the_fleet_with_its_reason() -> None:
     worker = Worker()
-    fleet = Fleet([worker.near], lambda _: None)
+    fleet = WorkerPool([worker.near], lambda _: None)
     fleet.listen([worker])
     worker.far.send(Failed(ModelLoadFailed("no such directory")))
     worker.die(1)
@@ -252,14 +249,14 @@ async def test_worker_that_cannot_load_fails_the_fleet_with_its_reason() -> None
 
 async def test_worker_that_dies_later_ends_the_fleet_and_its_requests() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = FleetMaker([Lane(carrier, [worker.near])])
+    maker = EnginePool([WorkerQueue(carrier, [worker.near])])
     await ready(maker, worker)
     running = asyncio.ensure_future(maker.run(generation()))
     await settled(lambda: carrier.tickets)
     worker.die(-9)
     with pytest.raises(NotReady, match="worker"):
         await running
-    assert isinstance(maker.fleet.ended.exception(10), WorkerLost)
+    assert isinstance(maker.workers.ended.exception(10), WorkerLost)
     assert (maker.state, maker.alive) == (State.FAILED, False)
     with pytest.raises(NotReady):
         await maker.run(generation())
@@ -268,19 +265,19 @@ async def test_worker_that_dies_later_ends_the_fleet_and_its_requests() -> None:
 
 async def test_fleet_asks_its_workers_for_their_metrics() -> None:
     workers = [Worker(), Worker()]
-    fleet = Fleet([worker.near for worker in workers], lambda _: None)
+    fleet = WorkerPool([worker.near for worker in workers], lambda _: None)
     fleet.listen(workers)
     assert await fleet.metrics() == []
     for worker in workers:
-        worker.far.send(Up())
-    await settled(lambda: len(fleet._measured) == 2)
+        worker.far.send(Listening())
+    await settled(lambda: len(fleet._metrics) == 2)
     asked = asyncio.ensure_future(fleet.metrics())
     for images, worker in enumerate(workers):
         question = await asyncio.to_thread(worker.next)
-        assert isinstance(question, Measure)
+        assert isinstance(question, CollectMetrics)
         registry = CollectorRegistry()
-        Counter("images", "Made.", registry=registry).inc(images)
-        worker.far.send(Measured(question.question, tuple(registry.collect())))
+        Counter("images", "Finished.", registry=registry).inc(images)
+        worker.far.send(MetricsCollected(question.query, tuple(registry.collect())))
     # In the order of the answers, which two links have no say in.
     assert sorted(family.samples[0].value for family in await asked) == [0, 1]
 
@@ -288,9 +285,10 @@ async def test_fleet_asks_its_workers_for_their_metrics() -> None:
 async def test_request_goes_to_the_device_with_the_least_to_do() -> None:
     workers, carriers = [Worker(), Worker()], [Carrier(), Carrier()]
     lanes = [
-        Lane(carrier, [worker.near]) for carrier, worker in zip(carriers, workers, strict=True)
+        WorkerQueue(carrier, [worker.near])
+        for carrier, worker in zip(carriers, workers, strict=True)
     ]
-    maker = FleetMaker(lanes)
+    maker = EnginePool(lanes)
     await ready(maker, *workers)
     calls = [asyncio.ensure_future(maker.run(generation())) for _ in range(3)]
     await settled(lambda: sum(len(carrier.tickets) for carrier in carriers) == 3)
@@ -305,7 +303,7 @@ async def test_request_goes_to_the_device_with_the_least_to_do() -> None:
 
 async def test_steps_are_told_to_who_wants_them() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = FleetMaker([Lane(carrier, [worker.near])])
+    maker = EnginePool([WorkerQueue(carrier, [worker.near])])
     await ready(maker, worker)
     steps: list[tuple[int, int]] = []
     calls = [
@@ -315,7 +313,7 @@ async def test_steps_are_told_to_who_wants_them() -> None:
     await settled(lambda: len(carrier.tickets) == 2)
     assert [ticket.wants_steps for ticket in carrier.tickets] == [True, False]
     for step in (1, 2):
-        worker.far.send(Stepped(0, step, 2))
+        worker.far.send(StepDone(0, step, 2))
     await settled(lambda: steps == [(1, 2), (2, 2)])
     for number in (0, 1):
         carrier.answer(number, result())
@@ -324,32 +322,32 @@ async def test_steps_are_told_to_who_wants_them() -> None:
 
 async def test_client_that_leaves_is_withdrawn_from_the_worker_and_its_place_is_freed() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = FleetMaker([Lane(carrier, [worker.near])])
+    maker = EnginePool([WorkerQueue(carrier, [worker.near])])
     await ready(maker, worker)
     call = asyncio.ensure_future(maker.run(generation()))
     await settled(lambda: carrier.tickets)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert await asyncio.to_thread(worker.next) == Withdraw(0)
-    assert maker._calls
+    assert await asyncio.to_thread(worker.next) == Cancel(0)
+    assert maker._in_flight
     carrier.answer(0, NotReady("nobody waits"))
-    await settled(lambda: not maker._calls)
+    await settled(lambda: not maker._in_flight)
 
 
 async def test_worker_without_a_framework_gets_its_tickets_over_the_link() -> None:
     worker, output = Worker(), io.StringIO()
-    maker = ProcessMaker([worker.near], output)
+    maker = EngineProcessPool([worker.near], output)
     await ready(maker, worker)
     calls = [asyncio.ensure_future(maker.run(generation(seed=seed))) for seed in (1, 2)]
     asked = [await asyncio.to_thread(worker.next) for _ in calls]
-    assert [(type(one), one.ticket.generation.seeds) for one in asked if isinstance(one, Make)] == [
-        (Make, (1,)),
-        (Make, (2,)),
+    assert [(type(one), one.request.seeds) for one in asked if isinstance(one, Generate)] == [
+        (Generate, (1,)),
+        (Generate, (2,)),
     ]
     worker.far.send(Line("a line of its log\n"))
-    worker.far.send(Made(1, EngineFailed("abc")))
-    worker.far.send(Made(0, result()))
+    worker.far.send(Finished(1, EngineFailed("abc")))
+    worker.far.send(Finished(0, result()))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert outcomes[0] == result()
     assert isinstance(outcomes[1], EngineFailed)
@@ -359,8 +357,8 @@ async def test_worker_without_a_framework_gets_its_tickets_over_the_link() -> No
 
 def queueing(worker: Worker, carrier: Carrier, **queue: Any) -> Any:
     metrics = make_metrics()
-    lanes = [Lane(carrier, [worker.near])]
-    maker = QueueingMaker(lanes, Queue(**queue), Batching(mode="framework"), metrics)
+    lanes = [WorkerQueue(carrier, [worker.near])]
+    maker = BoundedEnginePool(lanes, Queue(**queue), Batching(mode="framework"), metrics)
 
     def sample(name: str, **labels: str) -> float:
         return metrics.registry.get_sample_value(name, labels) or 0.0
@@ -393,7 +391,7 @@ async def test_frameworks_queue_has_a_deadline_until_the_batch_starts() -> None:
     await ready(maker, worker)
     with pytest.raises(DeadlineExceeded):
         await maker.run(generation())
-    assert await asyncio.to_thread(worker.next) == Withdraw(0)
+    assert await asyncio.to_thread(worker.next) == Cancel(0)
     assert maker.queue_length == 0
     call = asyncio.ensure_future(maker.run(generation()))
     worker.far.send(Started([1]))
@@ -429,8 +427,8 @@ def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configure
     api._worker = SimpleNamespace(  # type: ignore[assignment] # a worker without its process
         link=worker.far,
         metrics=metrics,
-        withdrawals=Withdrawals(),
-        tells_steps=lambda _: None,
+        cancellations=Cancellations(),
+        step_listener=lambda _: None,
     )
     api._runner = start_runner(
         lambda: pipeline, lambda _: generation("warm-up"), max_images=8, metrics=metrics
@@ -438,9 +436,9 @@ def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configure
     pipeline.failures["bad"] = ValueError("a secret wish")
     asked = [generation("a"), generation("left"), generation("bad"), generation("b")]
     batch = [
-        Ticket(n, time.monotonic() - 1.0, one, wants_steps=False) for n, one in enumerate(asked)
+        Generate(n, time.monotonic() - 1.0, one, wants_steps=False) for n, one in enumerate(asked)
     ]
-    api._worker.withdrawals.add(1)
+    api._worker.cancellations.add(1)
     outcomes = api.predict(batch)
     assert isinstance(outcomes, list)
     assert [type(outcome) for outcome in outcomes] == [Result, NotReady, EngineFailed, Result]
@@ -448,4 +446,4 @@ def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configure
     assert "left" not in pipeline.prompts
     assert next(worker.near.messages()) == Started([0, 2, 3])
     assert metrics.registry.get_sample_value("diffusion_queue_seconds_count") == 3
-    assert isinstance(api.predict(Ticket(9, 0.0, generation(), wants_steps=False)), Result)
+    assert isinstance(api.predict(Generate(9, 0.0, generation(), wants_steps=False)), Result)

@@ -1,8 +1,8 @@
-"""LitServe: its queues and workers carry what the one HTTP surface is asked for.
+"""LitServe: its queues and workers carry the requests of the one HTTP surface.
 
-Its own server is not run: it waits for the model before it listens, knows no SIGTERM, doesn't hear
-clients hang up and compresses every answer. The surface stands in front of its request handler, in
-the process that started the workers.
+LitServe's own server is not run: it waits for the model before it listens, knows no SIGTERM, does
+not notice clients that hang up and compresses every answer. The surface stands in front of its
+request handler, in the process that started the workers.
 """
 
 import gc
@@ -18,7 +18,7 @@ from litserve import LitServer  # type: ignore[import-untyped] # it carries no a
 from litserve.server import RegularRequestHandler  # type: ignore[import-untyped] # same
 from litserve.utils import wrap_litserve_start  # type: ignore[import-untyped] # same
 
-from diffusion_serving.backends.litserve.client import QueueingMaker, carry
+from diffusion_serving.backends.litserve.client import BoundedEnginePool, dispatch_by
 from diffusion_serving.backends.litserve.worker import (
     SHORTEST_BATCH_TIMEOUT,
     EngineAPI,
@@ -27,7 +27,7 @@ from diffusion_serving.backends.litserve.worker import (
 )
 from diffusion_serving.config import ServingConfig, Settings
 from diffusion_serving.engine.cores import make_way
-from diffusion_serving.engine_process.clients import FleetMaker, Lane
+from diffusion_serving.engine_process.clients import EnginePool, WorkerQueue
 from diffusion_serving.engine_process.messages import WorkerLink
 from diffusion_serving.engine_process.processes import share
 from diffusion_serving.engine_process.startup import Load, load_model
@@ -37,7 +37,7 @@ from diffusion_serving.http.service import Service
 from diffusion_serving.observability.metrics import Metrics, make_metrics
 
 KEPT = ("/", "/info")
-"""What LitServe answers itself."""
+"""Paths that LitServe answers itself."""
 
 _API = EngineAPI | FrameworkAPI
 
@@ -50,7 +50,7 @@ def serve(settings: Settings, load: Load = load_model) -> int:
 
     """
     quieten()
-    # Until the event loop takes signals, one unwinds what is started here.
+    # Until the event loop handles signals, a signal unwinds this function.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config, metrics = settings.config, make_metrics()
     ours, theirs = _pipes(config.devices)
@@ -62,18 +62,17 @@ def serve(settings: Settings, load: Load = load_model) -> int:
         timeout=False,
         disable_openapi_url=True,
     )
-    maker = _maker(config, server, apis, ours, metrics)
-    fleet = maker.fleet
-    service = Service(settings, maker, metrics)
+    client = _client(config, server, apis, ours, metrics)
+    service = Service(settings, client, metrics)
 
     @asynccontextmanager
-    async def workers() -> AsyncGenerator[None]:
-        fleet.listen(server.inference_workers)
+    async def running() -> AsyncGenerator[None]:
+        client.workers.listen(server.inference_workers)
         async with server.lifespan(server.app):
             yield
 
-    # LitServe forks a process of its own: what the collector never touches stays shared with it.
-    # Without this the first full collection took 19 MB more, and 150 ms.
+    # LitServe forks a process of its own, and memory that the collector never touches stays shared
+    # with it. Without this the first full collection took 19 MB more, and 150 ms.
     gc.freeze()
     with wrap_litserve_start(server):
         for connection in theirs:
@@ -82,9 +81,14 @@ def serve(settings: Settings, load: Load = load_model) -> int:
             make_way()
         try:
             app = create_app(service, metrics, dict.fromkeys(KEPT, server.app))
-            host(app, settings, service, Engines(workers(), fleet.ready, fleet.ended))
+            host(
+                app,
+                settings,
+                service,
+                Engines(running(), client.workers.ready, client.workers.ended),
+            )
         finally:
-            fleet.end()
+            client.workers.end()
     service.close()
     return 0
 
@@ -92,10 +96,10 @@ def serve(settings: Settings, load: Load = load_model) -> int:
 def make_apis(
     config: ServingConfig, connections: Sequence[Connection], load: Load = load_model
 ) -> list[_API]:
-    """LitServe's APIs, each with a queue of its own.
+    """Returns LitServe's APIs, each with a queue of its own.
 
-    With an engine each device has one, so that the surface can send a request to the device with
-    the least to do. LitServe's own batching is left as it is: its workers share one.
+    With engines each device has an API, so that the surface can dispatch a request to the device
+    with the least to do. LitServe's own batching is left as it is: its workers share one API.
     """
     batching = config.batching
     if batching.mode == "framework":
@@ -117,23 +121,25 @@ def make_apis(
     ]
 
 
-def _maker(
+def _client(
     config: ServingConfig,
     server: LitServer,
     apis: Sequence[_API],
     connections: Sequence[Connection],
     metrics: Metrics,
-) -> FleetMaker:
+) -> EnginePool:
     links = [WorkerLink(connection) for connection in connections]
-    handlers = [carry(RegularRequestHandler(api, server).handle_request) for api in apis]
+    dispatches = [dispatch_by(RegularRequestHandler(api, server).handle_request) for api in apis]
     if config.batching.mode == "framework":
-        return QueueingMaker([Lane(handlers[0], links)], config.queue, config.batching, metrics)
-    lanes = [Lane(handler, [link]) for handler, link in zip(handlers, links, strict=True)]
-    return FleetMaker(lanes)
+        queue = WorkerQueue(dispatches[0], links)
+        return BoundedEnginePool([queue], config.queue, config.batching, metrics)
+    return EnginePool(
+        [WorkerQueue(dispatch, [link]) for dispatch, link in zip(dispatches, links, strict=True)]
+    )
 
 
 def _pipes(count: int) -> tuple[list[Connection], list[Connection]]:
-    """Pipes' ends for here and for the workers; LitServe's queue process must not keep any open."""
+    """The ends of pipes to the workers, which LitServe's queue process must not keep open."""
     ours, theirs = zip(*(multiprocessing.Pipe() for _ in range(count)), strict=True)
     for connection in (*ours, *theirs):
         register_after_fork(connection, Connection.close)

@@ -1,4 +1,4 @@
-"""What runs in a LitServe worker process: its hooks, with an engine or a bare pipeline behind."""
+"""LitServe's hooks in a worker process, with an engine or a bare pipeline behind them."""
 
 import asyncio
 import logging
@@ -16,21 +16,28 @@ from litserve import LitAPI  # type: ignore[import-untyped] # it carries no anno
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import BatchRunner, Outcome
 from diffusion_serving.engine.client import ModelInfo
+from diffusion_serving.engine.errors import NotReady, RequestError
 from diffusion_serving.engine_process.link import Link
-from diffusion_serving.engine_process.messages import Asked, Failed, Started, Ticket, Told
+from diffusion_serving.engine_process.messages import (
+    Failed,
+    Generate,
+    Started,
+    WorkerCommand,
+    WorkerEvent,
+)
 from diffusion_serving.engine_process.startup import Load, load_model, load_runner
-from diffusion_serving.engine_process.worker import WITHDRAWN, EngineWorker, Worker
+from diffusion_serving.engine_process.worker import CANCELLED, EngineWorker, Worker
 from diffusion_serving.observability import logs
-from diffusion_serving.observability.errors import NotReady, RequestError, StartupError
+from diffusion_serving.observability.startup_errors import StartupError
 
 SHORTEST_BATCH_TIMEOUT = 0.01
-"""Seconds. With a timeout of 0 LitServe's loop asks its queue without a pause: a core is spent.
-Within 1 ms it often takes only some of the requests that wait, and makes small batches of many."""
+"""Seconds. With a timeout of 0 LitServe's loop polls its queue without a pause and spends a core.
+Within 1 ms it often takes only some of the waiting requests, and forms small batches of many."""
 _SWITCH_SECONDS = 0.0005
 
 
 class _API(LitAPI):  # type: ignore[misc] # it carries no annotations
-    """What both modes tell a worker through LitServe, which pickles its API into the process."""
+    """The part that both modes share; LitServe pickles its API into the worker's process."""
 
     def __init__(
         self,
@@ -61,7 +68,7 @@ class _API(LitAPI):  # type: ignore[misc] # it carries no annotations
         place = int(os.environ["LITSERVE_WORKER_ID"])
         for other in (*self._connections[:place], *self._connections[place + 1 :]):
             other.close()
-        link: Link[Told, Asked] = Link(self._connections[place])
+        link: Link[WorkerEvent, WorkerCommand] = Link(self._connections[place])
         return Worker(link, self._config, self._first_device + place)
 
 
@@ -69,7 +76,7 @@ class EngineAPI(_API):
     """LitServe carries each request as it comes; the engine in the worker forms the batches."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - the worker picks its device itself
-        # LitServe's own threads are here, too: the engine's gets the interpreter back sooner.
+        # LitServe's own threads run here, too: so the engine's thread gets the interpreter sooner.
         sys.setswitchinterval(_SWITCH_SECONDS)
         # LitServe makes this worker's event loop afterwards.
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
@@ -80,15 +87,15 @@ class EngineAPI(_API):
     async def decode_request(self, request: Any) -> Any:
         return request
 
-    async def predict(self, x: Ticket) -> Outcome:
-        return await self._engine.make(x)
+    async def predict(self, x: Generate) -> Outcome:
+        return await self._engine.generate(x)
 
     async def encode_response(self, output: Any) -> Any:
         return output
 
 
 class FrameworkAPI(_API):
-    """LitServe forms the batches, as its documentation tells: `max_batch_size` and `batch_timeout`.
+    """LitServe forms the batches as it documents: by `max_batch_size` and `batch_timeout`.
 
     Its worker calls the pipeline itself; there is no engine.
     """
@@ -103,37 +110,36 @@ class FrameworkAPI(_API):
         self._runner = load_runner(self._config, self._worker.metrics, load=self._load)
         return ModelInfo.of(self._runner)
 
-    def predict(self, x: Ticket | Sequence[Ticket]) -> Outcome | Sequence[Outcome]:
-        """Makes a batch's images; LitServe hands over a lone ticket if batches are of 1."""
-        return self._make([x])[0] if isinstance(x, Ticket) else self._make(x)
+    def predict(self, x: Generate | Sequence[Generate]) -> Outcome | Sequence[Outcome]:
+        """Generates a batch's images; LitServe passes a lone request if batches are of 1."""
+        return self._generate([x])[0] if isinstance(x, Generate) else self._generate(x)
 
-    def _make(self, batch: Sequence[Ticket]) -> Sequence[Outcome]:
+    def _generate(self, batch: Sequence[Generate]) -> Sequence[Outcome]:
         worker, begin = self._worker, time.monotonic()
-        wanted = [ticket for ticket in batch if not worker.withdrawals.take(ticket.number)]
-        worker.link.send(Started([ticket.number for ticket in wanted]))
-        for ticket in wanted:
-            worker.metrics.queue_seconds.observe(begin - ticket.submitted)
+        active = [one for one in batch if not worker.cancellations.take(one.number)]
+        worker.link.send(Started([one.number for one in active]))
+        for one in active:
+            worker.metrics.queue_seconds.observe(begin - one.submitted)
         try:
             outcomes = self._runner.run(
-                [ticket.generation for ticket in wanted],
-                [worker.tells_steps(ticket) for ticket in wanted],
+                [one.request for one in active], [worker.step_listener(one) for one in active]
             )
         except StartupError as error:  # the device is lost
             worker.link.send(Failed(error))
-            outcomes = [NotReady(str(error))] * len(wanted)
-        made = {
-            ticket.number: _queued(outcome, begin - ticket.submitted)
-            for ticket, outcome in zip(wanted, outcomes, strict=True)
+            outcomes = [NotReady(str(error))] * len(active)
+        finished = {
+            one.number: _with_queue_time(outcome, begin - one.submitted)
+            for one, outcome in zip(active, outcomes, strict=True)
         }
-        return [made.get(ticket.number, WITHDRAWN) for ticket in batch]
+        return [finished.get(one.number, CANCELLED) for one in batch]
 
 
-def _queued(outcome: Outcome, seconds: float) -> Outcome:
+def _with_queue_time(outcome: Outcome, seconds: float) -> Outcome:
     return outcome if isinstance(outcome, RequestError) else replace(outcome, queue_seconds=seconds)
 
 
 def quieten() -> None:
-    """Has LitServe log through this program's handler, and nothing below warnings."""
+    """Makes LitServe log through this program's handler, and nothing below warnings."""
     logger = logging.getLogger("litserve")
     logger.handlers.clear()
     logger.propagate = True

@@ -18,13 +18,13 @@ from typing import Literal
 
 from diffusion_serving.backends.rayserve.declared_applications import declare
 from diffusion_serving.backends.rayserve.environment import Ports
-from diffusion_serving.backends.rayserve.local_node import Local, local_node
+from diffusion_serving.backends.rayserve.local_node import LocalNode, local_node
 from diffusion_serving.backends.rayserve.node import RayEnded, head_part
 from diffusion_serving.backends.rayserve.probes import Probes
 from diffusion_serving.backends.rayserve.supervisor import exit_on_signals
 from diffusion_serving.config import Settings
 from diffusion_serving.engine_process.startup import Load
-from diffusion_serving.observability.errors import InvalidConfiguration, StartupError
+from diffusion_serving.observability.startup_errors import InvalidConfiguration, StartupError
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ def _head_listens(place: Place) -> bool:
     return True
 
 
-def _why_not_ready(local: Local, devices: int) -> str | None:
+def _why_not_ready(local: LocalNode, devices: int) -> str | None:
     if local.supervisor.stopping:
         return "The server is stopping."
     if local.supervisor.loaded < devices:

@@ -1,4 +1,4 @@
-"""A maker in front of Ray Serve's own batching."""
+"""The engine client in front of Ray Serve's own batching."""
 
 import asyncio
 import math
@@ -12,32 +12,29 @@ from ray import serve
 
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import BatchRunner, Outcome, Result, State
-from diffusion_serving.engine.client import ModelInfo, handed_over
-from diffusion_serving.engine.generation import Generation, OnStep
-from diffusion_serving.observability.errors import (
-    DeadlineExceeded,
-    NotReady,
-    QueueFull,
-    StartupError,
-)
+from diffusion_serving.engine.client import ModelInfo, on_event_loop
+from diffusion_serving.engine.errors import DeadlineExceeded, NotReady, QueueFull
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import OnStep
 from diffusion_serving.observability.metrics import Metrics
+from diffusion_serving.observability.startup_errors import StartupError
 
 
 @dataclass(eq=False)
-class _Place:
-    """One request in Serve's queue. `started` belongs to the event loop."""
+class _WaitingRequest:
+    """A request in Serve's queue. `started` belongs to the event loop."""
 
-    generation: Generation
+    request: ImageRequest
     submitted: float
     on_step: OnStep | None
     started: "asyncio.Future[None]"
-    withdrawn: bool = False
+    cancelled: bool = False
 
 
-class BatchingMaker:
-    """Requests go through `@serve.batch` to the pipeline, which has one thread.
+class FrameworkBatchingClient:
+    """The client that passes requests through `@serve.batch` to the pipeline, on one thread.
 
-    That queue has neither a bound nor a deadline, so both are kept here.
+    Serve's queue has neither a bound nor a deadline, so both are kept here.
 
     Args:
         load: loads and warms up; called on the pipeline's thread.
@@ -53,7 +50,7 @@ class BatchingMaker:
         self._load = load
         # Not on the event loop, where Serve's documentation has it: probes are answered there.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pipeline")
-        self._waiting: set[_Place] = set()
+        self._waiting: set[_WaitingRequest] = set()
         self._state = State.LOADING
         self._batch_seconds = 1.0
         self._batched = serve.batch(
@@ -65,7 +62,7 @@ class BatchingMaker:
         metrics.queue_length.set_function(lambda: len(self._waiting))
 
     def start(self) -> None:
-        """Begins to load. `ready` holds a `StartupError` if that fails."""
+        """Starts to load. `ready` holds a `StartupError` if that fails."""
         self._thread.submit(self._start)
 
     def _start(self) -> None:
@@ -93,64 +90,69 @@ class BatchingMaker:
     async def metrics(self) -> Sequence[Metric]:
         return ()
 
-    async def run(self, generation: Generation, on_step: OnStep | None = None) -> Result:
+    async def run(self, request: ImageRequest, on_step: OnStep | None = None) -> Result:
         if self._state is not State.READY:
             raise NotReady("The model is not there.")
         if (waiting := len(self._waiting)) >= self._queue.max_length:
             seconds = waiting / 2 / self._batch_size * self._batch_seconds
             raise QueueFull(self._queue.max_length, max(1, math.ceil(seconds)))
         started = asyncio.get_running_loop().create_future()
-        place = _Place(generation, time.monotonic(), handed_over(on_step), started)
-        self._waiting.add(place)
-        made = asyncio.ensure_future(self._batched(place))
+        queued = _WaitingRequest(request, time.monotonic(), on_event_loop(on_step), started)
+        self._waiting.add(queued)
+        finished = asyncio.ensure_future(self._batched(queued))
         try:
             await asyncio.wait(
-                {made, started}, timeout=self._queue.timeout_seconds, return_when="FIRST_COMPLETED"
+                {finished, started},
+                timeout=self._queue.timeout_seconds,
+                return_when="FIRST_COMPLETED",
             )
-            if not made.done() and not started.done():
-                place.withdrawn = True
+            if not finished.done() and not started.done():
+                queued.cancelled = True
                 raise DeadlineExceeded(self._queue.timeout_seconds)
-            outcome = await made
+            outcome = await finished
         except asyncio.CancelledError:
             if not started.done():
                 self._metrics.rejected.labels("hang_up").inc()
-            place.withdrawn = True
+            queued.cancelled = True
             raise
         finally:
-            self._waiting.discard(place)
+            self._waiting.discard(queued)
         if isinstance(outcome, Result):
             return outcome
         raise outcome
 
-    async def _run(self, places: list[_Place]) -> list[Outcome]:
-        """What `@serve.batch` calls with the requests that it put together."""
+    async def _run(self, batch: list[_WaitingRequest]) -> list[Outcome]:
+        """Runs the batch that `@serve.batch` formed."""
         begin = time.monotonic()
-        wanted = [place for place in places if not place.withdrawn]
-        for place in wanted:
-            self._waiting.discard(place)
-            place.started.set_result(None)
-            self._metrics.queue_seconds.observe(begin - place.submitted)
-        outcomes: dict[_Place, Outcome] = {}
-        if wanted:
+        active = [queued for queued in batch if not queued.cancelled]
+        for queued in active:
+            self._waiting.discard(queued)
+            queued.started.set_result(None)
+            self._metrics.queue_seconds.observe(begin - queued.submitted)
+        outcomes: dict[_WaitingRequest, Outcome] = {}
+        if active:
             loop = asyncio.get_running_loop()
             try:
-                made = await loop.run_in_executor(self._thread, self._make, wanted)
+                finished = await loop.run_in_executor(self._thread, self._generate, active)
             except StartupError as error:  # the device is lost, and with it this replica
                 self._state = State.FAILED
                 if not self.ended.done():
                     self.ended.set_exception(error)
-                made = [NotReady("The server has lost its device.")] * len(wanted)
-            outcomes = dict(zip(wanted, made, strict=True))
+                finished = [NotReady("The server has lost its device.")] * len(active)
+            outcomes = dict(zip(active, finished, strict=True))
             # A moving average, so that one slow batch does not send clients away for long.
             self._batch_seconds += 0.2 * (time.monotonic() - begin - self._batch_seconds)
-        nobody = NotReady("Nobody waits for this any more.")
-        return [_waited(outcomes.get(place, nobody), begin - place.submitted) for place in places]
+        cancelled = NotReady("Nobody waits for this any more.")
+        return [
+            _with_queue_time(outcomes.get(queued, cancelled), begin - queued.submitted)
+            for queued in batch
+        ]
 
-    def _make(self, places: Sequence[_Place]) -> list[Outcome]:
+    def _generate(self, batch: Sequence[_WaitingRequest]) -> list[Outcome]:
         return self.ready.result().run(
-            [place.generation for place in places], [place.on_step for place in places]
+            [queued.request for queued in batch], [queued.on_step for queued in batch]
         )
 
 
-def _waited(outcome: Outcome, seconds: float) -> Outcome:
+def _with_queue_time(outcome: Outcome, seconds: float) -> Outcome:
     return replace(outcome, queue_seconds=seconds) if isinstance(outcome, Result) else outcome

@@ -1,4 +1,4 @@
-"""One Ray node, from its first process to its last."""
+"""The Ray node of this process, from its first process to its last."""
 
 import contextlib
 import logging
@@ -12,7 +12,7 @@ from pathlib import Path
 from diffusion_serving.backends.rayserve.environment import Ports, for_ray
 from diffusion_serving.backends.rayserve.node import ENGINES, HEAD, Node, command
 from diffusion_serving.backends.rayserve.replica_link import Replicas
-from diffusion_serving.backends.rayserve.supervisor import Said, Supervisor, exit_on_signals
+from diffusion_serving.backends.rayserve.supervisor import RayOutput, Supervisor, exit_on_signals
 from diffusion_serving.config import Settings
 from diffusion_serving.engine.cores import available_cores
 
@@ -22,8 +22,8 @@ _TEMPORARY = Path("/tmp")  # noqa: S108 - the sockets in it must have names belo
 
 
 @dataclass(frozen=True)
-class Local:
-    """A node of this process's own, and its replicas."""
+class LocalNode:
+    """The Ray node of this process, and its replicas."""
 
     node: Node
     supervisor: Supervisor
@@ -38,15 +38,15 @@ def local_node(
     part: Sequence[str],
     *,
     devices: int,
-) -> Generator[Local]:
+) -> Generator[LocalNode]:
     """Starts a Ray node for so many devices (none: a head alone), and ends all of its processes.
 
-    `address` is where other nodes reach it, `part` what `ray start` is told of its part in the
-    cluster.
+    `address` is where other nodes reach it, `part` the arguments of `ray start` that make it a
+    head or a worker.
 
     Raises:
         SystemExit: with 1 if the served port is taken; with 0 if a signal came, which may be at any
-            time until the supervisor takes them.
+            time until the supervisor handles them.
         RayEnded: the node did not start.
 
     """
@@ -67,22 +67,22 @@ def local_node(
         )
         node = Node([*start, *part], directory, os.environ)
         supervisor = Supervisor(node)
-        replicas = Replicas(directory / "link", supervisor.hear)
+        replicas = Replicas(directory / "link", supervisor.on_event)
         try:
             node.wait_started()
-            said = Said()
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                yield Local(node, supervisor, replicas)
+            output = RayOutput()
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+                yield LocalNode(node, supervisor, replicas)
         finally:
             node.end()
 
 
 def check_free(host: str, port: int) -> None:
-    """Exits with 1, before seconds are spent on Ray, if nobody can listen there."""
+    """Exits with 1, before seconds are spent on Ray, if the port is taken."""
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
-        log.error(  # noqa: TRY400 - where in this program it was noticed says nothing
+        log.error(  # noqa: TRY400 - the place in this program explains nothing
             "cannot listen", extra={"host": host, "port": port, "cause": error.strerror}
         )
         raise SystemExit(1) from None

@@ -1,8 +1,8 @@
-"""What the replicas have told of their metrics, those that have left included.
+"""The metrics of all replicas, those that have left included.
 
-A sum of counters that goes down is taken by Prometheus for a counter that began anew. So a replica
-that doesn't answer a scrape counts as it did last, and of one that has left, what only grows stays.
-Each replica may be the one that is scraped, so they tell each other what they remember.
+Prometheus takes a sum of counters that goes down for a counter that began again. So a replica that
+doesn't answer a scrape counts as it did last, and of one that has left, only what grows stays. Each
+replica may be the one that is scraped, so they exchange what they remember.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,12 +13,12 @@ _LASTING = frozenset({"counter", "histogram", "summary"})
 _REMEMBERED = 256
 """Replicas. Of more that have left, the first is forgotten; each takes some 100 KB."""
 
-Told = Mapping[str, Sequence[Metric]]
+ReplicaMetrics = Mapping[str, Sequence[Metric]]
 """The metrics of replicas, by their tags."""
 
 
-class Ledger:
-    """One replica's view of the others."""
+class MetricsAggregator:
+    """One replica's record of the other replicas' metrics."""
 
     def __init__(self) -> None:
         self._last: dict[str, Sequence[Metric]] = {}
@@ -26,33 +26,35 @@ class Ledger:
 
     @property
     def settled(self) -> frozenset[str]:
-        """Tags of those that have left, of which nobody can tell anything new."""
+        """Tags of the replicas that have left, whose metrics don't change any more."""
         return frozenset(self._settled)
 
     @property
     def families(self) -> list[Metric]:
-        """Of all others, present and past."""
+        """The metrics of all other replicas, present and past."""
         return [family for families in self._last.values() for family in families]
 
-    def besides(self, tags: Collection[str]) -> Told:
-        """What is remembered of all but these."""
+    def besides(self, tags: Collection[str]) -> ReplicaMetrics:
+        """Returns the last metrics of all replicas but these."""
         return {tag: families for tag, families in self._last.items() if tag not in tags}
 
-    def take(self, told: Told, remembered: Iterable[Told], *, all_told: bool) -> None:
-        """Notes what came of a scrape.
+    def take(
+        self, answers: ReplicaMetrics, remembered: Iterable[ReplicaMetrics], *, complete: bool
+    ) -> None:
+        """Records a scrape.
 
         Args:
-            told: what the others have told of themselves.
-            remembered: what each remembers of those that didn't tell.
-            all_told: whether every one that is there did; then the rest have left.
+            answers: the metrics that the other replicas sent of themselves.
+            remembered: the metrics that each remembers of the replicas that didn't answer.
+            complete: whether every present replica answered; then the others have left.
 
         """
-        for tag, families in (pair for each in (told, *remembered) for pair in each.items()):
-            # Answers may overtake each other, and what one remembers may be older.
+        for tag, families in (pair for each in (answers, *remembered) for pair in each.items()):
+            # Answers may overtake each other, and a remembered one may be older.
             self._last[tag] = max(families, self._last.get(tag, ()), key=_progress)
-        self._settled -= told.keys()
-        if all_told:
-            for tag in self._last.keys() - told.keys() - self._settled:
+        self._settled -= answers.keys()
+        if complete:
+            for tag in self._last.keys() - answers.keys() - self._settled:
                 self._last[tag] = [each for each in self._last[tag] if each.type in _LASTING]
                 self._settled.add(tag)
         self._forget()
@@ -60,7 +62,7 @@ class Ledger:
     def _forget(self) -> None:
         gone = [tag for tag in self._last if tag in self._settled]
         for tag in gone[: max(0, len(gone) - _REMEMBERED)]:
-            del self._last[tag]  # but it stays settled, so that nobody brings it back
+            del self._last[tag]  # but it stays settled, so that no replica brings it back
 
 
 def _progress(families: Sequence[Metric]) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from diffusion_serving.backends.rayserve.environment import Ports
-from diffusion_serving.observability.errors import StartupError
+from diffusion_serving.observability.startup_errors import StartupError
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
+from diffusion_serving.engine.errors import NotReady
 from diffusion_serving.http.responses.problems import NOT_FOUND, Problem, from_request_error
 from diffusion_serving.http.responses.replies import Reply, problem_reply
-from diffusion_serving.observability.errors import NotReady
 
 _ELSEWHERE = Problem(NOT_FOUND, "This is a worker of a cluster; its head has the other routes.")
 

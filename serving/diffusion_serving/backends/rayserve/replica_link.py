@@ -1,4 +1,4 @@
-"""What a replica and the process that started its Ray node tell each other."""
+"""The links between replicas and the process that started their Ray node."""
 
 import os
 import threading
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from diffusion_serving.backends.rayserve.environment import LINK
 from diffusion_serving.engine_process.link import Line, Link
-from diffusion_serving.observability.errors import StartupError
+from diffusion_serving.observability.startup_errors import StartupError
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """From a replica: its model has loaded and made a warm-up image.
+    """Event: the replica's model has loaded and its warm-up image is done.
 
     `node_id` is Ray's name of the node it is on.
     """
@@ -24,63 +24,63 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """From a replica: it can't make images, now or any more."""
+    """Event: the replica cannot generate images, now or any more."""
 
     error: StartupError
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
-    """From a replica, as asked: so many requests are not answered yet."""
+class InFlight:
+    """Event: the number of requests in flight, as a command asked."""
 
     requests: int
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
-    """Of a replica: its process has ended. Made at the receiving end."""
+class Disconnected:
+    """Event: the replica's process has ended. Made at the receiving end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """To a replica: from now on not ready, though requests that still arrive are answered."""
+    """Command: be not ready from now on, though requests that still arrive are answered."""
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """To a replica: how many requests are inside?"""
+class CountInFlight:
+    """Command: send the number of requests in flight."""
 
 
-Told = Line | Loaded | Failed | Inside | Gone
-Asked = Drain | Count
-ReplicaLink = Link[Asked, Told]
+ReplicaEvent = Line | Loaded | Failed | InFlight | Disconnected
+ReplicaCommand = Drain | CountInFlight
+ReplicaLink = Link[ReplicaCommand, ReplicaEvent]
 """The node's end of a replica's link."""
 
 
-def link_to_node() -> Link[Told, Asked]:
-    """A replica's end, by what its node's environment says."""
+def link_to_node() -> Link[ReplicaEvent, ReplicaCommand]:
+    """Opens a replica's end, by its node's environment."""
     return Link(Client(os.environ[LINK], family="AF_UNIX"))
 
 
 class Replicas:
-    """The node's end of all links. `hear` is called on threads of their own, one a replica."""
+    """The node's ends of all links. `on_event` is called on one thread for each replica."""
 
-    def __init__(self, path: Path, hear: Callable[[ReplicaLink, Told], None]) -> None:
+    def __init__(self, path: Path, on_event: Callable[[ReplicaLink, ReplicaEvent], None]) -> None:
         self._listener = Listener(str(path), family="AF_UNIX", backlog=64)
-        self._hear = hear
+        self._on_event = on_event
         self._lock = threading.Lock()
         self._links: set[ReplicaLink] = set()
         threading.Thread(target=self._accept, name="replicas", daemon=True).start()
 
     @property
     def links(self) -> frozenset[ReplicaLink]:
-        """Of the replicas that live."""
+        """The links of the replicas that live."""
         with self._lock:
             return frozenset(self._links)
 
-    def tell(self, message: Asked) -> None:
+    def send(self, command: ReplicaCommand) -> None:
         for link in self.links:
-            link.send(message)
+            link.send(command)
 
     def _accept(self) -> None:
         while True:
@@ -95,8 +95,8 @@ class Replicas:
     def _receive(self, link: ReplicaLink) -> None:
         with self._lock:
             self._links.add(link)
-        for message in link.messages():
-            self._hear(link, message)
+        for event in link.messages():
+            self._on_event(link, event)
         with self._lock:
             self._links.discard(link)
-        self._hear(link, Gone())
+        self._on_event(link, Disconnected())

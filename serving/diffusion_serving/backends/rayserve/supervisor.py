@@ -1,4 +1,4 @@
-"""The process that starts a Ray node, tells it what to serve, and ends it."""
+"""The supervisor of a Ray node: hears its replicas and the signals, and drains it."""
 
 import io
 import logging
@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 from diffusion_serving.backends.rayserve.node import Node
 from diffusion_serving.backends.rayserve.replica_link import (
-    Count,
+    CountInFlight,
+    Disconnected,
     Drain,
     Failed,
-    Gone,
-    Inside,
+    InFlight,
     Loaded,
+    ReplicaEvent,
     ReplicaLink,
     Replicas,
-    Told,
 )
 from diffusion_serving.engine_process.link import Line
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
 _COUNT_SECONDS = 0.1
-_SAID = 500
+_LINE_LENGTH = 500
 """Characters that are kept of a line of Ray's."""
 
 
@@ -34,22 +34,22 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def exit_on_signals() -> None:
-    """From now on a signal unwinds what is being started."""
+    """Makes a signal unwind the start from now on."""
     for number in SIGNALS:
         signal.signal(number, lambda *_: sys.exit(0))
 
 
-class Said(io.StringIO):
-    """A stream whose lines become warnings in the log: Ray prints what it has to tell."""
+class RayOutput(io.StringIO):
+    """A stream whose lines become warnings in the log: Ray prints its messages."""
 
     def write(self, text: str) -> int:
         for line in filter(str.strip, text.splitlines()):
-            log.warning("Ray has said something", extra={"said": line[:_SAID]})
+            log.warning("Ray printed a message", extra={"line": line[:_LINE_LENGTH]})
         return len(text)
 
 
 class Supervisor:
-    """Hears the replicas of this node and the signals, in one thread.
+    """Handles the events of this node's replicas and the signals, in one thread.
 
     Args:
         tick: called at least twice a second.
@@ -60,31 +60,31 @@ class Supervisor:
         self._node = node
         self._output = sys.stdout
         self._tick = tick
-        self._events: queue.SimpleQueue[tuple[ReplicaLink, Told] | signal.Signals] = (
+        self._events: queue.SimpleQueue[tuple[ReplicaLink, ReplicaEvent] | signal.Signals] = (
             queue.SimpleQueue()
         )
         self._loaded: set[ReplicaLink] = set()
-        self._inside: dict[ReplicaLink, int] = {}
+        self._in_flight: dict[ReplicaLink, int] = {}
         self.stopping = False
         self.node_id: str | None = None
-        """Ray's name of this node, once a replica has told it."""
+        """Ray's name of this node, once a replica has reported it."""
         self._impatient = False
 
     @property
     def loaded(self) -> int:
-        """Replicas of this node that make images."""
+        """Replicas of this node that generate images."""
         return len(self._loaded)
 
-    def hear(self, link: ReplicaLink, told: Told) -> None:
-        """Takes what a replica tells; on any thread."""
-        if isinstance(told, Line):
-            self._output.write(told.text)
+    def on_event(self, link: ReplicaLink, event: ReplicaEvent) -> None:
+        """Takes an event of a replica; on any thread."""
+        if isinstance(event, Line):
+            self._output.write(event.text)
             self._output.flush()
         else:
-            self._events.put((link, told))
+            self._events.put((link, event))
 
     def take_signals(self) -> None:
-        """From now on SIGTERM and SIGINT end what this process runs, in good order."""
+        """Makes SIGTERM and SIGINT end the node in good order from now on."""
         for number in SIGNALS:
             signal.signal(number, lambda got, _: self._events.put(signal.Signals(got)))
 
@@ -92,7 +92,7 @@ class Supervisor:
         """Returns when a signal has come.
 
         Raises:
-            StartupError: a replica can't make images, or Ray has ended.
+            StartupError: a replica can't generate images, or Ray has ended.
 
         """
         while not self.stopping:
@@ -100,16 +100,16 @@ class Supervisor:
 
     def drain(self, replicas: Replicas, drain_seconds: float) -> None:
         """Returns when every request is answered, or at a second signal."""
-        replicas.tell(Drain())
+        replicas.send(Drain())
         if self._loaded:
             self._wait(drain_seconds)
         self._node.close_proxy()
         if self._loaded:
-            # Only from now on does the proxy tell clients, with its next answer, that their
-            # connection closes: what the replicas say of theirs ends at the proxy.
+            # Only from now on does the proxy close its clients' connections, with the next response
+            # of each: the replicas' own header ends at the proxy.
             self._wait(drain_seconds)
-        while not self._impatient and any(self._inside.get(link, 1) for link in replicas.links):
-            replicas.tell(Count())
+        while not self._impatient and any(self._in_flight.get(link, 1) for link in replicas.links):
+            replicas.send(CountInFlight())
             self._wait(_COUNT_SECONDS)
 
     def close(self, drain_seconds: float) -> None:
@@ -125,7 +125,7 @@ class Supervisor:
             self._step(_TICK_SECONDS)
 
     def _wait(self, seconds: float) -> None:
-        """So long, or until a second signal comes."""
+        """Waits so long, or until a second signal comes."""
         until = time.monotonic() + seconds
         while not self._impatient and (left := until - time.monotonic()) > 0:
             self._step(left)
@@ -139,19 +139,19 @@ class Supervisor:
             return
         if isinstance(event, signal.Signals):
             log.info("stopping", extra={"signal": event.name})
-            self._impatient = self.stopping  # somebody does not want to wait
+            self._impatient = self.stopping  # a second signal: do not wait
             self.stopping = True
             return
-        link, told = event
-        match told:
+        link, replica_event = event
+        match replica_event:
             case Loaded(node_id):
                 self.node_id = node_id
                 self._loaded.add(link)
             case Failed(error):
                 raise error
-            case Inside(requests):
-                self._inside[link] = requests
-            case Gone():
+            case InFlight(requests):
+                self._in_flight[link] = requests
+            case Disconnected():
                 self._loaded.discard(link)
                 if not self.stopping:
                     log.warning("a replica has ended; Ray Serve starts another")

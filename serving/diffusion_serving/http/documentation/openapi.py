@@ -1,12 +1,13 @@
-"""The OpenAPI description: one document, whichever framework carries the routes."""
+"""The OpenAPI document, the same whichever framework carries the routes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.http.auth import OPEN
 from diffusion_serving.http.requests.openai import images_schema
-from diffusion_serving.http.requests.predict import PredictResponse, request_schema
+from diffusion_serving.http.requests.predict_body import PredictResponse
+from diffusion_serving.http.requests.schemas import request_schema
 from diffusion_serving.http.responses import openai_errors
 from diffusion_serving.http.responses.event_stream import MEDIA_TYPE as EVENTS
 from diffusion_serving.http.responses.image_encoding import MEDIA_TYPES
@@ -21,24 +22,10 @@ from diffusion_serving.http.responses.problems import (
     ProblemDocument,
 )
 from diffusion_serving.http.responses.replies import JSON
-from diffusion_serving.http.ui.files import FILES as PAGE_FILES
+from diffusion_serving.http.route_table import ROUTES, Endpoint
 from diffusion_serving.observability.versions import versions
 
-ROUTES: tuple[tuple[str, str], ...] = (
-    ("GET", "/"),
-    ("POST", "/predict"),
-    ("POST", "/v1/images/generations"),
-    ("GET", "/v1/models"),
-    ("GET", "/healthz"),
-    ("GET", "/readyz"),
-    ("GET", "/metrics"),
-    ("GET", "/about"),
-    ("GET", "/docs"),
-    *(("GET", path) for path in PAGE_FILES),
-    ("GET", "/openapi.json"),
-)
-
-_MAKING_STATUSES = frozenset({400, 406, 408, 413, 415, 422, 429, 500, 503, 504})
+_GENERATING_STATUSES = frozenset({400, 406, 408, 413, 415, 422, 429, 500, 503, 504})
 
 _TIMING_HEADER = {
     "Server-Timing": {"description": "Milliseconds in each stage.", "schema": {"type": "string"}}
@@ -46,27 +33,22 @@ _TIMING_HEADER = {
 
 
 def describe(config: ServingConfig) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of a service with this configuration."""
+    """Returns the OpenAPI 3.1 document of a service with this configuration."""
     guarded = config.auth is not None
-    paths: dict[str, Any] = {
-        "/predict": {"post": _predict()},
-        "/v1/images/generations": {"post": _generations()},
-        "/v1/models": {"get": _models()},
-        "/healthz": {"get": _get("healthz", "Whether the process is alive.", unready=True)},
-        "/readyz": {"get": _get("readyz", "Whether images are made.", unready=True)},
-        "/metrics": {"get": _get("metrics", "Prometheus metrics.", media="text/plain")},
-        "/about": {"get": _about()},
-    }
-    if guarded:
-        for path, operations in paths.items():
-            for operation in operations.values():
-                _guard(path, operation)
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        if (describe_operation := _OPERATIONS.get(route.endpoint)) is None:
+            continue
+        operation = describe_operation()
+        if guarded and not route.is_open:
+            _require_key(route.path, operation)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Diffusion service",
             "version": versions()["diffusion_serving"],
-            "description": "Makes images from text. Errors are RFC 9457 problem documents, and "
+            "description": "Generates images from text. Errors are RFC 9457 problem documents, and "
             "OpenAI's own below /v1.",
         },
         "paths": paths,
@@ -195,7 +177,7 @@ _OPENAI_ERROR: dict[str, Any] = {
 
 
 def _schemas(schema: dict[str, Any]) -> dict[str, Any]:
-    """A model's schema and those that it refers to, by name."""
+    """Returns a model's schema and those that it refers to, by name."""
     return {**schema.pop("$defs", {}), schema["title"]: schema}
 
 
@@ -203,11 +185,11 @@ def _predict() -> dict[str, Any]:
     image = {"schema": {"type": "string", "format": "binary"}}
     return {
         "operationId": "predict",
-        "summary": "Makes images from a prompt.",
-        "description": "Answers JSON, or the bytes of a single image if the Accept header asks "
-        "for `image/png`, `image/jpeg` or `image/webp`. With `text/event-stream` it sends an event "
-        "`step` as each is done, then `images` with the JSON answer or `problem` with the problem; "
-        "what fails before the first step is answered with its status instead.",
+        "summary": "Generates images from a prompt.",
+        "description": "Responds with JSON, or with the bytes of a single image if the Accept "
+        "header asks for `image/png`, `image/jpeg` or `image/webp`. With `text/event-stream` it "
+        "sends an event `step` after each, then `images` with the JSON response or `problem` with "
+        "the problem; a failure before the first step has its own status instead.",
         "requestBody": _body("PredictRequest"),
         "responses": {
             "200": {
@@ -225,7 +207,7 @@ def _predict() -> dict[str, Any]:
                     EVENTS: {"schema": {"type": "string"}},
                 },
             },
-            **{str(kind.status): _problem(kind) for kind in KINDS if _can_fail_making(kind)},
+            **{str(kind.status): _problem(kind) for kind in KINDS if _can_fail_generating(kind)},
         },
     }
 
@@ -234,12 +216,12 @@ def _generations() -> dict[str, Any]:
     kinds = [
         kind
         for kind in KINDS
-        if kind is MODEL_NOT_FOUND or (_can_fail_making(kind) and kind is not NOT_ACCEPTABLE)
+        if kind is MODEL_NOT_FOUND or (_can_fail_generating(kind) and kind is not NOT_ACCEPTABLE)
     ]
     return {
         "operationId": "generateImages",
-        "summary": "Makes images from a prompt, in the language of OpenAI's API.",
-        "description": "Their clients work unchanged with this server's `/v1` as the base URL.",
+        "summary": "Generates images from a prompt, in the format of OpenAI's API.",
+        "description": "OpenAI's clients work unchanged with this server's `/v1` as the base URL.",
         "requestBody": _body("ImagesRequest"),
         "responses": {
             "200": {
@@ -261,7 +243,7 @@ def _generations() -> dict[str, Any]:
 def _models() -> dict[str, Any]:
     return {
         "operationId": "listModels",
-        "summary": "What requests may name as the model: the service's own and its LoRAs.",
+        "summary": "Names that requests may give as the model: the service's own and its LoRAs.",
         "responses": {
             "200": {"description": "OK", "content": {JSON: {"schema": _ref("Models")}}},
         },
@@ -275,16 +257,14 @@ def _about() -> dict[str, Any]:
         "`bare_pipeline` has the images and seconds of a call of the pipeline with nothing around "
         "it, for each batch size up to the cap; null where that would have taken too long. `usage` "
         "has the most memory that the server's processes held, and that on its devices, in bytes. "
-        "What isn't known, or not yet, is null."
+        "A value that isn't known, or not yet, is null."
     )
     operation["responses"]["200"]["content"] = {JSON: {"schema": _ref("About")}}
     return operation
 
 
-def _guard(path: str, operation: dict[str, Any]) -> None:
-    """Says of an operation whether a key is needed."""
-    if path in OPEN:
-        return
+def _require_key(path: str, operation: dict[str, Any]) -> None:
+    """Adds to an operation that it needs a key."""
     operation["security"] = [{"key": []}]
     if path.startswith(openai_errors.PREFIX):
         operation["responses"] |= _openai_problems([UNAUTHORIZED])
@@ -292,8 +272,8 @@ def _guard(path: str, operation: dict[str, Any]) -> None:
         operation["responses"][str(UNAUTHORIZED.status)] = _problem(UNAUTHORIZED)
 
 
-def _can_fail_making(kind: Kind) -> bool:
-    return kind.status in _MAKING_STATUSES
+def _can_fail_generating(kind: Kind) -> bool:
+    return kind.status in _GENERATING_STATUSES
 
 
 def _body(name: str) -> dict[str, Any]:
@@ -316,7 +296,7 @@ def _problem(kind: Kind) -> dict[str, Any]:
 
 
 def _openai_problems(kinds: Iterable[Kind]) -> dict[str, Any]:
-    """Responses by status, several kinds of which may share one."""
+    """Returns responses by status, which several kinds may share."""
     texts: dict[str, str] = {}
     for kind in kinds:
         status = str(openai_errors.status_of(kind))
@@ -331,3 +311,15 @@ def _described(kind: Kind) -> str:
 
 def _ref(name: str) -> dict[str, str]:
     return {"$ref": _REF.format(model=name)}
+
+
+_OPERATIONS: Mapping[Endpoint, Callable[[], dict[str, Any]]] = {
+    Endpoint.PREDICT: _predict,
+    Endpoint.OPENAI_IMAGES: _generations,
+    Endpoint.OPENAI_MODELS: _models,
+    Endpoint.HEALTHZ: partial(_get, "healthz", "Whether the process is alive.", unready=True),
+    Endpoint.READYZ: partial(_get, "readyz", "Whether images are generated.", unready=True),
+    Endpoint.METRICS: partial(_get, "metrics", "Prometheus metrics.", media="text/plain"),
+    Endpoint.ABOUT: _about,
+}
+"""The description of each endpoint; pages have none, since programs don't call them."""

@@ -1,14 +1,15 @@
-"""The page at /docs: the OpenAPI description as plain HTML.
+"""The page at /docs: the OpenAPI document as plain HTML.
 
-It needs no script and nothing from another host, so it works in a cluster without the internet.
+The page needs no script and nothing from another host, so it works in a cluster that has no
+internet.
 """
 
 from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from diffusion_serving.http.auth import OPEN
 from diffusion_serving.http.responses.problems import KINDS
+from diffusion_serving.http.route_table import OPEN_PATHS, Endpoint, path_of
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -23,9 +24,10 @@ _EXAMPLE = """curl -H 'Content-Type: application/json' -H 'Accept: image/png' -o
 
 
 def render(document: dict[str, Any]) -> str:
-    """The page for an OpenAPI document."""
+    """Renders an OpenAPI document as a page."""
     info = document["info"]
     schemas = document["components"]["schemas"]
+    predict, generations = path_of(Endpoint.PREDICT), path_of(Endpoint.OPENAI_IMAGES)
     return "".join(
         [
             '<!doctype html><html lang="en"><meta charset="utf-8">',
@@ -37,11 +39,11 @@ def render(document: dict[str, Any]) -> str:
             "<h2>Routes</h2>",
             *_routes(document["paths"]),
             *_key(document["components"].get("securitySchemes")),
-            "<h2>POST /predict: request</h2>",
+            f"<h2>POST {predict}: request</h2>",
             *_fields(schemas["PredictRequest"]),
-            "<h2>POST /predict: answer</h2>",
+            f"<h2>POST {predict}: response</h2>",
             *_fields(schemas["PredictResponse"]),
-            "<h2>POST /v1/images/generations: request</h2>",
+            f"<h2>POST {generations}: request</h2>",
             *_fields(schemas["ImagesRequest"]),
             "<h2>Problems</h2>",
             *_problems(),
@@ -54,7 +56,7 @@ def _key(schemes: dict[str, Any] | None) -> Iterator[str]:
     if schemes:
         yield "<h2>Key</h2><p>Send one of the service's keys in the header "
         yield "<code>Authorization: Bearer KEY</code>. None is needed for "
-        yield ", ".join(f"<code>{path}</code>" for path in sorted(OPEN))
+        yield ", ".join(f"<code>{path}</code>" for path in sorted(OPEN_PATHS))
         yield ".</p>"
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's image API on top of the same engine: what its own client sends and understands."""
+"""OpenAI's image API on top of the same engine: its requests, replies and models."""
 
 import base64
 import json
@@ -10,18 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from diffusion_serving.config import ServingConfig
-from diffusion_serving.engine.generation import MAX_SEED, Generation
-from diffusion_serving.http.requests.image_request import Order, Reader, Timings
-from diffusion_serving.http.requests.predict import (
-    Defaults,
-    LoraChoice,
-    PredictRequest,
-    bounded_schema,
-    field_error,
-    invalid,
-    resolve,
-)
+from diffusion_serving.config import Defaults, ServingConfig
+from diffusion_serving.engine.image_request import MAX_SEED, ImageRequest
+from diffusion_serving.http.requests.limits import resolve
+from diffusion_serving.http.requests.predict_body import LoraChoice, PredictRequest
+from diffusion_serving.http.requests.reader import Reader
+from diffusion_serving.http.requests.schemas import bounded_schema
+from diffusion_serving.http.requests.validation import field_error, invalid
 from diffusion_serving.http.responses.image_encoding import MEDIA_TYPES, Format
 from diffusion_serving.http.responses.problems import (
     INVALID,
@@ -30,6 +25,7 @@ from diffusion_serving.http.responses.problems import (
     FieldError,
     Problem,
 )
+from diffusion_serving.http.responses.rendering import Rendering, Timings
 from diffusion_serving.http.responses.replies import Reply
 
 _SIZE = r"^(auto|[1-9][0-9]{1,3}x[1-9][0-9]{1,3})$"
@@ -50,7 +46,7 @@ def _not_streamed(stream: object) -> object:
 class ImagesRequest(BaseModel):
     """Body of `POST /v1/images/generations`. A field left out, or null, takes the default.
 
-    Beyond OpenAI's own there are those of /predict, which its clients send in `extra_body`.
+    Beyond OpenAI's own fields it has those of /predict, which clients send in `extra_body`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -62,7 +58,7 @@ class ImagesRequest(BaseModel):
         description="A model of GET /v1/models: the service's own, or one of its LoRAs. The names "
         "of OpenAI's image models stand for the service's own.",
     )
-    n: int | None = Field(default=None, ge=1, description="How many images to make.")
+    n: int | None = Field(default=None, ge=1, description="How many images to generate.")
     size: str | None = Field(
         default=None,
         pattern=_SIZE,
@@ -83,9 +79,9 @@ class ImagesRequest(BaseModel):
         default=None, description="Images have no transparency."
     )
     stream: Annotated[Literal[False] | None, BeforeValidator(_not_streamed)] = Field(
-        default=None, description="Answers come whole; /predict can tell each step."
+        default=None, description="Responses come whole; /predict can stream each step."
     )
-    partial_images: Literal[0] | None = Field(default=None, description="Answers come whole.")
+    partial_images: Literal[0] | None = Field(default=None, description="Responses come whole.")
     complexity: Literal["low", "medium", "high"] | None = Field(
         default=None, description=f"{_NO_EFFECT} Nothing is planned."
     )
@@ -116,24 +112,26 @@ _CODES = {"extra_forbidden": "unknown_parameter", "missing": "missing_required_p
 
 
 def images_reader(config: ServingConfig, service: str) -> Reader:
-    """Reads the requests of `POST /v1/images/generations` of the service of that name."""
+    """Returns the reader of `POST /v1/images/generations` for the service of that name."""
     base = base_names(config, service)
 
-    def read(body: bytes, _: str | None, native_size: tuple[int, int]) -> Order:
-        request = _parse(body)
+    def read(
+        body: bytes, _: str | None, native_size: tuple[int, int]
+    ) -> tuple[ImageRequest, Rendering]:
+        parsed = _parse(body)
         defaults = Defaults.of(config.generation, native_size)
-        predict = _as_predict(request, _lora_of(request, base, config))
+        predict = _as_predict(parsed, _lora_of(parsed, base, config))
         try:
-            generation = resolve(predict, config.limits, defaults, config.model.loras)
+            request = resolve(predict, config.limits, defaults, config.model.loras)
         except Problem as problem:
             raise _renamed(problem) from None
-        image_format = request.output_format or "png"
-        as_url = request.response_format == "url"
+        image_format = parsed.output_format or "png"
+        as_url = parsed.response_format == "url"
 
-        def render(files: Sequence[bytes], timings: Timings) -> Reply:
-            return _answered(generation, image_format, files, timings, as_url=as_url)
+        def reply(files: Sequence[bytes], timings: Timings) -> Reply:
+            return _reply(request, image_format, files, timings, as_url=as_url)
 
-        return Order(generation, image_format, render, quality=request.output_compression)
+        return request, Rendering(image_format, reply, quality=parsed.output_compression)
 
     return read
 
@@ -150,7 +148,7 @@ def _parse(body: bytes) -> ImagesRequest:
 
 
 def base_names(config: ServingConfig, service: str) -> tuple[str, ...]:
-    """Names of the served model, the first of which is the one that is listed.
+    """Returns the names of the served model; the first is the one that is listed.
 
     The service's name, else what its source ends in; the source as it was written; that without
     its scheme.
@@ -163,7 +161,7 @@ def base_names(config: ServingConfig, service: str) -> tuple[str, ...]:
 def _lora_of(
     request: ImagesRequest, base: Sequence[str], config: ServingConfig
 ) -> LoraChoice | None:
-    """The LoRA that the request asks for by its model's name or by its own field."""
+    """Returns the LoRA that the request names as its model or in its own field."""
     model = request.model
     if not model or model in base or _OPENAI_MODEL.match(model):
         return request.lora
@@ -205,7 +203,7 @@ def _sides(size: str | None) -> tuple[int, int] | tuple[None, None]:
 
 
 def _renamed(problem: Problem) -> Problem:
-    """A problem of /predict's fields in the names that they have here."""
+    """Returns a problem of /predict's fields with this API's field names."""
     if problem.kind is not INVALID:
         return problem
     return invalid(
@@ -221,8 +219,8 @@ def _renamed(problem: Problem) -> Problem:
     )
 
 
-def _answered(
-    generation: Generation,
+def _reply(
+    request: ImageRequest,
     image_format: Format,
     files: Sequence[bytes],
     timings: Timings,
@@ -235,19 +233,19 @@ def _answered(
         "created": int(time.time()),
         "background": "opaque",
         "output_format": image_format,
-        "size": f"{generation.width}x{generation.height}",
+        "size": f"{request.width}x{request.height}",
         "data": [{"url": prefix + one} if as_url else {"b64_json": one} for one in encoded],
     }
     headers = {
         "Server-Timing": timings.server_timing(),
         "Cache-Control": "no-store",
-        "Diffusion-Seed": str(generation.seeds[0]),
+        "Diffusion-Seed": str(request.seeds[0]),
     }
     return Reply(200, json.dumps(document).encode(), headers=headers)
 
 
 def models(config: ServingConfig, service: str, created: int) -> Mapping[str, Any]:
-    """Answer of `GET /v1/models`: the served model, then its LoRAs. `created` is in Unix time."""
+    """Response of `GET /v1/models`: the served model, then its LoRAs. `created` is in Unix time."""
     names = [base_names(config, service)[0], *(lora.name for lora in config.model.loras)]
     return {
         "object": "list",
@@ -259,7 +257,7 @@ def models(config: ServingConfig, service: str, created: int) -> Mapping[str, An
 
 
 def images_schema(config: ServingConfig) -> dict[str, Any]:
-    """JSON schema of the request with this service's limits and LoRAs in it."""
+    """Returns the JSON schema of the request, with this service's limits and LoRAs."""
     schema = bounded_schema(ImagesRequest, config)
     properties: dict[str, dict[str, Any]] = schema["properties"]
     properties["n"] |= {"maximum": config.limits.max_images_per_request, "default": 1}

@@ -7,7 +7,7 @@ from typing import Literal
 
 from PIL import Image, ImageChops
 
-from diffusion_serving.engine.generation import Picture
+from diffusion_serving.engine.pipeline_interface import Picture
 
 Format = Literal["png", "jpeg", "webp"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from diffusion_serving.observability.errors import (
+from diffusion_serving.engine.errors import (
     DeadlineExceeded,
     EngineFailed,
     NotReady,

@@ -1,17 +1,16 @@
-"""What a route that makes images is asked for, whatever language its requests are in."""
+"""The rendering of a finished request: encoded image files and a reply."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from diffusion_serving.engine.generation import Generation
 from diffusion_serving.http.responses.image_encoding import Format
 from diffusion_serving.http.responses.replies import Reply
 
 
 class Timings(BaseModel):
-    """Milliseconds that the request spent in each stage."""
+    """Milliseconds that a request spent in each stage."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,24 +21,16 @@ class Timings(BaseModel):
     encode: float = Field(description="Writing the image files.")
 
     def server_timing(self) -> str:
-        """The value of a Server-Timing header."""
+        """Returns the value of a Server-Timing header."""
         return ", ".join(f"{name};dur={ms:.1f}" for name, ms in self.model_dump().items())
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One request, understood: what to make, how to encode it, and how to answer."""
+class Rendering:
+    """How the images of a request are encoded, and which reply carries them."""
 
-    generation: Generation
     format: Format
-    render: Callable[[Sequence[bytes], Timings], Reply]
-    """Makes the answer of the image files. Takes milliseconds: not for an event loop."""
+    reply: Callable[[Sequence[bytes], Timings], Reply]
+    """Returns the reply with the image files. Takes milliseconds: not for an event loop."""
     quality: int | None = None
-    """Of formats that lose some, 0 to 100; None is the usual one."""
-
-
-Reader = Callable[[bytes, str | None, tuple[int, int]], Order]
-"""Makes an order of a body, an Accept header and the model's own width and height.
-
-Raises `Problem` for what can't be ordered.
-"""
+    """Quality of formats that lose some, 0 to 100; None is the usual one."""

@@ -1,4 +1,4 @@
-"""What can go wrong, as types that are independent of HTTP."""
+"""Reasons why a process cannot serve; `reason` is what users see in the service's status."""
 
 # ruff: noqa: N818 - they are named after the reasons that users see
 
@@ -60,48 +60,3 @@ class WorkerLost(StartupError):
 
     def __reduce__(self) -> tuple[type["WorkerLost"], tuple[int | None]]:
         return WorkerLost, (self.exit_code,)
-
-
-class RequestError(Exception):
-    """A request that the engine did not answer with images.
-
-    One that takes arguments says how to pickle it, since it may be raised in another process.
-    """
-
-
-class QueueFull(RequestError):
-    """`retry_after` is the whole seconds after which a place is likely to be free, at least 1."""
-
-    def __init__(self, length: int, retry_after: int) -> None:
-        super().__init__(f"All {length} places of the queue are taken.")
-        self.length = length
-        self.retry_after = retry_after
-
-    def __reduce__(self) -> tuple[type["QueueFull"], tuple[int, int]]:
-        return QueueFull, (self.length, self.retry_after)
-
-
-class DeadlineExceeded(RequestError):
-    """The request waited in the queue for longer than `timeout` seconds."""
-
-    def __init__(self, timeout: float) -> None:
-        super().__init__(f"The request waited {timeout:g} s in the queue without being started.")
-        self.timeout = timeout
-
-    def __reduce__(self) -> tuple[type["DeadlineExceeded"], tuple[float]]:
-        return DeadlineExceeded, (self.timeout,)
-
-
-class NotReady(RequestError):
-    """The engine has no model yet, could not load it, or has stopped."""
-
-
-class EngineFailed(RequestError):
-    """The pipeline raised. `error_id` finds the log line; the prompt is in neither."""
-
-    def __init__(self, error_id: str) -> None:
-        super().__init__(f"The engine failed on this request (error {error_id}).")
-        self.error_id = error_id
-
-    def __reduce__(self) -> tuple[type["EngineFailed"], tuple[str]]:
-        return EngineFailed, (self.error_id,)

@@ -1,0 +1,25 @@
+"""The life of an engine: its state, and what its start took."""
+
+import enum
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """What it took to have a device ready, in seconds, and what its pipeline does alone.
+
+    `bare` has the images and the seconds of one call for each batch size up to the cap. It is empty
+    where the calls would have kept a server from being ready for long.
+    """
+
+    load_seconds: float
+    warm_up_seconds: float
+    timing_seconds: float
+    bare: tuple[tuple[int, float], ...]
+
+
+class State(enum.Enum):
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+    STOPPED = "stopped"
