@@ -17,7 +17,7 @@ BATCH = 8
 
 
 class StandIn:
-    """A `generation.Pipeline` that takes `seconds` for up to `BATCH` images."""
+    """A pipeline of the engine that takes `seconds` for up to `BATCH` images."""
 
     device = "cpu"
     device_name = "stand-in"

@@ -6,7 +6,7 @@ import signal
 import sys
 
 # The first process of a container ignores SIGTERM until it has a handler, and the imports below
-# take a while. Nothing is to be finished yet, so it may just end.
+# take a while. No request has to be finished yet, so the process may just end.
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 from importlib import import_module  # noqa: E402
@@ -20,13 +20,13 @@ from diffusion_serving.observability.startup_errors import StartupError  # noqa:
 
 def main() -> int:
     logs.configure()
-    # All that is served lies in the model's directory: no library may ask the internet for more.
+    # The whole model lies in its directory: no library may fetch more from the internet.
     os.environ["HF_HUB_OFFLINE"] = "1"
-    # Read while these libraries are imported, which already warns of what is not used here.
+    # The libraries read these when they are imported, and would warn of unused parts.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     # A thread that waits for the others gives its core away. Spinning, the default, was measured to
-    # make a step 13 times slower on two cores that something else wanted too.
+    # make a step 13 times slower on two cores that another process used too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         settings = read_settings(sys.argv[1:], os.environ)
@@ -50,7 +50,7 @@ if __name__ == "__main__":
     except SystemExit as ended:  # argparse's, or uvicorn's where the port is taken
         code = ended.code if isinstance(ended.code, int) else 1
     except BaseException:
-        logging.getLogger("diffusion_serving").exception("the server ended of a defect")
+        logging.getLogger("diffusion_serving").exception("unhandled exception; exiting")
     sys.stdout.flush()
     sys.stderr.flush()
     # The engine's thread may still be loading; ending the interpreter under torch's feet can crash.

@@ -1,4 +1,4 @@
-"""The serving configuration: a JSON document, the command line, and what the environment adds."""
+"""The serving configuration: a JSON document, the command line and the environment."""
 
 import argparse
 import json
@@ -38,7 +38,7 @@ SIDE_MULTIPLE = 8
 """The autoencoder of Stable Diffusion shrinks by this factor."""
 
 MAX_STEPS = 500
-"""Of a model's 1000 timesteps; some schedulers fail close to all of them, none up to half."""
+"""Half of a model's 1000 timesteps: some schedulers fail close to all of them."""
 
 
 MAX_BATCH = 64
@@ -55,7 +55,7 @@ def _lora_name(name: str) -> str:
 
 
 LoraName = Annotated[str, AfterValidator(_lora_name)]
-"""No dots: peft makes the name a module's name."""
+"""A name without dots: peft uses it as a module's name."""
 
 
 class _Document(BaseModel):
@@ -69,16 +69,16 @@ class Lora(_Document):
 
     name: LoraName
     path: Path
-    """One safetensors file, or the directory that holds it."""
+    """A safetensors file, or the directory that holds it."""
     scale: float = Field(default=1.0, ge=0, le=MAX_LORA_SCALE, allow_inf_nan=False)
-    """How strongly it is applied where a request does not say."""
+    """The strength where a request gives none."""
 
 
 class ModelSource(_Document):
     path: Path
     """The directory that `from_pretrained` reads."""
     source: str | None = None
-    """Where it came from, as the user wrote it; the path where nothing else is known."""
+    """The model's source as the user wrote it; the path where no source is known."""
     revision: str | None = Field(default=None, max_length=255)
     """The branch, tag or commit of a hub's repository."""
     loras: tuple[Lora, ...] = Field(default=(), max_length=32)
@@ -93,7 +93,7 @@ class ModelSource(_Document):
 
 
 class GenerationDefaults(_Document):
-    """What a request that does not say otherwise gets."""
+    """Values of the fields that a request leaves out."""
 
     steps: int = Field(default=4, ge=1)
     guidance_scale: float = Field(default=7.5, ge=0, le=100, allow_inf_nan=False)
@@ -123,7 +123,7 @@ class Defaults:
 
 
 class Limits(_Document):
-    """What a request may ask for at most."""
+    """The upper bounds of a request."""
 
     max_steps: int = Field(default=100, ge=1, le=1000)
     max_pixels: int = Field(default=1_048_576, ge=MIN_SIDE * MIN_SIDE, le=MAX_SIDE * MAX_SIDE)
@@ -134,36 +134,36 @@ class Limits(_Document):
 
     @property
     def steps(self) -> int:
-        """The most steps that are served: `max_steps`, but never more than `MAX_STEPS`."""
+        """The most steps of a request: `max_steps`, but never more than `MAX_STEPS`."""
         return min(self.max_steps, MAX_STEPS)
 
 
 class Queue(_Document):
     max_length: PositiveInt = 64
-    """Requests that may wait; the ones being worked on do not count."""
+    """Requests that may wait; running ones do not count."""
     timeout_seconds: PositiveFloat = Field(default=60.0, le=86_400, allow_inf_nan=False)
     """The longest that a request may wait before its batch starts."""
 
 
 class Batching(_Document):
     mode: BatchingMode = "engine"
-    """Who forms them: this program's engine, the framework as documented, or nobody."""
+    """The batcher: this program's engine, the framework as it documents, or none."""
     max_size: int = Field(default=8, ge=1, le=MAX_BATCH)
-    """Images in one call of the pipeline; 1 is what `none` amounts to."""
+    """Images in one call of the pipeline; 1 is the same as the mode `none`."""
     max_wait_milliseconds: int = Field(default=0, ge=0, le=60_000)
-    """How long a batch that is not full may wait for more."""
+    """The longest that a batch which is not full may wait for more."""
 
 
 class RayServe(_Document):
-    """Matters to the backend rayserve alone."""
+    """Settings of the backend rayserve alone."""
 
     topology: Topology = "pods"
-    """Each pod a whole Ray node, or one Ray cluster of all pods."""
+    """The extent of a Ray cluster: each pod alone, or all pods together."""
 
 
 class Auth(_Document):
     api_key_file: Path
-    """Each line that is not blank is a key that is let in."""
+    """A file in which each line that is not blank is a valid key."""
 
 
 class ServingConfig(_Document):
@@ -180,7 +180,7 @@ class ServingConfig(_Document):
     limits: Limits = Limits()
     queue: Queue = Queue()
     devices: int = Field(default=1, ge=1, le=16)
-    """Engines in this process's care, one on each GPU."""
+    """Engines of this server, one on each GPU."""
     batching: Batching = Batching()
     compile: Compile = "none"
     attention: str = Field(default="default", pattern=r"^[a-z0-9_]{1,64}$")
@@ -188,7 +188,7 @@ class ServingConfig(_Document):
     channels_last: bool = False
     rayserve: RayServe = RayServe()
     auth: Auth | None = None
-    """None lets everybody in."""
+    """The API keys' file; None lets every request in."""
 
     @field_validator("attention")
     @classmethod
@@ -229,7 +229,7 @@ class ServingConfig(_Document):
 
 @dataclass(frozen=True)
 class Settings:
-    """The configuration and what belongs to this process alone."""
+    """The configuration, and the settings of this process alone."""
 
     config: ServingConfig
     host: str = "0.0.0.0"  # noqa: S104 - a container serves its pod's address
@@ -239,18 +239,18 @@ class Settings:
     revision: str = ""
     """The revision of that service that this process serves."""
     drain_seconds: float = 1.0
-    """How long new requests are still taken after SIGTERM, each answered with `Connection: close`
-    so that clients which keep connections open go elsewhere before the listener closes."""
+    """Seconds after SIGTERM in which new requests are still answered, with `Connection: close`, so
+    that clients which keep connections open go elsewhere before the listener closes."""
 
 
 def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
-    """The settings from a command line (without the program's name) and an environment.
+    """Reads the settings from a command line (without the program's name) and an environment.
 
     The document comes from `--config FILE`, else from DIFFUSION_SERVING_CONFIG, else from the
     flags alone; a flag wins over the document.
 
     Raises:
-        InvalidConfiguration: naming the field and what it should be.
+        InvalidConfiguration: the message names the field and a valid value.
 
     """
     flags = _parser().parse_args(argv)
@@ -262,7 +262,9 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     try:
         config = ServingConfig.model_validate(document)
     except ValidationError as error:
-        raise InvalidConfiguration(f"The serving configuration is wrong: {_say(error)}.") from None
+        raise InvalidConfiguration(
+            f"The serving configuration is wrong: {_sentence(error)}."
+        ) from None
     return Settings(
         config=config,
         host=flags.host,
@@ -299,7 +301,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compile", help="none (the default), regional or full")
     parser.add_argument("--attention", help="an attention backend of diffusers, by its name")
     parser.add_argument("--channels-last", action="store_const", const=True, help="memory format")
-    parser.add_argument("--api-key-file", help="a key a line; without it, everybody is let in")
+    parser.add_argument("--api-key-file", help="a key a line; without it, every request is let in")
     return parser
 
 
@@ -316,11 +318,11 @@ _FLAG_FIELDS: Mapping[str, tuple[str, ...]] = {
     "channels_last": ("channelsLast",),
     "api_key_file": ("auth", "apiKeyFile"),
 }
-"""Where in the document a flag's value goes."""
+"""The place in the document of each flag's value."""
 
 
 def _with_flags(document: dict[str, Any], flags: argparse.Namespace) -> dict[str, Any]:
-    """The document with the flags that were given in it."""
+    """Merges the given flags into the document."""
     merged = dict(document)
     if flags.model is not None:
         merged["model"] = {"path": flags.model}
@@ -339,9 +341,9 @@ def _with_flags(document: dict[str, Any], flags: argparse.Namespace) -> dict[str
 
 
 def _object(document: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object in a document that a flag adds to; empty if there is none."""
-    found = document.get(name)
-    return dict(found) if isinstance(found, dict) else {}
+    """Returns the object of the document that a flag adds to; empty if there is none."""
+    value = document.get(name)
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _lora(text: str) -> dict[str, str]:
@@ -378,12 +380,12 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     return seconds
 
 
-def _say(error: ValidationError) -> str:
-    """The failures as one sentence: `limits.maxSteps: input should be …; …`."""
+def _sentence(error: ValidationError) -> str:
+    """Joins the failures to one sentence: `limits.maxSteps: input should be …; …`."""
     parts = []
     for failure in error.errors():
         if failure["type"] == "default_factory_not_called":
-            continue  # a default that follows from the field at fault
+            continue  # a default, which follows from the field at fault
         where = ".".join(str(part) for part in failure["loc"])
         message = failure["msg"].removeprefix("Value error, ")
         parts.append(f"{where}: {message[0].lower()}{message[1:]}" if where else message)

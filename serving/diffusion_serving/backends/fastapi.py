@@ -1,4 +1,4 @@
-"""FastAPI with uvicorn in this process, and each device's engine in one of its own."""
+"""FastAPI with uvicorn in this process, and each device's engine in a process of its own."""
 
 import sys
 from collections.abc import AsyncGenerator

@@ -1,7 +1,7 @@
-"""What a lower precision costs and saves: the same images made with it and in float32.
+"""The cost and gain of a lower precision: the same images generated with it and in float32.
 
 `python -m diffusion_serving.compare_precision --model DIR --precision bfloat16` prints how far the
-pixels are apart and how long an image takes in each. Run it on the device that will serve.
+pixels are apart and how long an image takes in each. Run the command on the device that will serve.
 """
 
 import argparse
@@ -30,8 +30,8 @@ LEVELS = 255
 
 
 @dataclass(frozen=True)
-class Made:
-    """Pictures of one precision, and the median seconds that one took."""
+class Measurement:
+    """The pictures of one precision, and the median seconds that one took."""
 
     dtype: str
     device: str
@@ -41,35 +41,35 @@ class Made:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far pixels are apart, of 1; and the peak signal to noise ratio in dB."""
+    """The distance of pixels, of 1; and the peak signal to noise ratio in dB."""
 
     largest: float
     mean: float
     psnr: float
 
 
-def make(config: ServingConfig, prompts: Sequence[str], images: int) -> Made:
-    """Makes images with a configuration's own defaults, one at a time, the seeds being 0, 1, ….
+def measure(config: ServingConfig, prompts: Sequence[str], images: int) -> Measurement:
+    """Generates images with a configuration's defaults, one at a time, with seeds 0, 1, ….
 
     Raises:
         StartupError: the model cannot be loaded like this.
 
     """
     pipeline = load_model(config, 0)
-    wanted = warm_up_of(config, pipeline)
-    pipeline([wanted])
+    defaults = warm_up_of(config, pipeline)
+    pipeline([defaults])
     pictures, seconds = [], []
     for prompt in prompts:
         for seed in range(images):
             begin = time.monotonic()
-            output = pipeline([_generation(wanted, prompt, seed)])
+            output = pipeline([_request(defaults, prompt, seed)])
             seconds.append(time.monotonic() - begin)
             pictures.append(output.pictures[0][0])
-    return Made(pipeline.dtype, pipeline.device, pictures, statistics.median(seconds))
+    return Measurement(pipeline.dtype, pipeline.device, pictures, statistics.median(seconds))
 
 
 def difference(pictures: Sequence[Picture], references: Sequence[Picture]) -> Difference:
-    """Over all pixels of all pictures, which are as many and as large as the references."""
+    """Compares all pixels of all pictures, which are as many and as large as the references."""
     import numpy as np  # noqa: PLC0415 - this module's help must not wait for it
 
     errors = np.concatenate(
@@ -86,7 +86,7 @@ def _levels(picture: Picture) -> "NDArray[np.float64]":
     return np.frombuffer(picture.rgb, np.uint8) / LEVELS
 
 
-def _generation(like: ImageRequest, prompt: str, seed: int) -> ImageRequest:
+def _request(like: ImageRequest, prompt: str, seed: int) -> ImageRequest:
     return ImageRequest(
         prompt, "", like.steps, like.guidance_scale, like.width, like.height, (seed,)
     )
@@ -107,11 +107,11 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     flags, others = _parser().parse_known_args(argv)
     prompts = flags.prompt or PROMPTS
-    made = []
+    measurements = []
     try:
         for precision in ("float32", flags.precision):
             settings = read_settings([*others, "--precision", precision], os.environ)
-            made.append(make(settings.config, prompts, flags.images))
+            measurements.append(measure(settings.config, prompts, flags.images))
             gc.collect()  # one model at a time in the device's memory
     except StartupError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -123,10 +123,10 @@ def main(argv: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 1
-    reference, other = made
+    reference, other = measurements
     apart = difference(other.pictures, reference.pictures)
     print(f"{len(other.pictures)} images on {other.device}, pixels from 0 to 1")
-    for each in made:
+    for each in measurements:
         print(f"{each.dtype:9} {each.seconds:8.3f} s an image")
     print(f"speed-up  {reference.seconds / other.seconds:8.2f} times")
     print(

@@ -55,7 +55,7 @@ class EngineClient(Protocol):
 
     @property
     def alive(self) -> bool:
-        """False once an engine has ended, whatever the reason."""
+        """False once an engine has ended, for any reason."""
 
     @property
     def model(self) -> ModelInfo | None:

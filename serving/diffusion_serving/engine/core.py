@@ -74,7 +74,7 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """False once the engine's thread has ended, whatever the reason."""
+        """False once the engine's thread has ended, for any reason."""
         return self._thread.is_alive()
 
     @property

@@ -1,4 +1,4 @@
-"""How many CPU cores this process may really use, and who goes first on them."""
+"""CPU cores: the number that this process may use, and the priority of threads on them."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ _NICENESS = 10
 
 
 def available_cores(cgroup: Path = _CGROUP) -> int:
-    """Cores by the scheduler's affinity and the cgroup's CPU limit, rounded down, at least 1.
+    """Counts cores by the process's affinity and the cgroup's limit, rounded down, at least 1.
 
     A container sees all of the node's cores; a thread for each would only be throttled.
     """
@@ -18,7 +18,7 @@ def available_cores(cgroup: Path = _CGROUP) -> int:
 
 
 def _cpu_limit(cgroup: Path) -> float | None:
-    """Cores of the CPU quota in cgroup v2's or v1's files; None where there is no limit."""
+    """Reads the CPU quota, in cores, from cgroup v2's or v1's files; None without a limit."""
     try:
         quota, period = (cgroup / "cpu.max").read_text().split()
     except (OSError, ValueError):
@@ -32,10 +32,10 @@ def _cpu_limit(cgroup: Path) -> float | None:
     return int(quota) / int(period)
 
 
-def make_way() -> None:
-    """Has the calling thread, and those that it starts from now on, run after an engine's process.
+def lower_priority() -> None:
+    """Lowers the priority of the calling thread, and of threads it starts, below the engine's.
 
-    Torch's threads wait for each other at the end of each operation, so one that has to pause for
-    an answer that is written holds all of them up. Within a pod alone: others' shares are as ever.
+    Torch's threads wait for each other at the end of each operation, so one that has to pause while
+    a response is written holds all of them up. Other pods' shares of the cores do not change.
     """
     os.nice(_NICENESS)

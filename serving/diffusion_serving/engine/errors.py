@@ -1,17 +1,18 @@
 """Reasons why the engine answers a request without images. Independent of HTTP."""
 
-# ruff: noqa: N818 - they are named after the reasons that users see
+# ruff: noqa: N818 - the classes are named after the reasons that users see
 
 
 class RequestError(Exception):
-    """A request that the engine did not answer with images.
+    """The reason why a request has no images.
 
-    One that takes arguments says how to pickle it, since it may be raised in another process.
+    A subclass with arguments of its own defines how it is pickled, since it may be raised in
+    another process.
     """
 
 
 class QueueFull(RequestError):
-    """`retry_after` is the whole seconds after which a place is likely to be free, at least 1."""
+    """The queue is full; after `retry_after` whole seconds, at least 1, it likely has room."""
 
     def __init__(self, length: int, retry_after: int) -> None:
         super().__init__(f"All {length} places of the queue are taken.")
@@ -38,7 +39,7 @@ class NotReady(RequestError):
 
 
 class EngineFailed(RequestError):
-    """The pipeline raised. `error_id` finds the log line; the prompt is in neither."""
+    """The pipeline failed. `error_id` is also in the log line; the prompt is in neither."""
 
     def __init__(self, error_id: str) -> None:
         super().__init__(f"The engine failed on this request (error {error_id}).")

@@ -1,23 +1,23 @@
-"""One image request, fully resolved, and what decides whether requests share a batch."""
+"""The image request, fully resolved, and the key by which requests share a batch."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 MAX_SEED = 2**32 - 1
-"""PyTorch's CPU generator uses 32 bits of a seed, so a larger one would repeat a smaller one."""
+"""The largest seed: PyTorch's CPU generator uses 32 bits, so larger ones would repeat others."""
 
 
 class LoraUse(NamedTuple):
-    """Which of the configured LoRAs to apply, and how strongly."""
+    """A configured LoRA to apply, and its strength."""
 
     name: str
     scale: float
 
 
 class BatchKey(NamedTuple):
-    """Generations that agree in this can share one call of the pipeline.
+    """The key that requests must share to share one call of the pipeline.
 
-    The scheduler would belong here too, but is the same for all that a service makes.
+    The scheduler would belong here too, but is the same for all requests of a service.
     """
 
     steps: int
@@ -29,7 +29,7 @@ class BatchKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """One fully resolved request: nothing is left to a default.
+    """A fully resolved image request: no field is left to a default.
 
     `width` and `height` are pixels and multiples of 8. There is one image per seed. The texts are
     kept out of `repr()`, so that no log line or traceback can show them.
@@ -54,5 +54,5 @@ class ImageRequest:
 
 
 def seeds_from(seed: int, images: int) -> tuple[int, ...]:
-    """Image `i` of a request uses `seed + i`, wrapping around after `MAX_SEED`."""
+    """Returns the seeds of a request: image `i` uses `seed + i`, wrapped after `MAX_SEED`."""
     return tuple((seed + i) % (MAX_SEED + 1) for i in range(images))

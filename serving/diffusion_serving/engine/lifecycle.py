@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Startup:
-    """What it took to have a device ready, in seconds, and what its pipeline does alone.
+    """The seconds that an engine's start took, and the speed of its pipeline alone.
 
-    `bare` has the images and the seconds of one call for each batch size up to the cap. It is empty
+    `bare` has the images and the seconds of one call for each batch size up to the cap; it is empty
     where the calls would have kept a server from being ready for long.
     """
 
@@ -19,6 +19,8 @@ class Startup:
 
 
 class State(enum.Enum):
+    """The state of an engine."""
+
     LOADING = "loading"
     READY = "ready"
     FAILED = "failed"

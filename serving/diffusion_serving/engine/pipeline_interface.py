@@ -1,4 +1,4 @@
-"""The pipeline as the engine sees it: any loaded model that draws batches of requests."""
+"""The pipeline's interface: any loaded model that generates batches of requests."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.observability.metrics import DeviceUse
 
 STAGES = ("text_encoder", "denoise", "vae")
-"""What a pipeline times, in the order it happens."""
+"""The stages that a pipeline times, in their order."""
 
 
 OnStep = Callable[[int, int], None]
@@ -16,7 +16,7 @@ OnStep = Callable[[int, int], None]
 
 
 class OutOfMemory(Exception):  # noqa: N818 - named after what happened
-    """The device's memory does not hold the batch. A smaller one may fit."""
+    """The device's memory does not hold the batch; a smaller one may fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class BatchOutput:
-    """`pictures[j]` belongs to the j-th generation; `seconds` has the length of each stage."""
+    """The output of a call: `pictures[j]` of the j-th request, and the seconds of each stage."""
 
     pictures: Sequence[Sequence[Picture]]
     seconds: Mapping[str, float]
 
 
 class Pipeline(Protocol):
-    """A loaded model. Only the engine's thread may call it: it is not safe to share."""
+    """A loaded model, which only the engine's thread may call: it is not safe to share."""
 
     @property
     def device(self) -> str:
@@ -45,7 +45,7 @@ class Pipeline(Protocol):
 
     @property
     def device_name(self) -> str:
-        """What the device calls itself, such as `NVIDIA L4`."""
+        """The device's own name, such as `NVIDIA L4`."""
 
     @property
     def dtype(self) -> str:
@@ -57,21 +57,21 @@ class Pipeline(Protocol):
 
     @property
     def device_memory_bytes(self) -> int | None:
-        """Memory held on the device, None where that is the process's own. Any thread may ask."""
+        """Memory held on the device, None where that is the process's. Any thread may read it."""
 
     @property
     def device_use(self) -> DeviceUse | None:
-        """What it has spent, None where the device has no meter. Any thread may ask."""
+        """Energy and use of the device, None where it has no meter. Any thread may read it."""
 
     @property
     def batch_sizes(self) -> Sequence[int]:
         """Batch sizes, smallest first, that cost time when first used; others do not."""
 
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
-        """Makes the images of generations that share one batch key.
+        """Generates the images of requests that share one batch key.
 
         Raises:
             OutOfMemory: the batch is too large for the device.
-            DeviceLost: the device is gone, and with it whatever was on it.
+            DeviceLost: the device is gone, and its memory with it.
 
         """

@@ -29,8 +29,8 @@ Outcome = Result | RequestError
 class QueuedRequest:
     """An image request from its arrival in the engine to its outcome.
 
-    Times are of `time.monotonic`. The images are made in one or several calls of the pipeline;
-    `pictures` has those that are done, by their place in the request.
+    Times are of `time.monotonic`. The images come from one or several calls of the pipeline;
+    `pictures` has the finished ones, by their place in the request.
     """
 
     request: ImageRequest
@@ -46,14 +46,14 @@ class QueuedRequest:
     failure: RequestError | None = None
 
     def report_step(self, step: int, images: int) -> None:
-        """Reports a step of a call that makes `images` of this request's images."""
+        """Reports a step of a call that generates `images` of this request's images."""
         if self.on_step is not None:
             calls = -(-(self.request.images - len(self.pictures)) // images)
             steps = self.steps_done + self.request.steps * calls
             self.on_step(self.steps_done + step, steps)
 
     def outcome(self) -> Outcome:
-        """The outcome once every image is made or the request has failed."""
+        """Returns the outcome, once every image is finished or the request has failed."""
         if self.failure is not None:
             return self.failure
         return Result(

@@ -20,13 +20,13 @@ from diffusion_serving.observability.startup_errors import (
     StartupError,
 )
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 TIMING_SECONDS = 30.0
 """The longest that timing the pipeline alone may keep a server from being ready."""
 
 _Slice = tuple[QueuedRequest, range]
-"""The images of a request that one call makes, by their places in it."""
+"""The images of a request that one call generates, by their places in the request."""
 
 
 class BatchRunner:
@@ -112,9 +112,9 @@ class BatchRunner:
                 self.seconds_per_image, fits = seconds / size, size
 
     def time_calls(self, request: ImageRequest) -> tuple[tuple[int, float], ...]:
-        """Images and seconds of a call for each power of two up to the cap, and for the cap.
+        """Times a call of each power of two up to the cap, and of the cap: images and seconds.
 
-        None are made where the warm-up lets expect more than `TIMING_SECONDS` for all of them.
+        Returns nothing where, by the warm-up, all calls would take more than `TIMING_SECONDS`.
         """
         cap = self.cap(request.key)
         sizes = sorted({*(2**exponent for exponent in range(cap.bit_length())), cap})
@@ -140,7 +140,7 @@ class BatchRunner:
                 self._shrink(batch, error)
             except DeviceLost:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the others must be served
+            except Exception as error:  # noqa: BLE001 - any failure leaves the others to be served
                 self._separate(batch, error)
             waiting = _unfailed(waiting)
 
@@ -207,12 +207,12 @@ def start_runner(
     metrics: Metrics,
     timed: bool = False,
 ) -> BatchRunner:
-    """Loads a model and makes its first images, one batch of each size that is special to it.
+    """Loads a model and generates its first images, one batch of each size that costs time once.
 
-    If `timed`, the pipeline's calls are then timed with nothing around them.
+    If `timed`, the pipeline's calls are then timed alone.
 
     Raises:
-        StartupError: saying what keeps it from serving.
+        StartupError: the reason why the model cannot serve.
 
     """
     begin = time.monotonic()
@@ -255,7 +255,7 @@ def start_runner(
 
 
 def _shape(key: BatchKey) -> tuple[int, int, bool]:
-    """What a batch's memory depends on besides its length: guidance doubles the U-Net's work."""
+    """Returns the parts of a key that decide memory: guidance doubles the U-Net's work."""
     return key.width, key.height, key.guidance_scale > 1
 
 

@@ -15,7 +15,7 @@ Received = TypeVar("Received")
 
 
 class Link(Generic[Sent, Received]):
-    """One end of a connection. Any thread may send; one thread receives."""
+    """An end of a connection: any thread may send, one thread receives."""
 
     def __init__(self, connection: "Connection[Sent, Received]") -> None:
         self._connection = connection

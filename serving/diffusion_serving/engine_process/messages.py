@@ -90,7 +90,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class MetricsCollected:
-    """Event: the worker's metrics, as a command asked."""
+    """Event: the worker's metrics, in answer to `CollectMetrics`."""
 
     query: int
     families: Sequence[Metric]

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import TextIO
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.engine.cores import make_way
+from diffusion_serving.engine.cores import lower_priority
 from diffusion_serving.engine_process.clients import EngineProcessPool
 from diffusion_serving.engine_process.link import Link
 from diffusion_serving.engine_process.process import EngineSpec
@@ -17,7 +17,7 @@ from diffusion_serving.engine_process.startup import Load
 
 
 class EngineProcesses:
-    """One engine process for each device, and the client in front of them.
+    """The engine processes, one for each device, and the client in front of them.
 
     Args:
         config: the configuration of all devices together.
@@ -41,7 +41,7 @@ class EngineProcesses:
             self._processes.append(_Process(theirs))
             theirs.close()
             ours.send(spec)
-        make_way()
+        lower_priority()
         self.client.workers.listen(self._processes)
 
     def end(self) -> None:
@@ -53,7 +53,7 @@ class EngineProcesses:
 class _Process:
     """A process with the other end of a link.
 
-    Not multiprocessing's own: that imports anew the program of its parent, which for a replica is
+    Not multiprocessing's own: that imports the program of its parent, which for a replica is
     all of Ray.
     """
 

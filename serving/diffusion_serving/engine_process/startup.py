@@ -19,7 +19,7 @@ def load_model(config: ServingConfig, device_index: int) -> Pipeline:
     """Loads the model's directory with diffusers.
 
     Raises:
-        StartupError: saying what keeps it from being loaded.
+        StartupError: the reason why the model cannot be loaded.
 
     """
     # Here and not above, so that HTTP is up before the seconds that importing torch takes.
@@ -52,7 +52,7 @@ def load_runner(config: ServingConfig, metrics: Metrics, load: Load = load_model
     """Loads and warms up the device in the calling thread, for a framework that forms batches.
 
     Raises:
-        StartupError: saying what keeps it from serving.
+        StartupError: the reason why the model cannot serve.
 
     """
     return start_runner(
@@ -65,7 +65,7 @@ def load_runner(config: ServingConfig, metrics: Metrics, load: Load = load_model
 
 
 def warm_up_of(config: ServingConfig, pipeline: Pipeline) -> ImageRequest:
-    """One image with the service's defaults: a service whose default fails is not ready."""
+    """Returns the warm-up request, of the service's defaults: if these fail, it is not ready."""
     defaults = Defaults.of(config.generation, pipeline.native_size)
     return ImageRequest(
         prompt="warm-up",

@@ -36,9 +36,9 @@ from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import make_metrics
 from diffusion_serving.observability.startup_errors import StartupError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
-CANCELLED = NotReady("Nobody waits for this any more.")
+CANCELLED = NotReady("The client has left.")
 
 
 class Worker:
@@ -82,7 +82,7 @@ class Worker:
         self.link.send(Ready(model))
 
     def step_listener(self, command: Generate) -> OnStep | None:
-        """Returns the function that reports a request's steps; None where they aren't wanted."""
+        """Returns the function that reports a request's steps; None if no client follows them."""
         if not command.wants_steps:
             return None
         return lambda step, steps: self.link.send(StepDone(command.number, step, steps))

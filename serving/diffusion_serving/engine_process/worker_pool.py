@@ -30,7 +30,7 @@ from diffusion_serving.engine_process.messages import (
 )
 from diffusion_serving.observability.startup_errors import StartupError, WorkerLost
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 METRICS_SECONDS = 2.0
 """A worker that doesn't send its metrics by then is shown as it was at the last scrape."""
@@ -39,7 +39,7 @@ EXIT_SECONDS = 5.0
 
 
 class Process(Protocol):
-    """A worker's process, which is asked for its exit code once its link has closed."""
+    """A worker's process, whose exit code is read once its link has closed."""
 
     @property
     def exitcode(self) -> int | None:

@@ -4,8 +4,8 @@ import os
 import signal
 import sys
 
-# The first process of a container ignores SIGTERM until it has a handler. What was downloaded is
-# kept, so it may end at once.
+# The first process of a container ignores SIGTERM until it has a handler. The next start resumes
+# the download, so this one may end at once.
 signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
 
 from diffusion_serving.fetch.cli import main  # noqa: E402

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# Before gcsfs is imported: otherwise it first asks over gRPC what sort of bucket it is, and where
-# only HTTP gets through, a proxy or an emulator, it waits a minute for that each time.
+# Before gcsfs is imported: otherwise gcsfs first queries the kind of bucket over gRPC, and where
+# only HTTP gets through, a proxy or an emulator, waits a minute for that each time.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 import aiohttp
@@ -18,7 +18,7 @@ from diffusion_serving.fetch.sources import Bucket
 from diffusion_serving.observability.startup_errors import DownloadFailed
 
 _PIECE = 8 * 1024 * 1024
-"""Bytes asked for at once."""
+"""Bytes of one read."""
 
 _NO_CREDENTIALS = (boto.NoCredentialsError, boto.PartialCredentialsError)
 _UNREACHABLE = (
@@ -48,13 +48,13 @@ class BucketFolder:
 
     def files(self) -> Sequence[RemoteFile]:
         try:
-            found: Mapping[str, Any] = self._system.find(self._root, detail=True)
+            objects: Mapping[str, Any] = self._system.find(self._root, detail=True)
         except Exception as error:  # noqa: BLE001 - the clients below raise errors of all sorts
             raise self._failure(error) from None
-        if not found:
+        if not objects:
             raise self._failure(FileNotFoundError())
         files = []
-        for path, info in found.items():
+        for path, info in objects.items():
             own = path.rpartition("/")[2] if path == self._root else path[len(self._root) + 1 :]
             version = str(info.get("ETag") or info.get("etag") or info.get("generation"))
             self._paths[own] = path
@@ -74,7 +74,7 @@ class BucketFolder:
             raise InterruptedDownload(str(failed)) from None
 
     def _failure(self, error: Exception) -> DownloadFailed:
-        """The sentence for an error of one of the clients."""
+        """Returns the refusal for an error of one of the clients."""
         if isinstance(error, FileNotFoundError):
             return DownloadFailed(
                 f"{self._name} was not found on {self._endpoint}: there is no such bucket, or "
@@ -114,12 +114,12 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def _options(scheme: str, environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """The endpoint that is asked, and what fsspec's file system for it takes."""
+    """Returns the endpoint and the options of fsspec's file system for it."""
     if scheme == "s3":
         endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
         timeouts = {"connect_timeout": 10, "read_timeout": 60}
         return endpoint or "S3", {"endpoint_url": endpoint, "config_kwargs": timeouts}
     emulator = environ.get("STORAGE_EMULATOR_HOST")
-    # Named, because a key file that cannot be used would be passed over in silence.
+    # Explicit, because gcsfs would ignore an unusable key file in silence.
     token = "anon" if emulator else environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     return emulator or "Google Cloud Storage", {"token": token}

@@ -13,10 +13,10 @@ from diffusion_serving.fetch.sources import Bucket, Hub
 from diffusion_serving.observability import logs, termination
 from diffusion_serving.observability.startup_errors import DownloadFailed, StartupError
 
-log = logging.getLogger("diffusion_serving.fetch")
+log = logging.getLogger("diffusion_serving")
 
 _CLIENTS = ("httpx", "httpx2", "huggingface_hub", "botocore", "aiobotocore", "s3fs", "gcsfs")
-"""What they log may hold signed URLs and headers."""
+"""Libraries whose logs may hold signed URLs and headers."""
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -38,9 +38,11 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         termination.report(error, environ)
         return 1
     except Exception as error:
-        log.exception("the fetch ended of a defect")
+        log.exception("unhandled exception; exiting")
         name = type(error).__name__
-        termination.report(DownloadFailed(f"The fetch failed of a defect ({name})."), environ)
+        termination.report(
+            DownloadFailed(f"The fetch failed with an unhandled exception ({name})."), environ
+        )
         return 1
     return 0
 
@@ -49,23 +51,23 @@ def fetch(source: str, revision: str | None, target: Path, environ: Mapping[str,
     """Fills the target directory from the source, unless it is there.
 
     Raises:
-        StartupError: why it is not.
+        StartupError: the reason why the directory is not filled.
 
     """
-    said = {"source": source, "revision": revision, "to": str(target)}
-    wanted = sources.parse(source, revision)
+    fields = {"source": source, "revision": revision, "to": str(target)}
+    place = sources.parse(source, revision)
     if target.exists():
-        log.info("already there", extra=said)
+        log.info("already there", extra=fields)
         return
-    log.info("fetching", extra=said)
+    log.info("fetching", extra=fields)
     with store.lock_beside(target):
         if target.exists():
-            log.info("another process has fetched it", extra=said)
+            log.info("another process has fetched it", extra=fields)
             return
-        remote = _connect(wanted, environ)
+        remote = _connect(place, environ)
         files = needed(remote.files(), lambda file: b"".join(store.pieces(remote, file)))
         store.fill(remote, files, target, _checked)
-    log.info("fetched", extra=said)
+    log.info("fetched", extra=fields)
 
 
 def _connect(source: Hub | Bucket, environ: Mapping[str, str]) -> Remote:
@@ -80,7 +82,7 @@ def _connect(source: Hub | Bucket, environ: Mapping[str, str]) -> Remote:
 
 
 def _checked(folder: Path) -> None:
-    """Refuses what could not be loaded, before it is put where a server looks for it."""
+    """Refuses files that could not be loaded, before they get the directory's name."""
     from diffusion_serving.fetch.model_files import find_lora, inspect  # noqa: PLC0415 - imports numpy
 
     if (folder / INDEX).exists():

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
-# Before the hub's client reads them: nothing of it is asked to tell anybody anything.
+# Before the hub's client reads it: no telemetry is sent.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import httpx2
@@ -29,7 +29,7 @@ _REFUSED = frozenset({401, 403})
 
 
 class HubRepo:
-    """The files of one revision: the commit that it named when the files were listed."""
+    """The files of a revision, at the commit that it named when the files were listed."""
 
     def __init__(self, source: Hub, environ: Mapping[str, str]) -> None:
         self._source = source
@@ -50,23 +50,23 @@ class HubRepo:
         except (httpx2.HTTPError, HfHubHTTPError, HFValidationError) as error:
             raise self._failure(error) from None
         self._commit = info.sha or ""
-        found = []
+        files = []
         for file in info.siblings or ():
             if (own := _below(self._source.inner, file.rfilename)) is None:
                 continue
             self._paths[own] = file.rfilename
             if file.size is None:
-                raise DownloadFailed(f"{self._endpoint} does not tell the sizes of its files.")
+                raise DownloadFailed(f"{self._endpoint} does not list the sizes of its files.")
             sha256 = file.lfs.sha256 if file.lfs else None
-            found.append(RemoteFile(own, file.size, file.blob_id or self._commit, sha256))
-        if not found:
+            files.append(RemoteFile(own, file.size, file.blob_id or self._commit, sha256))
+        if not files:
             raise DownloadFailed(f"{self._name} has no file {self._source.inner or 'at all'}.")
-        return found
+        return files
 
     def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
         path = self._paths[file.path]
         url = hf_hub_url(self._source.repo, path, revision=self._commit, endpoint=self._endpoint)
-        # The sizes that are compared are those of the content itself.
+        # The sizes in the listing are those of the uncompressed content.
         headers = {"Range": f"bytes={offset}-", "Accept-Encoding": "identity"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -89,42 +89,43 @@ class HubRepo:
         return f"hf://{self._source.repo}{revision}"
 
     def _failure(self, error: Exception) -> DownloadFailed | InvalidConfiguration:
-        """The sentence for an error of the hub's client, whose own words may hold signed URLs."""
+        """Returns the refusal for an error of the client, whose message may hold signed URLs."""
         match error:
             case HFValidationError():
                 return InvalidConfiguration(
                     f"{self._name} is no name of a repository: write hf://org/repo."
                 )
             case GatedRepoError():
-                said = (
+                message = (
                     f"{self._name} is gated. Accept its conditions on {self._endpoint} with an "
                     f"account, and give that account's token as model.tokenSecretRef{self._given}."
                 )
             case RevisionNotFoundError():
-                said = (
+                message = (
                     f"{self._name} does not exist: the repository has no such branch, tag or "
                     "commit. Check model.revision."
                 )
             case RepositoryNotFoundError():
-                said = (
-                    f"{self._name} was not found on {self._endpoint}. It does not exist, or is "
-                    "private and needs a token that may read it as model.tokenSecretRef"
+                message = (
+                    f"{self._name} was not found on {self._endpoint}. The repository does not "
+                    "exist, or is private and needs a token that may read it as "
+                    "model.tokenSecretRef"
                     f"{self._given}."
                 )
             case HfHubHTTPError():
                 status = error.response.status_code
-                said = f"{self._endpoint} answered {status} for {self._name}."
+                message = f"{self._endpoint} answered {status} for {self._name}."
                 if status in _REFUSED:
-                    said = (
+                    message = (
                         f"{self._endpoint} refused the token for {self._name} (status {status}). "
                         f"Check model.tokenSecretRef{self._given}."
                     )
             case _:
-                said = (
+                message = (
                     f"{self._endpoint} cannot be reached ({type(error).__name__}). Check the "
                     "network, and HF_ENDPOINT if it is set."
                 )
-        return DownloadFailed(said)
+        return DownloadFailed(message)
 
     @property
     def _given(self) -> str:

@@ -1,4 +1,4 @@
-"""Checks of a model's directory before torch is imported, so that a refusal is quick and clear."""
+"""Checks of a model's directory without torch, so that a refusal is quick and clear."""
 
 import json
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ _CONVERT = (
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A directory that can be loaded. `variant` is `fp16` if only such weights are there.
+    """A directory that can be loaded. `variant` is `fp16` if it has only such weights.
 
     `classes` has the library and the class of each part that has weights.
     """
@@ -57,17 +57,17 @@ class ModelFiles:
 
     @property
     def xl(self) -> bool:
-        """Whether it is SDXL, with two text encoders."""
+        """Whether the model is SDXL, with two text encoders."""
         return self.pipeline == _XL
 
 
 def inspect(path: Path) -> ModelFiles:
-    """Looks whether the directory holds a whole Stable Diffusion pipeline, 1.x or XL.
+    """Checks that the directory holds a whole Stable Diffusion pipeline, 1.x or XL.
 
-    Reads the headers of the weights, not the weights.
+    Only the headers of the weights are read.
 
     Raises:
-        ModelLoadFailed: saying which file is missing, wrong or damaged, and what to do.
+        ModelLoadFailed: a file is missing, wrong or damaged; the message names it and the remedy.
 
     """
     if not path.is_dir():
@@ -88,19 +88,19 @@ def inspect(path: Path) -> ModelFiles:
 
 
 def find_lora(name: str, path: Path) -> Path:
-    """The LoRA's file, which `path` is or which alone lies in it.
+    """Returns the LoRA's file: `path` itself, or the only safetensors file in it.
 
     Raises:
-        ModelLoadFailed: there is none, or it is no whole safetensors file.
+        ModelLoadFailed: the file is missing, or is no whole safetensors file.
 
     """
-    found = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    match [file for file in found if file.is_file()]:
+    candidates = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    match [file for file in candidates if file.is_file()]:
         case [file] if file.suffix == ".safetensors":
             _check_safetensors(file)
             return file
         case [_, _, *_]:
-            names = ", ".join(file.name for file in found)
+            names = ", ".join(file.name for file in candidates)
             raise ModelLoadFailed(
                 f"The LoRA {name}'s directory {path} holds several files ({names}): name one."
             )
@@ -181,7 +181,7 @@ def _check_safetensors(file: Path) -> None:
         with file.open("rb") as opened:
             pointer = opened.read(len(_LFS_POINTER)) == _LFS_POINTER
         if not pointer:
-            # Opening compares the header with the file's length, so that a cut-off copy is found.
+            # Opening compares the header with the file's length, so it detects a truncated copy.
             with safe_open(file, framework="numpy"):
                 return
     except PermissionError:

@@ -1,4 +1,4 @@
-"""What every place that models are fetched from can do."""
+"""The interface of a remote source of models."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class InterruptedDownload(Exception):  # noqa: N818 - named after what happened
-    """The connection broke, or the other side asks to come again later. Trying again may help."""
+    """The connection broke, or the other side is overloaded; a retry may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +24,21 @@ class RemoteFile:
 
 
 class Remote(Protocol):
-    """One source. May be used by several threads."""
+    """A remote source, which several threads may use."""
 
     def files(self) -> Sequence[RemoteFile]:
-        """All files there are.
+        """Lists all files.
 
         Raises:
-            StartupError: they cannot be listed.
+            StartupError: the files cannot be listed.
 
         """
 
     def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
-        """The content from an offset on, in pieces of at most a few MiB.
+        """Yields the content from an offset on, in pieces of at most a few MiB.
 
         Raises:
-            DownloadFailed: it is refused or gone.
-            InterruptedDownload: it broke off.
+            DownloadFailed: the file is refused or gone.
+            InterruptedDownload: the download broke off.
 
         """

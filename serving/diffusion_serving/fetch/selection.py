@@ -1,4 +1,4 @@
-"""Which files of a source are needed: safetensors and configuration, never a pickle."""
+"""The selection of a source's files: safetensors and configuration, never a pickle."""
 
 import json
 import re
@@ -23,25 +23,23 @@ _LORA_PARTS = 2
 
 
 def needed(files: Sequence[RemoteFile], read: Callable[[RemoteFile], bytes]) -> list[RemoteFile]:
-    """The files of the pipeline, or of the LoRA, that the source holds.
+    """Selects the files of the pipeline, or of the LoRA, that the source holds.
 
-    `read` gives the content of a small file.
+    `read` returns the content of a small file.
 
     Raises:
-        ModelLoadFailed: it is neither, or has its weights only as pickles.
+        ModelLoadFailed: the source is neither, or has its weights only as pickles.
 
     """
     by_path = {file.path: file for file in files}
     if (index := by_path.get(INDEX)) is not None:
         parts = _parts(read(index))
-        wanted = [index, *_of_parts(files, parts)]
-    else:
-        wanted = [_lora(files)]
-    return wanted
+        return [index, *_of_parts(files, parts)]
+    return [_lora(files)]
 
 
 def _parts(content: bytes) -> list[str]:
-    """The parts that a pipeline's index names, without those that are not served."""
+    """Returns the parts that a pipeline's index names, without those that are not served."""
     try:
         index = json.loads(content)
     except ValueError:
@@ -59,14 +57,14 @@ def _parts(content: bytes) -> list[str]:
 
 
 def _of_parts(files: Iterable[RemoteFile], parts: Sequence[str]) -> list[RemoteFile]:
-    """What is needed of the parts' own directories."""
+    """Selects the files of the parts' own directories."""
     inside: dict[str, list[RemoteFile]] = {part: [] for part in parts}
     for file in files:
         part, _, name = file.path.partition("/")
         if part in inside and name and "/" not in name:
             inside[part].append(file)
-    weights = {part: _weights(found) for part, found in inside.items()}
-    weighted = [part for part, found in inside.items() if weights[part] or _pickled(found)]
+    weights = {part: _weights(files) for part, files in inside.items()}
+    weighted = [part for part, files in inside.items() if weights[part] or _pickled(files)]
     variant = next(
         (v for v in ("", ".fp16") if all(weights[part].get(v) for part in weighted)), None
     )
@@ -74,22 +72,22 @@ def _of_parts(files: Iterable[RemoteFile], parts: Sequence[str]) -> list[RemoteF
         raise ModelLoadFailed(_why_not(inside, weights, weighted))
     return [
         file
-        for part, found in inside.items()
-        for file in (*_texts(found, variant), *weights[part].get(variant, ()))
+        for part, files_of_part in inside.items()
+        for file in (*_texts(files_of_part, variant), *weights[part].get(variant, ()))
     ]
 
 
 def _weights(files: Iterable[RemoteFile]) -> dict[str, list[RemoteFile]]:
-    """The safetensors files of a part by variant: empty for the usual ones, or `.fp16`."""
-    found: dict[str, list[RemoteFile]] = {}
+    """Groups the safetensors files of a part by variant: empty for the usual ones, or `.fp16`."""
+    by_variant: dict[str, list[RemoteFile]] = {}
     for file in files:
         if match := _WEIGHTS.fullmatch(file.path.rpartition("/")[2]):
-            found.setdefault(match["variant"] or "", []).append(file)
-    return found
+            by_variant.setdefault(match["variant"] or "", []).append(file)
+    return by_variant
 
 
 def _texts(files: Iterable[RemoteFile], variant: str) -> list[RemoteFile]:
-    """Configuration and vocabularies, without the lists of another variant's shards."""
+    """Selects configuration and vocabularies, without another variant's lists of shards."""
     return [
         file
         for file in files
@@ -121,11 +119,11 @@ def _why_not(
 
 
 def _lora(files: Sequence[RemoteFile]) -> RemoteFile:
-    """The one safetensors file at the top, or the one of the name that diffusers gives LoRAs."""
+    """Selects the only safetensors file at the top, or the one with diffusers' LoRA name."""
     top = [file for file in files if "/" not in file.path]
-    found = [file for file in top if file.path.endswith(".safetensors")]
-    named = [file for file in found if file.path == _LORA]
-    match named or found:
+    candidates = [file for file in top if file.path.endswith(".safetensors")]
+    named = [file for file in candidates if file.path == _LORA]
+    match named or candidates:
         case [file]:
             return file
         case [_, *_] as several:

@@ -1,4 +1,4 @@
-"""Sources as users write them."""
+"""Sources of models, as users write them."""
 
 import re
 from dataclasses import dataclass
@@ -29,25 +29,25 @@ class Bucket:
 
 
 def parse(source: str, revision: str | None) -> Hub | Bucket:
-    """What a source names.
+    """Parses a source.
 
     Raises:
-        InvalidConfiguration: it names nothing that is fetched.
+        InvalidConfiguration: the source is of no known kind.
 
     """
-    if found := _HUB.fullmatch(source):
-        named = found["revision"]
+    if match := _HUB.fullmatch(source):
+        named = match["revision"]
         if named and revision and named != revision:
             raise InvalidConfiguration(
                 f"{source} names the revision {named} and --revision is {revision}: leave one out."
             )
-        return Hub(found["repo"], revision or named, found["inner"] or "")
-    if found := _BUCKET.fullmatch(source):
+        return Hub(match["repo"], revision or named, match["inner"] or "")
+    if match := _BUCKET.fullmatch(source):
         if revision:
             raise InvalidConfiguration(
                 f"{source} has no revisions, only hf:// sources have: leave the revision out."
             )
-        return Bucket(found["scheme"], found["root"])
+        return Bucket(match["scheme"], match["root"])
     raise InvalidConfiguration(
         f"{source!r} cannot be fetched: write hf://org/repo, s3://bucket/path or gs://bucket/path."
     )

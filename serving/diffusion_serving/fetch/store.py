@@ -1,8 +1,8 @@
-"""Puts files into a directory that several processes may want to fill at once.
+"""Stores files in a directory that several processes may fill at once.
 
-A lock beside the directory lets one of them download, and is let go by the kernel, or by the NFS
-server, when its holder dies. Nothing but bandwidth depends on it: where a volume has no locks, two
-processes write the same bytes to the same places of the same files.
+A lock beside the directory lets one of them download; the kernel, or the NFS server, releases it
+when its holder dies. Only bandwidth depends on the lock: where a volume has no locks, two processes
+write the same bytes to the same places of the same files.
 """
 
 import errno
@@ -23,10 +23,10 @@ from typing import BinaryIO
 from diffusion_serving.fetch.remote import InterruptedDownload, Remote, RemoteFile
 from diffusion_serving.observability.startup_errors import DownloadFailed
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 BLOCK = 8 * 1024 * 1024
-"""Bytes after which a file is forced to the disk, and from a multiple of which it is resumed."""
+"""Bytes after which a file is flushed to the disk, and from a multiple of which it is resumed."""
 
 PROGRESS_SECONDS = 10.0
 LOCK_POLL_SECONDS = 0.5
@@ -35,7 +35,7 @@ _MANIFEST = ".fetched.json"
 _PART = ".part"
 _SIDE_BY_SIDE = 4
 _RETRIES = 5
-"""How often in a row a file's download may break off without a byte of progress."""
+"""Times in a row that a file's download may break off without a byte of progress."""
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -58,7 +58,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _acquire(file: BinaryIO, target: Path) -> None:
-    said = 0.0
+    logged = 0.0
     while True:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,8 +70,8 @@ def _acquire(file: BinaryIO, target: Path) -> None:
                 raise cannot_store(error, target.parent) from None
         else:
             return
-        if time.monotonic() - said >= PROGRESS_SECONDS:
-            said = time.monotonic()
+        if time.monotonic() - logged >= PROGRESS_SECONDS:
+            logged = time.monotonic()
             log.info("waiting for another process that fetches the same")
         time.sleep(LOCK_POLL_SECONDS)
 
@@ -81,11 +81,11 @@ def fill(
 ) -> None:
     """Downloads the files into the target, which appears when all are there and pass `check`.
 
-    What is there of an earlier attempt, in a directory beside it, is gone on with.
+    An earlier attempt, in a directory beside the target, is resumed.
 
     Raises:
-        DownloadFailed: a file cannot be had, or there is no room for it.
-        StartupError: what `check` raises.
+        DownloadFailed: a file cannot be fetched, or there is no room for it.
+        StartupError: the one that `check` raises.
 
     """
     partial = target.with_name(f"{target.name}.partial")
@@ -104,41 +104,41 @@ def fill(
 
 
 def _prepare(partial: Path, files: Sequence[RemoteFile]) -> None:
-    """Makes the directory, and removes from it what is not of these versions of these files."""
+    """Creates the directory, and removes files of other versions from it."""
     for file in files:
         if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
             raise DownloadFailed(f"The source has a file {file.path!r} outside of itself.")
     partial.mkdir(parents=True, exist_ok=True)
     manifest = partial / _MANIFEST
-    wanted = {file.path: file.version for file in files}
-    for path in _outdated(_read_manifest(manifest), wanted):
+    versions = {file.path: file.version for file in files}
+    for path in _outdated(_read_manifest(manifest), versions):
         for name in (path, path + _PART):
             (partial / name).unlink(missing_ok=True)
     fresh = manifest.with_name(f"{_MANIFEST}{_PART}")
-    fresh.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+    fresh.write_text(json.dumps(versions, indent=1), encoding="utf-8")
     fresh.rename(manifest)
 
 
 def _read_manifest(file: Path) -> Mapping[str, str]:
-    """Versions by path of an earlier attempt; empty if there was none."""
+    """Reads the versions by path of an earlier attempt; empty if there was none."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        versions = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return versions if isinstance(versions, dict) else {}
 
 
-def _outdated(earlier: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
-    return [path for path, version in earlier.items() if wanted.get(path) != version]
+def _outdated(earlier: Mapping[str, str], versions: Mapping[str, str]) -> list[str]:
+    return [path for path, version in earlier.items() if versions.get(path) != version]
 
 
 def _present(folder: Path, file: RemoteFile) -> int:
-    """Bytes of a file that need not be downloaded."""
+    """Returns the bytes of a file that need not be downloaded."""
     if (folder / file.path).exists():
         return file.size
     part = folder / (file.path + _PART)
     size = part.stat().st_size if part.exists() else 0
-    # The last blocks may be of a machine that lost its power before they were on the disk.
+    # A power loss may have kept the last blocks from the disk.
     return max(0, size // BLOCK - 1) * BLOCK
 
 
@@ -153,7 +153,7 @@ def _need_room(partial: Path, files: Sequence[RemoteFile]) -> None:
 
 
 def cannot_store(error: OSError, folder: Path) -> DownloadFailed:
-    """The sentence for a directory that takes no more, or nothing at all."""
+    """Returns the refusal for a directory that is full or cannot be written."""
     if error.errno in _FULL:
         free = _size(shutil.disk_usage(folder).free)
         return DownloadFailed(
@@ -167,7 +167,7 @@ def cannot_store(error: OSError, folder: Path) -> DownloadFailed:
 
 
 class _Progress:
-    """What is done, for several threads."""
+    """The progress of a download, for several threads."""
 
     def __init__(self, total: int, done: int) -> None:
         self.stop = threading.Event()
@@ -214,7 +214,7 @@ def _download_all(remote: Remote, files: Sequence[RemoteFile], folder: Path) -> 
 
 
 def _download(remote: Remote, file: RemoteFile, folder: Path, progress: _Progress) -> None:
-    """Downloads one file, from where an earlier attempt ended."""
+    """Downloads a file, from the end of an earlier attempt."""
     final = folder / file.path
     if final.exists():
         return
@@ -244,10 +244,10 @@ def pieces(
     offset: int = 0,
     pause: Callable[[float], object] = time.sleep,
 ) -> Iterator[bytes]:
-    """The content of a file from an offset on, gone on with where its download breaks off.
+    """Yields the content of a file from an offset on; resumes where the download breaks off.
 
     Raises:
-        DownloadFailed: it breaks off again and again.
+        DownloadFailed: the download breaks off again and again.
 
     """
     fruitless = 0
@@ -269,7 +269,7 @@ def pieces(
 
 
 def _write(piece: bytes, out: BinaryIO) -> None:
-    """Writes a piece, and to the disk whenever a block is full."""
+    """Writes a piece, and flushes it to the disk whenever a block is full."""
     before = out.tell() // BLOCK
     out.write(piece)
     if out.tell() // BLOCK > before:
@@ -282,7 +282,7 @@ def _to_disk(out: BinaryIO) -> None:
 
 
 def _verify(file: RemoteFile, out: BinaryIO, part: Path) -> None:
-    """Compares length and checksum; removes what is wrong, so that it is fetched anew."""
+    """Compares length and checksum; removes a wrong file, so that it is fetched again."""
     right = out.tell() == file.size
     if right and file.sha256 is not None:
         with part.open("rb") as content:
@@ -291,12 +291,12 @@ def _verify(file: RemoteFile, out: BinaryIO, part: Path) -> None:
         part.unlink(missing_ok=True)
         raise DownloadFailed(
             f"{file.path} arrived damaged: its length or checksum is not the one that the source "
-            "tells. It is fetched anew at the next start."
+            "lists. The next start fetches the file again."
         )
 
 
 def _synced(folder: Path) -> None:
-    """Forces a directory to the disk, where the file system can."""
+    """Flushes a directory to the disk, where the file system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -306,10 +306,10 @@ def _synced(folder: Path) -> None:
 
 
 def _size(count: int) -> str:
-    """Bytes for people, such as `3.4 GiB`."""
+    """Formats bytes for people, such as `3.4 GiB`."""
     size = float(count)
     for unit in ("B", "KiB", "MiB"):
-        if size < 1024:  # noqa: PLR2004 - what the units are made of
+        if size < 1024:  # noqa: PLR2004 - the factor between the units
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} GiB"

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from diffusion_serving.http.auth import Guard
 from diffusion_serving.http.middleware import RequestRecorder
 from diffusion_serving.http.requests.read_body import read_body
-from diffusion_serving.http.responses.event_stream import EventStream, asked_for
+from diffusion_serving.http.responses.event_stream import EventStream, accepts_events
 from diffusion_serving.http.responses.problems import (
     ENGINE_FAILED,
     METHOD_NOT_ALLOWED,
@@ -28,7 +28,7 @@ from diffusion_serving.http.service import HANG_UP_STATUS, Service
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -113,7 +113,7 @@ async def _generate(
     read = service.readers[endpoint]
     accept = ",".join(request.headers.getlist("accept")) or None
     hang_up = partial(_hang_up, request)
-    if can_stream and asked_for(accept):
+    if can_stream and accepts_events(accept):
         return await _streamed(service.events(*service.read(read, body, None), hang_up))
     return respond(await service.generate(read, body, accept, hang_up))
 

@@ -12,7 +12,7 @@ from diffusion_serving.http.responses.replies import refusal
 from diffusion_serving.http.route_table import OPEN_PATHS
 from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 _MAX_BYTES = 64 * 1024
 

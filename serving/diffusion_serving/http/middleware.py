@@ -10,7 +10,7 @@ from diffusion_serving.http.route_table import ROUTES
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 _PATHS = frozenset(route.path for route in ROUTES)
 _PROBES = frozenset(route.path for route in ROUTES if route.is_probe)

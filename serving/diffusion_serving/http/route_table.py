@@ -11,7 +11,7 @@ from diffusion_serving.http.ui.files import FILES
 
 
 class Endpoint(enum.Enum):
-    """What answers a route."""
+    """The endpoint that answers a route."""
 
     ROOT = enum.auto()
     PREDICT = enum.auto()
@@ -28,7 +28,7 @@ class Endpoint(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path. `is_open`: no key is needed. `is_probe`: not worth a log line."""
+    """A method of a path. `is_open`: no key is needed. `is_probe`: logged at DEBUG only."""
 
     method: str
     path: str
@@ -37,8 +37,8 @@ class Route:
     is_probe: bool = False
 
 
-# Open are a kubelet's probes and Prometheus's scrapes, which bring no key; the description, which
-# tells how to bring one; and the page, which asks its user. None shows a prompt or an image.
+# Open routes show no prompt and no image: a kubelet's probes and Prometheus's scrapes, which bring
+# no key; the description, which explains the key; and the page, which asks its user for one.
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", Endpoint.ROOT, is_open=True),
     Route("POST", "/predict", Endpoint.PREDICT),

@@ -1,4 +1,4 @@
-"""One scrape for several processes: their metrics added up."""
+"""The exposition of one scrape: the metrics of several processes, added up."""
 
 from collections.abc import Iterable
 
@@ -8,18 +8,18 @@ from prometheus_client.samples import Sample
 
 _SMALLEST_SUFFIXES = ("_info", "_created")
 _SMALLEST = frozenset({"process_start_time_seconds", "process_max_fds"})
-"""Where a sum would mean nothing."""
+"""Metrics of which the smallest is taken, because a sum would mean nothing."""
 
 
 def expose(families: Iterable[Metric]) -> tuple[bytes, str]:
-    """The scrape's body and its media type."""
+    """Returns the scrape's body and its media type."""
     return generate_latest(_Collected(merged(families))), CONTENT_TYPE_LATEST
 
 
 def merged(families: Iterable[Metric]) -> list[Metric]:
-    """One family of each name; samples of the same labels are added up.
+    """Merges families of one name; samples of the same labels are added up.
 
-    What is always 1 stays so, and of start times and limits the smallest is taken.
+    A sample that is always 1 stays so, and of start times and limits the smallest is taken.
     """
     together: dict[str, Metric] = {}
     for family in families:

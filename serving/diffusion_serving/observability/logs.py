@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""Attributes that every record has; the others came from `extra=`."""
+"""Attributes that every record has; the others are from `extra=`."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -30,7 +30,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def failure_fields(error: BaseException) -> dict[str, Any]:
-    """What may be logged of an exception: its type and where it was raised.
+    """Returns the loggable fields of an exception: its type and its place.
 
     The message is left out, because a library may quote the prompt in it. Only tensor code raises
     RuntimeError, which never sees a text, and its message (out of memory, a lost device) is needed.
@@ -46,7 +46,7 @@ def failure_fields(error: BaseException) -> dict[str, Any]:
 
 
 def _ends(text: str, length: int = 600) -> str:
-    """The text, or its beginning and its end: torch begins with the reason, Ray ends with it."""
+    """Shortens a text to its beginning and its end: torch begins with the reason, Ray ends so."""
     if len(text) <= length:
         return text
     return f"{text[: length // 2]} … {text[-length // 2 :]}"
@@ -60,5 +60,5 @@ def configure(stream: TextIO | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
-    # Its start and stop lines repeat this program's own.
+    # uvicorn's start and stop lines repeat this program's own.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Prometheus metrics. No label ever holds anything that a client wrote."""
+"""Prometheus metrics, whose labels never hold a client's text."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 
 
 
 class DeviceUse(NamedTuple):
-    """What a device has done since its model was loaded; None is unknown."""
+    """Energy and busy time of a device since its model was loaded; None is unknown."""
 
     joules: float | None
     busy_seconds: float | None
-    """The time in which it ran anything."""
+    """Time in which the device ran anything."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +45,24 @@ class Metrics:
     ready: Gauge
 
     def expose(self, others: Iterable[Metric] = ()) -> tuple[bytes, str]:
-        """The scrape's body and its media type, with the metrics that other processes keep."""
+        """Returns the scrape's body and media type, with the metrics of other processes."""
         return expose([*self.registry.collect(), *others])
 
     def publish_build_info(self, labels: Mapping[str, str]) -> None:
-        """Adds `diffusion_build_info`, always 1, whose labels tell who is answering."""
+        """Adds `diffusion_build_info`, always 1, whose labels identify the server."""
         info = Gauge("diffusion_build_info", "Always 1.", tuple(labels), registry=self.registry)
         info.labels(**labels).set(1)
 
     def publish_device(self, device: str, device_name: str, dtype: str) -> None:
-        """Adds `diffusion_device_info`, always 1, whose labels tell what is really in use."""
+        """Adds `diffusion_device_info`, always 1, whose labels identify the device in use."""
         labels = {"device": device, "device_name": device_name, "dtype": dtype}
         info = Gauge("diffusion_device_info", "Always 1.", tuple(labels), registry=self.registry)
         info.labels(**labels).set(1)
 
     def publish_device_memory(self, read: Callable[[], int]) -> None:
-        """Adds `diffusion_device_memory_bytes`, read anew on each scrape.
+        """Adds `diffusion_device_memory_bytes`, read again on each scrape.
 
-        A CPU has none of its own, so there nothing is added.
+        A CPU has no memory of its own, so it has no such metric.
         """
         gauge = Gauge(
             "diffusion_device_memory_bytes",
@@ -74,12 +74,12 @@ class Metrics:
     def publish_device_use(self, read: Callable[[], DeviceUse]) -> None:
         """Adds `diffusion_energy_joules_total` and `diffusion_device_busy_seconds_total`.
 
-        They are read anew on each scrape, and left out where they are unknown.
+        Both are read again on each scrape, and left out where they are unknown.
         """
-        self.registry.register(_Uses(read))
+        self.registry.register(_DeviceUseCollector(read))
 
 
-class _Uses(Collector):
+class _DeviceUseCollector(Collector):
     def __init__(self, read: Callable[[], DeviceUse]) -> None:
         self._read = read
 
@@ -87,7 +87,7 @@ class _Uses(Collector):
         use = self._read()
         if use.joules is not None:
             yield CounterMetricFamily(
-                "diffusion_energy_joules", "What this process's device has spent.", use.joules
+                "diffusion_energy_joules", "Energy that this process's device has used.", use.joules
             )
         if use.busy_seconds is not None:
             yield CounterMetricFamily(
@@ -137,14 +137,14 @@ def make_metrics() -> Metrics:
             buckets=SECONDS,
             registry=registry,
         ),
-        images=Counter("diffusion_images_total", "Images made.", registry=registry),
+        images=Counter("diffusion_images_total", "Images generated.", registry=registry),
         rejected=Counter(
             "diffusion_rejected_total",
-            "Requests to make images that were not started.",
+            "Requests for images that were refused or left before they started.",
             ("reason",),
             registry=registry,
         ),
         ready=Gauge(
-            "diffusion_ready", "1 while requests to make images are served.", registry=registry
+            "diffusion_ready", "1 while requests for images are served.", registry=registry
         ),
     )

@@ -1,13 +1,13 @@
 """Reasons why a process cannot serve; `reason` is what users see in the service's status."""
 
-# ruff: noqa: N818 - they are named after the reasons that users see
+# ruff: noqa: N818 - the classes are named after the reasons that users see
 
 
 class StartupError(Exception):
-    """The process cannot serve. `reason` is one CamelCase word, `str()` says what to do.
+    """The process cannot serve. `reason` is one CamelCase word, `str()` has the advice.
 
-    One that takes other arguments than its sentence says how to pickle it, since it may be raised
-    in another process.
+    A subclass with arguments of its own defines how it is pickled, since it may be raised in
+    another process.
     """
 
     reason = "StartupFailed"
@@ -20,7 +20,7 @@ class InvalidConfiguration(StartupError):
 
 
 class DownloadFailed(StartupError):
-    """A source cannot be had, or its files cannot be stored. The sentence holds no secret."""
+    """A source cannot be fetched, or its files cannot be stored. The message has no secret."""
 
     reason = "DownloadFailed"
 
@@ -32,7 +32,7 @@ class ModelLoadFailed(StartupError):
 
 
 class WrongDevice(StartupError):
-    """The device asked for is not there. There is no fall-back to another one."""
+    """The configured device is not there, and no other one replaces it."""
 
     reason = "WrongDevice"
 
@@ -44,7 +44,7 @@ class DeviceLost(StartupError):
 
 
 class WorkerLost(StartupError):
-    """A process that makes images has ended. `exit_code` is negative for a signal, None unknown."""
+    """An engine's process has ended. `exit_code` is negative for a signal, None unknown."""
 
     reason = "WorkerLost"
 

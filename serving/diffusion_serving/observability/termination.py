@@ -1,4 +1,4 @@
-"""The last word of a process that cannot serve, where Kubernetes looks for it."""
+"""The termination message of a process that cannot serve, which the kubelet reads."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffusion_serving.observability.startup_errors import StartupError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 EXIT_CONFIG = 78
 """`EX_CONFIG` of sysexits.h: starting again without a change will not help."""
@@ -15,7 +15,7 @@ EXIT_CONFIG = 78
 _DEFAULT = Path("/dev/termination-log")
 
 _MAX_MESSAGE = 1000
-"""The kubelet keeps 4096 bytes of the file, and a character may take four."""
+"""Characters: the kubelet keeps 4096 bytes of the file, and a character may take four."""
 
 
 def report(error: StartupError, environ: Mapping[str, str]) -> int:
@@ -25,7 +25,7 @@ def report(error: StartupError, environ: Mapping[str, str]) -> int:
     path = Path(environ.get("TERMINATION_LOG", _DEFAULT))
     document = json.dumps({"reason": error.reason, "message": message}, ensure_ascii=False)
     try:
-        # The kubelet has made the default file; outside a container none is wanted in /dev.
+        # The kubelet creates the default file; outside a container none may appear in /dev.
         with path.open("r+" if path == _DEFAULT else "w", encoding="utf-8") as file:
             file.write(document)
     except OSError:

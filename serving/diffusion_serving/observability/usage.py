@@ -1,4 +1,4 @@
-"""What the server has used of its machine, all of its processes together."""
+"""The resource usage of the server, all of its processes together."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import Metric
 
 SERVER = "DIFFUSION_SERVER_PID"
-"""Set where the process that answers isn't the one that started the others."""
+"""Variable with the parent process's id, set where another process answers requests."""
 
 _DEVICE_MEMORY = "diffusion_device_memory_bytes"
 _ENERGY = "diffusion_energy_joules_total"
@@ -17,7 +17,7 @@ _BUSY = "diffusion_device_busy_seconds_total"
 
 
 def usage(families: Iterable[Metric]) -> dict[str, Any]:
-    """What is known of memory, energy and use; what isn't is null. Takes milliseconds.
+    """Returns memory, energy and busy time; an unknown value is null. Takes milliseconds.
 
     Args:
         families: the metrics of all processes.
@@ -32,7 +32,7 @@ def usage(families: Iterable[Metric]) -> dict[str, Any]:
     memory = total(_DEVICE_MEMORY)
     return {
         "memory_peak_bytes": memory_peak_bytes(int(os.environ.get(SERVER, os.getpid()))),
-        # torch gives back what it once took only where it ran out of it.
+        # torch gives memory back only where it ran out of it.
         "device_memory_peak_bytes": None if memory is None else int(memory),
         # Since the model was loaded, all devices together.
         "energy_joules": total(_ENERGY),
@@ -41,9 +41,9 @@ def usage(families: Iterable[Metric]) -> dict[str, Any]:
 
 
 def memory_peak_bytes(root: int) -> int:
-    """The most that a process and all that come from it held, each at its own time.
+    """Returns the peak memory of a process and its descendants, each at its own time.
 
-    What processes share is counted in parts, as they share it now.
+    Shared memory is counted in parts, by the processes that share it now.
     """
     return sum(_peak_bytes(pid) for pid in _family(root))
 
@@ -52,14 +52,14 @@ def _family(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for child, parent in _parents():
         children.setdefault(parent, []).append(child)
-    found = [root]
-    for pid in found:  # which grows meanwhile
-        found += children.get(pid, [])
-    return found
+    family = [root]
+    for pid in family:  # which grows meanwhile
+        family += children.get(pid, [])
+    return family
 
 
 def _parents() -> Iterator[tuple[int, int]]:
-    """Each process of the machine and its parent."""
+    """Yields each process of the machine and its parent."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
@@ -80,7 +80,7 @@ def _peak_bytes(pid: int) -> int:
 
 
 def _sizes(file: Path) -> dict[str, int]:
-    """The lines of the form `Name: 12 kB`, in bytes."""
+    """Returns the lines of the form `Name: 12 kB`, in bytes."""
     lines = (line.partition(":") for line in file.read_text(errors="replace").splitlines())
     return {
         name: int(rest.split()[0]) * 1024

@@ -1,4 +1,4 @@
-"""What torch raises, in the engine's words."""
+"""Torch's failures, as the engine's exceptions."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,19 +11,19 @@ from diffusion_serving.observability.startup_errors import DeviceLost
 T = TypeVar("T")
 
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-"""What stands in the RuntimeErrors of those who ask for memory by themselves."""
+"""Texts in the RuntimeErrors of libraries that allocate memory themselves."""
 
 
 def guarded(call: Callable[[], T], probe: Callable[[], None]) -> T:
-    """What `call` returns.
+    """Calls a function on the device and returns its result.
 
     Args:
-        call: works on the device.
+        call: the function.
         probe: a small piece of work, which raises if the device is not usable any more: after some
-            failures every later call fails too, and their own messages don't tell which.
+            failures every later call fails too, and their messages don't show which.
 
     Raises:
-        OutOfMemory: in place of torch's own. Nothing of the failed call is held any more.
+        OutOfMemory: in place of torch's own. The memory of the failed call is free again.
         DeviceLost: the device failed.
 
     """
@@ -43,7 +43,7 @@ def guarded(call: Callable[[], T], probe: Callable[[], None]) -> T:
 
 
 def device_probe(device: torch.device) -> Callable[[], None]:
-    """A probe for `guarded`."""
+    """Returns a probe for `guarded`."""
 
     def probe() -> None:
         if device.type == "cuda":
@@ -56,7 +56,7 @@ def device_probe(device: torch.device) -> Callable[[], None]:
 def _require_device(probe: Callable[[], None], error: Exception) -> None:
     try:
         probe()
-    except Exception as unusable:  # noqa: BLE001 - whatever it is, the device does not work
+    except Exception as unusable:  # noqa: BLE001 - any failure shows that the device does not work
         raise DeviceLost(
             f"The device failed while it was serving ({type(unusable).__name__}: {unusable}). "
             "A new process may find it working; otherwise look at the node's driver and GPU."

@@ -1,4 +1,4 @@
-"""From a checked directory to a pipeline on its device."""
+"""Loads a checked directory as a pipeline on its device."""
 
 import os
 from typing import Any
@@ -27,12 +27,12 @@ def load_pipeline(
     """Loads the model and its LoRAs onto the device.
 
     Args:
-        files: what `model_files.inspect` found.
-        config: how to run it.
-        device_index: which of several GPUs; a CPU is one device.
+        files: the result of `model_files.inspect`.
+        config: the configuration of the service.
+        device_index: the index of a GPU among several; a CPU is one device.
 
     Raises:
-        WrongDevice: the device asked for is not there, or not what the model ended up on.
+        WrongDevice: the configured device is not there, or the model is on another one.
         ModelLoadFailed: the files are no model that diffusers can load, or an option is none that
             it can run with.
 
@@ -86,7 +86,7 @@ def _device(config: ServingConfig, index: int) -> torch.device:
 
 
 def _from_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
-    """The pipeline, with its parts loaded first because only they tell of missing tensors."""
+    """Loads the parts, since only they report missing tensors, and then the pipeline."""
     options: dict[str, Any] = {
         "variant": files.variant,
         "use_safetensors": True,
@@ -97,11 +97,11 @@ def _from_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
         kind: Any = getattr(diffusers if library == "diffusers" else transformers, name)
         folder = files.path / part
         # Without a dtype, half-precision files load as a mix of half and full, which then crashes.
-        parts[part], found = kind.from_pretrained(
+        parts[part], report = kind.from_pretrained(
             folder, output_loading_info=True, dtype=dtype, **options
         )
-        # These would be filled with random numbers and a warning that nobody reads.
-        if missing := [*found["missing_keys"], *found["mismatched_keys"]]:
+        # diffusers would fill these with random numbers, and only log a warning.
+        if missing := [*report["missing_keys"], *report["mismatched_keys"]]:
             raise ModelLoadFailed(
                 f"The weights in {folder} lack {len(missing)} tensors of a {name}, or have them in "
                 "another size. Check that its configuration and weights belong together."
@@ -118,20 +118,20 @@ def _from_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
     return kind.from_pretrained(files.path, dtype=dtype, **options, **parts, **extras)
 
 
-def _require_device(pipe: Any, wanted: torch.device) -> None:
-    """Looks where the model really is: a service that fell back would be slow and not say why."""
+def _require_device(pipe: Any, device: torch.device) -> None:
+    """Requires that the model is on the device: a silent fall-back would just be slow."""
     for name, part in pipe.components.items():
         if isinstance(part, torch.nn.Module):
-            found = next(part.parameters()).device
-            if found != wanted:
+            actual = next(part.parameters()).device
+            if actual != device:
                 raise WrongDevice(
-                    f"The service asks for the device {wanted}, but the model's {name} is on "
-                    f"{found}."
+                    f"The service asks for the device {device}, but the model's {name} is on "
+                    f"{actual}."
                 )
 
 
 def _quieten() -> None:
-    """No progress bars in the log, and no warnings that quote the part of a prompt cut off."""
+    """Turns off progress bars, and warnings that quote the truncated part of a prompt."""
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()

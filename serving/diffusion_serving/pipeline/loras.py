@@ -14,7 +14,7 @@ _utils: Any = peft_utils  # carries no annotations
 
 
 class Loras:
-    """The LoRAs of a pipeline, and which of them is in use.
+    """The LoRAs of a pipeline, and the one in use.
 
     Raises:
         ModelLoadFailed: one cannot be loaded, or does not belong to this model.
@@ -33,19 +33,19 @@ class Loras:
         self.use(None)
 
     def use(self, lora: LoraUse | None) -> None:
-        """Changes the model to one with this LoRA; nothing happens if it is so already."""
+        """Switches the model to this LoRA; does nothing if it is in use already."""
         if self._is_known and lora == self._in_use:
             return
-        self._is_known = False  # if it fails halfway, the next one begins anew
+        self._is_known = False  # if this fails halfway, the next call starts over
         self._apply(lora)
         self._in_use, self._is_known = lora, True
 
     def changes_text(self, lora: LoraUse | None) -> bool:
-        """Whether the text encoder gives other embeddings with this LoRA."""
+        """Returns whether this LoRA changes the text encoder's embeddings."""
         return lora is not None and lora.name in self._in_text
 
     def _apply(self, lora: LoraUse | None) -> None:
-        # Part by part: diffusers' set_adapters leaves the part active that only the last one had.
+        # Part by part: diffusers' set_adapters leaves a part active that only the last LoRA had.
         for part in self._parts:
             if lora is None or lora.name not in part.peft_config:
                 _utils.set_adapter_layers(part, enabled=False)

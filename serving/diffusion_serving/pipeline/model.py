@@ -1,4 +1,4 @@
-"""A loaded Stable Diffusion model, 1.x or XL, as the engine sees it."""
+"""The pipeline of a loaded Stable Diffusion model, 1.x or XL."""
 
 import platform
 import time
@@ -24,16 +24,16 @@ class NotFiniteError(RuntimeError):
 
 
 class DiffusersPipeline:
-    """A `generation.Pipeline` over diffusers' own. Not to be shared by threads.
+    """The engine's `Pipeline` over diffusers' own, for one thread alone.
 
     Args:
         pipe: the diffusers pipeline, on its device.
-        scheduler: the one that each batch gets a fresh instance of.
+        scheduler: the name of the scheduler; each batch gets a fresh instance.
         prompts: its text encoders.
         loras: its LoRAs.
-        attention: makes the context to run in.
-        batch_sizes: those to warm up.
-        fill: whether batches are filled up to the next of these sizes, as compiled code wants.
+        attention: returns the context in which the model runs.
+        batch_sizes: the batch sizes to warm up.
+        fill: whether batches are filled up to the next of these sizes, as compiled code needs.
 
     """
 
@@ -95,30 +95,30 @@ class DiffusersPipeline:
         return torch.cuda.memory_reserved(self._pipe.device)
 
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
-        """Makes the images of generations that share one batch key.
+        """Generates the images of requests that share one batch key.
 
         Raises:
-            ValueError: they do not share it.
+            ValueError: the requests do not share one key.
             NotFiniteError: the precision is too low for the model.
             OutOfMemory: the device's memory does not hold so many at once.
             DeviceLost: the device failed.
 
         """
-        if any(generation.key != batch[0].key for generation in batch):
+        if any(request.key != batch[0].key for request in batch):
             raise ValueError("a batch shares one batch key")
-        return guarded(lambda: self._make(batch, on_step), self._probe)
+        return guarded(lambda: self._generate(batch, on_step), self._probe)
 
     @torch.inference_mode()
-    def _make(self, batch: Sequence[ImageRequest], on_step: OnStep | None) -> BatchOutput:
+    def _generate(self, batch: Sequence[ImageRequest], on_step: OnStep | None) -> BatchOutput:
         key, pipe = batch[0].key, self._pipe
         pipe.scheduler = make_scheduler(self._scheduler, self._scheduler_config, key.steps)
         self._loras.use(key.lora)
-        images = [(generation, seed) for generation in batch for seed in generation.seeds]
+        images = [(request, seed) for request in batch for seed in request.seeds]
         if self._fill:
             images += images[-1:] * (_filled(len(images), self._batch_sizes) - len(images))
         with self._attention():
             begin = self._now()
-            embeddings = self._encode([generation for generation, _ in images])
+            embeddings = self._encode([request for request, _ in images])
             encoded = self._now()
             latents = pipe(
                 **embeddings,
@@ -126,18 +126,18 @@ class DiffusersPipeline:
                 guidance_scale=key.guidance_scale,
                 width=key.width,
                 height=key.height,
-                # One an image, so that an image does not depend on what it shares a batch with;
-                # and on the CPU for every device, so that a seed means the same on all of them.
+                # A generator for each image, so that an image does not depend on the rest of its
+                # batch; and on the CPU for every device, so that a seed means the same on each.
                 generator=[torch.Generator().manual_seed(seed) for _, seed in images],
                 output_type="latent",
-                callback_on_step_end=self._step_teller(on_step, key.steps),
+                callback_on_step_end=self._step_callback(on_step, key.steps),
             ).images
             denoised = self._now()
-            wanted = sum(generation.images for generation in batch)
-            pictures = iter(_pictures(self._decode(latents)[:wanted]))
+            requested = sum(request.images for request in batch)
+            pictures = iter(_pictures(self._decode(latents)[:requested]))
             decoded = self._now()
         return BatchOutput(
-            pictures=[[next(pictures) for _ in generation.seeds] for generation in batch],
+            pictures=[[next(pictures) for _ in request.seeds] for request in batch],
             seconds={
                 "text_encoder": encoded - begin,
                 "denoise": denoised - encoded,
@@ -146,9 +146,9 @@ class DiffusersPipeline:
         )
 
     def _encode(self, images: Sequence[ImageRequest]) -> dict[str, torch.Tensor]:
-        """The pipeline's arguments for the prompts and, with guidance, the negative ones."""
-        prompts = [generation.prompt for generation in images]
-        negative_prompts = [generation.negative_prompt for generation in images]
+        """Returns the pipeline's arguments for the prompts and, with guidance, negative prompts."""
+        prompts = [request.prompt for request in images]
+        negative_prompts = [request.negative_prompt for request in images]
         guided = images[0].guidance_scale > 1 and self._pipe.unet.config.time_cond_proj_dim is None
         texts = prompts + negative_prompts if guided else prompts
         cached = not self._loras.changes_text(images[0].lora)
@@ -176,39 +176,39 @@ class DiffusersPipeline:
         pixels: torch.Tensor = vae.decode(latents, return_dict=False)[0]
         return pixels
 
-    def _step_teller(
+    def _step_callback(
         self, on_step: OnStep | None, steps: int
     ) -> Callable[..., dict[str, Any]] | None:
-        """What diffusers calls at the end of a step."""
+        """Returns the function that diffusers calls at the end of a step."""
         if on_step is None:
             return None
 
-        def tell(_: Any, step: int, __: Any, ___: dict[str, Any]) -> dict[str, Any]:
-            self._now()  # the step is over when the device has done it, not when it was asked to
+        def callback(_: Any, step: int, __: Any, ___: dict[str, Any]) -> dict[str, Any]:
+            self._now()  # the step is over when the device has finished it
             on_step(step + 1, steps)
             return {}
 
-        return tell
+        return callback
 
     def _now(self) -> float:
-        """The time at which all that was asked of the device is done."""
+        """Returns the time once the device has finished its work."""
         if self.device == "cuda":
             torch.cuda.synchronize(self._pipe.device)
         return time.monotonic()
 
 
 def _uuid(device: torch.device) -> str:
-    """As NVML has it."""
+    """Returns the GPU's UUID in NVML's form."""
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def _filled(images: int, sizes: Sequence[int]) -> int:
-    """The smallest of the sizes that holds so many images; their number where none does."""
+    """Returns the smallest size that holds so many images; their number where none does."""
     return next((size for size in sizes if size >= images), images)
 
 
 def _stacked(prefix: str, embeddings: Sequence[Embedding]) -> dict[str, torch.Tensor]:
-    """Embeddings as the arguments that diffusers takes."""
+    """Stacks embeddings to the arguments of diffusers' pipeline."""
     tokens = torch.stack([embedding.tokens for embedding in embeddings])
     pooled = [embedding.pooled for embedding in embeddings if embedding.pooled is not None]
     if not pooled:
@@ -220,7 +220,7 @@ def _stacked(prefix: str, embeddings: Sequence[Embedding]) -> dict[str, torch.Te
 
 
 def _pictures(pixels: torch.Tensor) -> list[Picture]:
-    """Pictures from a batch of (3, height, width) values of -1 to 1."""
+    """Converts a batch of (3, height, width) values of -1 to 1 to pictures."""
     if not bool(torch.isfinite(pixels).all()):
         raise NotFiniteError("the model computed values that are not finite; use bfloat16")
     scaled = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)

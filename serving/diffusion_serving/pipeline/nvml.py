@@ -1,4 +1,4 @@
-"""What a GPU has spent and how busy it was, by the library that NVIDIA's driver brings with it."""
+"""The energy and busy time of a GPU, by the library that NVIDIA's driver brings with it."""
 
 import ctypes
 import logging
@@ -9,17 +9,17 @@ from typing import Any
 
 from diffusion_serving.observability.metrics import DeviceUse
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 LIBRARY = "libnvidia-ml.so.1"
 _SAMPLE_SECONDS = 0.5
-"""NVML's own figure is of the last sixth of a second to a second, by the GPU."""
+"""NVML's own figure covers the last sixth of a second to a second, by the GPU."""
 _MILLIJOULES = 1000.0
 _PERCENT = 100.0
 
 
 class NvmlError(Exception):
-    """A call was refused; its message is the function's name and NVML's number of the cause."""
+    """NVML refused a call; the message is the function's name and NVML's error number."""
 
 
 class _Utilisation(ctypes.Structure):
@@ -29,11 +29,11 @@ class _Utilisation(ctypes.Structure):
 
 
 class Gpu:
-    """One GPU of this machine. Its methods may be called on any thread.
+    """A GPU of this machine. Its methods may be called on any thread.
 
     Args:
-        library: NVML, or something with its functions.
-        uuid: of the GPU, such as `GPU-12345678-…`.
+        library: NVML, or an object with its functions.
+        uuid: the UUID of the GPU, such as `GPU-12345678-…`.
 
     Raises:
         NvmlError: NVML can't be used, or knows no such GPU.
@@ -47,10 +47,10 @@ class Gpu:
         self._call("nvmlDeviceGetHandleByUUID", uuid.encode(), ctypes.byref(self._handle))
 
     def joules(self) -> float:
-        """Energy since the driver was loaded.
+        """Reads the energy since the driver was loaded.
 
         Raises:
-            NvmlError: the GPU doesn't tell, as those before Volta and parts of one.
+            NvmlError: the GPU has no such meter, as GPUs before Volta and parts of a GPU.
 
         """
         spent = ctypes.c_ulonglong()
@@ -58,15 +58,15 @@ class Gpu:
         return spent.value / _MILLIJOULES
 
     def busy(self) -> float:
-        """The share of the moments just past in which it ran anything, of 1.
+        """Reads the share of the last moments in which the GPU ran anything, of 1.
 
         Raises:
-            NvmlError: the GPU doesn't tell.
+            NvmlError: the GPU has no such meter.
 
         """
-        found = _Utilisation()
-        self._call("nvmlDeviceGetUtilizationRates", self._handle, ctypes.byref(found))
-        return int(found.gpu) / _PERCENT
+        utilisation = _Utilisation()
+        self._call("nvmlDeviceGetUtilizationRates", self._handle, ctypes.byref(utilisation))
+        return int(utilisation.gpu) / _PERCENT
 
     def _call(self, name: str, *arguments: Any) -> None:
         if code := getattr(self._library, name)(*arguments):
@@ -74,34 +74,34 @@ class Gpu:
 
 
 class Meter:
-    """Adds up what a GPU has spent, and how long it was busy, since this was made.
+    """Adds up a GPU's energy and busy time since the meter was created.
 
-    Whatever else uses the same GPU is counted too.
+    Other users of the same GPU are counted too.
     """
 
     def __init__(self, gpu: Gpu, clock: Callable[[], float] = time.monotonic) -> None:
         self._gpu = gpu
         self._clock = clock
-        self._first_joules = _told(gpu.joules)
-        self._busy_seconds = None if _told(gpu.busy) is None else 0.0
+        self._first_joules = _reading(gpu.joules)
+        self._busy_seconds = None if _reading(gpu.busy) is None else 0.0
         self._sampled = clock()
 
     def use(self) -> DeviceUse:
-        """What is known by now."""
-        joules = None if self._first_joules is None else _told(self._gpu.joules)
+        """Returns the energy and busy time so far."""
+        joules = None if self._first_joules is None else _reading(self._gpu.joules)
         if joules is not None and self._first_joules is not None:
             joules -= self._first_joules
         return DeviceUse(joules, self._busy_seconds)
 
     def sample(self) -> None:
-        """Takes the GPU to have been since the last sample as busy as it is now."""
+        """Counts the GPU as busy since the last sample as it is now."""
         now = self._clock()
-        if self._busy_seconds is not None and (share := _told(self._gpu.busy)) is not None:
+        if self._busy_seconds is not None and (share := _reading(self._gpu.busy)) is not None:
             self._busy_seconds += share * (now - self._sampled)
         self._sampled = now
 
-    def go_on(self) -> None:
-        """Samples from now on, on a thread of its own."""
+    def start(self) -> None:
+        """Starts to sample, on a thread of its own."""
 
         def sample() -> None:
             while True:
@@ -112,18 +112,18 @@ class Meter:
 
 
 def meter_of(uuid: str) -> Meter | None:
-    """A meter that samples, of the GPU with that UUID; None where NVML is not there for it."""
+    """Returns a running meter of the GPU with that UUID; None where NVML has none for it."""
     try:
         meter = Meter(Gpu(ctypes.CDLL(LIBRARY), uuid))
     except (OSError, NvmlError) as error:
         log.warning("the GPU's energy and use are unknown", extra={"cause": str(error)})
         return None
-    meter.go_on()
+    meter.start()
     return meter
 
 
-def _told(ask: Callable[[], float]) -> float | None:
+def _reading(read: Callable[[], float]) -> float | None:
     try:
-        return ask()
+        return read()
     except NvmlError:
         return None

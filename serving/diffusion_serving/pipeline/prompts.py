@@ -1,4 +1,4 @@
-"""Texts as embeddings, of which those seen lately are kept."""
+"""Prompts as embeddings, with a cache of recent ones."""
 
 import hashlib
 import threading
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 
 CACHE_BYTES = 64 * 1024 * 1024
-"""Some 270 texts of SD 1.x in float32, or 100 of SDXL; held on the device."""
+"""About 270 texts of SD 1.x in float32, or 100 of SDXL; held on the device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """One text: a vector a token, and SDXL's one for the whole."""
+    """The embedding of a text: a vector a token, and SDXL's one for the whole."""
 
     tokens: torch.Tensor
     pooled: torch.Tensor | None = None
@@ -25,13 +25,13 @@ class Embedding:
         return self.tokens.nbytes + (0 if self.pooled is None else self.pooled.nbytes)
 
     def zeros(self) -> "Embedding":
-        """The same shape, saying nothing."""
+        """Returns an embedding of the same shape, all zeros."""
         pooled = None if self.pooled is None else torch.zeros_like(self.pooled)
         return Embedding(torch.zeros_like(self.tokens), pooled)
 
 
 class PromptKey(NamedTuple):
-    """What an embedding depends on. A digest stands for the text: texts are kept nowhere."""
+    """The key of an embedding. A digest stands for the text, which is never stored."""
 
     digest: bytes
     encoder: str
@@ -39,29 +39,29 @@ class PromptKey(NamedTuple):
 
 
 class EmbeddingCache:
-    """The embeddings used last, up to a number of bytes. Any thread may use it."""
+    """A cache of the embeddings used last, up to a number of bytes. Any thread may use it."""
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._kept: OrderedDict[PromptKey, Embedding] = OrderedDict()
+        self._cached: OrderedDict[PromptKey, Embedding] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: PromptKey) -> Embedding | None:
         with self._lock:
-            if (embedding := self._kept.get(key)) is not None:
-                self._kept.move_to_end(key)
+            if (embedding := self._cached.get(key)) is not None:
+                self._cached.move_to_end(key)
             return embedding
 
     def put(self, key: PromptKey, embedding: Embedding) -> None:
-        """Keeps it, in place of those that were not used for longest."""
+        """Caches an embedding, in place of those that were unused for longest."""
         with self._lock:
-            if (replaced := self._kept.pop(key, None)) is not None:
+            if (replaced := self._cached.pop(key, None)) is not None:
                 self._bytes -= replaced.bytes
-            self._kept[key] = embedding
+            self._cached[key] = embedding
             self._bytes += embedding.bytes
             while self._bytes > self._max_bytes:
-                _, dropped = self._kept.popitem(last=False)
+                _, dropped = self._cached.popitem(last=False)
                 self._bytes -= dropped.bytes
 
 
@@ -70,9 +70,9 @@ class PromptEncoder:
 
     Args:
         pipe: the diffusers pipeline.
-        encoder: tells these encoders and their precision from others that share the cache.
-        cache: where embeddings are kept.
-        clip_skip: how many of the encoder's last layers are left out.
+        encoder: the name of these encoders and their precision, unique in the cache.
+        cache: the cache of embeddings.
+        clip_skip: the number of the encoder's last layers that are left out.
 
     """
 
@@ -85,11 +85,11 @@ class PromptEncoder:
         self._clip_skip = clip_skip
 
     def encode(self, texts: Sequence[str], *, cached: bool = True) -> list[Embedding]:
-        """An embedding for each text; what must be encoded is encoded in one batch.
+        """Returns an embedding for each text; uncached texts are encoded in one batch.
 
         Args:
-            texts: of any length, of which the model reads the beginning.
-            cached: whether those known may be used, and new ones kept.
+            texts: of any length; the model reads the beginning.
+            cached: whether the cache is read and filled.
 
         """
         known: dict[str, Embedding] = {}

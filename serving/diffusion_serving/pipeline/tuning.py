@@ -20,19 +20,20 @@ _KERNELS = {
     "native_flash": SDPBackend.FLASH_ATTENTION,
     "native_math": SDPBackend.MATH,
 }
-"""Diffusers' own switch for these does nothing to a U-Net's attention, which calls torch's
-`scaled_dot_product_attention`; so torch is told which of its kernels to use."""
+"""Torch's kernels by diffusers' names. Diffusers' own switch does nothing to a U-Net's attention,
+which calls torch's `scaled_dot_product_attention`; so torch gets the kernel to use."""
 
 _SPECIALISATIONS = 256
 """Compiled forms of one piece of code: batch sizes, image sizes, with each LoRA and without. Past
-it torch would silently run uncompiled code."""
+this limit torch would silently run uncompiled code."""
 
 
 def batch_sizes(config: ServingConfig) -> Sequence[int]:
-    """The batch sizes to try before serving: powers of two, and the largest allowed.
+    """Returns the batch sizes to warm up: powers of two, and the largest allowed.
 
-    Compilation takes its time for each, and a GPU shows what its memory holds. Uncompiled on a CPU
-    the first batch of a size takes no longer than the next, and a large one may take minutes: none.
+    Compilation takes its time for each size, and a GPU shows the limit of its memory. Without
+    compilation a CPU has none: the first batch of a size takes no longer than the next, and a large
+    one may take minutes.
     """
     if config.compile == "none" and config.device == "cpu":
         return ()
@@ -45,7 +46,7 @@ def tune(pipe: Any, config: ServingConfig) -> None:
     """Applies the memory format, xformers, and compilation. LoRAs must be loaded before.
 
     Raises:
-        ModelLoadFailed: xformers is asked for and cannot be used.
+        ModelLoadFailed: xformers is configured and cannot be used.
 
     """
     if config.channels_last:
@@ -63,7 +64,7 @@ def tune(pipe: Any, config: ServingConfig) -> None:
         return
     torch._dynamo.config.recompile_limit = _SPECIALISATIONS  # noqa: SLF001 - documented there
     torch._dynamo.config.accumulated_recompile_limit = 8 * _SPECIALISATIONS  # noqa: SLF001
-    # Each shape is compiled for itself: that is fastest, and the shapes are few and warmed up.
+    # Each shape is compiled alone, which is fastest; the shapes are few and warmed up.
     if config.compile == "regional":
         pipe.unet.compile_repeated_blocks(dynamic=False)
     else:
@@ -72,7 +73,7 @@ def tune(pipe: Any, config: ServingConfig) -> None:
 
 
 def check_compiler(config: ServingConfig) -> None:
-    """What torch compiles a model to is code that a compiler has to finish.
+    """Requires the C or C++ compiler that torch needs to compile a model.
 
     Raises:
         ModelLoadFailed: the model is to be compiled, and there is none.
@@ -93,7 +94,7 @@ def check_compiler(config: ServingConfig) -> None:
 
 
 def attention(name: str) -> Callable[[], AbstractContextManager[None]]:
-    """Makes the context in which the model runs, so that it uses this kind of attention.
+    """Returns the context in which the model uses this kind of attention.
 
     Raises:
         ModelLoadFailed: a U-Net has no attention of that name.

@@ -26,7 +26,7 @@ from diffusion_serving.backends.litserve.worker import (
     quieten,
 )
 from diffusion_serving.config import ServingConfig, Settings
-from diffusion_serving.engine.cores import make_way
+from diffusion_serving.engine.cores import lower_priority
 from diffusion_serving.engine_process.clients import EnginePool, WorkerQueue
 from diffusion_serving.engine_process.messages import WorkerLink
 from diffusion_serving.engine_process.processes import share
@@ -78,7 +78,7 @@ def serve(settings: Settings, load: Load = load_model) -> int:
         for connection in theirs:
             connection.close()
         if config.batching.mode != "framework":  # which stays as LitServe has it
-            make_way()
+            lower_priority()
         try:
             app = create_app(service, metrics, dict.fromkeys(KEPT, server.app))
             host(

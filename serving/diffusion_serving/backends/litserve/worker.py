@@ -78,7 +78,7 @@ class EngineAPI(_API):
     def setup(self, device: str) -> None:  # noqa: ARG002 - the worker picks its device itself
         # LitServe's own threads run here, too: so the engine's thread gets the interpreter sooner.
         sys.setswitchinterval(_SWITCH_SECONDS)
-        # LitServe makes this worker's event loop afterwards.
+        # LitServe creates this worker's event loop afterwards.
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
         self._engine = EngineWorker(self._worker_of_this_process(), self._config, self._load)
 

@@ -1,9 +1,9 @@
 """Topology `cluster`: a head, which takes the requests, and workers, which have the replicas.
 
-The environment says what a process is: DIFFUSION_RAY_ROLE (head or worker), DIFFUSION_RAY_ADDRESS
-(under which the others reach it), DIFFUSION_RAY_HEAD (host:port of the head, for workers; on a
-head, if given, the port it listens on for them). Where KubeRay makes the pods, it says the head's
-host itself in FQ_RAY_IP, and DIFFUSION_RAY_DASHBOARD is the port where the head lets it look.
+The environment gives the role of a process: DIFFUSION_RAY_ROLE (head or worker),
+DIFFUSION_RAY_ADDRESS (the address for the other nodes), DIFFUSION_RAY_HEAD (host:port of the head,
+for workers; on a head, optional, the port it listens on for them). KubeRay itself sets the head's
+host as FQ_RAY_IP, and DIFFUSION_RAY_DASHBOARD is the port of the dashboard that it reads.
 """
 
 import dataclasses
@@ -26,47 +26,47 @@ from diffusion_serving.config import Settings
 from diffusion_serving.engine_process.startup import Load
 from diffusion_serving.observability.startup_errors import InvalidConfiguration, StartupError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 GCS_PORT = 6379
 HEAD_SECONDS = 600.0
-"""How long a worker waits for its head."""
+"""Seconds that a worker waits for its head."""
 _LEAVE_SECONDS = 600
-"""How long a node that leaves may take to finish."""
-_ASK_SECONDS = 60.0
-"""How long the head may take to hear that one leaves: of the time that the pod has to end."""
+"""Seconds that a leaving node may take to finish its requests."""
+_DRAIN_COMMAND_SECONDS = 60.0
+"""Seconds that the head may take to accept a drain, out of the pod's grace period."""
 _MOST_PORT = 65535
 
 
 class HeadLost(StartupError):  # noqa: N818 - named after the reason that users see
-    """The head of this worker's cluster can't be reached (any more)."""
+    """The head of this worker's cluster cannot be reached, or not any more."""
 
     reason = "HeadLost"
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """What this process is in its cluster."""
+class ClusterNode:
+    """A node of a Ray cluster, as which this process runs: its role and addresses."""
 
     role: Literal["head", "worker"]
     address: str
     head_host: str
     head_port: int
     dashboard_port: int | None = None
-    """Where a head lets others look at what Serve does; None: nowhere."""
+    """Port of the head's dashboard, by which KubeRay follows Serve; None: no dashboard."""
 
 
-def place_of(environ: Mapping[str, str]) -> Place:
-    """What the environment says.
+def cluster_node_of(environ: Mapping[str, str]) -> ClusterNode:
+    """Reads the node from the environment.
 
     Raises:
-        InvalidConfiguration: it doesn't say all, or not so that it can be read.
+        InvalidConfiguration: a variable is missing or malformed.
 
     """
     role = environ.get("DIFFUSION_RAY_ROLE", "")
     address = environ.get("DIFFUSION_RAY_ADDRESS", "")
-    made_by_kuberay = f"{environ.get('FQ_RAY_IP', '')}:{GCS_PORT}"
-    host, _, named = environ.get("DIFFUSION_RAY_HEAD", made_by_kuberay).rpartition(":")
+    kuberay_head = f"{environ.get('FQ_RAY_IP', '')}:{GCS_PORT}"
+    host, _, named = environ.get("DIFFUSION_RAY_HEAD", kuberay_head).rpartition(":")
     port, dashboard = _port(named), environ.get("DIFFUSION_RAY_DASHBOARD")
     if role not in ("head", "worker"):
         raise InvalidConfiguration(
@@ -80,7 +80,7 @@ def place_of(environ: Mapping[str, str]) -> Place:
         raise InvalidConfiguration("DIFFUSION_RAY_HEAD is not host:port of the cluster's head.")
     if dashboard is not None and _port(dashboard) is None:
         raise InvalidConfiguration("DIFFUSION_RAY_DASHBOARD is not a port.")
-    return Place(
+    return ClusterNode(
         "head" if role == "head" else "worker",
         address,
         host or address,
@@ -90,87 +90,87 @@ def place_of(environ: Mapping[str, str]) -> Place:
 
 
 def _port(text: str) -> int | None:
-    """None if it is no port that one can listen on."""
+    """Parses a port to listen on; None if it is none."""
     if not text.isdecimal() or not 1 <= int(text) <= _MOST_PORT:
         return None
     return int(text)
 
 
 def serve_cluster(settings: Settings, load: Load) -> int:
-    """Is a head or a worker until a signal comes; returns 0.
+    """Runs a head or a worker until a signal comes; returns 0.
 
     Raises:
         StartupError: a model could not be loaded, a device was lost, Ray or the head ended.
 
     """
-    place = place_of(os.environ)
-    if place.role == "head":
-        return _serve_head(settings, place, load)
-    return _serve_worker(settings, place)
+    node = cluster_node_of(os.environ)
+    if node.role == "head":
+        return _serve_head(settings, node, load)
+    return _serve_worker(settings, node)
 
 
-def _serve_head(settings: Settings, place: Place, load: Load) -> int:
-    ports = dataclasses.replace(Ports.free(), gcs=place.head_port)
-    part = head_part(ports, dashboard=place.dashboard_port)
-    with local_node(settings, ports, place.address, part, devices=0) as local:
-        # Here and not above: what these import reads the environment.
+def _serve_head(settings: Settings, node: ClusterNode, load: Load) -> int:
+    ports = dataclasses.replace(Ports.free(), gcs=node.head_port)
+    part = head_part(ports, dashboard=node.dashboard_port)
+    with local_node(settings, ports, node.address, part, devices=0) as local:
+        # Here and not above: Ray reads the environment when it is imported.
         from diffusion_serving.backends.rayserve import deployment  # noqa: PLC0415
 
-        deployment.connect(f"{place.address}:{ports.gcs}")
-        exit_on_signals()  # Ray has taken them
+        deployment.connect(f"{node.address}:{ports.gcs}")
+        exit_on_signals()  # Ray has replaced the handlers
         deployment.start_serve(settings)
-        if place.dashboard_port is None:
+        if node.dashboard_port is None:
             deployment.deploy_head()
             deployment.deploy(settings, load, replicas=None)
         else:
-            declare(place.dashboard_port, os.environ, local.node.check)
+            declare(node.dashboard_port, os.environ, local.node.check)
         local.supervisor.take_signals()
         local.supervisor.run()
-        # The workers' replicas can't be asked from here: what they are making has so long.
+        # The head cannot ask the workers' replicas: their running requests have so long.
         local.supervisor.close(settings.drain_seconds)
     return 0
 
 
-def _serve_worker(settings: Settings, place: Place) -> int:
+def _serve_worker(settings: Settings, node: ClusterNode) -> int:
     devices, ports = settings.config.devices, Ports.free()
     exit_on_signals()
-    _wait_for_head(place)
-    part = [f"--address={place.head_host}:{place.head_port}"]
+    _wait_for_head(node)
+    part = [f"--address={node.head_host}:{node.head_port}"]
     try:
-        with local_node(settings, ports, place.address, part, devices=devices) as local:
+        with local_node(settings, ports, node.address, part, devices=devices) as local:
             supervisor = local.supervisor
             with Probes(settings.host, settings.port, lambda: _why_not_ready(local, devices)):
                 supervisor.take_signals()
                 supervisor.run()
                 if (node_id := supervisor.node_id) is not None:
-                    if _leave(place, node_id):
+                    if _leave(node, node_id):
                         supervisor.wait_gone(local.replicas)
                     else:
                         supervisor.drain(local.replicas, settings.drain_seconds)
     except RayEnded as error:
-        if _head_listens(place):  # then it is this node's own Ray that has ended
+        if _head_listens(node):  # then this node's own Ray has ended
             raise
         raise HeadLost(
-            f"{error} Most likely the cluster's head at {place.head_host} is gone; this worker "
+            f"{error} Most likely the cluster's head at {node.head_host} is gone; this worker "
             "joins the new one when it starts again."
         ) from error
     return 0
 
 
-def _wait_for_head(place: Place) -> None:
+def _wait_for_head(node: ClusterNode) -> None:
     deadline = time.monotonic() + HEAD_SECONDS
-    while not _head_listens(place):
+    while not _head_listens(node):
         if time.monotonic() > deadline:
             raise HeadLost(
-                f"The cluster's head at {place.head_host}:{place.head_port} did not answer "
+                f"The cluster's head at {node.head_host}:{node.head_port} did not answer "
                 f"for {HEAD_SECONDS:g} s."
             )
         time.sleep(1.0)
 
 
-def _head_listens(place: Place) -> bool:
+def _head_listens(node: ClusterNode) -> bool:
     try:
-        socket.create_connection((place.head_host, place.head_port), timeout=5).close()
+        socket.create_connection((node.head_host, node.head_port), timeout=5).close()
     except OSError:
         return False
     return True
@@ -184,27 +184,31 @@ def _why_not_ready(local: LocalNode, devices: int) -> str | None:
     return None
 
 
-def _leave(place: Place, node_id: str) -> bool:
-    """Has Serve take this node's replicas out of its routes and let them finish, if it can."""
-    if not _head_listens(place):  # Ray would try for most of a minute
+def _leave(node: ClusterNode, node_id: str) -> bool:
+    """Makes Serve drain this node's replicas; returns whether the head accepted that."""
+    if not _head_listens(node):  # Ray would retry for most of a minute
         return False
     command = [
         sys.executable,
         "-m",
         "ray.scripts.scripts",
         "drain-node",
-        f"--address={place.head_host}:{place.head_port}",
+        f"--address={node.head_host}:{node.head_port}",
         f"--node-id={node_id}",
         "--reason=DRAIN_NODE_REASON_PREEMPTION",
         "--reason-message=its pod ends",
         f"--deadline-remaining-seconds={_LEAVE_SECONDS}",
     ]
     try:
-        subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ASK_SECONDS)
+        subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=_DRAIN_COMMAND_SECONDS
+        )
     except subprocess.TimeoutExpired:
-        log.warning("the head did not answer that this node leaves")
+        log.warning("the head did not answer the drain of this node")
         return False
     except subprocess.CalledProcessError as error:
-        log.warning("the head did not let this node leave", extra={"said": error.stderr[-300:]})
+        log.warning(
+            "the head refused the drain of this node", extra={"stderr": error.stderr[-300:]}
+        )
         return False
     return True

@@ -1,4 +1,4 @@
-"""What the head tells Ray Serve."""
+"""The Serve applications, and how the head starts and deploys them."""
 
 import os
 import time
@@ -26,9 +26,9 @@ from diffusion_serving.engine_process.startup import Load, load_model
 from diffusion_serving.http.server.uvicorn_host import KEEP_ALIVE_SECONDS
 
 _UNLIMITED = 1_000_000
-"""Requests that Serve lets into a replica: the engine's own queue says when it is enough."""
+"""Requests that Serve lets into a replica: the engine's own queue has the bound."""
 _GRACE_SECONDS = 600.0
-"""How long Serve lets a replica finish, where a worker leaves a cluster."""
+"""Seconds in which Serve lets a replica finish, where a worker leaves a cluster."""
 _MOST_REPLICAS = 1024
 _LOGGING = LoggingConfig(enable_access_log=False, log_level="WARNING")
 """Serve's access log has whole paths, in which a prompt may stand; ours has known routes."""
@@ -41,7 +41,7 @@ def connect(address: str) -> None:
 
 
 def start_serve(settings: Settings) -> None:
-    """Has Serve listen where the settings say."""
+    """Starts Serve's proxy on the host and port of the settings."""
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
         http_options=HTTPOptions(
@@ -53,7 +53,7 @@ def start_serve(settings: Settings) -> None:
 
 
 def deploy(settings: Settings, load: Load, replicas: int | None) -> None:
-    """Has Serve run so many replicas, each with one device; None: as many as workers have."""
+    """Deploys replicas of one device each, so many; None: one for each of the workers' devices."""
     serve.run(_replicas(settings, load, replicas), name=APPLICATION, route_prefix="/")
 
 
@@ -73,7 +73,7 @@ def _replicas(settings: Settings, load: Load, replicas: int | None) -> Applicati
 
 
 def deploy_head() -> None:
-    """Has the head answer /healthz itself, whatever its workers do."""
+    """Deploys the head's own /healthz, which depends on no worker."""
     serve.run(_head(), name="head", route_prefix="/healthz")
 
 
@@ -87,12 +87,12 @@ def _head() -> Application:
 
 
 def declared_replicas(_: dict[str, Any]) -> Application:
-    """What `deploy` runs in a cluster, for Serve to find by its name: on any node, all alike."""
+    """Returns the application of `deploy` in a cluster, for Serve to import on any node."""
     return _replicas(read_settings([], os.environ), load_model, None)
 
 
 def declared_head(_: dict[str, Any]) -> Application:
-    """What `deploy_head` runs, in the same way."""
+    """Returns the application of `deploy_head`, for Serve to import."""
     return _head()
 
 
@@ -114,9 +114,9 @@ def _one_for_each_device() -> AutoscalingConfig:
 
 
 def devices_of_cluster(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-    """An autoscaling policy: as many replicas as the nodes that stay have devices.
+    """An autoscaling policy: as many replicas as the living nodes have devices.
 
-    Serve calls it several times a second in its controller; nodes are asked for once a second.
+    Serve's controller calls the policy several times a second; nodes are listed once a second.
     """
     state: dict[str, Any] = context.policy_state or {}
     now = time.monotonic()
@@ -128,7 +128,7 @@ def devices_of_cluster(context: AutoscalingContext) -> tuple[int, dict[str, Any]
 
 
 def actor_options(config: ServingConfig) -> dict[str, Any]:
-    """What a replica takes of its node."""
+    """Returns the resources that a replica takes of its node."""
     return {
         "num_cpus": 0,
         "num_gpus": 1 if config.device == "cuda" else 0,

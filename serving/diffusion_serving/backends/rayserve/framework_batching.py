@@ -142,7 +142,7 @@ class FrameworkBatchingClient:
             outcomes = dict(zip(active, finished, strict=True))
             # A moving average, so that one slow batch does not send clients away for long.
             self._batch_seconds += 0.2 * (time.monotonic() - begin - self._batch_seconds)
-        cancelled = NotReady("Nobody waits for this any more.")
+        cancelled = NotReady("The client has left.")
         return [
             _with_queue_time(outcomes.get(queued, cancelled), begin - queued.submitted)
             for queued in batch

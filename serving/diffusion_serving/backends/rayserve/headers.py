@@ -1,4 +1,4 @@
-"""What Ray Serve adds to answers and the other backends don't."""
+"""Response headers that Ray Serve adds and the other backends don't."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class WithoutRequestId:
-    """Takes the header with Serve's own number of a request away."""
+    """ASGI middleware that removes the header with Serve's own request id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -21,5 +21,5 @@ class WithoutRequestId:
 
 
 def middlewares() -> list[Middleware]:
-    """Ray Serve calls this where it starts a listener, and puts them around its own."""
+    """Returns the middlewares that Ray Serve puts around each of its listeners."""
     return [Middleware(WithoutRequestId)]

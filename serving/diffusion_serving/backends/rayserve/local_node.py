@@ -16,7 +16,7 @@ from diffusion_serving.backends.rayserve.supervisor import RayOutput, Supervisor
 from diffusion_serving.config import Settings
 from diffusion_serving.engine.cores import available_cores
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 _TEMPORARY = Path("/tmp")  # noqa: S108 - the sockets in it must have names below 98 characters
 

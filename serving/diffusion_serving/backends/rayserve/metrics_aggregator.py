@@ -11,14 +11,14 @@ from prometheus_client import Metric
 
 _LASTING = frozenset({"counter", "histogram", "summary"})
 _REMEMBERED = 256
-"""Replicas. Of more that have left, the first is forgotten; each takes some 100 KB."""
+"""Replicas that are remembered after they have left, the last ones; each takes some 100 KB."""
 
 ReplicaMetrics = Mapping[str, Sequence[Metric]]
 """The metrics of replicas, by their tags."""
 
 
 class MetricsAggregator:
-    """One replica's record of the other replicas' metrics."""
+    """A replica's record of the other replicas' metrics."""
 
     def __init__(self) -> None:
         self._last: dict[str, Sequence[Metric]] = {}

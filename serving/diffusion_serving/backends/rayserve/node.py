@@ -16,18 +16,18 @@ import psutil
 from diffusion_serving.backends.rayserve.environment import Ports
 from diffusion_serving.observability.startup_errors import StartupError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 OBJECT_STORE_BYTES = 80_000_000
-"""Ray's least is 75 MB. Images do not pass through it."""
+"""Ray's minimum is 75 MB. Images do not pass through the store."""
 ENGINES = "engines"
-"""The resource of which a replica takes one."""
+"""The Ray resource of which a replica takes one."""
 HEAD = "head"
-"""The resource that only a head which has no engines has."""
+"""The Ray resource of a head without engines."""
 START_SECONDS = 180.0
 _SLOW = (b"timed out during startup", b"Failed to connect to GCS")
-"""Ray's words where it took its own processes, or a cluster's head, for dead too soon."""
-_KEEPER = Path(__file__).with_name("reaper.py")
+"""Ray's messages where it took its own processes, or a cluster's head, for dead too soon."""
+_REAPER = Path(__file__).with_name("reaper.py")
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -38,18 +38,18 @@ class RayEnded(StartupError):  # noqa: N818 - named after the reason that users 
 
 
 def head_part(ports: Ports, dashboard: int | None = None) -> list[str]:
-    """Of `ray start`: what makes a node the head of a cluster.
+    """Returns the arguments of `ray start` that make a node the head of a cluster.
 
-    `dashboard` is the port of Ray's own pages, by which KubeRay follows what Serve does.
+    `dashboard` is the port of Ray's dashboard, by which KubeRay follows Serve.
     """
-    looked_at = dashboard is not None
+    has_dashboard = dashboard is not None
     return [
         "--head",
         f"--port={ports.gcs}",
         f"--ray-client-server-port={ports.client}",
-        f"--dashboard-port={dashboard if looked_at else ports.dashboard}",
-        f"--include-dashboard={str(looked_at).lower()}",
-        *(["--dashboard-host=0.0.0.0"] if looked_at else []),
+        f"--dashboard-port={dashboard if has_dashboard else ports.dashboard}",
+        f"--include-dashboard={str(has_dashboard).lower()}",
+        *(["--dashboard-host=0.0.0.0"] if has_dashboard else []),
         "--no-monitor",
     ]
 
@@ -63,7 +63,7 @@ def command(
     gpus: int,
     resources: Mapping[str, int],
 ) -> list[str]:
-    """The command line that starts a node's processes and stays as long as they do."""
+    """Returns the command that starts a node's processes and stays as long as they do."""
     return [
         sys.executable,
         "-m",
@@ -71,7 +71,7 @@ def command(
         "start",
         f"--node-ip-address={address}",
         f"--dashboard-agent-listen-port={ports.agent}",
-        # Any free ones: from its own range Ray gives its processes ports that another server's use.
+        # Any free ports: Ray's own range may hold ports that another server uses.
         "--min-worker-port=0",
         "--max-worker-port=0",
         f"--num-cpus={cores}",
@@ -87,10 +87,10 @@ def command(
 
 
 class Node:
-    """Ray's processes, started by `command` and all gone after `end`."""
+    """Ray's processes: `command` starts them and `end` ends them all."""
 
     def __init__(self, command: list[str], directory: Path, environ: Mapping[str, str]) -> None:
-        # So that a process whose parent has ended is found among this one's children.
+        # So that a process whose parent has ended becomes a child of this one.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._log = directory / "start.log"
         self._command, self._environ = command, dict(environ)
@@ -106,32 +106,32 @@ class Node:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-I", str(_KEEPER), str(self._process.pid)], stdin=subprocess.PIPE
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-I", str(_REAPER), str(self._process.pid)], stdin=subprocess.PIPE
         )
 
     def check(self) -> None:
-        """Raises RayEnded, with Ray's own last words, if its processes have ended."""
+        """Raises RayEnded, with the end of Ray's output, if its processes have ended."""
         code = self._process.poll()
         if code is not None:
-            said = " ".join(self._log.read_text(errors="replace").split())[-300:]
-            raise RayEnded(f"Ray's processes ended (exit code {code}). Its last words: {said}")
+            output = " ".join(self._log.read_text(errors="replace").split())[-300:]
+            raise RayEnded(f"Ray's processes ended (exit code {code}). Its last words: {output}")
 
     def wait_started(self) -> None:
         """Waits until the node's processes run.
 
-        Ray gives them 30 s, and a worker's head less, which is too little on busy cores: then they
-        are started again.
+        Ray gives them 30 s, and a worker's head less, which is too little on busy cores: then this
+        starts them again.
 
         Raises:
-            RayEnded: they don't, or take too long.
+            RayEnded: the processes ended, or take too long.
 
         """
         deadline = time.monotonic() + START_SECONDS
         while b"Ray runtime started" not in self._log.read_bytes():
             late = time.monotonic() > deadline
             if self._process.poll() is not None and not late and self._was_slow():
-                log.warning("Ray did not start in its own time; it is started again")
+                log.warning("Ray did not start in its own time; starting it again")
                 self.end()
                 self._start()
             self.check()
@@ -140,15 +140,15 @@ class Node:
             time.sleep(0.05)
 
     def _was_slow(self) -> bool:
-        said = self._log.read_bytes()
-        return any(words in said for words in _SLOW)
+        output = self._log.read_bytes()
+        return any(words in output for words in _SLOW)
 
     @property
     def proxy_runs(self) -> bool:
         return bool(_proxies())
 
     def close_proxy(self) -> None:
-        """Has Serve's proxy take no more connections, and close each after its next answer."""
+        """Makes Serve's proxy refuse new connections, and close each after its next response."""
         for process in _proxies():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGUSR1)
@@ -160,8 +160,8 @@ class Node:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             psutil.wait_procs(left, timeout=1.0)
-        if self._keeper.stdin is not None:
-            self._keeper.stdin.close()
+        if self._reaper.stdin is not None:
+            self._reaper.stdin.close()
 
 
 def _descendants() -> list[psutil.Process]:
@@ -169,9 +169,9 @@ def _descendants() -> list[psutil.Process]:
 
 
 def _proxies() -> list[psutil.Process]:
-    found = []
+    proxies = []
     for process in _descendants():
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.name() == "haproxy":
-                found.append(process)
-    return found
+                proxies.append(process)
+    return proxies

@@ -7,7 +7,7 @@ from diffusion_serving.backends.rayserve.supervisor import exit_on_signals
 from diffusion_serving.config import Settings
 from diffusion_serving.engine_process.startup import Load
 
-_WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 - they are recognised, not bound
+_WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
 
 
 def serve_pod(settings: Settings, load: Load) -> int:
@@ -20,11 +20,11 @@ def serve_pod(settings: Settings, load: Load) -> int:
     ports, devices = Ports.free(), settings.config.devices
     address = "127.0.0.1" if settings.host in _WILDCARDS else settings.host
     with local_node(settings, ports, address, head_part(ports), devices=devices) as local:
-        # Here and not above: what these import reads the environment.
+        # Here and not above: Ray reads the environment when it is imported.
         from diffusion_serving.backends.rayserve import deployment  # noqa: PLC0415
 
         deployment.connect(f"{address}:{ports.gcs}")
-        exit_on_signals()  # Ray has taken them
+        exit_on_signals()  # Ray has replaced the handlers
         deployment.start_serve(settings)
         deployment.deploy(settings, load, replicas=devices)
         local.supervisor.take_signals()

@@ -1,4 +1,4 @@
-"""What a worker of a cluster answers itself: whether it lives and is ready."""
+"""The probes of a cluster's worker, whose other routes are on the head."""
 
 import json
 import threading
@@ -10,13 +10,13 @@ from diffusion_serving.engine.errors import NotReady
 from diffusion_serving.http.responses.problems import NOT_FOUND, Problem, from_request_error
 from diffusion_serving.http.responses.replies import Reply, problem_reply
 
-_ELSEWHERE = Problem(NOT_FOUND, "This is a worker of a cluster; its head has the other routes.")
+_ELSEWHERE = Problem(NOT_FOUND, "A cluster's worker has no such route; the cluster's head has it.")
 
 
 class Probes:
-    """Answers GET /healthz and /readyz on a thread of its own while it is entered.
+    """A server of GET /healthz and /readyz, on a thread of its own while it is entered.
 
-    `why_not_ready` says in a sentence why the worker isn't ready, None if it is.
+    `why_not_ready` returns a sentence why the worker isn't ready, None if it is.
     """
 
     def __init__(self, host: str, port: int, why_not_ready: Callable[[], str | None]) -> None:
@@ -43,7 +43,7 @@ class Probes:
                 self.wfile.write(reply.body)
 
             def log_message(self, *_: object) -> None:
-                """Probes are too many to tell of each."""
+                """Logs no request: probes are too many."""
 
         self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True

@@ -1,9 +1,9 @@
-"""Ends a session's processes once whoever holds this program's standard input has ended.
+"""The reaper: kills a session's processes once this program's standard input is closed.
 
-    python keeper.py SESSION
+    python reaper.py SESSION
 
-A server that is killed can't end what it has started, and of that the HAProxy would go on.
-Imports nothing of this package, so that it takes little memory.
+A server that is killed can't end the processes that it has started, and the HAProxy among them
+would run on. The reaper imports nothing of this package, so that it takes little memory.
 """
 
 import contextlib
@@ -14,16 +14,16 @@ from pathlib import Path
 
 
 def members(session: int) -> list[int]:
-    """The processes of a session."""
-    found = []
+    """Returns the processes of a session."""
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 # pid (name) state parent group session …, and a name may hold anything.
                 fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
                 if int(fields[3]) == session:
-                    found.append(int(entry.name))
-    return found
+                    pids.append(int(entry.name))
+    return pids
 
 
 def main(session: int) -> None:

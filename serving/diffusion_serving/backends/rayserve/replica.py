@@ -41,7 +41,7 @@ APPLICATION = "diffusion"
 
 
 class Device(Protocol):
-    """The device of a replica, with whatever engine is on it."""
+    """The device of a replica and its engine."""
 
     ready: Future[Any]
     ended: Future[None]
@@ -50,7 +50,7 @@ class Device(Protocol):
 
 
 class Replica:
-    """The deployment. Ray Serve makes one for each device and asks each for its application."""
+    """The Serve deployment: Ray Serve creates one for each device and runs its application."""
 
     def __init__(self, settings: Settings, load: Load) -> None:
         self._link = link_to_node()

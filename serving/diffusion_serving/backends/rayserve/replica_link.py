@@ -31,7 +31,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """Event: the number of requests in flight, as a command asked."""
+    """Event: the number of requests in flight, in answer to `CountInFlight`."""
 
     requests: int
 

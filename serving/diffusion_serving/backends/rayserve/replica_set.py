@@ -24,7 +24,7 @@ from diffusion_serving.observability import logs
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 _PEER_SECONDS = 2.0
 """A replica that doesn't answer another by then is shown as it was at the last scrape."""
@@ -34,7 +34,7 @@ _PEER_POLL_SECONDS = 1.0
 class ReplicaSetClient:
     """The client that reports the state and metrics of all replicas, and runs requests alone.
 
-    It is ready when as many replicas are as the service has devices. A request runs on this
+    The set is ready when as many replicas are as the service has devices. A request runs on this
     replica's own device: Serve has chosen it.
     """
 

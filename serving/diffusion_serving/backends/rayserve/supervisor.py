@@ -1,4 +1,4 @@
-"""The supervisor of a Ray node: hears its replicas and the signals, and drains it."""
+"""The supervisor of a Ray node: handles its replicas' events and the signals, and drains it."""
 
 import io
 import logging
@@ -22,7 +22,7 @@ from diffusion_serving.backends.rayserve.replica_link import (
 )
 from diffusion_serving.engine_process.link import Line
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 _TICK_SECONDS = 0.5
 _COUNT_SECONDS = 0.1

@@ -88,7 +88,7 @@ _IMAGES_RESPONSE: dict[str, Any] = {
             "items": {
                 "type": "object",
                 "properties": {"b64_json": {"type": "string"}, "url": {"type": "string"}},
-                "description": "One of the two, as `response_format` asks for.",
+                "description": "One of the two, by `response_format`.",
             },
         },
     },
@@ -163,7 +163,7 @@ _OPENAI_ERROR: dict[str, Any] = {
         "error": {
             "type": "object",
             "properties": {
-                "message": {"type": "string", "description": "What to change."},
+                "message": {"type": "string", "description": "The change to make."},
                 "type": {"type": "string"},
                 "param": {"type": ["string", "null"], "description": "The field at fault."},
                 "code": {"type": "string"},

@@ -24,8 +24,8 @@ def negotiate(accept: str | None, request: PredictRequest) -> Answer:
     the request's format.
 
     Raises:
-        Problem: 406 if none of the types can be made, 422 if bytes of several images are asked
-            for, or bytes in another format than the request's.
+        Problem: 406 if none of the types can be served, 422 if the header names the bytes of
+            several images, or bytes in another format than the request's.
 
     """
     image_format: Format = request.format or "png"
@@ -41,7 +41,7 @@ def negotiate(accept: str | None, request: PredictRequest) -> Answer:
             break
     else:
         raise Problem(
-            NOT_ACCEPTABLE, f"None of the accepted types can be made. {NOT_ACCEPTABLE.advice}"
+            NOT_ACCEPTABLE, f"None of the accepted types can be served. {NOT_ACCEPTABLE.advice}"
         )
     if answer.image_bytes and (request.images or 1) > 1:
         raise invalid(

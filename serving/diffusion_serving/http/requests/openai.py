@@ -51,14 +51,14 @@ class ImagesRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    prompt: str = Field(min_length=1, description="What the image should show.")
+    prompt: str = Field(min_length=1, description="The content of the image.")
     model: str | None = Field(
         default=None,
         max_length=1000,
         description="A model of GET /v1/models: the service's own, or one of its LoRAs. The names "
         "of OpenAI's image models stand for the service's own.",
     )
-    n: int | None = Field(default=None, ge=1, description="How many images to generate.")
+    n: int | None = Field(default=None, ge=1, description="The number of images.")
     size: str | None = Field(
         default=None,
         pattern=_SIZE,
@@ -68,7 +68,7 @@ class ImagesRequest(BaseModel):
     response_format: Literal["b64_json", "url"] | None = Field(
         default=None, description="`url` answers data URLs: no image is stored to point at."
     )
-    output_format: Format | None = Field(default=None, description="How to encode the images.")
+    output_format: Format | None = Field(default=None, description="File format of the images.")
     output_compression: int | None = Field(
         default=None,
         ge=0,

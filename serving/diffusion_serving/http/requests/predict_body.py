@@ -9,7 +9,7 @@ from diffusion_serving.http.responses.rendering import Timings
 
 
 class LoraChoice(BaseModel):
-    """A LoRA of this service and how strongly to apply it."""
+    """A LoRA of this service and its strength."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -28,9 +28,9 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    prompt: str = Field(min_length=1, description="What the image should show.")
+    prompt: str = Field(min_length=1, description="The content of the image.")
     negative_prompt: str | None = Field(
-        default=None, description="What it should not show; no effect at a guidance of 1 or less."
+        default=None, description="Content to avoid; no effect at a guidance of 1 or less."
     )
     steps: int | None = Field(default=None, ge=1, description="Denoising steps.")
     guidance_scale: float | None = Field(
@@ -38,7 +38,7 @@ class PredictRequest(BaseModel):
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="How closely to follow the prompt; 1 or less turns guidance off.",
+        description="Strength of the prompt; 1 or less turns guidance off.",
     )
     width: int | None = Field(default=None, description="Pixels, a multiple of 8.")
     height: int | None = Field(default=None, description="Pixels, a multiple of 8.")
@@ -49,13 +49,13 @@ class PredictRequest(BaseModel):
         description="The same request with the same seed gives the same image; random if not "
         "given. Image i of a request uses seed + i.",
     )
-    images: int | None = Field(default=None, ge=1, description="How many images to make.")
-    format: Format | None = Field(default=None, description="How to encode the images.")
+    images: int | None = Field(default=None, ge=1, description="The number of images.")
+    format: Format | None = Field(default=None, description="File format of the images.")
     lora: LoraChoice | None = Field(default=None, description="A LoRA to apply; none if not given.")
 
 
 class PredictResponse(BaseModel):
-    """Answer of `POST /predict` as JSON."""
+    """Response of `POST /predict` as JSON."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -29,7 +29,7 @@ async def read_body(request: Request) -> bytes:
     """
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media != JSON or "content-encoding" in request.headers:
-        reason = f"It is {media!r}." if media else "It has no Content-Type."
+        reason = f"The Content-Type is {media!r}." if media else "The request has no Content-Type."
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"{reason} {UNSUPPORTED_MEDIA_TYPE.advice}")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > MAX_BODY_BYTES:
@@ -44,7 +44,7 @@ async def read_body(request: Request) -> bytes:
     except TimeoutError:
         raise Problem(
             BODY_TIMEOUT,
-            f"It was not there after {BODY_SECONDS:g} s. {BODY_TIMEOUT.advice}",
+            f"The body was not complete after {BODY_SECONDS:g} s. {BODY_TIMEOUT.advice}",
             headers={"Connection": "close"},
         ) from None
     return bytes(body)

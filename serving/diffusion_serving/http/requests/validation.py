@@ -10,7 +10,7 @@ from diffusion_serving.http.responses.problems import INVALID, FieldError, Probl
 
 
 def field_error(failure: ErrorDetails, model: type[BaseModel]) -> FieldError:
-    """Returns the error that tells a client of a failed validation of this model."""
+    """Returns the field error of a failed validation of this model."""
     name = ".".join(str(part) for part in failure["loc"])
     if failure["type"] == "extra_forbidden":
         inner = LoraChoice if failure["loc"][:-1] else model

@@ -1,4 +1,4 @@
-"""Server-sent events: the steps of a request as they are made, then its images.
+"""Server-sent events: each step of a request, then its images.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -13,26 +13,26 @@ MEDIA_TYPE = "text/event-stream"
 
 
 def event(name: str, data: bytes) -> bytes:
-    """One event; `data` is JSON without line breaks."""
+    """Formats an event; `data` is JSON without line breaks."""
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
 def step_event(step: int, steps: int) -> bytes:
-    """So many of the denoising steps are done."""
+    """Returns the event that a denoising step is done."""
     return event("step", json.dumps({"step": step, "steps": steps}).encode())
 
 
-def asked_for(accept: str | None) -> bool:
-    """Whether a client accepts events, which only one that reads them says."""
+def accepts_events(accept: str | None) -> bool:
+    """Returns whether a client names events in its Accept header, not just `*/*`."""
     media = (part.split(";")[0].strip().lower() for part in (accept or "").split(","))
     return MEDIA_TYPE in media
 
 
 class EventStream(Response):
-    """Sends events as they come, of which the first is there.
+    """A response that sends events as they come; the first one is known.
 
-    Starlette's own streaming response would watch for the client's leaving as well as the service
-    does, and a server tells of it only once.
+    Starlette's own streaming response would also wait for the client's disconnect, as the service
+    does, and a server reports a disconnect only once.
     """
 
     media_type = MEDIA_TYPE

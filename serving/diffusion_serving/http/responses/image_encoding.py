@@ -1,4 +1,4 @@
-"""Encoding of pictures. Belongs on any thread but the engine's."""
+"""The encoding of pictures, for any thread but the engine's."""
 
 import io
 import struct
@@ -24,12 +24,12 @@ _OPTIONS: dict[Format, dict[str, int]] = {
 
 _PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 _AVERAGE = b"\x03"
-"""The number of a row's filter: what a byte differs by from the mean of its neighbours, those to
-the left and above."""
+"""The number of a row's filter: the difference of a byte from the mean of its neighbours to the
+left and above."""
 
 
 def encode(picture: Picture, image_format: Format, quality: int | None = None) -> bytes:
-    """The picture as a whole file. It carries no metadata, so no prompt either.
+    """Encodes a picture as a whole file without metadata, so without the prompt.
 
     `quality` is of 100, for JPEG and WebP; None is a high one.
     """
@@ -48,11 +48,11 @@ def _image(picture: Picture) -> Image.Image:
 
 
 def _png(picture: Picture) -> bytes:
-    """A PNG whose rows all have the same filter.
+    """Encodes a PNG whose rows all have the same filter.
 
-    Pillow tries five filters on each row, which takes longer. For grainy pictures, as models paint
-    them, this one comes out no larger than its choice. Of what a filter leaves, zlib makes runs
-    alone about as small as with its usual search.
+    Pillow tries five filters on each row, which takes longer, and for grainy pictures, as models
+    generate them, comes out no smaller. After the filter, zlib's run-length strategy compresses
+    about as well as its usual search.
     """
     image = _image(picture)
     left, above = Image.new("RGB", image.size), Image.new("RGB", image.size)

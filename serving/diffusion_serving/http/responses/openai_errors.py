@@ -1,4 +1,4 @@
-"""Problems in the envelope of OpenAI's API, so that its clients raise the exception that fits."""
+"""Problems in the envelope of OpenAI's API, so that its clients raise fitting exceptions."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from diffusion_serving.http.responses.problems import (
 )
 
 PREFIX = "/v1/"
-"""Everything below is OpenAI's."""
+"""The prefix of OpenAI's routes."""
 
 _CODES: Mapping[Kind, str] = {
     INVALID: "invalid_value",
@@ -21,18 +21,18 @@ _CODES: Mapping[Kind, str] = {
     QUEUE_FULL: "rate_limit_exceeded",
     METHOD_NOT_ALLOWED: "method_not_supported",
 }
-"""OpenAI's words; the other kinds keep their own."""
+"""OpenAI's codes; the other kinds keep their own."""
 
 _SERVER_ERROR = 500
 
 
 def status_of(kind: Kind) -> int:
-    """The status: OpenAI answers 400 where a parameter is wrong."""
+    """Returns the status of a kind: OpenAI answers 400 where a parameter is wrong."""
     return 400 if kind is INVALID else kind.status
 
 
 def envelope(problem: Problem) -> tuple[int, bytes]:
-    """The status and the body that tell of a problem."""
+    """Returns the status and the body of a problem."""
     error = {
         "message": problem.detail,
         "type": _type(problem.kind),

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents, each of which says what to change."""
+"""Errors as RFC 9457 problem documents, each with advice on what to change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One sort of problem. `slug` names its section of the documentation page."""
+    """A kind of problem. `slug` names its section of the documentation page."""
 
     slug: str
     status: int
@@ -84,7 +84,7 @@ QUEUE_FULL = Kind(
 ENGINE_FAILED = Kind(
     "engine-failed",
     500,
-    "The image could not be made",
+    "The image could not be generated",
     "Try again. If it fails again, look the error's id up in the server's log.",
 )
 NOT_READY = Kind(
@@ -119,12 +119,12 @@ KINDS: tuple[Kind, ...] = (
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field."""
+    """The error of one field."""
 
     model_config = ConfigDict(frozen=True)
 
     field: str = Field(description="Name of the field; empty for the body as a whole.")
-    detail: str = Field(description="What is wrong and what is allowed.")
+    detail: str = Field(description="The fault, and the allowed values.")
 
 
 class ProblemDocument(BaseModel):
@@ -135,7 +135,7 @@ class ProblemDocument(BaseModel):
     type: str = Field(description="Leads to the explanation of this sort of problem.")
     title: str
     status: int
-    detail: str = Field(description="What happened this time, and what to change.")
+    detail: str = Field(description="The cause this time, and the change to make.")
     errors: list[FieldError] | None = Field(default=None, description="The fields at fault.")
     error_id: str | None = Field(default=None, description="Finds the line in the server's log.")
 
@@ -150,7 +150,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
     error_id: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     code: str | None = None
-    """OpenAI's word for it, where the kind's is not precise enough."""
+    """OpenAI's code, where the kind's is not precise enough."""
 
     def body(self) -> bytes:
         document = ProblemDocument(
@@ -165,7 +165,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
 
 
 def from_request_error(error: RequestError) -> Problem:
-    """The problem that tells a client of an engine's refusal."""
+    """Returns the problem document of an engine's refusal."""
     match error:
         case QueueFull():
             return Problem(
@@ -182,4 +182,4 @@ def from_request_error(error: RequestError) -> Problem:
         case NotReady():
             return Problem(NOT_READY, f"{error} {NOT_READY.advice}", headers={"Retry-After": "5"})
         case _:
-            raise TypeError(f"no problem stands for {type(error).__name__}") from error
+            raise TypeError(f"{type(error).__name__} has no problem document") from error

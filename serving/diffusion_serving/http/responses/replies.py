@@ -1,4 +1,4 @@
-"""Whole HTTP answers, without a framework."""
+"""Whole HTTP responses, without a framework."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole HTTP answer."""
+    """A whole HTTP response."""
 
     status: int
     body: bytes
@@ -20,12 +20,12 @@ class Reply:
 
 
 def problem_reply(problem: Problem) -> Reply:
-    """The problem document."""
+    """Returns the reply with a problem document."""
     return Reply(problem.kind.status, problem.body(), MEDIA_TYPE, problem.headers)
 
 
 def refusal(path: str, problem: Problem) -> Reply:
-    """The problem in the words that clients of this path understand."""
+    """Returns the reply with a problem, in the format of the path's API."""
     if path.startswith(openai_errors.PREFIX):
         status, body = openai_errors.envelope(problem)
         return Reply(status, body, headers=problem.headers)

@@ -1,15 +1,15 @@
-"""A bound on the head of a request: its line and its headers, which nobody needs a key to send."""
+"""A bound on the head of a request: its line and headers, which need no key."""
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
-"""As much as uvicorn's other parser allows, give or take what one read from a socket brings."""
+"""As much as uvicorn's other parser allows, to within one read from a socket."""
 
 _TOO_LARGE = 431
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """uvicorn's protocol, which alone would keep a head of any length in memory."""
+    """uvicorn's protocol with a bound on heads, which alone it would hold at any length."""
 
     _begun = 0
     """Requests of this connection whose head has begun."""
@@ -19,7 +19,7 @@ class BoundedHeads(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         begun = self._begun
         super().data_received(data)
-        # What ended a request and began the next is not told apart, and counts for neither.
+        # Bytes that end one request and begin the next count for neither.
         alone = self._in_head and self._begun == begun
         self._head_bytes = self._head_bytes + len(data) if alone else 0
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():

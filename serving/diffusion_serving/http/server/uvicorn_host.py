@@ -17,15 +17,15 @@ from diffusion_serving.config import Settings
 from diffusion_serving.http.server.header_limit import BoundedHeads
 from diffusion_serving.http.service import Service
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("diffusion_serving")
 
 KEEP_ALIVE_SECONDS = 75
-"""Longer than clients and proxies keep idle connections, so that they close first: a server that
-closes an idle connection can cross with the next request on it."""
+"""Longer than clients and proxies keep idle connections, so that they close first: a server's close
+can cross with the next request on the connection."""
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: it would stop at once and then die of the signal."""
+    """uvicorn without its signal handlers, which would stop it at once and then kill it."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -34,14 +34,14 @@ class _Server(uvicorn.Server):
 
 @dataclass(frozen=True)
 class Engines:
-    """Whatever makes the images while the server runs."""
+    """The engines behind the server, and their life."""
 
     running: AbstractAsyncContextManager[None]
     """Entered before the first request is taken, left after the last one is answered."""
     ready: Future[Any]
     """Resolves when the model has loaded; holds a `StartupError` if it can't be."""
     ended: Future[Any]
-    """Resolves when no more images are made; holds a `StartupError` if nobody asked for that."""
+    """Resolves when the engines have ended; holds a `StartupError` if `stop` did not cause it."""
 
 
 def host(app: ASGIApp, settings: Settings, service: Service, engines: Engines) -> None:
@@ -80,7 +80,7 @@ async def _serve(
     stop, failed = asyncio.Event(), asyncio.Event()
 
     def on_signal(name: str) -> None:
-        if stop.is_set():  # a second signal: somebody does not want to wait
+        if stop.is_set():  # a second signal: do not wait
             server.force_exit = True
         log.info("stopping", extra={"signal": name})
         service.drain()
@@ -102,7 +102,7 @@ async def _serve(
             ends: set[asyncio.Future[Any]] = {serving, stopping, failing}
             await asyncio.wait(ends, return_when="FIRST_COMPLETED")
             if stopping.done() and engines.ready.done():
-                # A client with an open connection hears of the end before the listener closes.
+                # A client with an open connection learns of the end before the listener closes.
                 await asyncio.wait({serving, failing}, timeout=drain_seconds)
         finally:
             server.should_exit = True

@@ -1,4 +1,4 @@
-"""The page at /ui, on which people make images: files that ask nothing of any other server."""
+"""The files of the page at /ui, which load nothing from any other server."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page loads its own two files, talks to its own server, and shows pictures it holds."""
+"""The page loads its own two files, calls its own server, and shows pictures that it holds."""
 
 FILES = {
     "/ui": ("index.html", "text/html; charset=utf-8"),
     "/ui/page.css": ("page.css", "text/css; charset=utf-8"),
     "/ui/page.js": ("page.js", "text/javascript; charset=utf-8"),
 }
-"""Path → file and media type."""
+"""The file and media type of each path."""
 
 
 def page_files() -> dict[str, Reply]:
-    """What each path of the page answers."""
+    """Returns the reply of each of the page's paths."""
     headers = {
         "Content-Security-Policy": _POLICY,
         "X-Content-Type-Options": "nosniff",

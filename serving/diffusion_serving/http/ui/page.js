@@ -1,5 +1,5 @@
-// The page of /ui: sends the form to /predict, shows the steps as they are made, then the pictures.
-// Nothing is kept but in this page, and nothing is asked of any other server.
+// The page of /ui: sends the form to /predict, shows each step, then the pictures.
+// The page stores nothing elsewhere and calls no other server.
 
 const MAX_SEED = 2 ** 32 - 1;
 const NUMBERS = ["steps", "guidance_scale", "width", "height", "seed", "images"];
@@ -8,7 +8,7 @@ const find = (selector, within = document) => within.querySelector(selector);
 const form = find("#form");
 const fields = form.elements;
 
-let working = null;
+let running = null;
 
 /** The headers of a request, with the key if there is one. */
 function headers(more = {}) {
@@ -16,11 +16,11 @@ function headers(more = {}) {
   return key ? { ...more, Authorization: `Bearer ${key}` } : more;
 }
 
-/** What /predict is sent: the fields that are filled in. */
-function order() {
+/** Returns the body for /predict: the fields that are filled in. */
+function requestBody() {
   const body = { prompt: fields.prompt.value };
-  const unwanted = fields.negative_prompt.value.trim();
-  if (unwanted) body.negative_prompt = unwanted;
+  const negative = fields.negative_prompt.value.trim();
+  if (negative) body.negative_prompt = negative;
   for (const name of NUMBERS) {
     if (fields[name].value !== "") body[name] = Number(fields[name].value);
   }
@@ -28,7 +28,7 @@ function order() {
   return body;
 }
 
-/** The server-sent events of a response's body, one after the other. */
+/** Yields the server-sent events of a response's body. */
 async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -45,17 +45,17 @@ async function* events(response) {
   }
 }
 
-function say(problem) {
+function showProblem(problem) {
   find("#problem").hidden = !problem;
   find("#problem").textContent = problem || "";
 }
 
-/** A problem document, or whatever else a server in between has answered, in a sentence. */
-async function complaint(response) {
+/** Returns a sentence for a problem document, or for another server's refusal. */
+async function problemOf(response) {
   if (response.status === 401) {
     find("#key-field").hidden = false;
     fields.key.focus();
-    return "This service wants an API key: fill it in and try again.";
+    return "This service needs an API key: fill it in and try again.";
   }
   const text = await response.text();
   try {
@@ -76,10 +76,10 @@ function show(phase, step, steps) {
   }
 }
 
-async function make() {
-  const body = order();
-  working = new AbortController();
-  say("");
+async function generate() {
+  const body = requestBody();
+  running = new AbortController();
+  showProblem("");
   find("button[type=submit]").disabled = true;
   find("#stop").hidden = false;
   find("#working").hidden = false;
@@ -89,33 +89,33 @@ async function make() {
       method: "POST",
       headers: headers({ "Content-Type": "application/json", Accept: "text/event-stream" }),
       body: JSON.stringify(body),
-      signal: working.signal,
+      signal: running.signal,
     });
-    if (!response.ok) return say(await complaint(response));
+    if (!response.ok) return showProblem(await problemOf(response));
     for await (const { name, data } of events(response)) {
       if (name === "step") show(`Step ${data.step} of ${data.steps}`, data.step, data.steps);
-      if (name === "problem") say(data.detail);
+      if (name === "problem") showProblem(data.detail);
       if (name === "images") pictures(body, data);
     }
   } catch (error) {
-    say(error.name === "AbortError" ? "Stopped." : `The server can't be reached: ${error.message}`);
+    showProblem(error.name === "AbortError" ? "Stopped." : `The server can't be reached: ${error.message}`);
   } finally {
-    working = null;
+    running = null;
     find("button[type=submit]").disabled = false;
     find("#stop").hidden = true;
     find("#working").hidden = true;
   }
 }
 
-/** A picture's file, without a request for it. */
+/** Returns a picture's file, without a request for it. */
 function blob(base64, format) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   return new Blob([bytes], { type: `image/${format}` });
 }
 
 function pictures(body, answer) {
-  const made = answer.images.map((image, i) => picture(body, answer, image, i));
-  find("#pictures").prepend(...made);
+  const figures = answer.images.map((image, i) => picture(body, answer, image, i));
+  find("#pictures").prepend(...figures);
 }
 
 function picture(body, answer, image, i) {
@@ -144,7 +144,7 @@ function facts(answer, seed) {
   return `Seed ${seed}, ${answer.width}×${answer.height}, ${answer.steps} steps. ${times.join(", ")}.`;
 }
 
-/** Fills the form with what made a picture, and makes it once more. */
+/** Fills the form with a picture's request, and generates the picture again. */
 function again(body) {
   for (const name of ["prompt", "negative_prompt", ...NUMBERS]) fields[name].value = body[name] ?? "";
   fields.images.value = 1;
@@ -152,7 +152,7 @@ function again(body) {
   form.requestSubmit();
 }
 
-/** The same request for a shell. The key is left for its user to fill in. */
+/** Returns the request as a shell command. Its user fills in the key. */
 function curl(body) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const key = fields.key.value ? ` -H "Authorization: Bearer $API_KEY"` : "";
@@ -166,14 +166,14 @@ async function copy(button, text) {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   } catch {
-    // Pages that came over plain HTTP may not write to the clipboard: show it to be copied by hand.
+    // Pages from plain HTTP may not write to the clipboard: show the text to be copied by hand.
     window.prompt("Copy this:", text);
   }
   setTimeout(() => { button.textContent = label; }, 2000);
 }
 
-/** Fills in what the server does when a field is left out, and the limits it sets. */
-function introduce(about) {
+/** Shows the server's defaults and limits in the form. */
+function applyDefaults(about) {
   const { generation, limits } = about;
   find("#about").textContent =
     `${about.service || about.source}, ${about.backend}, ${about.device_name || about.device || "still loading"}, ${about.dtype || ""}`;
@@ -191,20 +191,20 @@ function introduce(about) {
 async function begin() {
   try {
     const response = await fetch("about", { headers: headers() });
-    if (!response.ok) return say(await complaint(response));
-    introduce(await response.json());
+    if (!response.ok) return showProblem(await problemOf(response));
+    applyDefaults(await response.json());
   } catch (error) {
-    say(`The server can't be reached: ${error.message}`);
+    showProblem(`The server can't be reached: ${error.message}`);
   }
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!working) make();
+  if (!running) generate();
 });
 form.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });
 fields.key.addEventListener("change", begin);
-find("#stop").addEventListener("click", () => working?.abort());
+find("#stop").addEventListener("click", () => running?.abort());
 begin();
