@@ -11,11 +11,11 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 from importlib import import_module  # noqa: E402
 
-from diffusion_serving.config import read_settings  # noqa: E402
 from diffusion_serving.fetch.model_files import inspect  # noqa: E402
 from diffusion_serving.http.auth import Keys  # noqa: E402
 from diffusion_serving.observability import logs, termination  # noqa: E402
 from diffusion_serving.observability.startup_errors import StartupError  # noqa: E402
+from diffusion_serving.settings import read_settings  # noqa: E402
 
 
 def main() -> int:

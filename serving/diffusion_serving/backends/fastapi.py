@@ -4,13 +4,13 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from diffusion_serving.config import Settings
 from diffusion_serving.engine_process.processes import EngineProcesses
 from diffusion_serving.engine_process.startup import Load, load_model
 from diffusion_serving.http.app import create_app
 from diffusion_serving.http.server.uvicorn_host import Engines, host
 from diffusion_serving.http.service import Service
 from diffusion_serving.observability.metrics import make_metrics
+from diffusion_serving.settings import Settings
 
 
 def serve(settings: Settings, load: Load = load_model) -> int:

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diffusion_serving.config import ServingConfig, read_settings
+from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import OutOfMemory, Picture
 from diffusion_serving.engine_process.startup import load_model, warm_up_of
 from diffusion_serving.observability.startup_errors import StartupError
+from diffusion_serving.settings import read_settings
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from diffusion_serving.engine.client import ModelInfo
 from diffusion_serving.engine.errors import NotReady
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import OnStep
-from diffusion_serving.engine_process.link import Line
+from diffusion_serving.engine_process.link import LogLine
 from diffusion_serving.engine_process.messages import (
     Cancel,
     Finished,
@@ -151,7 +151,7 @@ class EngineProcessPool(EnginePool):
         match event:
             case Finished(number, outcome):
                 self._outcomes[number].set_result(outcome)
-            case Line(text):
+            case LogLine(text):
                 self._output.write(text)
                 self._output.flush()
             case _:

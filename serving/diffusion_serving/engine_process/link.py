@@ -36,19 +36,19 @@ class Link(Generic[Sent, Received]):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """A line of the other process's log."""
 
     text: str
 
 
-class Lines(io.StringIO):
+class LogStream(io.StringIO):
     """A stream for a log's handler that sends each line over a link."""
 
-    def __init__(self, send: Callable[[Line], None]) -> None:
+    def __init__(self, send: Callable[[LogLine], None]) -> None:
         super().__init__()
         self._send = send
 
     def write(self, text: str) -> int:
-        self._send(Line(text))
+        self._send(LogLine(text))
         return len(text)

@@ -8,7 +8,7 @@ from prometheus_client import Metric
 from diffusion_serving.engine import Outcome
 from diffusion_serving.engine.client import ModelInfo
 from diffusion_serving.engine.image_request import ImageRequest
-from diffusion_serving.engine_process.link import Line, Link
+from diffusion_serving.engine_process.link import Link, LogLine
 from diffusion_serving.observability.startup_errors import StartupError
 
 
@@ -97,7 +97,7 @@ class MetricsCollected:
 
 
 WorkerCommand = Generate | Cancel | CollectMetrics | Exit
-RequestEvent = Started | StepDone | Finished | Line
+RequestEvent = Started | StepDone | Finished | LogLine
 """Events of single requests, and the lines of the workers' logs."""
 WorkerEvent = Listening | Ready | Failed | MetricsCollected | RequestEvent
 WorkerLink = Link[WorkerCommand, WorkerEvent]

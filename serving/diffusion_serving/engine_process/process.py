@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.engine_process.link import Lines, Link
+from diffusion_serving.engine_process.link import Link, LogStream
 from diffusion_serving.engine_process.messages import (
     Finished,
     Generate,
@@ -39,7 +39,7 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     spec: EngineSpec = connection.recv()
     link: Link[WorkerEvent, WorkerCommand] = Link(connection)
-    logs.configure(Lines(link.send))
+    logs.configure(LogStream(link.send))
     loop = uvloop.new_event_loop()
     worker = Worker(link, spec.config, spec.device)
 

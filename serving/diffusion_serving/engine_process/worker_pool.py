@@ -13,7 +13,7 @@ from prometheus_client import Metric
 
 from diffusion_serving.engine import State
 from diffusion_serving.engine.client import ModelInfo
-from diffusion_serving.engine_process.link import Line
+from diffusion_serving.engine_process.link import LogLine
 from diffusion_serving.engine_process.messages import (
     CollectMetrics,
     Exit,
@@ -141,7 +141,7 @@ class WorkerPool:
                 self._metrics[place] = families
                 if (answer := self._answers.get(query)) is not None and not answer.done():
                     answer.set_result(None)
-            case Started() | StepDone() | Finished() | Line():
+            case Started() | StepDone() | Finished() | LogLine():
                 self._on_event(event)
 
     def _fail(self, error: StartupError) -> None:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mappi
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from diffusion_serving.config import Settings
 from diffusion_serving.engine import Result, Startup, State
 from diffusion_serving.engine.client import EngineClient, ModelInfo
 from diffusion_serving.engine.cores import available_cores
@@ -30,6 +29,7 @@ from diffusion_serving.http.route_table import Endpoint
 from diffusion_serving.http.ui.files import page_files
 from diffusion_serving.observability import usage, versions
 from diffusion_serving.observability.metrics import Metrics
+from diffusion_serving.settings import Settings
 
 HANG_UP_STATUS = 499
 """Never reaches a client; access logs and metrics know it as "the client closed the connection"."""

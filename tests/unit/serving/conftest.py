@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from diffusion_serving.config import ServingConfig, Settings
+from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import Engine
 from diffusion_serving.engine.client import LocalEngineClient
 from diffusion_serving.engine.image_request import ImageRequest
@@ -16,6 +16,7 @@ from diffusion_serving.engine_process.startup import warm_up_of
 from diffusion_serving.http.app import create_app
 from diffusion_serving.http.service import Service
 from diffusion_serving.observability.metrics import make_metrics
+from diffusion_serving.settings import Settings
 
 
 class FakePipeline:

@@ -6,7 +6,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3] / "serving"
 PACKAGE = ROOT / "diffusion_serving"
-LAYERS = ("observability", "config", "fetch", "engine", "http", "pipeline", "engine_process")
+LAYERS = (
+    "observability",
+    "config",
+    "settings",
+    "fetch",
+    "engine",
+    "http",
+    "pipeline",
+    "engine_process",
+)
 """Lowest first. Above them are the backends, and the two programs that people start."""
 HTTP_LAYERS = ("responses", "requests", "ui", "route_table", "documentation", "auth", "service")
 

@@ -28,7 +28,7 @@ from diffusion_serving.engine.errors import (
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine_process.cancellations import Cancellations
 from diffusion_serving.engine_process.clients import EnginePool, EngineProcessPool, WorkerQueue
-from diffusion_serving.engine_process.link import Line, Link
+from diffusion_serving.engine_process.link import Link, LogLine
 from diffusion_serving.engine_process.messages import (
     Cancel,
     CollectMetrics,
@@ -345,7 +345,7 @@ async def test_worker_without_a_framework_gets_its_commands_over_the_link() -> N
         (Generate, (1,)),
         (Generate, (2,)),
     ]
-    worker.far.send(Line("a line of its log\n"))
+    worker.far.send(LogLine("a line of its log\n"))
     worker.far.send(Finished(1, EngineFailed("abc")))
     worker.far.send(Finished(0, result()))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)

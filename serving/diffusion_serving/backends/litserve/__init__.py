@@ -25,7 +25,7 @@ from diffusion_serving.backends.litserve.worker import (
     FrameworkAPI,
     quieten,
 )
-from diffusion_serving.config import ServingConfig, Settings
+from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.cores import lower_priority
 from diffusion_serving.engine_process.clients import EnginePool, WorkerQueue
 from diffusion_serving.engine_process.messages import WorkerLink
@@ -35,6 +35,7 @@ from diffusion_serving.http.app import create_app
 from diffusion_serving.http.server.uvicorn_host import Engines, host
 from diffusion_serving.http.service import Service
 from diffusion_serving.observability.metrics import Metrics, make_metrics
+from diffusion_serving.settings import Settings
 
 KEPT = ("/", "/info")
 """Paths that LitServe answers itself."""

@@ -2,8 +2,8 @@
 
 from diffusion_serving.backends.rayserve.cluster import serve_cluster
 from diffusion_serving.backends.rayserve.pod import serve_pod
-from diffusion_serving.config import Settings
 from diffusion_serving.engine_process.startup import Load, load_model
+from diffusion_serving.settings import Settings
 
 
 def serve(settings: Settings, load: Load = load_model) -> int:

@@ -22,9 +22,9 @@ from diffusion_serving.backends.rayserve.local_node import LocalNode, local_node
 from diffusion_serving.backends.rayserve.node import RayEnded, head_part
 from diffusion_serving.backends.rayserve.probes import Probes
 from diffusion_serving.backends.rayserve.supervisor import exit_on_signals
-from diffusion_serving.config import Settings
 from diffusion_serving.engine_process.startup import Load
 from diffusion_serving.observability.startup_errors import InvalidConfiguration, StartupError
+from diffusion_serving.settings import Settings
 
 log = logging.getLogger("diffusion_serving")
 

@@ -21,9 +21,10 @@ from starlette.types import ASGIApp
 
 from diffusion_serving.backends.rayserve.node import ENGINES, HEAD
 from diffusion_serving.backends.rayserve.replica import APPLICATION, Replica, quieten
-from diffusion_serving.config import ServingConfig, Settings, read_settings
+from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine_process.startup import Load, load_model
 from diffusion_serving.http.server.uvicorn_host import KEEP_ALIVE_SECONDS
+from diffusion_serving.settings import Settings, read_settings
 
 _UNLIMITED = 1_000_000
 """Requests that Serve lets into a replica: the engine's own queue has the bound."""

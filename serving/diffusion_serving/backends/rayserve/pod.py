@@ -4,8 +4,8 @@ from diffusion_serving.backends.rayserve.environment import Ports
 from diffusion_serving.backends.rayserve.local_node import local_node
 from diffusion_serving.backends.rayserve.node import head_part
 from diffusion_serving.backends.rayserve.supervisor import exit_on_signals
-from diffusion_serving.config import Settings
 from diffusion_serving.engine_process.startup import Load
+from diffusion_serving.settings import Settings
 
 _WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
 

@@ -25,10 +25,10 @@ from diffusion_serving.backends.rayserve.replica_link import (
     link_to_node,
 )
 from diffusion_serving.backends.rayserve.replica_set import ReplicaSetClient
-from diffusion_serving.config import ServingConfig, Settings
+from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import State
 from diffusion_serving.engine.client import EngineClient
-from diffusion_serving.engine_process.link import Lines
+from diffusion_serving.engine_process.link import LogStream
 from diffusion_serving.engine_process.processes import EngineProcesses, share
 from diffusion_serving.engine_process.startup import Load, load_runner
 from diffusion_serving.http.app import create_app
@@ -36,6 +36,7 @@ from diffusion_serving.http.service import Service
 from diffusion_serving.observability import logs
 from diffusion_serving.observability.metrics import Metrics, make_metrics
 from diffusion_serving.observability.startup_errors import StartupError
+from diffusion_serving.settings import Settings
 
 APPLICATION = "diffusion"
 
@@ -54,7 +55,7 @@ class Replica:
 
     def __init__(self, settings: Settings, load: Load) -> None:
         self._link = link_to_node()
-        output = Lines(self._link.send)
+        output = LogStream(self._link.send)
         logs.configure(output)
         quieten()
         self._metrics = make_metrics()

@@ -8,7 +8,7 @@ from multiprocessing.connection import Client, Listener
 from pathlib import Path
 
 from diffusion_serving.backends.rayserve.environment import LINK
-from diffusion_serving.engine_process.link import Line, Link
+from diffusion_serving.engine_process.link import Link, LogLine
 from diffusion_serving.observability.startup_errors import StartupError
 
 
@@ -51,7 +51,7 @@ class CountInFlight:
     """Command: send the number of requests in flight."""
 
 
-ReplicaEvent = Line | Loaded | Failed | InFlight | Disconnected
+ReplicaEvent = LogLine | Loaded | Failed | InFlight | Disconnected
 ReplicaCommand = Drain | CountInFlight
 ReplicaLink = Link[ReplicaCommand, ReplicaEvent]
 """The node's end of a replica's link."""

@@ -20,7 +20,7 @@ from diffusion_serving.backends.rayserve.replica_link import (
     ReplicaLink,
     Replicas,
 )
-from diffusion_serving.engine_process.link import Line
+from diffusion_serving.engine_process.link import LogLine
 
 log = logging.getLogger("diffusion_serving")
 
@@ -77,7 +77,7 @@ class Supervisor:
 
     def on_event(self, link: ReplicaLink, event: ReplicaEvent) -> None:
         """Takes an event of a replica; on any thread."""
-        if isinstance(event, Line):
+        if isinstance(event, LogLine):
             self._output.write(event.text)
             self._output.flush()
         else:

@@ -13,9 +13,9 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from diffusion_serving.config import Settings
 from diffusion_serving.http.server.header_limit import BoundedHeads
 from diffusion_serving.http.service import Service
+from diffusion_serving.settings import Settings
 
 log = logging.getLogger("diffusion_serving")
 
