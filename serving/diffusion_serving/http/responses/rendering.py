@@ -27,7 +27,7 @@ class Timings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """How the images of a request are encoded, and which reply carries them."""
+    """The file format of a request's images, and the reply that carries them."""
 
     format: Format
     reply: Callable[[Sequence[bytes], Timings], Reply]
