@@ -53,7 +53,7 @@ bench: $(VENV)/done ## What is measured, as a table and as bench/results.json
 lint: $(VENV)/done shellcheck ## Format, lint, strict types, imports, language, generated files, shell, chart
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy operator/diffusion_operator cli/kubectl_diffusion images loadtest/diffusion_loadtest localcluster deploy examples lint
+	$(BIN)/mypy operator/diffusion_operator cli/kubectl_diffusion images serving loadtest/diffusion_loadtest localcluster deploy examples lint
 	$(SUPPORT) $(BIN)/mypy tests bench
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m lint.language

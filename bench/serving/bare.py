@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.generation import Generation, Pipeline
-from diffusion_serving.model_files import inspect
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import Pipeline
+from diffusion_serving.fetch.model_files import inspect
 from serving.prompts import GUIDANCE, SIDE, STEPS, prompt
 from serving.stand_in import StandIn
 
@@ -29,8 +30,8 @@ class Bare:
     p50: dict[int, float]
 
 
-def _wanted(number: int) -> Generation:
-    return Generation(prompt(number), "", STEPS, GUIDANCE, SIDE, SIDE, (number,))
+def _wanted(number: int) -> ImageRequest:
+    return ImageRequest(prompt(number), "", STEPS, GUIDANCE, SIDE, SIDE, (number,))
 
 
 def _seconds(pipeline: Pipeline, size: int, seconds: float) -> list[float]:

@@ -5,8 +5,8 @@ import sys
 from functools import partial
 from importlib import import_module
 
-from diffusion_serving import logs
-from diffusion_serving.config import read_settings
+from diffusion_serving.observability import logs
+from diffusion_serving.settings import read_settings
 from serving.stand_in import load
 
 

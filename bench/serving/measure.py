@@ -1,5 +1,5 @@
 """The figures of serving, for these alone:
-``PYTHONPATH=bench:tests/support:images python -m serving.measure``.
+``PYTHONPATH=bench:tests/support:serving python -m serving.measure``.
 
 Everybody is measured in turns, see `serving.turns`. A figure is the median over the rounds, told
 with the least and the most.

@@ -18,7 +18,7 @@ from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
-from diffusion_serving.cores import available_cores
+from diffusion_serving.engine.cores import available_cores
 from serving.prompts import GUIDANCE, SIDE, STEPS, prompt
 
 Latents = Any

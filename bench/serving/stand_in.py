@@ -9,14 +9,15 @@ import time
 from collections.abc import Sequence
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.generation import BatchOutput, Generation, OnStep, Picture
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, Picture
 from serving.prompts import SIDE
 
 BATCH = 8
 
 
 class StandIn:
-    """A `generation.Pipeline` that takes `seconds` for up to `BATCH` images."""
+    """A pipeline of the engine that takes `seconds` for up to `BATCH` images."""
 
     device = "cpu"
     device_name = "stand-in"
@@ -29,7 +30,7 @@ class StandIn:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def __call__(self, batch: Sequence[Generation], on_step: OnStep | None = None) -> BatchOutput:
+    def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         images = sum(generation.images for generation in batch)
         time.sleep(self._seconds * -(-images // BATCH))
         if on_step is not None:

@@ -54,7 +54,7 @@ class Conditions:
 
 
 def environment() -> dict[str, str]:
-    path = os.pathsep.join(str(ROOT / part) for part in ("images", "bench"))
+    path = os.pathsep.join(str(ROOT / part) for part in ("serving", "bench"))
     return {
         **os.environ,
         "PYTHONPATH": path,

@@ -37,7 +37,7 @@ IMAGES = (
         Image(
             backend,
             f"diffusion-serving-{backend}",
-            ("images/diffusion_serving", "images/demo_model/weights"),
+            ("serving/diffusion_serving", "images/demo_model/weights"),
         )
         for backend in ("fastapi", "litserve", "rayserve")
     ),

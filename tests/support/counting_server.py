@@ -10,10 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from diffusion_serving import logs
-from diffusion_serving.config import ServingConfig, read_settings
-from diffusion_serving.generation import Pipeline
-from diffusion_serving.startup import load_model
+from diffusion_serving.config import ServingConfig
+from diffusion_serving.engine.pipeline_interface import Pipeline
+from diffusion_serving.engine_process.startup import load_model
+from diffusion_serving.observability import logs
+from diffusion_serving.settings import read_settings
 
 
 def load(counter: Path, config: ServingConfig, device_index: int) -> Pipeline:

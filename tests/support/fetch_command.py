@@ -90,7 +90,7 @@ class Command:
                 stderr=subprocess.STDOUT,
                 env={
                     **os.environ,
-                    "PYTHONPATH": str(ROOT / "images"),
+                    "PYTHONPATH": str(ROOT / "serving"),
                     "TERMINATION_LOG": str(message),
                     **self.environ,
                     **environ,

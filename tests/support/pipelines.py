@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.generation import Generation
-from diffusion_serving.model_files import inspect
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.fetch.model_files import inspect
 from lazily import Lazily
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def loaded(model: Path, scheduler: str = "ddim", **document: Any) -> DiffusersPi
     return serving_pipeline.load_pipeline(inspect(model), configured(model, scheduler, **document))
 
 
-def wanted(prompt: str = "a red circle", **changes: Any) -> Generation:
+def wanted(prompt: str = "a red circle", **changes: Any) -> ImageRequest:
     """A generation of the tiny models' own size."""
     fields: dict[str, Any] = {
         "negative_prompt": "",
@@ -45,10 +45,10 @@ def wanted(prompt: str = "a red circle", **changes: Any) -> Generation:
         "height": 64,
         "seeds": (1,),
     }
-    return Generation(prompt, **{**fields, **changes})
+    return ImageRequest(prompt, **{**fields, **changes})
 
 
-def pixels(pipeline: DiffusersPipeline, *batch: Generation) -> list[bytes]:
+def pixels(pipeline: DiffusersPipeline, *batch: ImageRequest) -> list[bytes]:
     return [picture.rgb for pictures in pipeline(batch).pictures for picture in pictures]
 
 
@@ -66,7 +66,7 @@ def watched(part: Any, look: Callable[[Any, Any], None], call: Callable[[], Any]
         hook.remove()
 
 
-def count_unet_calls(pipeline: DiffusersPipeline, generation: Generation) -> int:
+def count_unet_calls(pipeline: DiffusersPipeline, generation: ImageRequest) -> int:
     calls: list[None] = []
     unet = pipeline._pipe.unet
     watched(unet, lambda *_: calls.append(None), lambda: pipeline([generation]))

@@ -18,9 +18,10 @@ import waiting
 from answers import LIMITS, MOST_WAITING, Answers
 from ports import free_port
 
-IMAGES = Path(__file__).parents[2] / "images"
+ROOT = Path(__file__).parents[2]
+IMAGES, SERVING = ROOT / "images", ROOT / "serving"
 STAND_IN = {
-    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "standin/path"), str(IMAGES)]),
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "standin/path"), str(SERVING)]),
     "STANDIN_STEP_SECONDS": "0.01",
 }
 """Of a server that makes its pictures without torch: `SLOW` takes 5 s of it, on any machine."""
@@ -126,7 +127,7 @@ class Server(Answers):
                 stderr=subprocess.STDOUT,
                 env={
                     **os.environ,
-                    "PYTHONPATH": str(IMAGES),
+                    "PYTHONPATH": str(SERVING),
                     "TERMINATION_LOG": str(self.termination),
                     "DIFFUSION_DRAIN_SECONDS": "0",
                     **environ,

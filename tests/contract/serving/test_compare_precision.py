@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_serving.compare_precision import difference, main
-from diffusion_serving.generation import Picture
+from diffusion_serving.compare_precision.comparison import difference, main
+from diffusion_serving.engine.pipeline_interface import Picture
 
 
 def plain(level: int) -> Picture:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.cores import available_cores
+from diffusion_serving.engine.cores import available_cores
 from lazily import Lazily
-from serving_process import IMAGES, Server, Variant, configuration
+from serving_process import IMAGES, SERVING, Server, Variant, configuration
 
 torch: Any = Lazily("torch")
 diffusers: Any = Lazily("diffusers")
@@ -97,7 +97,7 @@ def serve(model: Path, backend: str, folder: Path) -> Server:
         queue={"maxLength": 1, "timeoutSeconds": SECONDS},
     )
     environ |= {
-        "PYTHONPATH": os.pathsep.join([str(IMAGES), str(SUPPORT)]),
+        "PYTHONPATH": os.pathsep.join([str(SERVING), str(SUPPORT)]),
         "OMP_NUM_THREADS": str(available_cores()),
         "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_OFFLINE": "1",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-IMAGES = Path(__file__).parents[3] / "images"
+SERVING = Path(__file__).parents[3] / "serving"
 
 
 @pytest.mark.parametrize("backend", ["fastapi", "litserve", "rayserve"])
@@ -23,7 +23,7 @@ def test_server_without_its_keys_ends_with_the_reason(
         keys.write_text(content)
     command = [sys.executable, "-m", "diffusion_serving", "--backend", backend]
     command += ["--model", str(tmp_path), "--api-key-file", str(keys), "--port", "0"]
-    environ = {**os.environ, "PYTHONPATH": str(IMAGES), "TERMINATION_LOG": str(message)}
+    environ = {**os.environ, "PYTHONPATH": str(SERVING), "TERMINATION_LOG": str(message)}
     ended = subprocess.run(command, env=environ, check=False, capture_output=True, timeout=120)
     assert ended.returncode == 78, ended.stdout
     refusal = json.loads(message.read_text())

@@ -16,7 +16,7 @@ from PIL import Image
 
 from demo_model.checker import look
 from demo_model.shapes import caption, parse, subjects
-from diffusion_serving.generation import Generation, seeds_from
+from diffusion_serving.engine.image_request import ImageRequest, seeds_from
 from pipelines import furthest, loaded, watched
 from serving_process import IMAGES, RAY_BATCHES, VARIANTS, Server, Variant, demo_configuration
 
@@ -89,12 +89,14 @@ def references(alone: DiffusersPipeline, body: dict[str, Any]) -> list[bytes]:
 
 
 @functools.cache  # each backend is asked for the same
-def _made_alone(alone: DiffusersPipeline, generation: Generation) -> bytes:
+def _made_alone(alone: DiffusersPipeline, generation: ImageRequest) -> bytes:
     return alone([generation]).pictures[0][0].rgb
 
 
-def _generation(body: dict[str, Any], *seeds: int) -> Generation:
-    return Generation(body["prompt"], "", body["steps"], body["guidance_scale"], SIDE, SIDE, seeds)
+def _generation(body: dict[str, Any], *seeds: int) -> ImageRequest:
+    return ImageRequest(
+        body["prompt"], "", body["steps"], body["guidance_scale"], SIDE, SIDE, seeds
+    )
 
 
 def shows_what_was_asked(picture: bytes, prompt: str) -> bool:

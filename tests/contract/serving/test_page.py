@@ -55,7 +55,7 @@ def page(browser: Browser, quick: Server, complaints: list[str]) -> Iterator[Pag
 def make(page: Page, pictures: int = 1) -> None:
     """Press the button, and wait until so many more pictures are there."""
     before = page.locator("figure").count()
-    page.get_by_role("button", name="Make").click()
+    page.get_by_role("button", name="Generate").click()
     expect(page.locator("figure")).to_have_count(before + pictures, timeout=60_000)
 
 
@@ -152,7 +152,7 @@ def test_what_the_server_refuses_is_said_by_its_field(page: Page) -> None:
     page.get_by_label("Prompt", exact=True).fill("a red circle")
     page.evaluate("document.querySelector('#form').noValidate = true")
     page.get_by_label("Steps").fill("501")
-    page.get_by_role("button", name="Make").click()
+    page.get_by_role("button", name="Generate").click()
     expect(page.get_by_role("alert")).to_contain_text("steps")
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from diffusion_serving.config import Scheduler
-from diffusion_serving.errors import ModelLoadFailed, WrongDevice
-from diffusion_serving.generation import STAGES
-from diffusion_serving.model_files import inspect
+from diffusion_serving.engine.pipeline_interface import STAGES
+from diffusion_serving.fetch.model_files import inspect
+from diffusion_serving.observability.startup_errors import ModelLoadFailed, WrongDevice
 from lazily import Lazily
 from pipelines import configured, count_unet_calls, furthest, loaded, pixels, wanted
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from diffusion_serving.config import Scheduler
-from diffusion_serving.errors import DeviceLost, ModelLoadFailed
-from diffusion_serving.generation import LoraUse, OutOfMemory
+from diffusion_serving.engine.image_request import LoraUse
+from diffusion_serving.engine.pipeline_interface import OutOfMemory
+from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed
 from lazily import Lazily
 from pipelines import count_unet_calls, furthest, loaded, pixels, wanted, watched
 

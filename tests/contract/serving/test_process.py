@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from serving_process import (
-    IMAGES,
+    SERVING,
     SLOWEST,
     STAND_IN,
     START_SECONDS,
@@ -105,7 +105,7 @@ def test_damaged_model_is_refused(start: Start, tiny_model: Path, tmp_path: Path
 )
 def test_missing_gpu_is_refused(start: Start, backend: Variant) -> None:
     """FastAPI's by the real pipeline; the refusal's way through the others is the same for any."""
-    real = {"PYTHONPATH": str(IMAGES)} if backend == FASTAPI else {}
+    real = {"PYTHONPATH": str(SERVING)} if backend == FASTAPI else {}
     assert_refused(start(backend, "--device", "cuda", **real), "WrongDevice", "no CUDA device")
 
 
@@ -116,7 +116,7 @@ def test_wrong_configuration_is_refused(start: Start) -> None:
 
 def workers(server: Server) -> set[int]:
     """The processes of a server in which engines are."""
-    marks = ("spawn_main", "workers.process")
+    marks = ("spawn_main", "engine_process.process")
     return {
         pid
         for pid in descendants(server.process.pid)

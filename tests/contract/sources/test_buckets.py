@@ -10,7 +10,7 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]  # brings no types
 import pytest
 
-from diffusion_serving.errors import DownloadFailed, ModelLoadFailed
+from diffusion_serving.observability.startup_errors import DownloadFailed, ModelLoadFailed
 from fetch_command import Command, FetchHere, fetched, weights
 from local_buckets import REGION, GoogleBuckets, ask_for_rights, s3_server
 from small_s3 import s3_server as small_s3_server

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_serving.errors import DownloadFailed
-from diffusion_serving.model_files import inspect
+from diffusion_serving.fetch.model_files import inspect
+from diffusion_serving.observability.startup_errors import DownloadFailed
 from fetch_command import Command, FetchHere, fetched
 from local_hub import LocalHub, Repo
 

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.errors import DownloadFailed, InvalidConfiguration, ModelLoadFailed
+from diffusion_serving.observability.startup_errors import (
+    DownloadFailed,
+    InvalidConfiguration,
+    ModelLoadFailed,
+)
 from fetch_command import Command, FetchHere, Run, fetched, weights
 from local_hub import LocalHub, Repo
 from waiting import eventually

@@ -13,7 +13,7 @@ IMAGE = Image(
     "standin",
     "diffusion-standin",
     (
-        "images/diffusion_serving",
+        "serving/diffusion_serving",
         "images/demo_model/weights",
         f"{_FOLDER}/pipeline",
         f"{_FOLDER}/slice.py",

@@ -13,7 +13,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import CollectorRegistry
 
 from diffusion_operator.metrics import REGISTRY
-from diffusion_serving.metrics import make_metrics
+from diffusion_serving.observability.metrics import make_metrics
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "diffusion.json"
 NAME = re.compile(r"\bdiffusion_[a-z_]+\b")

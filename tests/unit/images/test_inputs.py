@@ -52,7 +52,7 @@ CODE = "operator/diffusion_operator"
         (lambda root: (root / CODE / "__init__.py").chmod(0o755), {"operator"}),
         (lambda root: (root / "loadtest/diffusion_loadtest/new").touch(), {"loadtest"}),
         (lambda root: (root / "images/demo_model/weights/new").touch(), SERVING),
-        (lambda root: (root / "images/diffusion_serving/new").touch(), SERVING),
+        (lambda root: (root / "serving/diffusion_serving/new").touch(), SERVING),
         (lambda root: (root / "images/Dockerfile").open("a").write("#\n"), ALL),
         (lambda root: (root / ".dockerignore").open("a").write("#\n"), ALL),
         (lambda root: (root / "images/tools.lock").open("a").write("#\n"), ALL),

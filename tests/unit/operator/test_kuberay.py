@@ -18,7 +18,7 @@ from diffusion_operator.objects import labels_of
 from diffusion_operator.observe import observe_pods, with_head
 from diffusion_operator.settings import Settings
 from diffusion_operator.status.diffusionservice import service_status
-from diffusion_serving.backends.rayserve.declared import APPLICATIONS
+from diffusion_serving.backends.rayserve.declared_applications import APPLICATIONS
 
 Object = dict[str, Any]
 ROOT = Path(__file__).parents[3]

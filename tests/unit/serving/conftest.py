@@ -7,14 +7,16 @@ from typing import Any
 import httpx
 import pytest
 
-from diffusion_serving.config import ServingConfig, Settings
+from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import Engine
-from diffusion_serving.generation import BatchOutput, Generation, OnStep, OutOfMemory, Picture
-from diffusion_serving.maker import EngineMaker
-from diffusion_serving.metrics import make_metrics
-from diffusion_serving.routes import create_app
-from diffusion_serving.service import Service
-from diffusion_serving.startup import warm_up_of
+from diffusion_serving.engine.client import LocalEngineClient
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, OutOfMemory, Picture
+from diffusion_serving.engine_process.startup import warm_up_of
+from diffusion_serving.http.app import create_app
+from diffusion_serving.http.service import Service
+from diffusion_serving.observability.metrics import make_metrics
+from diffusion_serving.settings import Settings
 
 
 class FakePipeline:
@@ -29,7 +31,7 @@ class FakePipeline:
     batch_sizes = ()
 
     def __init__(self) -> None:
-        self.batches: list[list[Generation]] = []
+        self.batches: list[list[ImageRequest]] = []
         self.threads: set[int] = set()
         self.failures: dict[str, Exception] = {}
         self.late_failures: dict[str, Exception] = {}
@@ -52,7 +54,7 @@ class FakePipeline:
         """Prompts in the order they were worked on, the warm-up's left out."""
         return [g.prompt for batch in self.batches for g in batch if g.prompt != "warm-up"]
 
-    def __call__(self, batch: Sequence[Generation], on_step: OnStep | None = None) -> BatchOutput:
+    def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         self.threads.add(threading.get_ident())
         self.batches.append(list(batch))
         self.entered.release()
@@ -76,7 +78,7 @@ class FakePipeline:
         )
 
 
-def _painted(generation: Generation, seed: int) -> Picture:
+def _painted(generation: ImageRequest, seed: int) -> Picture:
     pixel = (seed % 2**24).to_bytes(3, "big")
     return Picture(
         generation.width, generation.height, pixel * generation.width * generation.height
@@ -120,13 +122,13 @@ class Stack:
         queue = settings.config.queue
         self.metrics = make_metrics()
         self.engine = Engine(
-            lambda _: pipeline,
+            lambda: pipeline,
             lambda loaded: warm_up_of(settings.config, loaded),
             max_queue=queue.max_length,
             queue_timeout=queue.timeout_seconds,
             metrics=self.metrics,
         )
-        self.service = Service(settings, EngineMaker(self.engine, self.metrics), self.metrics)
+        self.service = Service(settings, LocalEngineClient(self.engine, self.metrics), self.metrics)
         app = create_app(self.service, self.metrics)
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app, raise_app_exceptions=True),

@@ -1,18 +1,20 @@
 import math
 from typing import Any
 
-from diffusion_serving.engine.batches import Batching, next_batch
-from diffusion_serving.engine.jobs import Job
-from diffusion_serving.generation import BatchKey, Generation, LoraUse
+from diffusion_serving.engine.batching import Batching, next_batch
+from diffusion_serving.engine.image_request import BatchKey, ImageRequest, LoraUse
+from diffusion_serving.engine.queued_request import QueuedRequest
 
 
-def job(submitted: float = 0.0, images: int = 1, **changes: Any) -> Job:
+def job(submitted: float = 0.0, images: int = 1, **changes: Any) -> QueuedRequest:
     fields: dict[str, Any] = {"steps": 4, "guidance_scale": 2.0, "width": 64, "height": 64}
-    generation = Generation("x", "", **{**fields, **changes}, seeds=tuple(range(images)))
-    return Job(generation, submitted=submitted, deadline=math.inf)
+    generation = ImageRequest("x", "", **{**fields, **changes}, seeds=tuple(range(images)))
+    return QueuedRequest(generation, submitted=submitted, deadline=math.inf)
 
 
-def taken(waiting: list[Job], now: float = 0.0, cap: int = 100, **batching: Any) -> list[int]:
+def taken(
+    waiting: list[QueuedRequest], now: float = 0.0, cap: int = 100, **batching: Any
+) -> list[int]:
     """Places in the queue of what is done next."""
     batch, _ = next_batch(waiting, Batching(**batching), lambda _: cap, now)
     return [waiting.index(job) for job in batch]
@@ -68,7 +70,7 @@ def test_memory_is_asked_about_the_key() -> None:
 
 
 def test_one_job_a_batch_keeps_its_images_together() -> None:
-    assert taken([job(images=3), job()], one_job=True) == [0]
+    assert taken([job(images=3), job()], one_request=True) == [0]
 
 
 def test_batch_with_room_waits_for_as_long_as_it_may() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.config import read_settings
-from diffusion_serving.errors import InvalidConfiguration
+from diffusion_serving.observability.startup_errors import InvalidConfiguration
+from diffusion_serving.settings import read_settings
 
 DOCUMENT: dict[str, Any] = {
     "version": 1,

@@ -2,16 +2,16 @@
 
 import ctypes
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from diffusion_serving import usage
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.generation import DeviceUse
-from diffusion_serving.metrics import make_metrics
+from diffusion_serving.engine_process.startup import make_engine
+from diffusion_serving.observability import usage
+from diffusion_serving.observability.metrics import DeviceUse, make_metrics
 from diffusion_serving.pipeline.nvml import Gpu, Meter, NvmlError, meter_of
-from diffusion_serving.startup import make_engine
 
 NOT_SUPPORTED, NOT_FOUND = 3, 6
 
@@ -90,20 +90,23 @@ def test_machine_without_nvml_has_no_meter(monkeypatch: pytest.MonkeyPatch) -> N
 MakeFake = Callable[[], Any]
 
 
+def _loaded(pipeline: Any, _: ServingConfig, __: int) -> Any:
+    return pipeline
+
+
 def told(make_fake: MakeFake, *uses: DeviceUse | None) -> dict[str, Any]:
     """What /about tells of a service whose devices have been used so."""
-    metrics = make_metrics()
-    pipelines = [make_fake() for _ in uses]
-    for pipeline, use in zip(pipelines, uses, strict=True):
+    config = ServingConfig.model_validate({"model": {"path": "/m"}, "device": "cuda"})
+    families: list[Any] = []
+    for use in uses:  # each in an engine of its own, as each has a process
+        metrics, pipeline = make_metrics(), make_fake()
         pipeline.device_use = use
-    config = ServingConfig.model_validate(
-        {"model": {"path": "/m"}, "device": "cuda", "devices": len(uses)}
-    )
-    engine = make_engine(config, metrics, lambda _, index: pipelines[index])
-    engine.start()
-    engine.ready.result(30)
-    assert engine.stop(30)
-    return usage.usage(metrics.registry.collect())
+        engine = make_engine(config, metrics, partial(_loaded, pipeline))
+        engine.start()
+        engine.ready.result(30)
+        assert engine.stop(30)
+        families += metrics.registry.collect()
+    return usage.usage(families)
 
 
 def test_about_and_metrics_tell_the_use_of_all_devices(make_fake: MakeFake) -> None:

@@ -6,24 +6,17 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.engine import Batching, Engine, Job, State
-from diffusion_serving.errors import (
-    DeadlineExceeded,
-    DeviceLost,
-    EngineFailed,
-    ModelLoadFailed,
-    NotReady,
-    QueueFull,
-    WrongDevice,
-)
-from diffusion_serving.generation import Generation
-from diffusion_serving.metrics import make_metrics
+from diffusion_serving.engine import Batching, Engine, QueuedRequest, State
+from diffusion_serving.engine.errors import DeadlineExceeded, EngineFailed, NotReady, QueueFull
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.observability.metrics import make_metrics
+from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed, WrongDevice
 
-WARM_UP = Generation("warm-up", "", 1, 1.0, 64, 64, (0,))
+WARM_UP = ImageRequest("warm-up", "", 1, 1.0, 64, 64, (0,))
 
 
-def wanted(prompt: str, *seeds: int) -> Generation:
-    return Generation(prompt, "", 4, 2.0, 64, 64, seeds or (0,))
+def wanted(prompt: str, *seeds: int) -> ImageRequest:
+    return ImageRequest(prompt, "", 4, 2.0, 64, 64, seeds or (0,))
 
 
 @pytest.fixture
@@ -31,7 +24,7 @@ def build(pipeline: Any, request: pytest.FixtureRequest) -> Callable[..., Engine
     """Makes an engine on the fake pipeline, which the test starts."""
 
     def build(
-        load: Callable[[int], Any] = lambda _: pipeline,
+        load: Callable[[], Any] = lambda: pipeline,
         max_queue: int = 64,
         queue_timeout: float = 60.0,
         **options: Any,
@@ -64,7 +57,7 @@ def make(build: Any, pipeline: Any) -> Callable[..., Engine]:
     return make
 
 
-def occupy(engine: Engine, pipeline: Any) -> Job:
+def occupy(engine: Engine, pipeline: Any) -> QueuedRequest:
     """Keeps the engine busy until `pipeline.release()`."""
     pipeline.hold()
     job = engine.submit(wanted("first"))
@@ -75,7 +68,7 @@ def occupy(engine: Engine, pipeline: Any) -> Job:
 def test_without_batching_jobs_are_done_in_the_order_they_came_one_at_a_time(
     make: Any, pipeline: Any
 ) -> None:
-    engine = make(batching=Batching(one_job=True))
+    engine = make(batching=Batching(one_request=True))
     occupy(engine, pipeline)
     jobs = [engine.submit(wanted(f"p{i}")) for i in range(20)]
     pipeline.release()
@@ -125,8 +118,8 @@ def test_withdrawn_job_frees_its_place_and_is_never_done(make: Any, pipeline: An
     engine = make(max_queue=1)
     occupy(engine, pipeline)
     job = engine.submit(wanted("left"))
-    assert engine.withdraw(job)
-    assert not engine.withdraw(job)
+    assert engine.cancel(job)
+    assert not engine.cancel(job)
     stayed = engine.submit(wanted("stayed"))
     pipeline.release()
     stayed.future.result(60)
@@ -137,7 +130,7 @@ def test_withdrawn_job_frees_its_place_and_is_never_done(make: Any, pipeline: An
 def test_running_job_cannot_be_withdrawn_expired_or_cancelled(make: Any, pipeline: Any) -> None:
     engine = make()
     job = occupy(engine, pipeline)
-    assert not engine.withdraw(job)
+    assert not engine.cancel(job)
     assert not engine.expire(job)
     assert not job.future.cancel()
     pipeline.release()
@@ -238,7 +231,7 @@ def test_stop_finishes_what_waits_and_takes_no_more(make: Any, pipeline: Any) ->
 
 @pytest.mark.parametrize("error", [ModelLoadFailed("no model"), WrongDevice("no cuda")])
 def test_failed_load_keeps_its_reason(build: Any, error: Exception) -> None:
-    def load(_: int) -> Any:
+    def load() -> Any:
         raise error
 
     engine = build(load)
@@ -251,7 +244,7 @@ def test_failed_load_keeps_its_reason(build: Any, error: Exception) -> None:
 
 
 def test_unexpected_failure_of_the_load_is_a_model_load_failure(build: Any) -> None:
-    def load(_: int) -> Any:
+    def load() -> Any:
         raise KeyError("unet")
 
     engine = build(load)
@@ -370,48 +363,6 @@ def test_steps_are_told_to_each_member_of_a_batch(make: Any, pipeline: Any) -> N
     assert told == {name: [(1, 4), (2, 4), (3, 4), (4, 4)] for name in told}
 
 
-def test_each_device_has_one_thread_and_its_own_pipeline(build: Any, make_fake: Any) -> None:
-    fakes = [make_fake(), make_fake()]
-    for fake in fakes:
-        fake.hold()
-    loaded: dict[int, int] = {}
-
-    def load(index: int) -> Any:
-        loaded[index] = threading.get_ident()
-        fakes[index].release()
-        return fakes[index]
-
-    engine = build(load, devices=2, batching=Batching(one_job=True))
-    engine.start()
-    engine.ready.result(60)
-    for fake in fakes:
-        fake.hold()
-        assert fake.entered.acquire(timeout=60)
-    jobs = [engine.submit(wanted("x", seed)) for seed in range(2)]
-    for fake in fakes:  # while one is busy the other takes what comes
-        assert fake.entered.acquire(timeout=60)
-    for fake in fakes:
-        fake.release()
-    assert {job.future.result(60).pictures[0].rgb[2] for job in jobs} == {0, 1}
-    assert [fake.threads for fake in fakes] == [{loaded[0]}, {loaded[1]}]
-    assert loaded[0] != loaded[1]
-
-
-def test_one_device_that_does_not_start_keeps_the_engine_from_serving(
-    build: Any, make_fake: Any
-) -> None:
-    def load(index: int) -> Any:
-        if index == 1:
-            raise WrongDevice("no second GPU")
-        return make_fake()
-
-    engine = build(load, devices=2)
-    engine.start()
-    assert isinstance(engine.ready.exception(10), WrongDevice)
-    assert engine.stop(10)
-    assert engine.state is State.FAILED
-
-
 def test_lost_device_ends_the_engine_with_its_reason_and_leaves_nobody_waiting(
     make: Any, pipeline: Any
 ) -> None:
@@ -438,7 +389,7 @@ def test_fifty_who_leave_the_queue_cost_nothing_and_the_rest_is_served(
     occupy(engine, pipeline)
     jobs = [engine.submit(wanted(f"p{i}", i)) for i in range(100)]
     for job in jobs[::2]:
-        assert engine.withdraw(job)
+        assert engine.cancel(job)
     pipeline.release()
     for i, job in enumerate(jobs):
         if i % 2:

@@ -5,6 +5,7 @@ import json
 import re
 from typing import Any
 
+from diffusion_serving.http.route_table import Endpoint
 from waiting import settled
 
 EVENTS = {"Accept": "text/event-stream"}
@@ -82,10 +83,9 @@ async def test_who_leaves_while_waiting_is_not_served(make_stack: Any, pipeline:
     first = asyncio.create_task(stack.client.post("/predict", json={"prompt": "first"}))
     await settled(lambda: "first" in pipeline.prompts)
     gone = asyncio.Event()
-    order = stack.service.order(
-        stack.service.readers["/predict"], json.dumps({"prompt": "left"}).encode(), None
-    )
-    told = asyncio.create_task(_all(stack.service.told(order, gone.wait)))
+    body = json.dumps({"prompt": "left"}).encode()
+    left = stack.service.read(stack.service.readers[Endpoint.PREDICT], body, None)
+    told = asyncio.create_task(_all(stack.service.events(*left, gone.wait)))
     await settled(lambda: stack.engine.queue_length > 0)
     gone.set()
     assert await told == []

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.errors import DownloadFailed, InvalidConfiguration, ModelLoadFailed
 from diffusion_serving.fetch import store
 from diffusion_serving.fetch.remote import InterruptedDownload, RemoteFile
 from diffusion_serving.fetch.selection import needed
 from diffusion_serving.fetch.sources import Bucket, Hub, parse
+from diffusion_serving.observability.startup_errors import (
+    DownloadFailed,
+    InvalidConfiguration,
+    ModelLoadFailed,
+)
 
 PARTS = {
     "scheduler": ["diffusers", "DDIMScheduler"],

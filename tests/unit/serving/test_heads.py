@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from diffusion_serving.backends.heads import MAX_HEAD_BYTES, BoundedHeads
+from diffusion_serving.http.server.header_limit import MAX_HEAD_BYTES, BoundedHeads
 
 BEGUN = b"POST /length HTTP/1.1\r\nHost: x\r\n"
 MIB = 1024 * 1024

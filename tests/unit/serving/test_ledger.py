@@ -2,9 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
-from diffusion_serving.backends.rayserve import ledger as ledger_module
-from diffusion_serving.backends.rayserve.ledger import Ledger
-from diffusion_serving.exposition import merged
+from diffusion_serving.backends.rayserve import metrics_aggregator as ledger_module
+from diffusion_serving.backends.rayserve.metrics_aggregator import MetricsAggregator
+from diffusion_serving.observability.exposition import merged
 
 
 def told(images: int, waiting: int = 0) -> list[Metric]:
@@ -18,71 +18,71 @@ def told(images: int, waiting: int = 0) -> list[Metric]:
     return list(registry.collect())
 
 
-def shown(ledger: Ledger) -> dict[str, float]:
+def shown(ledger: MetricsAggregator) -> dict[str, float]:
     samples = [sample for family in merged(ledger.families) for sample in family.samples]
     return {sample.name: sample.value for sample in samples}
 
 
 def test_replicas_are_shown_as_they_told_last() -> None:
-    ledger = Ledger()
-    ledger.take({"a": told(1, 4), "b": told(2, 5)}, [], all_told=True)
-    ledger.take({"a": told(3, 1), "b": told(4, 1)}, [], all_told=True)
+    ledger = MetricsAggregator()
+    ledger.take({"a": told(1, 4), "b": told(2, 5)}, [], complete=True)
+    ledger.take({"a": told(3, 1), "b": told(4, 1)}, [], complete=True)
     assert (shown(ledger)["images_total"], shown(ledger)["waiting"]) == (7, 2)
 
 
 def test_one_that_misses_a_scrape_is_shown_as_it_was() -> None:
-    ledger = Ledger()
-    ledger.take({"a": told(1), "b": told(2, 5)}, [], all_told=True)
-    ledger.take({"a": told(3)}, [], all_told=False)
+    ledger = MetricsAggregator()
+    ledger.take({"a": told(1), "b": told(2, 5)}, [], complete=True)
+    ledger.take({"a": told(3)}, [], complete=False)
     assert (shown(ledger)["images_total"], shown(ledger)["waiting"]) == (5, 5)
-    ledger.take({}, [], all_told=False)
+    ledger.take({}, [], complete=False)
     assert shown(ledger)["images_total"] == 5
 
 
 def test_of_one_that_has_left_what_only_grows_stays() -> None:
-    ledger = Ledger()
-    ledger.take({"a": told(1, 1), "b": told(2, 5)}, [], all_told=True)
-    ledger.take({"a": told(3, 1)}, [], all_told=True)
+    ledger = MetricsAggregator()
+    ledger.take({"a": told(1, 1), "b": told(2, 5)}, [], complete=True)
+    ledger.take({"a": told(3, 1)}, [], complete=True)
     now = shown(ledger)
     assert (now["images_total"], now["waiting"]) == (5, 1)
     assert (now["seconds_count"], now["seconds_bucket"]) == (5, 5)
 
 
 def test_one_that_was_thought_to_have_left_counts_once() -> None:
-    ledger = Ledger()
-    ledger.take({"b": told(2, 5)}, [], all_told=True)
-    ledger.take({}, [], all_told=True)
+    ledger = MetricsAggregator()
+    ledger.take({"b": told(2, 5)}, [], complete=True)
+    ledger.take({}, [], complete=True)
     assert ledger.settled == {"b"}
-    ledger.take({"b": told(4, 3)}, [], all_told=True)
+    ledger.take({"b": told(4, 3)}, [], complete=True)
     assert (shown(ledger)["images_total"], shown(ledger)["waiting"]) == (4, 3)
     assert ledger.settled == frozenset()
 
 
 def test_a_new_replica_learns_of_those_that_left_before_it() -> None:
-    old, new = Ledger(), Ledger()
-    old.take({"b": told(2, 5)}, [], all_told=True)
-    new.take({"a": told(1)}, [old.besides(["a", "new"])], all_told=True)
+    old, new = MetricsAggregator(), MetricsAggregator()
+    old.take({"b": told(2, 5)}, [], complete=True)
+    new.take({"a": told(1)}, [old.besides(["a", "new"])], complete=True)
     assert (shown(new)["images_total"], shown(new)["waiting"]) == (3, 0)
     assert old.besides([*new.settled, "a", "new"]) == {}
 
 
 def test_of_several_memories_the_latest_counts() -> None:
-    ledger = Ledger()
-    ledger.take({"b": told(2)}, [], all_told=True)
-    ledger.take({}, [{"b": told(5)}, {"b": told(3)}], all_told=True)
+    ledger = MetricsAggregator()
+    ledger.take({"b": told(2)}, [], complete=True)
+    ledger.take({}, [{"b": told(5)}, {"b": told(3)}], complete=True)
     assert shown(ledger)["images_total"] == 5
 
 
 def test_an_answer_that_was_overtaken_does_not_take_a_count_back() -> None:
-    ledger = Ledger()
-    ledger.take({"a": told(4)}, [], all_told=True)
-    ledger.take({"a": told(3)}, [], all_told=True)
+    ledger = MetricsAggregator()
+    ledger.take({"a": told(4)}, [], complete=True)
+    ledger.take({"a": told(3)}, [], complete=True)
     assert shown(ledger)["images_total"] == 4
 
 
 def test_no_more_than_so_many_that_have_left_are_remembered() -> None:
-    ledger = Ledger()
+    ledger = MetricsAggregator()
     for number in range(ledger_module._REMEMBERED + 5):
-        ledger.take({str(number): told(1)}, [], all_told=True)
-    ledger.take({}, [], all_told=True)
+        ledger.take({str(number): told(1)}, [], complete=True)
+    ledger.take({}, [], complete=True)
     assert shown(ledger)["images_total"] == ledger_module._REMEMBERED

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from diffusion_serving.errors import ModelLoadFailed
-from diffusion_serving.model_files import WEIGHTS, inspect
+from diffusion_serving.fetch.model_files import WEIGHTS, inspect
+from diffusion_serving.observability.startup_errors import ModelLoadFailed
 
 INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionPipeline",

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.openai_api import base_names
+from diffusion_serving.http.requests.openai import base_names
 from waiting import settled
 
 LORAS = [{"name": "ink", "path": "/l/ink", "scale": 0.8}, {"name": "oil", "path": "/l/oil"}]

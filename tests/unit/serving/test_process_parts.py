@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from diffusion_serving import logs, termination
-from diffusion_serving.cores import available_cores, make_way
-from diffusion_serving.errors import WrongDevice
-from diffusion_serving.generation import Picture
-from diffusion_serving.images import Format, encode
-from diffusion_serving.versions import driver_version
+from diffusion_serving.engine.cores import available_cores, lower_priority
+from diffusion_serving.engine.pipeline_interface import Picture
+from diffusion_serving.http.responses.image_encoding import Format, encode
+from diffusion_serving.observability import logs, termination
+from diffusion_serving.observability.startup_errors import WrongDevice
+from diffusion_serving.observability.versions import driver_version
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_of_a_long_failure_both_ends_are_logged() -> None:
 def test_who_makes_way_runs_later_than_before_and_nobody_else_does() -> None:
     def asked(seen: list[int]) -> None:
         seen.append(os.nice(0))
-        make_way()
+        lower_priority()
         seen.append(os.nice(0))
 
     mine, seen = os.nice(0), list[int]()

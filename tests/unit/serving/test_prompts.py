@@ -96,5 +96,5 @@ def test_eight_threads_at_once_leave_the_count_of_bytes_right() -> None:
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(use, range(8)))
-    assert cache._bytes == sum(each.bytes for each in cache._kept.values())
+    assert cache._bytes == sum(each.bytes for each in cache._cached.values())
     assert 400 < cache._bytes <= 500

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.backends.rayserve import declared
-from diffusion_serving.backends.rayserve.declared import APPLICATIONS, declare
+from diffusion_serving.backends.rayserve import declared_applications as declared
+from diffusion_serving.backends.rayserve.declared_applications import APPLICATIONS, declare
 from diffusion_serving.backends.rayserve.node import RayEnded
 
 ENVIRON = {"RAY_AUTH_TOKEN": "t0ken"}

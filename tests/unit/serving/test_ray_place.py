@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from diffusion_serving.backends.rayserve import cluster
-from diffusion_serving.backends.rayserve.cluster import Place, place_of
+from diffusion_serving.backends.rayserve.cluster import ClusterNode, cluster_node_of
 from diffusion_serving.backends.rayserve.environment import Ports
 from diffusion_serving.backends.rayserve.node import head_part
-from diffusion_serving.errors import InvalidConfiguration
+from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
 WORKER = {"DIFFUSION_RAY_ROLE": "worker", "DIFFUSION_RAY_ADDRESS": "10.0.0.2"}
 HEAD = {"DIFFUSION_RAY_ROLE": "head", "DIFFUSION_RAY_ADDRESS": "10.0.0.1"}
@@ -20,25 +20,25 @@ PORTS = Ports(*range(1, 9))
 @pytest.mark.parametrize(
     ("environ", "place"),
     [
-        (HEAD, Place("head", "10.0.0.1", "10.0.0.1", 6379)),
+        (HEAD, ClusterNode("head", "10.0.0.1", "10.0.0.1", 6379)),
         (
             {**HEAD, "DIFFUSION_RAY_DASHBOARD": "8265"},
-            Place("head", "10.0.0.1", "10.0.0.1", 6379, 8265),
+            ClusterNode("head", "10.0.0.1", "10.0.0.1", 6379, 8265),
         ),
         (
             {**WORKER, "DIFFUSION_RAY_HEAD": "demo-head.shop.svc:6380"},
-            Place("worker", "10.0.0.2", "demo-head.shop.svc", 6380),
+            ClusterNode("worker", "10.0.0.2", "demo-head.shop.svc", 6380),
         ),
         (
             {**WORKER, "FQ_RAY_IP": "demo-x-head-svc.shop.svc.cluster.local"},
-            Place("worker", "10.0.0.2", "demo-x-head-svc.shop.svc.cluster.local", 6379),
+            ClusterNode("worker", "10.0.0.2", "demo-x-head-svc.shop.svc.cluster.local", 6379),
         ),
     ],
 )
 def test_a_place_is_told_by_the_operator_or_by_kuberay(
-    environ: dict[str, str], place: Place
+    environ: dict[str, str], place: ClusterNode
 ) -> None:
-    assert place_of(environ) == place
+    assert cluster_node_of(environ) == place
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_place_is_told_by_the_operator_or_by_kuberay(
 )
 def test_what_is_missing_or_unreadable_is_named(environ: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidConfiguration, match=said):
-        place_of(environ)
+        cluster_node_of(environ)
 
 
 def test_a_head_lets_no_one_look_unless_it_is_told_where() -> None:
@@ -71,7 +71,7 @@ def test_a_head_that_does_not_answer_who_leaves_is_not_waited_for(
     silent.write_text("#!/bin/sh\nexec sleep 60\n")
     silent.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(silent))
-    monkeypatch.setattr(cluster, "_ASK_SECONDS", 0.05)
+    monkeypatch.setattr(cluster, "_DRAIN_COMMAND_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as head:
-        place = Place("worker", "127.0.0.1", "127.0.0.1", head.getsockname()[1])
+        place = ClusterNode("worker", "127.0.0.1", "127.0.0.1", head.getsockname()[1])
         assert not cluster._leave(place, "0a")

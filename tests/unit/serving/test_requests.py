@@ -8,24 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusion_serving.api import (
-    Defaults,
-    PredictRequest,
-    negotiate,
-    parse,
-    request_schema,
-    resolve,
-)
-from diffusion_serving.config import Limits, Lora, ServingConfig
-from diffusion_serving.generation import MAX_SEED, Generation, LoraUse
-from diffusion_serving.problems import Problem
+from diffusion_serving.config import Defaults, Limits, Lora, ServingConfig
+from diffusion_serving.engine.image_request import MAX_SEED, ImageRequest, LoraUse
+from diffusion_serving.http.requests.accept import negotiate
+from diffusion_serving.http.requests.limits import resolve
+from diffusion_serving.http.requests.predict import parse
+from diffusion_serving.http.requests.predict_body import PredictRequest
+from diffusion_serving.http.requests.schemas import request_schema
+from diffusion_serving.http.responses.problems import Problem
 
 LIMITS = Limits(max_steps=50, max_pixels=256 * 256, max_images_per_request=3, max_prompt_length=40)
 DEFAULTS = Defaults(steps=4, guidance_scale=2.0, width=128, height=96)
 LORAS = (Lora(name="ink", path=Path("/l/ink"), scale=0.8), Lora(name="oil", path=Path("/l/oil")))
 
 
-def read(**fields: Any) -> Generation:
+def read(**fields: Any) -> ImageRequest:
     return resolve(parse(json.dumps(fields).encode()), LIMITS, DEFAULTS, LORAS)
 
 
@@ -59,7 +56,7 @@ def test_every_field_is_used() -> None:
         seed=3,
         images=3,
         format="webp",
-    ) == Generation("a", "b", 50, 0.0, 256, 256, (3, 4, 5))
+    ) == ImageRequest("a", "b", 50, 0.0, 256, 256, (3, 4, 5))
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from diffusion_serving.engine import BatchRunner, Result
+from diffusion_serving.engine.errors import EngineFailed
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import OutOfMemory
 from diffusion_serving.engine.runner import TIMING_SECONDS
-from diffusion_serving.errors import DeviceLost, EngineFailed
-from diffusion_serving.generation import Generation, OutOfMemory
-from diffusion_serving.metrics import make_metrics
+from diffusion_serving.observability.metrics import make_metrics
+from diffusion_serving.observability.startup_errors import DeviceLost
 
 
-def wanted(prompt: str, *seeds: int, steps: int = 4) -> Generation:
-    return Generation(prompt, "", steps, 2.0, 64, 64, seeds or (0,))
+def wanted(prompt: str, *seeds: int, steps: int = 4) -> ImageRequest:
+    return ImageRequest(prompt, "", steps, 2.0, 64, 64, seeds or (0,))
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from diffusion_serving import routes
-from diffusion_serving.api import MAX_BODY_BYTES
-from diffusion_serving.openapi import ROUTES
-from diffusion_serving.page import FILES as PAGE_FILES
+from diffusion_serving.http.requests import read_body
+from diffusion_serving.http.requests.read_body import MAX_BODY_BYTES
+from diffusion_serving.http.route_table import ROUTES
+from diffusion_serving.http.ui.files import FILES as PAGE_FILES
 from waiting import settled
 
 
@@ -158,7 +158,7 @@ async def test_large_body_is_refused_while_it_is_read(make_stack: Any) -> None:
 
 
 async def test_slow_body_is_refused(make_stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(read_body, "BODY_SECONDS", 0.01)
 
     async def receive() -> dict[str, Any]:
         await asyncio.Event().wait()
@@ -440,7 +440,7 @@ async def test_openapi_describes_what_is_served(make_stack: Any) -> None:
         for method in operations
     }
     for_people = {"/", "/docs", "/openapi.json", *PAGE_FILES}
-    assert described == {route for route in ROUTES if route[1] not in for_people}
+    assert described == {(r.method, r.path) for r in ROUTES if r.path not in for_people}
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
     assert references <= set(document["components"]["schemas"])
     statuses = set(document["paths"]["/predict"]["post"]["responses"])

@@ -11,48 +11,45 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from diffusion_serving.backends.link import Line, Link
 from diffusion_serving.backends.litserve import make_apis
-from diffusion_serving.backends.litserve.maker import QueueingMaker, retry_after
+from diffusion_serving.backends.litserve.client import BoundedEnginePool, retry_after
 from diffusion_serving.backends.litserve.worker import EngineAPI, FrameworkAPI
-from diffusion_serving.backends.workers.engines import share
-from diffusion_serving.backends.workers.fleet import Fleet
-from diffusion_serving.backends.workers.link import (
-    Asked,
-    Failed,
-    Made,
-    Make,
-    Measure,
-    Measured,
-    Ready,
-    Started,
-    Stepped,
-    StepsEnded,
-    Ticket,
-    Told,
-    Up,
-    Withdraw,
-    WorkerLink,
-)
-from diffusion_serving.backends.workers.maker import FleetMaker, Lane, ProcessMaker
-from diffusion_serving.backends.workers.withdrawals import Withdrawals
-from diffusion_serving.backends.workers.worker import visible_device
 from diffusion_serving.config import Batching, Queue
 from diffusion_serving.engine import Result, Startup, State, start_runner
-from diffusion_serving.errors import (
+from diffusion_serving.engine.client import ModelInfo
+from diffusion_serving.engine.errors import (
     DeadlineExceeded,
     EngineFailed,
-    ModelLoadFailed,
     NotReady,
     QueueFull,
     RequestError,
-    StartupError,
-    WorkerLost,
 )
-from diffusion_serving.exposition import expose, merged
-from diffusion_serving.generation import Generation
-from diffusion_serving.maker import ModelInfo
-from diffusion_serving.metrics import make_metrics
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine_process.cancellations import Cancellations
+from diffusion_serving.engine_process.clients import EnginePool, EngineProcessPool, WorkerQueue
+from diffusion_serving.engine_process.link import Link, LogLine
+from diffusion_serving.engine_process.messages import (
+    Cancel,
+    CollectMetrics,
+    Failed,
+    Finished,
+    Generate,
+    Listening,
+    MetricsCollected,
+    Ready,
+    Started,
+    StepDone,
+    StepsEnded,
+    WorkerCommand,
+    WorkerEvent,
+    WorkerLink,
+)
+from diffusion_serving.engine_process.processes import share
+from diffusion_serving.engine_process.worker import visible_device
+from diffusion_serving.engine_process.worker_pool import WorkerPool
+from diffusion_serving.observability.exposition import expose, merged
+from diffusion_serving.observability.metrics import make_metrics
+from diffusion_serving.observability.startup_errors import ModelLoadFailed, StartupError, WorkerLost
 from waiting import settled
 
 if TYPE_CHECKING:
@@ -61,8 +58,8 @@ if TYPE_CHECKING:
 MODEL = ModelInfo("cpu", "fake", "float32", (128, 96), Startup(0.0, 0.0, 0.0, ()))
 
 
-def generation(prompt: str = "x", seed: int = 1) -> Generation:
-    return Generation(prompt, "", 2, 1.0, 64, 64, (seed,))
+def generation(prompt: str = "x", seed: int = 1) -> ImageRequest:
+    return ImageRequest(prompt, "", 2, 1.0, 64, 64, (seed,))
 
 
 def result(seconds: float = 0.1) -> Result:
@@ -75,13 +72,13 @@ class Worker:
     def __init__(self) -> None:
         ours, theirs = Pipe()
         self.near: WorkerLink = Link(ours)
-        self.far: Link[Told, Asked] = Link(theirs)
+        self.far: Link[WorkerEvent, WorkerCommand] = Link(theirs)
         self._theirs = theirs
         self.exitcode: int | None = None
-        self.heard: Iterator[Asked] = self.far.messages()
-        self.received: list[Asked] = []
+        self.heard: Iterator[WorkerCommand] = self.far.messages()
+        self.received: list[WorkerCommand] = []
 
-    def next(self) -> Asked:
+    def next(self) -> WorkerCommand:
         return next(self.heard)
 
     def die(self, code: int) -> None:
@@ -93,33 +90,33 @@ class Worker:
 
 
 class Carrier:
-    """LitServe's queue: holds each ticket until the test answers it."""
+    """LitServe's queue: holds each command until the test answers it."""
 
     def __init__(self) -> None:
         self.waiting: dict[int, asyncio.Future[Any]] = {}
-        self.tickets: list[Ticket] = []
+        self.commands: list[Generate] = []
 
-    async def __call__(self, ticket: Ticket) -> Any:
-        self.tickets.append(ticket)
-        self.waiting[ticket.number] = asyncio.get_running_loop().create_future()
-        return await self.waiting[ticket.number]
+    async def __call__(self, command: Generate) -> Any:
+        self.commands.append(command)
+        self.waiting[command.number] = asyncio.get_running_loop().create_future()
+        return await self.waiting[command.number]
 
     def answer(self, number: int, outcome: Any) -> None:
         self.waiting[number].set_result(outcome)
 
 
-async def ready(maker: FleetMaker, *workers: Worker) -> None:
-    maker.fleet.listen(list(workers))
+async def ready(pool: EnginePool, *workers: Worker) -> None:
+    pool.workers.listen(list(workers))
     for worker in workers:
-        worker.far.send(Up())
+        worker.far.send(Listening())
         worker.far.send(Ready(MODEL))
-    await settled(lambda: maker.state is State.READY)
+    await settled(lambda: pool.state is State.READY)
 
 
 def test_metrics_of_processes_are_added_up() -> None:
     def process(images: int, start: float) -> CollectorRegistry:
         registry = CollectorRegistry()
-        Counter("images", "Made.", registry=registry).inc(images)
+        Counter("images", "Finished.", registry=registry).inc(images)
         Counter("asked", "By route.", ("route",), registry=registry).labels(f"/{images}").inc()
         Histogram("seconds", "Time.", buckets=(1.0, 2.0), registry=registry).observe(images)
         Gauge("build_info", "Always 1.", ("x",), registry=registry).labels("y").set(1)
@@ -153,20 +150,20 @@ def test_metrics_of_processes_are_added_up() -> None:
     assert b"\nimages_total 3.0\n" in text
 
 
-def test_withdrawal_is_known_whether_it_comes_before_its_ticket_or_after() -> None:
-    withdrawals = Withdrawals()
-    assert withdrawals.add(3)
-    assert [withdrawals.take(number) for number in (1, 2, 3)] == [False, False, True]
-    assert not withdrawals.add(2)
-    assert not withdrawals.take(4)
+def test_cancellation_is_known_whether_it_comes_before_its_command_or_after() -> None:
+    cancellations = Cancellations()
+    assert cancellations.add(3)
+    assert [cancellations.take(number) for number in (1, 2, 3)] == [False, False, True]
+    assert not cancellations.add(2)
+    assert not cancellations.take(4)
 
 
-def test_withdrawals_that_another_worker_took_are_forgotten() -> None:
-    withdrawals = Withdrawals()
+def test_cancellations_that_another_worker_took_are_forgotten() -> None:
+    cancellations = Cancellations()
     for number in range(100):
-        withdrawals.add(number)
-    assert not withdrawals.take(100)
-    assert not withdrawals._early
+        cancellations.add(number)
+    assert not cancellations.take(100)
+    assert not cancellations._early
 
 
 @pytest.mark.parametrize(
@@ -224,75 +221,76 @@ def test_frameworks_own_batching_is_set_as_its_documentation_tells(
     assert (api.max_batch_size, api.batch_timeout, api.enable_async) == (5, timeout, False)
 
 
-async def test_fleet_is_ready_when_every_worker_is() -> None:
+async def test_pool_is_ready_when_every_worker_is() -> None:
     workers = [Worker(), Worker()]
-    fleet = Fleet([worker.near for worker in workers], lambda _: None)
-    fleet.listen(workers)
-    assert (fleet.state, fleet.model) == (State.LOADING, None)
+    pool = WorkerPool([worker.near for worker in workers], lambda _: None)
+    pool.listen(workers)
+    assert (pool.state, pool.model) == (State.LOADING, None)
     workers[0].far.send(Ready(MODEL))
     workers[1].far.send(Ready(MODEL))
-    await settled(lambda: fleet.state is State.READY)
-    assert fleet.model == MODEL
-    assert fleet.ready.result(0) is None
+    await settled(lambda: pool.state is State.READY)
+    assert pool.model == MODEL
+    assert pool.ready.result(0) is None
 
 
-async def test_worker_that_cannot_load_fails_the_fleet_with_its_reason() -> None:
+async def test_worker_that_cannot_load_fails_the_pool_with_its_reason() -> None:
     worker = Worker()
-    fleet = Fleet([worker.near], lambda _: None)
-    fleet.listen([worker])
+    pool = WorkerPool([worker.near], lambda _: None)
+    pool.listen([worker])
     worker.far.send(Failed(ModelLoadFailed("no such directory")))
     worker.die(1)
-    await settled(fleet.ready.done)
-    assert isinstance(fleet.ready.exception(), ModelLoadFailed)
-    assert fleet.state is State.FAILED
-    assert not fleet.ended.done()
+    await settled(pool.ready.done)
+    assert isinstance(pool.ready.exception(), ModelLoadFailed)
+    assert pool.state is State.FAILED
+    assert not pool.ended.done()
 
 
-async def test_worker_that_dies_later_ends_the_fleet_and_its_requests() -> None:
+async def test_worker_that_dies_later_ends_the_pool_and_its_requests() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = FleetMaker([Lane(carrier, [worker.near])])
-    await ready(maker, worker)
-    running = asyncio.ensure_future(maker.run(generation()))
-    await settled(lambda: carrier.tickets)
+    pool = EnginePool([WorkerQueue(carrier, [worker.near])])
+    await ready(pool, worker)
+    running = asyncio.ensure_future(pool.run(generation()))
+    await settled(lambda: carrier.commands)
     worker.die(-9)
     with pytest.raises(NotReady, match="worker"):
         await running
-    assert isinstance(maker.fleet.ended.exception(10), WorkerLost)
-    assert (maker.state, maker.alive) == (State.FAILED, False)
+    assert isinstance(pool.workers.ended.exception(10), WorkerLost)
+    assert (pool.state, pool.alive) == (State.FAILED, False)
     with pytest.raises(NotReady):
-        await maker.run(generation())
+        await pool.run(generation())
     carrier.answer(0, NotReady("too late"))
 
 
-async def test_fleet_asks_its_workers_for_their_metrics() -> None:
+async def test_pool_asks_its_workers_for_their_metrics() -> None:
     workers = [Worker(), Worker()]
-    fleet = Fleet([worker.near for worker in workers], lambda _: None)
-    fleet.listen(workers)
-    assert await fleet.metrics() == []
+    pool = WorkerPool([worker.near for worker in workers], lambda _: None)
+    pool.listen(workers)
+    assert await pool.metrics() == []
     for worker in workers:
-        worker.far.send(Up())
-    await settled(lambda: len(fleet._measured) == 2)
-    asked = asyncio.ensure_future(fleet.metrics())
+        worker.far.send(Listening())
+    await settled(lambda: len(pool._metrics) == 2)
+    asked = asyncio.ensure_future(pool.metrics())
     for images, worker in enumerate(workers):
         question = await asyncio.to_thread(worker.next)
-        assert isinstance(question, Measure)
+        assert isinstance(question, CollectMetrics)
         registry = CollectorRegistry()
-        Counter("images", "Made.", registry=registry).inc(images)
-        worker.far.send(Measured(question.question, tuple(registry.collect())))
+        Counter("images", "Finished.", registry=registry).inc(images)
+        worker.far.send(MetricsCollected(question.query, tuple(registry.collect())))
     # In the order of the answers, which two links have no say in.
     assert sorted(family.samples[0].value for family in await asked) == [0, 1]
 
 
 async def test_request_goes_to_the_device_with_the_least_to_do() -> None:
     workers, carriers = [Worker(), Worker()], [Carrier(), Carrier()]
-    lanes = [
-        Lane(carrier, [worker.near]) for carrier, worker in zip(carriers, workers, strict=True)
+    queues = [
+        WorkerQueue(carrier, [worker.near])
+        for carrier, worker in zip(carriers, workers, strict=True)
     ]
-    maker = FleetMaker(lanes)
-    await ready(maker, *workers)
-    calls = [asyncio.ensure_future(maker.run(generation())) for _ in range(3)]
-    await settled(lambda: sum(len(carrier.tickets) for carrier in carriers) == 3)
-    assert [[t.number for t in carrier.tickets] for carrier in carriers] == [[0, 2], [1]]
+    pool = EnginePool(queues)
+    await ready(pool, *workers)
+    calls = [asyncio.ensure_future(pool.run(generation())) for _ in range(3)]
+    await settled(lambda: sum(len(carrier.commands) for carrier in carriers) == 3)
+    assert [[t.number for t in carrier.commands] for carrier in carriers] == [[0, 2], [1]]
     for number in (0, 2):
         carriers[0].answer(number, result())
     carriers[1].answer(1, EngineFailed("abc"))
@@ -303,17 +301,17 @@ async def test_request_goes_to_the_device_with_the_least_to_do() -> None:
 
 async def test_steps_are_told_to_who_wants_them() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = FleetMaker([Lane(carrier, [worker.near])])
-    await ready(maker, worker)
+    pool = EnginePool([WorkerQueue(carrier, [worker.near])])
+    await ready(pool, worker)
     steps: list[tuple[int, int]] = []
     calls = [
-        asyncio.ensure_future(maker.run(generation(), lambda *step: steps.append(step))),
-        asyncio.ensure_future(maker.run(generation())),
+        asyncio.ensure_future(pool.run(generation(), lambda *step: steps.append(step))),
+        asyncio.ensure_future(pool.run(generation())),
     ]
-    await settled(lambda: len(carrier.tickets) == 2)
-    assert [ticket.wants_steps for ticket in carrier.tickets] == [True, False]
+    await settled(lambda: len(carrier.commands) == 2)
+    assert [command.wants_steps for command in carrier.commands] == [True, False]
     for step in (1, 2):
-        worker.far.send(Stepped(0, step, 2))
+        worker.far.send(StepDone(0, step, 2))
     await settled(lambda: steps == [(1, 2), (2, 2)])
     worker.far.send(StepsEnded(0))
     for number in (0, 1):
@@ -323,16 +321,16 @@ async def test_steps_are_told_to_who_wants_them() -> None:
 
 async def test_an_image_that_overtakes_its_last_step_waits_for_it() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = FleetMaker([Lane(carrier, [worker.near])])
-    await ready(maker, worker)
+    pool = EnginePool([WorkerQueue(carrier, [worker.near])])
+    await ready(pool, worker)
     steps: list[int] = []
-    call = asyncio.ensure_future(maker.run(generation(), lambda step, _: steps.append(step)))
-    await settled(lambda: carrier.tickets)
+    call = asyncio.ensure_future(pool.run(generation(), lambda step, _: steps.append(step)))
+    await settled(lambda: carrier.commands)
     carrier.answer(0, result())
-    worker.far.send(Stepped(0, 1, 2))
+    worker.far.send(StepDone(0, 1, 2))
     await settled(lambda: steps == [1])
     assert not call.done()
-    worker.far.send(Stepped(0, 2, 2))
+    worker.far.send(StepDone(0, 2, 2))
     worker.far.send(StepsEnded(0))
     assert await call == result()
     assert steps == [1, 2]
@@ -340,10 +338,10 @@ async def test_an_image_that_overtakes_its_last_step_waits_for_it() -> None:
 
 async def test_an_image_without_its_last_step_is_lost_with_its_worker() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = FleetMaker([Lane(carrier, [worker.near])])
-    await ready(maker, worker)
-    call = asyncio.ensure_future(maker.run(generation(), lambda *_: None))
-    await settled(lambda: carrier.tickets)
+    pool = EnginePool([WorkerQueue(carrier, [worker.near])])
+    await ready(pool, worker)
+    call = asyncio.ensure_future(pool.run(generation(), lambda *_: None))
+    await settled(lambda: carrier.commands)
     carrier.answer(0, result())
     worker.die(-9)
     with pytest.raises(NotReady):
@@ -352,64 +350,64 @@ async def test_an_image_without_its_last_step_is_lost_with_its_worker() -> None:
 
 async def test_client_that_leaves_is_withdrawn_from_the_worker_and_its_place_is_freed() -> None:
     worker, carrier = Worker(), Carrier()
-    maker = FleetMaker([Lane(carrier, [worker.near])])
-    await ready(maker, worker)
-    call = asyncio.ensure_future(maker.run(generation()))
-    await settled(lambda: carrier.tickets)
+    pool = EnginePool([WorkerQueue(carrier, [worker.near])])
+    await ready(pool, worker)
+    call = asyncio.ensure_future(pool.run(generation()))
+    await settled(lambda: carrier.commands)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert await asyncio.to_thread(worker.next) == Withdraw(0)
-    assert maker._calls
+    assert await asyncio.to_thread(worker.next) == Cancel(0)
+    assert pool._in_flight
     carrier.answer(0, NotReady("nobody waits"))
-    await settled(lambda: not maker._calls)
+    await settled(lambda: not pool._in_flight)
 
 
-async def test_worker_without_a_framework_gets_its_tickets_over_the_link() -> None:
+async def test_worker_without_a_framework_gets_its_commands_over_the_link() -> None:
     worker, output = Worker(), io.StringIO()
-    maker = ProcessMaker([worker.near], output)
-    await ready(maker, worker)
-    calls = [asyncio.ensure_future(maker.run(generation(seed=seed))) for seed in (1, 2)]
+    pool = EngineProcessPool([worker.near], output)
+    await ready(pool, worker)
+    calls = [asyncio.ensure_future(pool.run(generation(seed=seed))) for seed in (1, 2)]
     asked = [await asyncio.to_thread(worker.next) for _ in calls]
-    assert [(type(one), one.ticket.generation.seeds) for one in asked if isinstance(one, Make)] == [
-        (Make, (1,)),
-        (Make, (2,)),
+    assert [(type(one), one.request.seeds) for one in asked if isinstance(one, Generate)] == [
+        (Generate, (1,)),
+        (Generate, (2,)),
     ]
-    worker.far.send(Line("a line of its log\n"))
-    worker.far.send(Made(1, EngineFailed("abc")))
-    worker.far.send(Made(0, result()))
+    worker.far.send(LogLine("a line of its log\n"))
+    worker.far.send(Finished(1, EngineFailed("abc")))
+    worker.far.send(Finished(0, result()))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert outcomes[0] == result()
     assert isinstance(outcomes[1], EngineFailed)
     assert output.getvalue() == "a line of its log\n"
-    assert not maker._outcomes
+    assert not pool._outcomes
 
 
 def queueing(worker: Worker, carrier: Carrier, **queue: Any) -> Any:
     metrics = make_metrics()
-    lanes = [Lane(carrier, [worker.near])]
-    maker = QueueingMaker(lanes, Queue(**queue), Batching(mode="framework"), metrics)
+    queues = [WorkerQueue(carrier, [worker.near])]
+    pool = BoundedEnginePool(queues, Queue(**queue), Batching(mode="framework"), metrics)
 
     def sample(name: str, **labels: str) -> float:
         return metrics.registry.get_sample_value(name, labels) or 0.0
 
-    return maker, sample
+    return pool, sample
 
 
 async def test_frameworks_queue_is_bounded_by_what_has_not_started() -> None:
     worker, carrier = Worker(), Carrier()
-    maker, sample = queueing(worker, carrier, max_length=2)
-    await ready(maker, worker)
-    calls = [asyncio.ensure_future(maker.run(generation())) for _ in range(2)]
-    await settled(lambda: len(carrier.tickets) == 2)
+    pool, sample = queueing(worker, carrier, max_length=2)
+    await ready(pool, worker)
+    calls = [asyncio.ensure_future(pool.run(generation())) for _ in range(2)]
+    await settled(lambda: len(carrier.commands) == 2)
     with pytest.raises(QueueFull, match="2 places") as refused:
-        await maker.run(generation())
+        await pool.run(generation())
     assert refused.value.retry_after == 1
     assert sample("diffusion_queue_length") == 2
     worker.far.send(Started([0, 1]))
-    await settled(lambda: maker.queue_length == 0)
-    calls.append(asyncio.ensure_future(maker.run(generation())))
-    await settled(lambda: len(carrier.tickets) == 3)
+    await settled(lambda: pool.queue_length == 0)
+    calls.append(asyncio.ensure_future(pool.run(generation())))
+    await settled(lambda: len(carrier.commands) == 3)
     for number in range(3):
         carrier.answer(number, result())
     assert await asyncio.gather(*calls) == [result()] * 3
@@ -417,13 +415,13 @@ async def test_frameworks_queue_is_bounded_by_what_has_not_started() -> None:
 
 async def test_frameworks_queue_has_a_deadline_until_the_batch_starts() -> None:
     worker, carrier = Worker(), Carrier()
-    maker, sample = queueing(worker, carrier, timeout_seconds=0.5)
-    await ready(maker, worker)
+    pool, sample = queueing(worker, carrier, timeout_seconds=0.5)
+    await ready(pool, worker)
     with pytest.raises(DeadlineExceeded):
-        await maker.run(generation())
-    assert await asyncio.to_thread(worker.next) == Withdraw(0)
-    assert maker.queue_length == 0
-    call = asyncio.ensure_future(maker.run(generation()))
+        await pool.run(generation())
+    assert await asyncio.to_thread(worker.next) == Cancel(0)
+    assert pool.queue_length == 0
+    call = asyncio.ensure_future(pool.run(generation()))
     worker.far.send(Started([1]))
     begin = time.monotonic()
     await settled(lambda: time.monotonic() - begin > 1.0)
@@ -435,12 +433,12 @@ async def test_frameworks_queue_has_a_deadline_until_the_batch_starts() -> None:
 
 async def test_hang_up_in_the_frameworks_queue_counts_only_before_the_batch_starts() -> None:
     worker, carrier = Worker(), Carrier()
-    maker, sample = queueing(worker, carrier)
-    await ready(maker, worker)
-    calls = [asyncio.ensure_future(maker.run(generation())) for _ in range(2)]
-    await settled(lambda: len(carrier.tickets) == 2)
+    pool, sample = queueing(worker, carrier)
+    await ready(pool, worker)
+    calls = [asyncio.ensure_future(pool.run(generation())) for _ in range(2)]
+    await settled(lambda: len(carrier.commands) == 2)
     worker.far.send(Started([0]))
-    await settled(lambda: maker.queue_length == 1)
+    await settled(lambda: pool.queue_length == 1)
     for call in calls:
         call.cancel()
     await asyncio.wait(calls)
@@ -457,9 +455,9 @@ def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configure
     api._worker = SimpleNamespace(  # type: ignore[assignment] # a worker without its process
         link=worker.far,
         metrics=metrics,
-        withdrawals=Withdrawals(),
-        tells_steps=lambda _: None,
-        ends_steps=lambda _: None,
+        cancellations=Cancellations(),
+        step_listener=lambda _: None,
+        end_steps=lambda _: None,
     )
     api._runner = start_runner(
         lambda: pipeline, lambda _: generation("warm-up"), max_images=8, metrics=metrics
@@ -467,9 +465,9 @@ def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configure
     pipeline.failures["bad"] = ValueError("a secret wish")
     asked = [generation("a"), generation("left"), generation("bad"), generation("b")]
     batch = [
-        Ticket(n, time.monotonic() - 1.0, one, wants_steps=False) for n, one in enumerate(asked)
+        Generate(n, time.monotonic() - 1.0, one, wants_steps=False) for n, one in enumerate(asked)
     ]
-    api._worker.withdrawals.add(1)
+    api._worker.cancellations.add(1)
     outcomes = api.predict(batch)
     assert isinstance(outcomes, list)
     assert [type(outcome) for outcome in outcomes] == [Result, NotReady, EngineFailed, Result]
@@ -477,4 +475,4 @@ def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configure
     assert "left" not in pipeline.prompts
     assert next(worker.near.messages()) == Started([0, 2, 3])
     assert metrics.registry.get_sample_value("diffusion_queue_seconds_count") == 3
-    assert isinstance(api.predict(Ticket(9, 0.0, generation(), wants_steps=False)), Result)
+    assert isinstance(api.predict(Generate(9, 0.0, generation(), wants_steps=False)), Result)

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.errors import ModelLoadFailed, WrongDevice
-from diffusion_serving.generation import Generation, Pipeline
-from diffusion_serving.model_files import inspect
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import Pipeline
+from diffusion_serving.fetch.model_files import inspect
+from diffusion_serving.observability.startup_errors import ModelLoadFailed, WrongDevice
 from standin.pipeline import load_pipeline
 
 ROOT = Path(__file__).parents[3]
 MODEL = ROOT / "images/demo_model/weights"
-ASKED = Generation("a circle", "", steps=3, guidance_scale=2.0, width=64, height=32, seeds=(1, 2))
+ASKED = ImageRequest("a circle", "", steps=3, guidance_scale=2.0, width=64, height=32, seeds=(1, 2))
 
 
 def config(**changes: object) -> ServingConfig:
@@ -31,7 +32,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     return load_pipeline(inspect(MODEL), config())
 
 
-def drawn(pipeline: Pipeline, *batch: Generation) -> list[bytes]:
+def drawn(pipeline: Pipeline, *batch: ImageRequest) -> list[bytes]:
     return [picture.rgb for pictures in pipeline(batch).pictures for picture in pictures]
 
 
@@ -72,7 +73,7 @@ def test_a_lora_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_process_takes_it_for_the_pipeline_and_imports_no_torch() -> None:
-    path = f"{ROOT}/tests/support/standin/path:{ROOT}/images"
+    path = f"{ROOT}/tests/support/standin/path:{ROOT}/serving"
     program = (
         "import sys; from diffusion_serving.pipeline import load_pipeline; "
         "print(load_pipeline.__code__.co_filename, 'torch' in sys.modules)"

@@ -1,7 +1,7 @@
 """Puts the stand-in in the place of ``diffusion_serving.pipeline``, in whatever Python starts.
 
 A process of the serving program uses it with this folder in front: ``PYTHONPATH=…/standin/path:
-images``. So do all that it starts, Ray's and LitServe's workers included, as they inherit that.
+serving``. So do all that it starts, Ray's and LitServe's workers included, as they inherit that.
 """
 
 import importlib.machinery

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.errors import WrongDevice
-from diffusion_serving.generation import BatchOutput, Generation, OnStep, Picture
-from diffusion_serving.model_files import ModelFiles, find_lora
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, Picture
+from diffusion_serving.fetch.model_files import ModelFiles, find_lora
+from diffusion_serving.observability.startup_errors import WrongDevice
 
 BATCH_SECONDS = 0.004
 STEP_SECONDS = 0.002
@@ -28,7 +29,7 @@ _BLOCK = 8
 
 
 class StandIn:
-    """A ``generation.Pipeline`` that takes the same time for a batch of any size."""
+    """A pipeline of the engine that takes the same time for a batch of any size."""
 
     device = "cpu"
     device_name = "stand-in"
@@ -42,8 +43,8 @@ class StandIn:
         self._batch_seconds = _seconds("STANDIN_BATCH_SECONDS", BATCH_SECONDS)
         self._step_seconds = _seconds("STANDIN_STEP_SECONDS", STEP_SECONDS)
 
-    def __call__(self, batch: Sequence[Generation], on_step: OnStep | None = None) -> BatchOutput:
-        if any(generation.key != batch[0].key for generation in batch):
+    def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
+        if any(request.key != batch[0].key for request in batch):
             raise ValueError("a batch shares one batch key")
         begin = time.monotonic()
         time.sleep(self._batch_seconds / 2)
@@ -95,7 +96,7 @@ def _native_size(model: Path) -> tuple[int, int]:
     return width * factor, height * factor
 
 
-def _picture(one: Generation, seed: int) -> Picture:
+def _picture(one: ImageRequest, seed: int) -> Picture:
     """Squares whose colours follow from all that was asked."""
     colours = random.Random(repr((one.prompt, one.negative_prompt, *one.key, seed)))
     rows = [

@@ -1,4 +1,0 @@
-"""The web frameworks that can carry requests to the engine, one module each.
-
-A backend module has one function, `serve(settings) -> int`, which returns the process's exit code.
-"""

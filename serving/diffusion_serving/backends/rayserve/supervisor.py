@@ -1,0 +1,157 @@
+"""The supervisor of a Ray node: handles its replicas' events and the signals, and drains it."""
+
+import io
+import logging
+import queue
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from diffusion_serving.backends.rayserve.node import Node
+from diffusion_serving.backends.rayserve.replica_link import (
+    CountInFlight,
+    Disconnected,
+    Drain,
+    Failed,
+    InFlight,
+    Loaded,
+    ReplicaEvent,
+    ReplicaLink,
+    Replicas,
+)
+from diffusion_serving.engine_process.link import LogLine
+
+log = logging.getLogger("diffusion_serving")
+
+_TICK_SECONDS = 0.5
+_COUNT_SECONDS = 0.1
+_LINE_LENGTH = 500
+"""Characters that are kept of a line of Ray's."""
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def exit_on_signals() -> None:
+    """Makes a signal unwind the start from now on."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: sys.exit(0))
+
+
+class RayOutput(io.StringIO):
+    """A stream whose lines become warnings in the log: Ray prints its messages."""
+
+    def write(self, text: str) -> int:
+        for line in filter(str.strip, text.splitlines()):
+            log.warning("Ray printed a message", extra={"line": line[:_LINE_LENGTH]})
+        return len(text)
+
+
+class Supervisor:
+    """Handles the events of this node's replicas and the signals, in one thread.
+
+    Args:
+        tick: called at least twice a second.
+
+    """
+
+    def __init__(self, node: Node, tick: Callable[[], None] = lambda: None) -> None:
+        self._node = node
+        self._output = sys.stdout
+        self._tick = tick
+        self._events: queue.SimpleQueue[tuple[ReplicaLink, ReplicaEvent] | signal.Signals] = (
+            queue.SimpleQueue()
+        )
+        self._loaded: set[ReplicaLink] = set()
+        self._in_flight: dict[ReplicaLink, int] = {}
+        self.stopping = False
+        self.node_id: str | None = None
+        """Ray's name of this node, once a replica has reported it."""
+        self._impatient = False
+
+    @property
+    def loaded(self) -> int:
+        """Replicas of this node that generate images."""
+        return len(self._loaded)
+
+    def on_event(self, link: ReplicaLink, event: ReplicaEvent) -> None:
+        """Takes an event of a replica; on any thread."""
+        if isinstance(event, LogLine):
+            self._output.write(event.text)
+            self._output.flush()
+        else:
+            self._events.put((link, event))
+
+    def take_signals(self) -> None:
+        """Makes SIGTERM and SIGINT end the node in good order from now on."""
+        for number in SIGNALS:
+            signal.signal(number, lambda got, _: self._events.put(signal.Signals(got)))
+
+    def run(self) -> None:
+        """Returns when a signal has come.
+
+        Raises:
+            StartupError: a replica can't generate images, or Ray has ended.
+
+        """
+        while not self.stopping:
+            self._step(_TICK_SECONDS)
+
+    def drain(self, replicas: Replicas, drain_seconds: float) -> None:
+        """Returns when every request is answered, or at a second signal."""
+        replicas.send(Drain())
+        if self._loaded:
+            self._wait(drain_seconds)
+        self._node.close_proxy()
+        if self._loaded:
+            # Only from now on does the proxy close its clients' connections, with the next response
+            # of each: the replicas' own header ends at the proxy.
+            self._wait(drain_seconds)
+        while not self._impatient and any(self._in_flight.get(link, 1) for link in replicas.links):
+            replicas.send(CountInFlight())
+            self._wait(_COUNT_SECONDS)
+
+    def close(self, drain_seconds: float) -> None:
+        """Takes no more connections after that time, and returns when the open ones have ended."""
+        self._wait(drain_seconds)
+        self._node.close_proxy()
+        while not self._impatient and self._node.proxy_runs:
+            self._wait(_COUNT_SECONDS)
+
+    def wait_gone(self, replicas: Replicas) -> None:
+        """Returns when no replica is left, or at a second signal."""
+        while not self._impatient and replicas.links:
+            self._step(_TICK_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        """Waits so long, or until a second signal comes."""
+        until = time.monotonic() + seconds
+        while not self._impatient and (left := until - time.monotonic()) > 0:
+            self._step(left)
+
+    def _step(self, seconds: float) -> None:
+        self._node.check()
+        self._tick()
+        try:
+            event = self._events.get(timeout=min(seconds, _TICK_SECONDS))
+        except queue.Empty:
+            return
+        if isinstance(event, signal.Signals):
+            log.info("stopping", extra={"signal": event.name})
+            self._impatient = self.stopping  # a second signal: do not wait
+            self.stopping = True
+            return
+        link, replica_event = event
+        match replica_event:
+            case Loaded(node_id):
+                self.node_id = node_id
+                self._loaded.add(link)
+            case Failed(error):
+                raise error
+            case InFlight(requests):
+                self._in_flight[link] = requests
+            case Disconnected():
+                self._loaded.discard(link)
+                if not self.stopping:
+                    log.warning("a replica has ended; Ray Serve starts another")

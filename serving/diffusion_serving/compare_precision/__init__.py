@@ -1,0 +1,1 @@
+"""Compares a precision with float32: `python -m diffusion_serving.compare_precision --help`."""

@@ -1,0 +1,49 @@
+"""Reasons why the engine answers a request without images. Independent of HTTP."""
+
+# ruff: noqa: N818 - the classes are named after the reasons that users see
+
+
+class RequestError(Exception):
+    """The reason why a request has no images.
+
+    A subclass with arguments of its own defines how it is pickled, since it may be raised in
+    another process.
+    """
+
+
+class QueueFull(RequestError):
+    """The queue is full; after `retry_after` whole seconds, at least 1, it likely has room."""
+
+    def __init__(self, length: int, retry_after: int) -> None:
+        super().__init__(f"All {length} places of the queue are taken.")
+        self.length = length
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[type["QueueFull"], tuple[int, int]]:
+        return QueueFull, (self.length, self.retry_after)
+
+
+class DeadlineExceeded(RequestError):
+    """The request waited in the queue for longer than `timeout` seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(f"The request waited {timeout:g} s in the queue without being started.")
+        self.timeout = timeout
+
+    def __reduce__(self) -> tuple[type["DeadlineExceeded"], tuple[float]]:
+        return DeadlineExceeded, (self.timeout,)
+
+
+class NotReady(RequestError):
+    """The engine has no model yet, could not load it, or has stopped."""
+
+
+class EngineFailed(RequestError):
+    """The pipeline failed. `error_id` is also in the log line; the prompt is in neither."""
+
+    def __init__(self, error_id: str) -> None:
+        super().__init__(f"The engine failed on this request (error {error_id}).")
+        self.error_id = error_id
+
+    def __reduce__(self) -> tuple[type["EngineFailed"], tuple[str]]:
+        return EngineFailed, (self.error_id,)

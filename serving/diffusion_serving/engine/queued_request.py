@@ -1,0 +1,65 @@
+"""An image request inside the engine, and its result."""
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from diffusion_serving.engine.errors import RequestError
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import OnStep, Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The images of one request, and the seconds it spent in each stage."""
+
+    pictures: Sequence[Picture]
+    queue_seconds: float
+    text_encoder_seconds: float
+    denoise_seconds: float
+    vae_seconds: float
+
+
+Outcome = Result | RequestError
+"""The end of one request: its images, or the reason why there are none."""
+
+
+@dataclass(eq=False, slots=True)
+class QueuedRequest:
+    """An image request from its arrival in the engine to its outcome.
+
+    Times are of `time.monotonic`. The images come from one or several calls of the pipeline;
+    `pictures` has the finished ones, by their place in the request.
+    """
+
+    request: ImageRequest
+    submitted: float
+    deadline: float = math.inf
+    on_step: OnStep | None = None
+    future: Future[Result] = field(default_factory=Future)
+    pictures: dict[int, Picture] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds in each stage so far."""
+    steps_done: int = 0
+    """Denoising steps of the calls that are done."""
+    failure: RequestError | None = None
+
+    def report_step(self, step: int, images: int) -> None:
+        """Reports a step of a call that generates `images` of this request's images."""
+        if self.on_step is not None:
+            calls = -(-(self.request.images - len(self.pictures)) // images)
+            steps = self.steps_done + self.request.steps * calls
+            self.on_step(self.steps_done + step, steps)
+
+    def outcome(self) -> Outcome:
+        """Returns the outcome, once every image is finished or the request has failed."""
+        if self.failure is not None:
+            return self.failure
+        return Result(
+            pictures=[self.pictures[place] for place in range(self.request.images)],
+            queue_seconds=0.0,
+            text_encoder_seconds=self.seconds["text_encoder"],
+            denoise_seconds=self.seconds["denoise"],
+            vae_seconds=self.seconds["vae"],
+        )

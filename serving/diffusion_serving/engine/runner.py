@@ -1,0 +1,296 @@
+"""Runs batches on one pipeline, so that a request which fails, fails alone."""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from diffusion_serving.engine.errors import EngineFailed
+from diffusion_serving.engine.image_request import BatchKey, ImageRequest
+from diffusion_serving.engine.lifecycle import Startup
+from diffusion_serving.engine.pipeline_interface import OnStep, OutOfMemory, Pipeline
+from diffusion_serving.engine.queued_request import Outcome, QueuedRequest
+from diffusion_serving.observability.logs import failure_fields
+from diffusion_serving.observability.metrics import Metrics
+from diffusion_serving.observability.startup_errors import (
+    DeviceLost,
+    ModelLoadFailed,
+    StartupError,
+)
+
+log = logging.getLogger("diffusion_serving")
+
+TIMING_SECONDS = 30.0
+"""The longest that timing the pipeline alone may keep a server from being ready."""
+
+_Slice = tuple[QueuedRequest, range]
+"""The images of a request that one call generates, by their places in the request."""
+
+
+class BatchRunner:
+    """Runs requests on one pipeline within the images that its device has memory for.
+
+    A second thread that calls it waits: the pipeline is not safe to share.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, max_images: int, metrics: Metrics) -> None:
+        self.pipeline = pipeline
+        """The pipeline, whose attributes others may read."""
+        self.seconds_per_image = 1.0
+        """Seconds that an image of the warm-up took."""
+        self.startup = Startup(0.0, 0.0, 0.0, ())
+        """The cost of the start, if `start_runner` started it."""
+        self._max_images = max_images
+        self._metrics = metrics
+        self._caps: dict[tuple[int, int, bool], int] = {}
+        self._lock = threading.Lock()
+
+    def cap(self, key: BatchKey) -> int:
+        """The most images in one call: less than configured once memory ran out."""
+        return self._caps.get(_shape(key), self._max_images)
+
+    def run(
+        self,
+        requests: Sequence[ImageRequest],
+        on_step: Sequence[OnStep | None] | None = None,
+    ) -> list[Outcome]:
+        """Generates the images of any mixture of requests and returns each one's outcome.
+
+        Args:
+            requests: of any batch keys.
+            on_step: for each request, the function to call after each of its steps.
+
+        Raises:
+            DeviceLost: the device cannot be used any more.
+
+        """
+        listeners = on_step or [None] * len(requests)
+        now = time.monotonic()
+        queued = [
+            QueuedRequest(request, now, on_step=listener)
+            for request, listener in zip(requests, listeners, strict=True)
+        ]
+        self.execute(queued)
+        return [each.outcome() for each in queued]
+
+    def execute(self, requests: Sequence[QueuedRequest]) -> None:
+        """Generates the images of any mixture of requests; each then has its outcome.
+
+        Requests of one batch key share calls of at most `max_images`, in the order given; a
+        request is split over calls only if it alone is more than one can hold. A call that fails
+        is repeated for each of its requests alone, so that only the bad one fails.
+
+        Raises:
+            DeviceLost: the device cannot be used any more.
+
+        """
+        with self._lock:
+            for group in _by_key(requests):
+                self._generate([(queued, range(queued.request.images)) for queued in group])
+
+    def warm_up(self, request: ImageRequest, sizes: Sequence[int]) -> None:
+        """Runs the request once in each batch size, the smallest first.
+
+        A size that memory does not allow lowers the cap; the smallest must succeed.
+
+        Raises:
+            Exception: the pipeline's own.
+
+        """
+        fits = 0
+        with self._lock:
+            for size in sizes:
+                try:
+                    seconds = self._timed(request, size)
+                except OutOfMemory:
+                    if not fits:
+                        raise
+                    self._lower_cap(request.key, size, to=fits)
+                    return
+                self.seconds_per_image, fits = seconds / size, size
+
+    def time_calls(self, request: ImageRequest) -> tuple[tuple[int, float], ...]:
+        """Times a call of each power of two up to the cap, and of the cap: images and seconds.
+
+        Returns nothing where, by the warm-up, all calls would take more than `TIMING_SECONDS`.
+        """
+        cap = self.cap(request.key)
+        sizes = sorted({*(2**exponent for exponent in range(cap.bit_length())), cap})
+        if sum(sizes) * self.seconds_per_image > TIMING_SECONDS:
+            return ()
+        with self._lock:
+            return tuple((size, self._timed(request, size)) for size in sizes)
+
+    def _timed(self, request: ImageRequest, size: int) -> float:
+        seeds = tuple(request.seeds[0] + place for place in range(size))
+        begin = time.monotonic()
+        self.pipeline([replace(request, seeds=seeds)])
+        return time.monotonic() - begin
+
+    def _generate(self, slices: Iterable[_Slice]) -> None:
+        """Generates slices that share a batch key, in as few calls as memory allows."""
+        waiting = _unfailed(slices)
+        while waiting:
+            batch, waiting = _pack(waiting, self.cap(waiting[0][0].request.key))
+            try:
+                self._call(batch)
+            except OutOfMemory as error:
+                self._shrink(batch, error)
+            except DeviceLost:
+                raise
+            except Exception as error:  # noqa: BLE001 - any failure leaves the others to be served
+                self._separate(batch, error)
+            waiting = _unfailed(waiting)
+
+    def _call(self, batch: Sequence[_Slice]) -> None:
+        steps = batch[0][0].request.steps
+
+        def on_step(step: int, _: int) -> None:
+            for queued, places in batch:
+                queued.report_step(step, len(places))
+
+        listened = any(queued.on_step for queued, _ in batch)
+        requests = [_only(queued.request, places) for queued, places in batch]
+        output = self.pipeline(requests, on_step if listened else None)
+        for (queued, places), pictures in zip(batch, output.pictures, strict=True):
+            queued.pictures |= zip(places, pictures, strict=True)
+            queued.steps_done += steps
+            for stage, seconds in output.seconds.items():
+                queued.seconds[stage] = queued.seconds.get(stage, 0.0) + seconds
+        images = _images(batch)
+        self._metrics.batch_size.observe(images)
+        self._metrics.images.inc(images)
+        for stage, seconds in output.seconds.items():
+            self._metrics.stage_seconds.labels(stage).observe(seconds)
+
+    def _shrink(self, batch: Sequence[_Slice], error: OutOfMemory) -> None:
+        """Repeats a batch that was too large for the device's memory in halves."""
+        images = _images(batch)
+        if images == 1:
+            self._fail(batch, error)
+            return
+        self._lower_cap(batch[0][0].request.key, images, to=images // 2)
+        self._generate(batch)
+
+    def _separate(self, batch: Sequence[_Slice], error: Exception) -> None:
+        """Repeats each slice of a batch that failed alone, to see whose fault it was."""
+        if len(batch) == 1:
+            self._fail(batch, error)
+            return
+        log.warning("a batch failed; its requests are repeated alone", extra=failure_fields(error))
+        for one in batch:
+            self._generate([one])
+
+    def _lower_cap(self, key: BatchKey, images: int, to: int) -> None:
+        self._caps[_shape(key)] = to
+        log.warning(
+            "the device's memory is too small for the batch",
+            extra={"images": images, "from_now_on": to, "width": key.width, "height": key.height},
+        )
+
+    def _fail(self, batch: Sequence[_Slice], error: Exception) -> None:
+        error_id = uuid.uuid4().hex[:12]
+        log.error(  # a traceback with its message could show a prompt
+            "an image request failed", extra={"error_id": error_id} | failure_fields(error)
+        )
+        for queued, _ in batch:
+            queued.failure = EngineFailed(error_id)
+
+
+def start_runner(
+    load: Callable[[], Pipeline],
+    warm_up: Callable[[Pipeline], ImageRequest],
+    *,
+    max_images: int,
+    metrics: Metrics,
+    timed: bool = False,
+) -> BatchRunner:
+    """Loads a model and generates its first images, one batch of each size that costs time once.
+
+    If `timed`, the pipeline's calls are then timed alone.
+
+    Raises:
+        StartupError: the reason why the model cannot serve.
+
+    """
+    begin = time.monotonic()
+    try:
+        pipeline = load()
+    except StartupError:
+        raise
+    except Exception as error:
+        log.error("the model failed to load", extra=failure_fields(error))  # noqa: TRY400
+        raise ModelLoadFailed(
+            f"The model failed to load ({type(error).__name__}: {error}). "
+            "Check that the directory is a whole Stable Diffusion pipeline."
+        ) from error
+    loaded = time.monotonic()
+    runner = BatchRunner(pipeline, max_images=max_images, metrics=metrics)
+    try:
+        first = warm_up(pipeline)
+        runner.warm_up(first, pipeline.batch_sizes or (1,))
+        warm = time.monotonic()
+        bare = runner.time_calls(first) if timed else ()
+    except StartupError:
+        raise
+    except Exception as error:
+        log.error("the warm-up image failed", extra=failure_fields(error))  # noqa: TRY400
+        raise ModelLoadFailed(
+            f"The model loaded, but its warm-up image failed ({type(error).__name__}: "
+            f"{error}). Check the size, steps and precision that the service is set to."
+        ) from error
+    runner.startup = Startup(loaded - begin, warm - loaded, time.monotonic() - warm, bare)
+    log.info(
+        "the model is loaded and warm",
+        extra={
+            "load_seconds": round(runner.startup.load_seconds, 2),
+            "warm_up_seconds": round(runner.startup.warm_up_seconds, 2),
+            "device": pipeline.device,
+            "dtype": pipeline.dtype,
+        },
+    )
+    return runner
+
+
+def _shape(key: BatchKey) -> tuple[int, int, bool]:
+    """Returns the parts of a key that decide memory: guidance doubles the U-Net's work."""
+    return key.width, key.height, key.guidance_scale > 1
+
+
+def _by_key(requests: Sequence[QueuedRequest]) -> list[list[QueuedRequest]]:
+    """Groups requests by batch key, in the order in which the keys come."""
+    groups: dict[BatchKey, list[QueuedRequest]] = {}
+    for queued in requests:
+        groups.setdefault(queued.request.key, []).append(queued)
+    return list(groups.values())
+
+
+def _unfailed(slices: Iterable[_Slice]) -> list[_Slice]:
+    return [one for one in slices if one[0].failure is None]
+
+
+def _only(request: ImageRequest, places: range) -> ImageRequest:
+    """Returns the request with the images of these places alone."""
+    return replace(request, seeds=tuple(request.seeds[place] for place in places))
+
+
+def _pack(slices: Sequence[_Slice], cap: int) -> tuple[list[_Slice], list[_Slice]]:
+    """Returns the next call's slices, at most `cap` images, and those left for later calls."""
+    pieces = [
+        (queued, range(begin, min(begin + cap, places.stop)))
+        for queued, places in slices
+        for begin in range(places.start, places.stop, cap)
+    ]
+    count, images = 0, 0
+    for _, places in pieces:
+        images += len(places)
+        if images > cap:
+            break
+        count += 1
+    return pieces[:count], pieces[count:]
+
+
+def _images(batch: Sequence[_Slice]) -> int:
+    return sum(len(places) for _, places in batch)

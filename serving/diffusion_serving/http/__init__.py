@@ -1,0 +1,1 @@
+"""The HTTP surface: one ASGI application, whichever framework carries it."""

@@ -1,0 +1,1 @@
+"""Requests for images: their fields, limits, defaults and JSON schemas, by API."""

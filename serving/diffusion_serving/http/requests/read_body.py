@@ -1,0 +1,56 @@
+"""Reads request bodies within bounds of size and time."""
+
+import asyncio
+
+from starlette.requests import Request
+
+from diffusion_serving.http.responses.problems import (
+    BODY_TIMEOUT,
+    BODY_TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    Problem,
+)
+from diffusion_serving.http.responses.replies import JSON
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Far more than two prompts of the longest length that a configuration can allow."""
+
+BODY_SECONDS = 30.0
+"""A client that takes longer for its body is cut off: it would keep a server from ending."""
+
+
+async def read_body(request: Request) -> bytes:
+    """Reads the body, of which never more than the limit is held.
+
+    Raises:
+        Problem: 415 if it is not JSON by its headers, 413 if it is too large, 408 if it is slow.
+        ClientDisconnect: the client left before the end.
+
+    """
+    media = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media != JSON or "content-encoding" in request.headers:
+        reason = f"The Content-Type is {media!r}." if media else "The request has no Content-Type."
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"{reason} {UNSUPPORTED_MEDIA_TYPE.advice}")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise _too_large()
+    except TimeoutError:
+        raise Problem(
+            BODY_TIMEOUT,
+            f"The body was not complete after {BODY_SECONDS:g} s. {BODY_TIMEOUT.advice}",
+            headers={"Connection": "close"},
+        ) from None
+    return bytes(body)
+
+
+def _too_large() -> Problem:
+    return Problem(
+        BODY_TOO_LARGE, f"At most {MAX_BODY_BYTES} bytes are read. {BODY_TOO_LARGE.advice}"
+    )

@@ -1,0 +1,1 @@
+"""Responses: whole replies, problem documents, event streams and image files."""

@@ -1,0 +1,1 @@
+"""The page at /ui, on which people generate images."""

@@ -1,0 +1,34 @@
+"""The files of the page at /ui, which load nothing from any other server."""
+
+from pathlib import Path
+
+from diffusion_serving.http.responses.replies import Reply
+
+_HERE = Path(__file__).parent
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The page loads its own two files, calls its own server, and shows pictures that it holds."""
+
+FILES = {
+    "/ui": ("index.html", "text/html; charset=utf-8"),
+    "/ui/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/ui/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+"""The file and media type of each path."""
+
+
+def page_files() -> dict[str, Reply]:
+    """Returns the reply of each of the page's paths."""
+    headers = {
+        "Content-Security-Policy": _POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
+    return {
+        path: Reply(200, (_HERE / name).read_bytes(), media_type, headers)
+        for path, (name, media_type) in FILES.items()
+    }

@@ -1,0 +1,1 @@
+"""Logs, metrics, resource usage, versions and termination messages of a process."""

@@ -1,0 +1,228 @@
+"""The pipeline of a loaded Stable Diffusion model, 1.x or XL."""
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from diffusion_serving.config import Scheduler
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, Picture
+from diffusion_serving.observability.metrics import DeviceUse
+from diffusion_serving.pipeline.failures import device_probe, guarded
+from diffusion_serving.pipeline.loras import Loras
+from diffusion_serving.pipeline.nvml import meter_of
+from diffusion_serving.pipeline.prompts import Embedding, PromptEncoder
+from diffusion_serving.pipeline.schedulers import make_scheduler
+
+
+class NotFiniteError(RuntimeError):
+    """The model computed infinities or NaNs."""
+
+
+class DiffusersPipeline:
+    """The engine's `Pipeline` over diffusers' own, for one thread alone.
+
+    Args:
+        pipe: the diffusers pipeline, on its device.
+        scheduler: the name of the scheduler; each batch gets a fresh instance.
+        prompts: its text encoders.
+        loras: its LoRAs.
+        attention: returns the context in which the model runs.
+        batch_sizes: the batch sizes to warm up.
+        fill: whether batches are filled up to the next of these sizes, as compiled code needs.
+
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        scheduler: Scheduler,
+        *,
+        prompts: PromptEncoder,
+        loras: Loras,
+        attention: Callable[[], AbstractContextManager[None]],
+        batch_sizes: Sequence[int] = (),
+        fill: bool = False,
+    ) -> None:
+        self._pipe = pipe
+        self._scheduler = scheduler
+        self._scheduler_config = dict(pipe.scheduler.config)
+        self._prompts = prompts
+        self._loras = loras
+        self._attention = attention
+        self._batch_sizes = batch_sizes
+        self._fill = fill
+        self._probe = device_probe(pipe.device)
+        self._meter = meter_of(_uuid(pipe.device)) if self.device == "cuda" else None
+
+    @property
+    def device(self) -> str:
+        return str(self._pipe.device.type)
+
+    @property
+    def device_name(self) -> str:
+        if self.device == "cuda":
+            return str(torch.cuda.get_device_name(self._pipe.device))
+        return platform.processor() or platform.machine()
+
+    @property
+    def dtype(self) -> str:
+        return str(self._pipe.unet.dtype).removeprefix("torch.")
+
+    @property
+    def native_size(self) -> tuple[int, int]:
+        size = self._pipe.unet.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        factor = self._pipe.vae_scale_factor
+        return width * factor, height * factor
+
+    @property
+    def device_use(self) -> DeviceUse | None:
+        return None if self._meter is None else self._meter.use()
+
+    @property
+    def batch_sizes(self) -> Sequence[int]:
+        return self._batch_sizes
+
+    @property
+    def device_memory_bytes(self) -> int | None:
+        if self.device != "cuda":
+            return None
+        return torch.cuda.memory_reserved(self._pipe.device)
+
+    def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
+        """Generates the images of requests that share one batch key.
+
+        Raises:
+            ValueError: the requests do not share one key.
+            NotFiniteError: the precision is too low for the model.
+            OutOfMemory: the device's memory does not hold so many at once.
+            DeviceLost: the device failed.
+
+        """
+        if any(request.key != batch[0].key for request in batch):
+            raise ValueError("a batch shares one batch key")
+        return guarded(lambda: self._generate(batch, on_step), self._probe)
+
+    @torch.inference_mode()
+    def _generate(self, batch: Sequence[ImageRequest], on_step: OnStep | None) -> BatchOutput:
+        key, pipe = batch[0].key, self._pipe
+        pipe.scheduler = make_scheduler(self._scheduler, self._scheduler_config, key.steps)
+        self._loras.use(key.lora)
+        images = [(request, seed) for request in batch for seed in request.seeds]
+        if self._fill:
+            images += images[-1:] * (_filled(len(images), self._batch_sizes) - len(images))
+        with self._attention():
+            begin = self._now()
+            embeddings = self._encode([request for request, _ in images])
+            encoded = self._now()
+            latents = pipe(
+                **embeddings,
+                num_inference_steps=key.steps,
+                guidance_scale=key.guidance_scale,
+                width=key.width,
+                height=key.height,
+                # A generator for each image, so that an image does not depend on the rest of its
+                # batch; and on the CPU for every device, so that a seed means the same on each.
+                generator=[torch.Generator().manual_seed(seed) for _, seed in images],
+                output_type="latent",
+                callback_on_step_end=self._step_callback(on_step, key.steps),
+            ).images
+            denoised = self._now()
+            requested = sum(request.images for request in batch)
+            pictures = iter(_pictures(self._decode(latents)[:requested]))
+            decoded = self._now()
+        return BatchOutput(
+            pictures=[[next(pictures) for _ in request.seeds] for request in batch],
+            seconds={
+                "text_encoder": encoded - begin,
+                "denoise": denoised - encoded,
+                "vae": decoded - denoised,
+            },
+        )
+
+    def _encode(self, images: Sequence[ImageRequest]) -> dict[str, torch.Tensor]:
+        """Returns the pipeline's arguments for the prompts and, with guidance, negative prompts."""
+        prompts = [request.prompt for request in images]
+        negative_prompts = [request.negative_prompt for request in images]
+        guided = images[0].guidance_scale > 1 and self._pipe.unet.config.time_cond_proj_dim is None
+        texts = prompts + negative_prompts if guided else prompts
+        cached = not self._loras.changes_text(images[0].lora)
+        embeddings = self._prompts.encode(texts, cached=cached)
+        arguments = _stacked("", embeddings[: len(images)])
+        if guided:
+            negative = embeddings[len(images) :]
+            if self._pipe.config.get("force_zeros_for_empty_prompt"):  # as SDXL was trained
+                negative = [
+                    embedding if text else embedding.zeros()
+                    for text, embedding in zip(negative_prompts, negative, strict=True)
+                ]
+            arguments |= _stacked("negative_", negative)
+        return arguments
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        vae = self._pipe.vae
+        latents = latents.to(vae.dtype)
+        mean, deviation = (vae.config.get(name) for name in ("latents_mean", "latents_std"))
+        if mean is not None and deviation is not None:
+            latents = latents * latents.new_tensor(deviation).view(1, -1, 1, 1)
+        latents = latents / vae.config.scaling_factor
+        if mean is not None and deviation is not None:
+            latents = latents + latents.new_tensor(mean).view(1, -1, 1, 1)
+        pixels: torch.Tensor = vae.decode(latents, return_dict=False)[0]
+        return pixels
+
+    def _step_callback(
+        self, on_step: OnStep | None, steps: int
+    ) -> Callable[..., dict[str, Any]] | None:
+        """Returns the function that diffusers calls at the end of a step."""
+        if on_step is None:
+            return None
+
+        def callback(_: Any, step: int, __: Any, ___: dict[str, Any]) -> dict[str, Any]:
+            self._now()  # the step is over when the device has finished it
+            on_step(step + 1, steps)
+            return {}
+
+        return callback
+
+    def _now(self) -> float:
+        """Returns the time once the device has finished its work."""
+        if self.device == "cuda":
+            torch.cuda.synchronize(self._pipe.device)
+        return time.monotonic()
+
+
+def _uuid(device: torch.device) -> str:
+    """Returns the GPU's UUID in NVML's form."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def _filled(images: int, sizes: Sequence[int]) -> int:
+    """Returns the smallest size that holds so many images; their number where none does."""
+    return next((size for size in sizes if size >= images), images)
+
+
+def _stacked(prefix: str, embeddings: Sequence[Embedding]) -> dict[str, torch.Tensor]:
+    """Stacks embeddings to the arguments of diffusers' pipeline."""
+    tokens = torch.stack([embedding.tokens for embedding in embeddings])
+    pooled = [embedding.pooled for embedding in embeddings if embedding.pooled is not None]
+    if not pooled:
+        return {f"{prefix}prompt_embeds": tokens}
+    return {
+        f"{prefix}prompt_embeds": tokens,
+        f"{prefix}pooled_prompt_embeds": torch.stack(pooled),
+    }
+
+
+def _pictures(pixels: torch.Tensor) -> list[Picture]:
+    """Converts a batch of (3, height, width) values of -1 to 1 to pictures."""
+    if not bool(torch.isfinite(pixels).all()):
+        raise NotFiniteError("the model computed values that are not finite; use bfloat16")
+    scaled = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+    rows = scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return [Picture(image.shape[1], image.shape[0], image.tobytes()) for image in rows]
