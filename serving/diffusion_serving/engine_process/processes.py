@@ -75,7 +75,7 @@ class _Process:
             self._process.wait(timeout)
 
     def end(self) -> None:
-        self._process.kill()  # it may not receive commands yet
+        self._process.kill()  # a process that still starts receives no commands
         self._process.wait()
 
 

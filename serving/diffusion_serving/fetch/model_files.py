@@ -23,7 +23,7 @@ _PARTS = {
     "StableDiffusionPipeline": (WEIGHTS, ("tokenizer", "scheduler")),
     _XL: (WEIGHTS_XL, ("tokenizer", "tokenizer_2", "scheduler")),
 }
-"""By pipeline class, the parts that have weights and those that have none."""
+"""Parts of each pipeline class: those with weights, and those without."""
 
 PIPELINE_CLASSES = tuple(_PARTS)
 

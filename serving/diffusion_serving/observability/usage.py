@@ -72,7 +72,7 @@ def _peak_bytes(pid: int) -> int:
     try:
         status = _sizes(Path(f"/proc/{pid}/status"))
         shares = _sizes(Path(f"/proc/{pid}/smaps_rollup"))
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return 0
     if not shares.get("Rss"):
         return 0

@@ -75,7 +75,7 @@ def test_lora_is_applied_as_asked_or_as_configured(lora: Any, used: LoraUse | No
 
 
 def test_service_without_loras_says_so() -> None:
-    with pytest.raises(Problem, match="it has none, so leave the field out"):
+    with pytest.raises(Problem, match="the service has none, so leave the field out"):
         resolve(parse(b'{"prompt": "x", "lora": {"name": "ink"}}'), LIMITS, DEFAULTS)
 
 
@@ -115,8 +115,12 @@ def test_seeds_of_a_request_wrap_around() -> None:
         ({"prompt": "x", "loras": {}}, "loras", "is not known; the fields are prompt, negative"),
         ({"prompt": "x", "lora": {}}, "lora.name", "is missing"),
         ({"prompt": "x", "lora": "ink"}, "lora", "should be an object"),
-        ({"prompt": "x", "lora": {"name": "tar"}}, "lora.name", "no LoRA of this service: it has"),
-        ({"prompt": "x", "lora": {"name": "tar"}}, "lora.name", "it has ink, oil"),
+        (
+            {"prompt": "x", "lora": {"name": "tar"}},
+            "lora.name",
+            "no LoRA of this service: the service has",
+        ),
+        ({"prompt": "x", "lora": {"name": "tar"}}, "lora.name", "the service has ink, oil"),
         ({"prompt": "x", "lora": {"name": "ink", "scale": 5}}, "lora.scale", "less than or equal"),
         ({"prompt": "x", "lora": {"name": "ink", "scale": -1}}, "lora.scale", "greater than or"),
         (

@@ -28,7 +28,7 @@ class BoundedEnginePool(EnginePool):
         self._metrics = metrics
         self._batch_seconds = 1.0
         self._waiting: dict[int, asyncio.Future[None]] = {}
-        """For each request that no worker has started, the future of its start."""
+        """Futures of the start of each request that no worker has started, by its number."""
         metrics.queue_length.set_function(lambda: self.queue_length)
 
     @property

@@ -59,9 +59,10 @@ def _use(choice: LoraChoice, lora: Lora) -> LoraUse | None:
 
 
 def _unknown_lora(loras: Sequence[Lora]) -> FieldError:
-    known = ", ".join(lora.name for lora in loras)
-    instead = f"it has {known}" if known else "it has none, so leave the field out"
-    return FieldError(field="lora.name", detail=f"is no LoRA of this service: {instead}")
+    known = ", ".join(lora.name for lora in loras) or "none, so leave the field out"
+    return FieldError(
+        field="lora.name", detail=f"is no LoRA of this service: the service has {known}"
+    )
 
 
 def _beyond(request: ImageRequest, images: int, limits: Limits) -> Iterator[FieldError]:

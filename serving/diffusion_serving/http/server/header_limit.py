@@ -3,7 +3,7 @@
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
-"""As much as uvicorn's other parser allows, to within one read from a socket."""
+"""Limit of a request's head in bytes: that of uvicorn's other parser, within one socket read."""
 
 _TOO_LARGE = 431
 
