@@ -30,7 +30,7 @@ test-unit: $(VENV)/done ## Pure parts, in seconds
 	$(BIN)/pytest tests/unit --numprocesses 2
 
 test-operator: $(VENV)/done test-programs ## The operator against a real control plane
-	$(BIN)/pytest tests/operator --numprocesses 2 --dist worksteal
+	$(BIN)/pytest tests/operator --numprocesses 4 --dist worksteal
 
 test-contract: $(VENV)/done chromium test-programs ## Each program over its own boundary: HTTP, documents, processes
 	$(BIN)/pytest tests/contract --numprocesses 3 --dist loadscope --no-loadscope-reorder
