@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ from diffusion_serving.observability.startup_errors import InvalidConfiguration
 WORKER = {"DIFFUSION_RAY_ROLE": "worker", "DIFFUSION_RAY_ADDRESS": "10.0.0.2"}
 HEAD = {"DIFFUSION_RAY_ROLE": "head", "DIFFUSION_RAY_ADDRESS": "10.0.0.1"}
 PORTS = Ports(*range(1, 9))
+
+
+def test_no_connection_is_given_a_port_before_ray_binds_it() -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(50):
+        ports = astuple(Ports.free())
+        assert len(set(ports)) == 8
+        assert max(ports) < min(first, 30_000)
+        assert min(ports) >= 20_000
 
 
 @pytest.mark.parametrize(

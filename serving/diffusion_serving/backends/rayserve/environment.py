@@ -4,8 +4,7 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from diffusion_serving.observability.usage import SERVER
@@ -18,6 +17,9 @@ _DRAIN_SECONDS = 600
 """Seconds that a draining proxy may take to end its open connections."""
 _LOST_SECONDS = 30
 """Seconds until a worker gives its head up: all of Ray's own 60 would be downtime."""
+_PORTS = range(20_000, 30_000)
+"""Ray's workers listen from 10002 to 19999 and from 30000, the kernel's clients from 32768."""
+_CANDIDATES = 200
 _LOG_BYTES = 10_000_000
 """Size at which Ray rotates a log file."""
 
@@ -37,12 +39,24 @@ class Ports:
 
     @classmethod
     def free(cls) -> "Ports":
-        """Returns eight unused ports, so that several servers can run on one machine."""
-        with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(8)]
-            for one in sockets:
-                one.bind(("127.0.0.1", 0))
-            return cls(*(one.getsockname()[1] for one in sockets))
+        """Returns eight unused ports, so that several servers can run on one machine.
+
+        Ray binds them seconds later. The kernel gives a port of its own choice to the next
+        connection that asks, hence these are of a range that neither the kernel nor Ray uses.
+        """
+        candidates = secrets.SystemRandom().sample(_PORTS, _CANDIDATES)
+        unused = [port for port in candidates if _is_unused(port)]
+        return cls(*unused[: len(fields(cls))])
+
+
+def _is_unused(port: int) -> bool:
+    """Whether no process listens on the port."""
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def for_ray(
