@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 from xdist.remote import Producer  # type: ignore[import-untyped] # it is not marked as typed
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # same
+
+from groups import ByGroup
 
 # So small a model is slowed down by more threads, and much so where the cores are busy.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -66,20 +67,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
-class ByGroup(LoadScopeScheduling):  # type: ignore[misc] # same
-    """Gives each group to one worker.
-
-    pytest-xdist's own groups (`--dist loadgroup`) are lost on pytest 9.2, whose node ids it can't
-    change any more.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return group(nodeid)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByGroup | None:
     """Where tests are to be kept together (`--dist loadscope`), that is by group."""
-    return ByGroup(config, log) if config.getoption("dist") == "loadscope" else None
+    return ByGroup(config, log, group) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="module")

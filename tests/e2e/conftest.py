@@ -23,12 +23,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # no annotations
 
+from groups import ByGroup
 from in_cluster import OperatorPod, StandIn, forwarded, namespace
 from install import Installed, install
 from kubectl import Kubectl, eventually
@@ -76,19 +77,9 @@ def group(test: str) -> str:
     return name if name in IN_ORDER else test
 
 
-class InGroups(LoadScopeScheduling):  # type: ignore[misc] # its base has no annotations
-    """Gives each worker one group after the other, in the order of the tests.
-
-    xdist's own `loadgroup` writes a test's group into its node id, which pytest 9.2 ignores.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return group(nodeid)
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> InGroups:
-    return InGroups(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
+    return ByGroup(config, log, group)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -119,7 +110,9 @@ def _leave_out_if_unchanged(config: pytest.Config, item: pytest.Item) -> None:
         item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@cache
 def _passed() -> Passed:
+    """The tests that passed with this content, which is read once a process."""
     return Passed("localcluster", "localcluster", f"tests/e2e/{LOCALCLUSTER}")
 
 
