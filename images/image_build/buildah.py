@@ -125,8 +125,10 @@ class Buildah:
         self.running.touch()
         if base == _LOCAL_BASE and not self._exists(base):
             self._make_base()
-        # Every image needs it: once here instead of once in each of the builds side by side.
+        # Two builds side by side would make two images of one stage, alike in their history. A
+        # later build takes either for its parent, and finds the layers above only one of them.
         self._build("tools", base, f"--tag={_TOOLS}")
+        self._build("runtime", base)
 
     def build_stage(self, stage: str, base: str) -> None:
         # Without a name: images made on it keep its layers, and the last one takes them along.

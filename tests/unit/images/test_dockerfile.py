@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from image_build.buildah import Buildah
 from image_build.inputs import DEFAULT_BASE, IMAGES, Image, shared_stage
 from image_build.locks import LAYERS
 
@@ -114,6 +115,30 @@ def test_a_stage_that_images_share_is_one_of_those_that_they_are_made_on(image: 
     while stage in (stages := read()):
         parents.append(stage := stages[stage].parent)
     assert shared_stage(image) is None or shared_stage(image) in parents
+
+
+class Prepares(Buildah):
+    """buildah up to where images are built side by side; records the targets and runs nothing."""
+
+    def __init__(self, cache: Path) -> None:  # neither root nor buildah is needed
+        self.running = cache / "running"
+        self.scratch = cache / "tmp"
+        self.targets: list[str] = []
+
+    def _build(self, target: str, base: str, *options: str, dockerfile: str = "") -> None:  # noqa: ARG002
+        self.targets.append(target)
+
+
+def test_a_stage_that_several_go_on_from_is_built_before_images_are_built_side_by_side(
+    tmp_path: Path,
+) -> None:
+    """Else each makes its own, and layers on one of them aren't in the cache of the others."""
+    parents = [stage.parent for stage in read().values()]
+    branching = {stage for stage in read() if parents.count(stage) > 1}
+    assert branching == {"runtime", "serving"}
+    engine = Prepares(tmp_path)
+    engine.prepare(DEFAULT_BASE)
+    assert {*engine.targets, *map(shared_stage, IMAGES)} >= branching
 
 
 def test_images_with_torch_share_a_stage() -> None:
