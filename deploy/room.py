@@ -70,12 +70,11 @@ class FileSystem:
 def needs(missing: Missing, places: Places) -> list[dict[Path, float]]:
     """Gigabytes by folder, at each of the moments that may be the fullest.
 
-    Sums of parts, high rather than low: the builder makes the layers that the serving images share
-    once for each image, though they are built beforehand. What is there from before counts nothing.
+    Sums of parts as measured, each rounded up. Parts of an earlier run need no room.
     """
-    go, temporary, system = (4.0, 1.0, 1.5) if missing.programs else (0.0, 0.0, 0.0)
-    built, layers_on_their_way = (20.0, 18.0) if missing.images else (0.0, 0.0)
-    registry, pushed, pulled = (9.0, 18.0, 23.0) if missing.node else (0.0, 0.0, 0.0)
+    go, temporary, system = (6.0, 1.0, 1.5) if missing.programs else (0.0, 0.0, 0.0)
+    built, layers_on_their_way = (7.0, 8.0) if missing.images else (0.0, 0.0)
+    registry, pushed, pulled = (3.5, 3.5, 9.0) if missing.node else (0.0, 0.0, 0.0)
     return [
         {
             places.cache: go + cache,
