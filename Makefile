@@ -13,6 +13,8 @@ UV := .uv/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 SUPPORT := PYTHONPATH=tests/support
+# Of two tiers at the same time, each line says whose it is.
+label = $(if $(LABELLED),| sed --unbuffered 's/^/$(@:test-%=%)  /')
 # mypy knows files by their content: a fresh clone checks in seconds what another one has checked.
 export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/diffusion-operator/mypy
 
@@ -24,16 +26,19 @@ demo: ## From nothing to a served model, its pictures in demo/ and a load test
 	@$(MAKE) --no-print-directory .venv-demo/done
 	.venv-demo/bin/python examples/demo.py
 
-test: test-unit test-operator test-contract test-e2e ## Every tier of tests
+test: test-unit ## Every tier of tests
+	@# The operator's tests wait half of their time, the contract's compute.
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going LABELLED=yes test-operator test-contract
+	@$(MAKE) --no-print-directory test-e2e
 
 test-unit: $(VENV)/done ## Pure parts, in seconds
 	$(BIN)/pytest tests/unit --numprocesses 2
 
 test-operator: $(VENV)/done test-programs ## The operator against a real control plane
-	$(BIN)/pytest tests/operator --numprocesses 4 --dist worksteal
+	$(BIN)/pytest tests/operator --numprocesses 4 --dist worksteal $(label)
 
 test-contract: $(VENV)/done chromium test-programs ## Each program over its own boundary: HTTP, documents, processes
-	$(BIN)/pytest tests/contract --numprocesses 3 --dist loadscope --no-loadscope-reorder
+	$(BIN)/pytest tests/contract --numprocesses 3 --dist loadscope --no-loadscope-reorder $(label)
 
 test-terraform: $(VENV)/done test-programs ## Terraform, workflows and GitOps alone (part of test-contract)
 	$(BIN)/pytest tests/contract/terraform tests/contract/workflows tests/contract/gitops
