@@ -13,9 +13,9 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.build.deployment import deployments
-from diffusion_operator.build.service import service
-from diffusion_operator.build.service_account import service_account
+from diffusion_operator.diffusionservice.specs.deployment import deployment
+from diffusion_operator.diffusionservice.specs.service import service
+from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.settings import read_settings
 
 Object = dict[str, Any]
@@ -61,7 +61,7 @@ async def run() -> None:
     async def make(owner: Object) -> None:
         spec = DiffusionServiceSpec.model_validate(owner["spec"])
         await asyncio.gather(
-            api.write("POST", DEPLOYMENTS, deployments(owner, spec, settings)[0]),
+            api.write("POST", DEPLOYMENTS, deployment(owner, spec, settings)),
             api.write("POST", f"{CORE}/serviceaccounts", service_account(owner, _name(owner))),
             api.write("POST", f"{CORE}/services", service(owner, spec)),
         )

@@ -1,4 +1,4 @@
-"""``python -m diffusion_operator``: runs the operator until it is told to stop."""
+"""Entry point: ``python -m diffusion_operator`` runs the operator until a signal stops it."""
 
 import argparse
 import asyncio
@@ -8,8 +8,8 @@ import logging
 import kopf
 import uvloop
 
-import diffusion_operator.handlers  # noqa: F401 - its import registers the handlers with kopf
-from diffusion_operator import metrics
+import diffusion_operator.manager.handlers  # noqa: F401 - its import registers the handlers with kopf
+from diffusion_operator.kube import metrics
 
 
 def main() -> None:
@@ -25,20 +25,20 @@ def main() -> None:
         action="append",
         dest="namespaces",
         metavar="NAME",
-        help="look after this namespace only; may be given several times",
+        help="watch this namespace only; repeat it for several",
     )
     parser.add_argument(
         "--metrics-port",
         type=int,
         default=0,
         metavar="PORT",
-        help="answer Prometheus on this port; 0 for not at all",
+        help="serve metrics on this port; 0 disables them",
     )
     parser.add_argument("--verbose", action="store_true", help="log kopf's own decisions too")
     options = parser.parse_args()
     kopf.configure(verbose=options.verbose, log_format=kopf.LogFormat.JSON)
     if not options.verbose:
-        # kopf tells of every event of every object, aiohttp of every probe; neither is news.
+        # kopf logs every event and aiohttp every probe; neither needs attention.
         for chatty in ("kopf.objects", "aiohttp.access"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
     if options.metrics_port:
@@ -48,10 +48,10 @@ def main() -> None:
 
 
 def _collect_seldom() -> None:
-    """Have the garbage collector look through what is kept less often.
+    """Collect garbage less often among long-lived objects.
 
-    Nearly all that is made is JSON: most of it goes without the collector, and what the indices
-    keep has no cycles to be found, however often it is looked through.
+    Nearly all of the operator's objects are JSON without reference cycles, so reference counting
+    frees most of them and a collection of the caches frees nothing.
     """
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)

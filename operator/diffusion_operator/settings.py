@@ -1,4 +1,4 @@
-"""What the person who installed the operator chose; the Helm chart writes it as a JSON file."""
+"""Settings of the operator; the Helm chart writes them as a JSON file."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ SETTINGS_FILE = "/etc/diffusion-operator/settings.json"
 
 
 class Accelerator(Model):
-    """One entry of the catalogue: how a GPU type is asked for and found."""
+    """Entry of the accelerator catalogue: request, placement, memory and price of a GPU type."""
 
     resource_name: str = Field(description="Extended resource, such as nvidia.com/gpu.")
     node_selector: dict[str, str] = Field(
@@ -36,7 +36,7 @@ class Accelerator(Model):
 
 
 class Images(Model):
-    """The images of what the operator runs."""
+    """Images of servers and load test runners."""
 
     loadtest: str
     backends: dict[str, str] = Field(description="Serving image of each backend.")
@@ -51,7 +51,7 @@ class Resources(Model):
 
 
 class NetworkPolicySettings(Model):
-    """Who may reach serving pods, where a NetworkPolicy says so."""
+    """Peers that a NetworkPolicy admits to serving pods."""
 
     admit: tuple[dict[str, Any], ...] = Field(
         (), description="Peers of a NetworkPolicy, beside the load tests of the same namespace."
@@ -59,13 +59,13 @@ class NetworkPolicySettings(Model):
 
 
 class Settings(Model):
-    """The operator's own configuration."""
+    """Configuration of the operator."""
 
     images: Images
     accelerators: dict[str, Accelerator] = Field(default_factory=dict)
     server_resources: Resources = Resources()
     backend_resources: dict[str, Resources] = Field(
-        default_factory=dict, description="What a backend needs otherwise than the others."
+        default_factory=dict, description="Resources of a backend that differ from the others'."
     )
     hf_endpoint: str = Field("", description="A mirror of the Hugging Face Hub.")
     prometheus_url: str = Field(
@@ -82,9 +82,11 @@ class Settings(Model):
 
 
 def read_settings() -> Settings:
-    """Settings from the file that ``DIFFUSION_OPERATOR_SETTINGS`` names.
+    """Read the settings from the file that ``DIFFUSION_OPERATOR_SETTINGS`` names.
 
-    Raises ``OSError`` for a missing file and ``pydantic.ValidationError`` for a wrong one.
+    Raises:
+        OSError: The file is missing.
+        pydantic.ValidationError: The file has wrong content.
     """
     path = Path(os.environ.get("DIFFUSION_OPERATOR_SETTINGS", SETTINGS_FILE))
     return Settings.model_validate_json(path.read_text())

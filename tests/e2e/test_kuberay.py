@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from in_cluster import SMALL, ready_reason, wait_until_ready
+from in_cluster import SMALL, ask_at_once, metric, ready_reason, wait_until_ready
 from install import Installed
 from kubectl import Kubectl, eventually
 from kuberay import definitions, operating
@@ -16,6 +16,7 @@ from steady_load import STEADY, Load
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 
 Object = dict[str, Any]
+Forward = Any
 # Two clusters start, and KubeRay keeps the older one for a minute.
 REPLACED_WITHIN = 420.0
 
@@ -76,3 +77,41 @@ def test_kuberay_makes_the_cluster_and_another_takes_over_without_a_failed_reque
         within=180,
         what="the pods to go",
     )
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("kuberay")
+def test_one_ray_cluster_serves_from_its_workers_and_outlives_the_loss_of_each_of_its_pods(
+    kubectl: Kubectl, forward: Forward
+) -> None:
+    kubectl.apply(
+        diffusion_service(
+            backend="rayserve",
+            replicas=2,
+            rayserve={"topology": "cluster"},
+            podTemplate={"spec": {"containers": [SMALL]}},
+        )
+    )
+    wait_until_ready(kubectl)
+    with forward("service/demo") as client:
+        eventually(lambda: metric(client, "diffusion_ready") == 2, within=60, what="both workers")
+        ask_at_once(client, 8)
+        lose(kubectl, "diffusion.dev/service=demo")
+        eventually(lambda: metric(client, "diffusion_ready") == 1, within=120, what="the loss")
+        ask_at_once(client, 4)
+        eventually(lambda: metric(client, "diffusion_ready") == 2, within=300, what="another")
+        kubectl("scale", "dsvc/demo", "--replicas=1")
+        eventually(lambda: metric(client, "diffusion_ready") == 1, within=120, what="one less")
+        ask_at_once(client, 4)
+    wait_until_ready(kubectl)
+    lose(kubectl, "diffusion.dev/ray-head=demo")
+    eventually(lambda: ready_reason(kubectl) == "HeadLost", within=60, what="the loss to be said")
+    wait_until_ready(kubectl)
+    with forward("service/demo") as client:
+        ask_at_once(client, 4)
+
+
+def lose(kubectl: Kubectl, selector: str) -> None:
+    """Delete the first pod of the selector without grace, as when its node is lost."""
+    name = kubectl.list("pods", selector)[0]["metadata"]["name"]
+    kubectl("delete", "pod", name, "--grace-period=0", "--force")

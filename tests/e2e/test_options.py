@@ -94,14 +94,9 @@ def test_what_is_asked_for_no_longer_goes(
         become(kubectl, "ray")
     with known(cluster, CUSTOM_METRICS):
         kubectl.patch("dsvc", "open", {"spec": {"autoscaling": SCALING, "route": INGRESS}})
-        kubectl.patch("dsvc", "ray", {"spec": {**ray, "replicas": 2}})
         become(kubectl, "open", "poddisruptionbudget", "ingress", "horizontalpodautoscaler")
-        head = ("deployment", "service")
-        become(kubectl, "ray", *head, *CACHE_AND_BUDGET)
         kubectl.patch("dsvc", "open", {"spec": nothing})
-        kubectl.patch("dsvc", "ray", {"spec": least})
         become(kubectl, "open")
-        become(kubectl, "ray")
 
 
 def told_of_refused_pods(kubectl: Kubectl, name: str) -> None:

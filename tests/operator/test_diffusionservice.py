@@ -323,27 +323,17 @@ def test_what_the_api_server_refuses_to_make_is_said(
     eventually(lambda: children(kubectl), what="the children once there is room")
 
 
-def test_a_ray_cluster_gets_a_head_and_loses_it_with_the_topology(
+def test_a_ray_cluster_without_kuberay_is_refused_and_the_pods_serve_on(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
-    topology = {"topology": "cluster"}
     kubectl.apply(diffusion_service(backend="rayserve"))
     eventually(lambda: children(kubectl), what="the children")
-    kubectl.apply(diffusion_service(backend="rayserve", rayserve=topology))
-    eventually(lambda: kubectl.find("deployment", "demo-head"), what="the head")
-    token = kubectl.get("secret", "demo-head")["data"]["token"]
-    assert len(token) > 32
-    eventually(
-        lambda: kubectl.get("deployment", "demo")["spec"]["strategy"]["type"] == "Recreate",
-        what="the workers' own way of rolling out",
-    )
-    head = {"diffusion.dev/ray-head": "demo"}
-    assert kubectl.get("service", "demo")["spec"]["selector"] == head
-    assert kubectl.get("service", "demo-head")["spec"]["clusterIP"] == "None"
-    kubectl.apply(diffusion_service(backend="rayserve"))
-    eventually(lambda: not kubectl.find("deployment", "demo-head"), what="the head to go")
-    eventually(lambda: not kubectl.find("service", "demo-head"), what="its Service to go")
+    kubectl.apply(diffusion_service(backend="rayserve", rayserve={"topology": "cluster"}))
+    eventually(lambda: ready_reason(kubectl) == "KubeRayMissing", what="the refusal")
+    assert kubectl.find("deployment", "demo") is not None
     assert kubectl.get("service", "demo")["spec"]["selector"] == {"diffusion.dev/service": "demo"}
+    kubectl.apply(diffusion_service(backend="rayserve"))
+    eventually(lambda: ready_reason(kubectl) == "RollingOut", what="the spec to be taken")
 
 
 def test_the_pods_can_be_changed_and_what_would_break_them_is_refused(
@@ -499,7 +489,7 @@ def test_a_spec_that_cannot_come_true_leaves_what_serves_in_the_status(
     before = what_serves(kubectl)
     kubectl.patch("dsvc", "demo", {"spec": {"gpu": {"type": "nvidia-none"}}})
     eventually(lambda: ready_reason(kubectl) == "UnknownAccelerator", what="the reason")
-    assert "still serves" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
+    assert "previous pods still serve" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
     assert what_serves(kubectl) == before
     # The API server quotes the name in its refusal, which is longer than a condition may be.
     mounts = [{"name": "x" * 40_000, "mountPath": "/x"}]

@@ -36,13 +36,12 @@ class Definitions:
         self._is_there = True
         for kind in KINDS:
             self._cluster("apply", "--server-side", "-f", published[f"ray.io_{kind}.yaml"])
-        kubectl.apply(diffusion_service("probe", suspend=True, **CLUSTER))
-        eventually(lambda: kubectl.find("service", "probe"), within=WITHIN, what="its children")
+        kubectl.apply(diffusion_service("probe", **CLUSTER))
         steps = itertools.count(1)
 
         def is_known() -> bool:
             kubectl.patch("dsvc", "probe", {"spec": {"generation": {"steps": next(steps)}}})
-            return kubectl.find("deployment", "probe") is None
+            return kubectl.find("rayservice", "probe") is not None
 
         eventually(is_known, within=WITHIN, every=0.5, what="the operator to know KubeRay")
         kubectl.delete("dsvc", "probe")
@@ -132,35 +131,53 @@ def begin(kubectl: Kubectl, ray_cluster: str, *conditions: Object) -> None:
     tell(kubectl, pendingServiceStatus={"rayClusterName": ray_cluster})
 
 
-def test_a_cluster_of_the_operators_own_stays_until_it_is_suspended_and_none_is_lost_with_kuberay(
+def gone(kubectl: Kubectl, kind: str, name: str) -> bool:
+    return kubectl.find(kind, name) is None
+
+
+def former_head(kubectl: Kubectl) -> None:
+    """Make the head's objects of release 0.1.0, whose operator made the cluster itself."""
+    workers = kubectl.get("deployment", "demo")["metadata"]
+    own = {part: workers[part] for part in ("labels", "ownerReferences")}
+    meta = {"name": "demo-head", **own}
+    pod = {"containers": [{"name": "server", "image": "rayserve:none"}]}
+    spec = {
+        "selector": {"matchLabels": HEAD},
+        "template": {"metadata": {"labels": HEAD}, "spec": pod},
+    }
+    kubectl.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec})
+    entrance = {"clusterIP": "None", "selector": HEAD, "ports": [{"port": 6379}]}
+    kubectl.apply({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": entrance})
+
+
+def test_a_cluster_of_an_earlier_release_serves_on_until_kuberay_makes_another(
     kubectl: Kubectl,
     kinds: Definitions,
     operator: OperatorProcess,
     request: pytest.FixtureRequest,
 ) -> None:
     kinds.remove()
-    kubectl.apply(diffusion_service("older", **CLUSTER))
-    eventually(lambda: kubectl.find("deployment", "older-head"), within=WITHIN, what="its head")
-    request.getfixturevalue("kuberay")
+    kubectl.apply(diffusion_service(backend="rayserve"))
+    eventually(lambda: kubectl.find("service", "demo"), within=WITHIN, what="its children")
+    former_head(kubectl)
+    former = [("deployment", "demo"), ("deployment", "demo-head"), ("service", "demo-head")]
+    before = [kubectl.get(*each)["metadata"]["uid"] for each in former]
     kubectl.apply(diffusion_service(**CLUSTER))
+    becomes(kubectl, "False", "KubeRayMissing")
+    assert "install KubeRay" in ready_of(kubectl)["message"]
+    assert [kubectl.get(*each)["metadata"]["uid"] for each in former] == before
+    assert kubectl.get("service", "demo")["spec"]["selector"] != HEAD
+
+    request.getfixturevalue("kuberay")
+    kubectl.patch("dsvc", "demo", {"spec": {"replicas": 2}})
     made(kubectl)
-    kubectl.scale("dsvc", "older", 2)
-    eventually(
-        lambda: kubectl.get("deployment", "older")["spec"]["replicas"] == 2, what="its scaling"
-    )
-    assert kubectl.find("rayservice", "older") is None
-    kubectl.patch("dsvc", "older", {"spec": {"suspend": True}})
-    eventually(lambda: not kubectl.find("deployment", "older-head"), what="its head to go")
-    kubectl.patch("dsvc", "older", {"spec": {"suspend": False}})
-    made(kubectl, "older")
-    assert kubectl.find("deployment", "older") is None
+    for kind, name in former:
+        eventually(partial(gone, kubectl, kind, name), within=WITHIN, what=f"{kind} {name} to go")
+    assert kubectl.get("service", "demo")["spec"]["selector"] == HEAD
+
     kinds.remove()
-    for name in ("demo", "older"):
-        eventually(
-            partial(kubectl.find, "deployment", f"{name}-head"),
-            within=WITHIN,
-            what=f"a head of {name}",
-        )
+    becomes(kubectl, "False", "KubeRayMissing")
+    assert not any(kubectl.find(*each) for each in former)
 
 
 @pytest.mark.usefixtures("kuberay")

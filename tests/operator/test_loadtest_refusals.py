@@ -41,7 +41,7 @@ def test_a_good_one_is_taken(kubectl: Kubectl, spec: Object) -> None:
         ({"arrivals": ARRIVALS}, "exactly one of them"),
         (loaded(), "exactly one of them"),
         (loaded(search=SEARCH), "a search needs spec.slo to search within"),
-        (loaded(search=SEARCH, slo={}), "say at least one thing that is wanted"),
+        (loaded(search=SEARCH, slo={}), "set at least one of p50, p95"),
         (loaded(search={**SEARCH, "max": 0}, slo=SLO), "a load is above 0"),
         (loaded(search={**SEARCH, "max": "many"}, slo=SLO), "write a number of users such as 64"),
         (loaded(search={**SEARCH, "max": "2.5"}, slo=SLO), "users are whole numbers"),

@@ -16,7 +16,6 @@ SERVICES: dict[str, Object] = {
     "fastapi": {"backend": "fastapi"},
     "litserve": {"backend": "litserve"},
     "ray-pods": {"backend": "rayserve"},
-    "ray-cluster": {"backend": "rayserve", "rayserve": {"topology": "cluster"}},
     "fetching": {
         "model": {
             "source": "hf://somebody/something",
@@ -44,8 +43,6 @@ def test_a_pod_of_each_kind_is_admitted(restricted: Kubectl, operator: OperatorP
         restricted.apply(diffusion_service(name, **spec))
     for name in SERVICES:
         eventually(partial(pods_of, restricted, name), what=f"a pod of {name}")
-    heads = "diffusion.dev/ray-head=ray-cluster"
-    eventually(lambda: restricted.list("pods", heads), what="the head of the Ray cluster")
     make_pods_ready(restricted, "fastapi")
     restricted.apply(load_test(target="fastapi", workers=2))
     eventually(

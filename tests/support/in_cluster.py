@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ OF_SERVICE = "diffusion.dev/service=demo"
 SMALL = {"name": "server", "resources": {"requests": {"cpu": "100m"}}}
 # A container of the stand-in's image holds some 100 MB.
 LITTLE = {"name": "server", "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
+
+RED_CIRCLE = "a red circle"
 
 Object = dict[str, Any]
 
@@ -207,3 +210,16 @@ def settings_of(installed: Installed, *values: str) -> Iterator[None]:
         yield
     finally:
         helm("rollback", installed.release, "--wait", "--timeout=3m")
+
+
+def metric(client: httpx.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def ask_at_once(client: httpx.Client, count: int) -> None:
+    """Asks for pictures, each of which must show what was asked for."""
+    body = {"prompt": RED_CIRCLE, "seed": 1}
+    with ThreadPoolExecutor(count) as threads:
+        asked = [threads.submit(client.post, "/predict", json=body) for _ in range(count)]
+    assert [wrong(one.result(), RED_CIRCLE) for one in asked] == [[]] * count

@@ -14,13 +14,12 @@ from typing import Any
 import yaml
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.build.deployment import deployments
-from diffusion_operator.build.metadata import digest
-from diffusion_operator.build.optional import optional_children
-from diffusion_operator.build.ray_cluster import is_cluster, token_secret
-from diffusion_operator.build.service import service
-from diffusion_operator.build.service_account import service_account
-from diffusion_operator.objects import DIGEST_ANNOTATION
+from diffusion_operator.diffusionservice.children import optional_children
+from diffusion_operator.diffusionservice.specs.deployment import deployment
+from diffusion_operator.diffusionservice.specs.service import service
+from diffusion_operator.kube.metadata import digest
+from diffusion_operator.kube.objects import DIGEST_ANNOTATION
+from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.settings import Settings
 from manifests import diffusion_service
 from operator_process import SETTINGS
@@ -44,10 +43,9 @@ SERVICES = (
         auth={"apiKeySecretRef": {"name": "keys", "key": "keys"}},
         podTemplate={"metadata": {"annotations": {"team": "design"}}},
     ),
-    diffusion_service("cluster", backend="rayserve", replicas=2, rayserve={"topology": "cluster"}),
 )
 HEADER = """\
-# What diffusion-operator {version} makes of three services. tests/operator/test_upgrade.py upgrades
+# What diffusion-operator {version} makes of two services. tests/operator/test_upgrade.py upgrades
 # from it. Made by:
 #   PYTHONPATH=operator:tests/support .venv/bin/python -m released_children {version} \\
 #     > tests/operator/released/{version}.yaml
@@ -78,8 +76,7 @@ def children(manifest: Object, settings: Settings) -> list[Object]:
     spec = DiffusionServiceSpec.model_validate(manifest["spec"])
     return [
         service_account(owner, name, spec.service_account.annotations),
-        *([token_secret(owner, "a-token")] if is_cluster(spec) else []),
-        *deployments(owner, spec, settings),
+        deployment(owner, spec, settings),
         service(owner, spec),
         *optional_children(owner, spec, settings),
     ]

@@ -39,10 +39,6 @@ rules:
   - apiGroups: [""]
     resources: [pods]
     verbs: [list, watch]
-  # The token of a Ray cluster is made here, and read by no one but the pods.
-  - apiGroups: [""]
-    resources: [secrets]
-    verbs: [create]
   # The kubelet says in an Event alone why a volume can't be mounted.
   - apiGroups: [""]
     resources: [events]

@@ -6,20 +6,22 @@ from pydantic import ConfigDict, Field
 
 from diffusion_operator.api.diffusionservice import Backend, DiffusionServiceSpec
 from diffusion_operator.api.fields import Duration, Model, duration_rules, rule, rules
-from diffusion_operator.api.loadtest import LOAD_RULES, LoadSpec, ReportRef
+from diffusion_operator.api.load import LOAD_RULES, LoadSpec
+from diffusion_operator.api.loadtest import ReportRef
+from diffusion_operator.api.state import RunState, State
 from diffusion_operator.api.status import Condition
 
 MAX_NAME = 30
-"""Of a Comparison: its children's names add a variant's name and a repetition's number to it."""
+"""Characters of a Comparison's name, to which its children add a variant and a repetition."""
 
 RAY_WAIT_MILLISECONDS = 10
-"""What `@serve.batch` waits by its own default; without waiting it makes batches of one."""
+"""Default wait of `@serve.batch`, which makes batches of one without it."""
 
 MAX_TEXT = 4096
 """Characters of a sentence in the status."""
 
 MOST_NODES = 64
-"""Of a run, in the status."""
+"""Nodes of a run in the status."""
 
 Overrides = Annotated[
     dict[str, Any],
@@ -62,12 +64,12 @@ class Variant(Model):
     )
     service: Overrides = Field(
         default_factory=dict,
-        description="What differs from spec.service, as a JSON merge patch: any field of a "
+        description="Differences from spec.service, as a JSON merge patch: any field of a "
         "DiffusionService's spec (kubectl explain diffusionservice.spec); null takes one away.",
     )
     load_test: Overrides = Field(
         default_factory=dict,
-        description="What differs from spec.loadTest, as a JSON merge patch. Variants under "
+        description="Differences from spec.loadTest, as a JSON merge patch. Variants under "
         "unlike loads are shown side by side and not ranked.",
     )
 
@@ -118,14 +120,14 @@ class PrometheusQueries(Model):
 
 
 class ComparisonSpec(Model):
-    """What is compared, and how often."""
+    """Desired comparison: variants, load and repetitions."""
 
-    service: ServiceTemplate = Field(description="What all variants have in common.")
+    service: ServiceTemplate = Field(description="Spec that all variants share.")
     variants: tuple[Variant, ...] | None = Field(
         None,
         min_length=2,
         max_length=12,
-        description="What is compared. Default: each backend with the batching of its own "
+        description="Variants to compare. Default: each backend with the batching of its own "
         "documentation, and with the engine's.",
         json_schema_extra={
             **rules(
@@ -153,7 +155,7 @@ class ComparisonSpec(Model):
     )
     ready_timeout: Duration = Field(
         "20m",
-        description="How long a variant may take to become Ready; then it counts as failed. "
+        description="Time limit for a variant to become Ready; then it counts as failed. "
         "Default: 20m.",
         json_schema_extra=duration_rules(
             "duration(self) >= duration('10s') && duration(self) <= duration('24h')",
@@ -162,13 +164,14 @@ class ComparisonSpec(Model):
     )
     prometheus: PrometheusQueries | None = Field(
         None,
-        description="What is asked of the Prometheus that the operator knows (prometheusUrl of its "
-        "chart; $namespace, $service and $window are put in). Else the pods tell, where they can.",
+        description="Queries for the operator's Prometheus (prometheusUrl of its "
+        "chart; $namespace, $service and $window are filled in). "
+        "Otherwise the pods report what they can.",
     )
     suspend: bool = Field(
         False,
-        description="Ends what runs and begins nothing; finished repetitions are kept, and one "
-        "that was stopped is run anew after.",
+        description="Stops the current run and begins none; finished repetitions are kept, and one "
+        "that was stopped runs again afterwards.",
     )
 
 
@@ -183,10 +186,10 @@ class ColdStart(Model):
         None, ge=0, description="Until the model was loaded and its first images were out."
     )
     model_load: str | None = Field(
-        None, max_length=32, description="Of these, seconds to load the model."
+        None, max_length=32, description="Part of it: seconds to load the model."
     )
     first_images: str | None = Field(
-        None, max_length=32, description="Of these, seconds for the warm-up images."
+        None, max_length=32, description="Part of it: seconds for the warm-up images."
     )
 
 
@@ -195,20 +198,22 @@ class Run(Model):
 
     variant: str = Field(max_length=63, description="The variant.")
     repetition: int = Field(ge=1, description="Number of the repetition, from 1.")
-    state: str = Field(max_length=32, description="Starting, Testing, Complete or Failed.")
+    state: State = Field(description="Starting, Testing, Complete or Failed.")
     reason: str = Field("", max_length=1024, description="Why it failed, in one word.")
     message: str = Field("", max_length=MAX_TEXT, description="Why it failed, in a sentence.")
     load_test: str = Field("", max_length=253, description="Its LoadTest.")
     start_time: str | None = Field(
-        None, json_schema_extra={"format": "date-time"}, description="When its service was made."
+        None,
+        json_schema_extra={"format": "date-time"},
+        description="Time at which its service was created.",
     )
     completion_time: str | None = Field(
-        None, json_schema_extra={"format": "date-time"}, description="When it ended."
+        None, json_schema_extra={"format": "date-time"}, description="Time at which it ended."
     )
-    valid: bool | None = Field(None, description="Whether its figures can be believed.")
-    slo_met: bool | None = Field(None, alias="sloMet", description="Whether they are good enough.")
+    valid: bool | None = Field(None, description="Verdict on the validity of its figures.")
+    slo_met: bool | None = Field(None, alias="sloMet", description="Verdict on the objective.")
     requests: int | None = Field(None, ge=0, description="Requests answered or failed.")
-    failures: int | None = Field(None, ge=0, description="Those that failed.")
+    failures: int | None = Field(None, ge=0, description="Failed requests.")
     requests_per_second: str | None = Field(
         None, max_length=32, description="Successful requests per second."
     )
@@ -233,9 +238,9 @@ class Run(Model):
     tax: dict[str, int] | None = Field(
         None, max_length=16, description="Mean milliseconds of a request by stage."
     )
-    cold_start: ColdStart | None = Field(None, description="How long its service took to start.")
-    memory_bytes: int | None = Field(None, ge=0, description="Most memory of a pod's processes.")
-    device_memory_bytes: int | None = Field(None, ge=0, description="Most memory of a pod's GPU.")
+    cold_start: ColdStart | None = Field(None, description="Start-up time of its service.")
+    memory_bytes: int | None = Field(None, ge=0, description="Peak memory of a pod's processes.")
+    device_memory_bytes: int | None = Field(None, ge=0, description="Peak memory of a pod's GPU.")
     gpu_utilisation: str | None = Field(
         None, max_length=32, description="Share of the time that the GPU was busy."
     )
@@ -249,7 +254,7 @@ class Run(Model):
         None, max_length=MOST_NODES, description="The nodes that its pods ran on."
     )
     fingerprint: dict[str, str] | None = Field(
-        None, max_length=80, description="What answered, as far as it decides how fast."
+        None, max_length=80, description="Facts about the target that affect its speed."
     )
 
 
@@ -262,7 +267,7 @@ class Estimate(Model):
 
 
 class Result(Model):
-    """What was found of one variant."""
+    """Result of one variant."""
 
     variant: str = Field(max_length=63, description="The variant.")
     rank: int | None = Field(None, ge=1, description="1 is the best; absent where not ranked.")
@@ -272,9 +277,9 @@ class Result(Model):
     )
     runs: int = Field(ge=0, description="Repetitions whose figures are in these.")
     requests: int = Field(0, ge=0, description="Requests of all repetitions.")
-    failures: int = Field(0, ge=0, description="Those that failed.")
+    failures: int = Field(0, ge=0, description="Failed requests.")
     slo_met: bool | None = Field(
-        None, alias="sloMet", description="Whether the SLO was met in each repetition."
+        None, alias="sloMet", description="Verdict on the SLO that all repetitions share."
     )
     requests_per_second: Estimate | None = Field(None, description="Successful ones.")
     p50: Estimate | None = Field(None, description="Median latency, milliseconds.")
@@ -292,8 +297,8 @@ class Result(Model):
     cold_start_seconds: Estimate | None = Field(
         None, description="From nothing to the first images."
     )
-    memory_bytes: int | None = Field(None, ge=0, description="Most memory of a pod's processes.")
-    device_memory_bytes: int | None = Field(None, ge=0, description="Most memory of a pod's GPU.")
+    memory_bytes: int | None = Field(None, ge=0, description="Peak memory of a pod's processes.")
+    device_memory_bytes: int | None = Field(None, ge=0, description="Peak memory of a pod's GPU.")
     gpu_utilisation: str | None = Field(
         None, max_length=32, description="Share of the time that the GPU was busy; or absent."
     )
@@ -310,12 +315,14 @@ class Result(Model):
         None, max_length=32, description="At the catalogue's price; absent where that has none."
     )
     p_value: str | None = Field(
-        None, max_length=32, description="That it is as good as the best; Holm-corrected."
+        None,
+        max_length=32,
+        description="P value of the test that it equals the best; Holm-corrected.",
     )
 
 
 class ComparisonStatus(Model):
-    """What was found."""
+    """Observed state of the comparison."""
 
     observed_generation: int = Field(
         0, ge=0, description="The metadata.generation that this status was computed from."
@@ -323,24 +330,30 @@ class ComparisonStatus(Model):
     conditions: tuple[Condition, ...] = Field(
         (), max_length=16, description="Complete, Failed, Comparable."
     )
-    state: str = Field(
-        "", max_length=32, description="Waiting, Running, Cooling, Suspended, Complete or Failed."
+    state: State = Field(
+        RunState.UNKNOWN, description="Waiting, Running, Cooling, Suspended, Complete or Failed."
     )
     run: str = Field("", max_length=16, description="Identifies what is compared.")
     variant: str = Field("", max_length=63, description="The variant on the hardware now.")
     progress: str = Field("", max_length=32, description="Runs that have ended, of all.")
     start_time: str | None = Field(
-        None, json_schema_extra={"format": "date-time"}, description="When the first run began."
+        None,
+        json_schema_extra={"format": "date-time"},
+        description="Time at which the first run began.",
     )
     completion_time: str | None = Field(
-        None, json_schema_extra={"format": "date-time"}, description="When the last run ended."
+        None,
+        json_schema_extra={"format": "date-time"},
+        description="Time at which the last run ended.",
     )
     recommended: str = Field(
         "", max_length=63, description="The variant to run, if the figures tell."
     )
-    conclusion: str = Field("", max_length=MAX_TEXT, description="What the figures tell, and how.")
+    conclusion: str = Field(
+        "", max_length=MAX_TEXT, description="Conclusion from the figures, with its method."
+    )
     differences: tuple[Annotated[str, Field(max_length=MAX_TEXT)], ...] | None = Field(
-        None, max_length=80, description="What differs between variants beyond what was meant to."
+        None, max_length=80, description="Unintended differences between variants."
     )
     results: tuple[Result, ...] | None = Field(
         None, max_length=12, description="The variants, the best first."
@@ -354,5 +367,5 @@ class ComparisonStatus(Model):
 class ComparisonObject(Model):
     """A comparison: each variant is served and load-tested alone, in turns, and ranked."""
 
-    spec: ComparisonSpec = Field(description="What is compared, and how often.")
-    status: ComparisonStatus | None = Field(None, description="What was found.")
+    spec: ComparisonSpec = Field(description="Desired comparison: variants, load and repetitions.")
+    status: ComparisonStatus | None = Field(None, description="Observed state of the comparison.")

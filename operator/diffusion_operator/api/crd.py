@@ -60,15 +60,15 @@ COMPARISON_COLUMNS = [
 ]
 
 
-# JSON Schema's word, and ours, for what the structural schema calls otherwise.
+# JSON Schema's keyword, or ours, and the structural schema's.
 _KEYWORDS = {"const": "enum", "crd-default": "default"}
 
 
 def structural(schema: Schema, definitions: Schema) -> Schema:
-    """A pydantic JSON schema as the structural OpenAPI v3 schema that Kubernetes asks for.
+    """Structural OpenAPI v3 schema of a pydantic JSON schema.
 
-    References are inlined, ``X | None`` becomes ``X``, and only a ``crd-default`` becomes a
-    default: the operator fills the others in, so that a stored spec is what its author wrote.
+    References are inlined and ``X | None`` becomes ``X``. Only a ``crd-default`` becomes a default,
+    since the operator fills in the others: a stored spec stays as its author wrote it.
     """
     if "$ref" in schema:
         target = definitions[schema["$ref"].rpartition("/")[2]]
@@ -80,22 +80,24 @@ def structural(schema: Schema, definitions: Schema) -> Schema:
         rest = {k: v for k, v in schema.items() if k != "anyOf"}
         return structural({**only, **rest}, definitions)
 
-    found: Schema = {}
+    converted: Schema = {}
     for key, value in schema.items():
         match key:
             case "title" | "default":
                 pass
             case "additionalProperties" if isinstance(value, bool):
-                # An unknown field is refused by kubectl and pruned by the API server, or kept
-                # where the schema says x-kubernetes-preserve-unknown-fields.
+                # kubectl refuses an unknown field and the API server prunes it, unless the schema
+                # says x-kubernetes-preserve-unknown-fields.
                 pass
             case "additionalProperties" | "items":
-                found[key] = structural(value, definitions)
+                converted[key] = structural(value, definitions)
             case "properties":
-                found[key] = {name: structural(part, definitions) for name, part in value.items()}
+                converted[key] = {
+                    name: structural(part, definitions) for name, part in value.items()
+                }
             case _:
-                found[_KEYWORDS.get(key, key)] = [value] if key == "const" else value
-    return found
+                converted[_KEYWORDS.get(key, key)] = [value] if key == "const" else value
+    return converted
 
 
 def _version_schema(model: type[BaseModel], max_name: int) -> Schema:
@@ -103,9 +105,11 @@ def _version_schema(model: type[BaseModel], max_name: int) -> Schema:
     schema = structural({k: v for k, v in raw.items() if k != "$defs"}, raw.get("$defs", {}))
     conditions = schema["properties"]["status"]["properties"]["conditions"]
     conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
-    said = f"metadata.name must have at most {max_name} characters: its children's names add to it"
+    message = (
+        f"metadata.name must have at most {max_name} characters: its children's names add to it"
+    )
     schema["x-kubernetes-validations"] = [
-        dict(rule(f"size(self.metadata.name) <= {max_name}", said)),
+        dict(rule(f"size(self.metadata.name) <= {max_name}", message)),
         dict(
             rule(
                 "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
@@ -126,7 +130,7 @@ def definition(
     subresources: Schema,
     max_name: int = MAX_NAME,
 ) -> Schema:
-    """The CustomResourceDefinition of one kind."""
+    """CustomResourceDefinition of one kind."""
     singular = kind.lower()
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -14,25 +14,25 @@ _PART = re.compile(r"([0-9.]+)(ms|s|m|h)")
 
 
 def rule(cel: str, message: str, field_path: str | None = None) -> Mapping[str, Any]:
-    """One CEL validation of the schema; ``message`` says what to write instead."""
-    found = {"rule": cel, "message": message}
+    """CEL validation of the schema; ``message`` says what to write instead."""
+    validation = {"rule": cel, "message": message}
     if field_path:
-        found["fieldPath"] = field_path
-    return found
+        validation["fieldPath"] = field_path
+    return validation
 
 
 def rules(*validations: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``json_schema_extra`` that carries CEL validations into the CRD."""
+    """Value of ``json_schema_extra`` that carries CEL validations into the CRD."""
     return {"x-kubernetes-validations": [dict(validation) for validation in validations]}
 
 
 def _written_as(pattern: str, message: str, bound: str, bound_message: str) -> dict[str, Any]:
-    # A schema's own pattern is answered with the pattern; a person is better served by a sentence.
+    # The API server quotes a schema's pattern; a sentence helps people more.
     written = f"self.matches(r'{pattern}')"
-    found = [rule(written, message)]
+    validations = [rule(written, message)]
     if bound:
-        found.append(rule(f"!{written} || ({bound})", bound_message))
-    return rules(*found)
+        validations.append(rule(f"!{written} || ({bound})", bound_message))
+    return rules(*validations)
 
 
 def _validated(pattern: str, message: str) -> AfterValidator:
@@ -45,12 +45,12 @@ def _validated(pattern: str, message: str) -> AfterValidator:
 
 
 def duration_rules(bound: str = "", message: str = "") -> dict[str, Any]:
-    """The CEL validations of a duration; ``bound`` is one more, on ``self``."""
+    """CEL validations of a duration; ``bound`` is one more, on ``self``."""
     return _written_as(_DURATION, "write a duration such as 90s, 500ms or 1m30s", bound, message)
 
 
 def decimal_rules(bound: str = "", message: str = "") -> dict[str, Any]:
-    """The CEL validations of a decimal string; ``bound`` is one more, on ``self``."""
+    """CEL validations of a decimal string; ``bound`` is one more, on ``self``."""
     return _written_as(_DECIMAL, 'write a decimal number in quotes, such as "2.5"', bound, message)
 
 
@@ -84,7 +84,8 @@ DataKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_l
 def seconds(duration: Duration) -> float:
     """Length of a duration such as ``1m30s`` or ``500ms``, in seconds.
 
-    Raises ``ValueError`` for text that is no duration.
+    Raises:
+        ValueError: The text is no duration.
     """
     if not re.fullmatch(_DURATION, duration):
         raise ValueError(f"{duration!r} is not a duration: write for example 90s, 500ms or 1m30s")
@@ -92,12 +93,12 @@ def seconds(duration: Duration) -> float:
 
 
 def shown(value: float) -> str:
-    """Four significant digits, without an exponent for anything a person meets."""
+    """Format with four significant digits, without an exponent for usual values."""
     return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - four digits
 
 
 class Model(BaseModel):
-    """Immutable, camelCase on the wire, and deaf to nothing: an unknown field is an error."""
+    """Base of all documents: immutable, camelCase on the wire; an unknown field is an error."""
 
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="forbid"

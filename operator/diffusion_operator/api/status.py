@@ -1,4 +1,4 @@
-"""Status fields that both kinds have."""
+"""Status fields that several kinds share."""
 
 from typing import Literal
 
@@ -8,11 +8,11 @@ from diffusion_operator.api.fields import Model
 
 
 class Condition(Model):
-    """One observation of the resource, as in the Kubernetes API conventions."""
+    """Condition of the resource, per the Kubernetes API conventions."""
 
     type: str = Field(max_length=316, description="Name of the condition.")
     status: Literal["True", "False", "Unknown"] = Field(
-        description="Whether the condition holds; Unknown while it can't be said."
+        description="Status of the condition; Unknown while it is undecided."
     )
     reason: str = Field(
         max_length=1024,
@@ -25,5 +25,17 @@ class Condition(Model):
     )
     last_transition_time: str = Field(
         json_schema_extra={"format": "date-time"},
-        description="When status last changed from one value to another.",
+        description="Time at which status last changed.",
+    )
+
+
+class Failure(Model):
+    """Latest failure of a pod, kept after the pod is gone."""
+
+    pod: str = Field(max_length=253, description="Name of the pod.")
+    reason: str = Field(max_length=1024, description="The cause in one word.")
+    exit_code: int | None = Field(None, description="Exit code of the container, if it exited.")
+    message: str = Field(max_length=4096, description="The cause in a sentence.")
+    time: str | None = Field(
+        None, json_schema_extra={"format": "date-time"}, description="Time of the failure."
     )

@@ -1,1 +1,1 @@
-"""The documents that cross a process boundary, as this side of each boundary sees them."""
+"""Documents that cross a process boundary, as the operator writes or reads them."""

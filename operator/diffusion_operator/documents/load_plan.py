@@ -1,4 +1,4 @@
-"""The load plan of a runner, version 1, which ``diffusion_loadtest`` reads."""
+"""Load plan, version 1: the operator writes it, ``diffusion_loadtest.plan`` reads it."""
 
 from typing import Any, Literal
 
@@ -88,7 +88,7 @@ class ReportSink(Model):
 
 
 class LoadPlan(Model):
-    """Exactly one of users, arrivals and search is set."""
+    """Load plan with exactly one of users, arrivals and search."""
 
     version: Literal[1] = 1
     test: TestIdentity
@@ -108,5 +108,5 @@ class LoadPlan(Model):
     report: ReportSink
 
     def text(self) -> str:
-        """The document; what isn't set is left out of it."""
+        """Text of the document, without unset fields."""
         return self.model_dump_json(by_alias=True, exclude_none=True)

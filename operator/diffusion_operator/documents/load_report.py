@@ -1,7 +1,7 @@
-"""What the load runner reports, version 1; its writer is ``diffusion_loadtest.report.load_report``.
+"""Load report, version 1: ``diffusion_loadtest.report`` writes it, the operator reads it.
 
-Only what the operator shows is declared here: a report may say more. What has a default may be
-missing, since the runner's image may be older than the operator.
+Only the fields that the operator shows are declared here. Fields with a default may be absent,
+since the runner's image may be older than the operator.
 """
 
 from typing import Any, Literal

@@ -1,4 +1,6 @@
-"""What the operator tells a serving pod, version 1; its reader is ``diffusion_serving.config``."""
+"""Serving configuration, version 1: the operator writes it, ``diffusion_serving.config`` reads
+it.
+"""
 
 from typing import Annotated, Literal, TypeVar
 
@@ -9,8 +11,9 @@ from diffusion_operator.api.fields import Model
 T = TypeVar("T")
 
 Optional = Annotated[T | None, Field(exclude_if=lambda value: value is None)]
-"""Left out where nothing is said: a document that gains a field stays the same text for all who
-don't use it, and so starts no pod anew when the operator is upgraded."""
+"""Field that is left out while unset: a new field must not change existing documents, because a
+changed document restarts pods.
+"""
 
 
 class ServedLora(Model):

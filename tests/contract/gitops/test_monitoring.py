@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.build.candidate import candidate, preview
-from diffusion_operator.build.deployment import deployments
-from diffusion_operator.build.optional import optional_children
-from diffusion_operator.build.ray_service import ray_service, workers_of
-from diffusion_operator.build.service import service
+from diffusion_operator.diffusionservice.rollout.canary import canary, preview
+from diffusion_operator.diffusionservice.specs.deployment import deployment
+from diffusion_operator.diffusionservice.specs.ray_service import ray_service, workers_of
+from diffusion_operator.diffusionservice.specs.service import service
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -96,30 +95,20 @@ def owner(name: str, **changes: Any) -> tuple[Object, DiffusionServiceSpec]:
 
 
 def in_namespace() -> tuple[list[Object], dict[str, Object]]:
-    """The Services and the pods of three services: one with a candidate, and two Ray clusters."""
+    """The Services and the pods of two services: one with a candidate, and a Ray cluster."""
     demo, plain_spec = owner("demo")
-    own, cluster_spec = owner("own", **CLUSTER)
-    theirs, _ = owner("theirs", **CLUSTER)
-    (served,) = deployments(demo, plain_spec, SETTINGS)
-    workers, head = deployments(own, cluster_spec, SETTINGS)
+    theirs, cluster_spec = owner("theirs", **CLUSTER)
+    served = deployment(demo, plain_spec, SETTINGS)
     kuberays = ray_service(theirs, cluster_spec, SETTINGS)
     cluster = kuberays["spec"]["rayClusterConfig"]
     services = [
         service(demo, plain_spec),
         preview(demo),
-        service(own, cluster_spec),
-        *(
-            each
-            for each in optional_children(own, cluster_spec, SETTINGS)
-            if each["kind"] == "Service"
-        ),
         service(theirs, cluster_spec),
     ]
     return services, {
         "served": served["spec"]["template"],
-        "candidate": candidate(demo, served)["spec"]["template"],
-        "own worker": workers["spec"]["template"],
-        "own head": head["spec"]["template"],
+        "candidate": canary(demo, served)["spec"]["template"],
         "KubeRay's worker": workers_of(kuberays)["template"],
         "KubeRay's head": cluster["headGroupSpec"]["template"],
     }
@@ -130,13 +119,12 @@ def test_the_pods_that_answer_are_scraped_once_under_their_services_names(
     template: Render, kind: str
 ) -> None:
     services, pods = in_namespace()
-    assert len(services) == 5
+    assert len(services) == 3
     found = monitors(template(*enabled(kind)), kind)
     monitor = found.pop("diffusion-operator-services")
     assert monitor["namespaceSelector"] == {"any": True}
     assert sorted(scraped(monitor, kind, services, pods)) == [
         ("KubeRay's head", "theirs"),
-        ("own head", "own"),
         ("served", "demo"),
     ]
     (others,) = found.values()

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from diffusion_operator import metrics_of_pods
-from diffusion_operator.metrics_of_pods import MOST_BYTES, read_metrics
+from diffusion_operator.diffusionservice.scaling import pod_metrics as metrics_of_pods
+from diffusion_operator.diffusionservice.scaling.pod_metrics import MOST_BYTES, read_metrics
 
 POD = {"status": {"podIP": "127.0.0.1"}}
 

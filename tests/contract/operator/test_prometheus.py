@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 
-from diffusion_operator import prometheus
-from diffusion_operator.prometheus import NoFigureError, figure
+from diffusion_operator.comparison import prometheus
+from diffusion_operator.comparison.prometheus import NoFigureError, figure
 from local_prometheus import Answer, LocalPrometheus, refusal, success, vector
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from diffusion_operator.build.ray_service import SERVE_CONFIG
+from diffusion_operator.diffusionservice.specs.ray_service import SERVE_CONFIG
 from ports import free_port
 from serving_process import START_SECONDS, Server, Variant, configuration, eventually, living
 

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client import CollectorRegistry
 
-from diffusion_operator.metrics import REGISTRY
+from diffusion_operator.kube.metrics import REGISTRY
 from diffusion_serving.observability.metrics import make_metrics
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "diffusion.json"

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from diffusion_operator.api.diffusionservice import Route
-from diffusion_operator.build.network_policy import network_policy
-from diffusion_operator.build.route import outside_url, route
-from diffusion_operator.cluster import NotFoundError
-from diffusion_operator.reconcile.problems import refusal
+from diffusion_operator.api.route import Route
+from diffusion_operator.diffusionservice.routing.external_route import outside_url, route
+from diffusion_operator.diffusionservice.specs.network_policy import network_policy
+from diffusion_operator.kube.client import NotFoundError
+from diffusion_operator.kube.problems import refusal
 from diffusion_operator.settings import NetworkPolicySettings
 
 Object = dict[str, Any]

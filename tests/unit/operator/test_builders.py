@@ -10,14 +10,13 @@ import yaml
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.loadtest import LoadTestSpec
-from diffusion_operator.build import BuildError
-from diffusion_operator.build.deployment import deployments, revision_of
-from diffusion_operator.build.fetch import cache_claim
-from diffusion_operator.build.job import job
-from diffusion_operator.build.ray_cluster import token_secret
-from diffusion_operator.build.runner_access import report_config_map, role, role_binding
-from diffusion_operator.build.service import service as build_service
-from diffusion_operator.build.service_account import service_account
+from diffusion_operator.diffusionservice.specs.deployment import deployment, revision_of
+from diffusion_operator.diffusionservice.specs.model_fetch import cache_claim
+from diffusion_operator.diffusionservice.specs.service import service as build_service
+from diffusion_operator.kube.problems import SpecError
+from diffusion_operator.kube.service_account import service_account
+from diffusion_operator.loadtest.job import job
+from diffusion_operator.loadtest.runner_rbac import report_config_map, role, role_binding
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -25,7 +24,7 @@ Object = dict[str, Any]
 
 def built(service: Object, settings: Settings, **changes: Any) -> Object:
     spec = DiffusionServiceSpec.model_validate({**service["spec"], **changes})
-    return deployments(service, spec, settings)[0]
+    return deployment(service, spec, settings)
 
 
 def spec_of(service: Object, **changes: Any) -> DiffusionServiceSpec:
@@ -117,12 +116,12 @@ def test_a_stand_in_for_a_gpu_is_placed_like_one_and_computes_on_the_cpu(
 def test_float16_on_a_stand_in_is_refused_with_what_to_write(
     service: Object, settings: Settings
 ) -> None:
-    with pytest.raises(BuildError, match="write precision: float32 or bfloat16"):
+    with pytest.raises(SpecError, match="write precision: float32 or bfloat16"):
         built(service, settings, gpu={"type": "standin"}, precision="float16")
 
 
 def test_an_unknown_accelerator_lists_the_known_ones(service: Object, settings: Settings) -> None:
-    with pytest.raises(BuildError, match="known: nvidia-l4, standin") as caught:
+    with pytest.raises(SpecError, match="known: nvidia-l4, standin") as caught:
         built(service, settings, gpu={"type": "nvidia-l5"})
     assert caught.value.reason == "UnknownAccelerator"
 
@@ -264,7 +263,7 @@ def test_a_backend_without_an_image_says_which_value_to_set(
 ) -> None:
     images = settings.images.model_copy(update={"backends": {"fastapi": "x:1"}})
     without = settings.model_copy(update={"images": images})
-    with pytest.raises(BuildError, match=r"set the chart's value images\.backends\.litserve"):
+    with pytest.raises(SpecError, match=r"set the chart's value images\.backends\.litserve"):
         built(service, without, backend="litserve")
 
 
@@ -408,65 +407,6 @@ def test_annotations_of_the_service_account_can_be_given(service: Object) -> Non
     plain = service_account(service, "demo")
     digest = "diffusion.dev/applied-digest"
     assert account["metadata"]["annotations"][digest] != plain["metadata"]["annotations"][digest]
-
-
-CLUSTER: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}}
-
-
-def test_a_ray_cluster_is_one_head_without_a_model_and_workers_with_it(
-    service: Object, settings: Settings
-) -> None:
-    model = {"source": "pvc://weights/sd"}
-    spec = spec_of(service, **CLUSTER, model=model, gpu={"type": "nvidia-l4"})
-    workers, head = deployments(service, spec, settings)
-    assert (workers["metadata"]["name"], workers["spec"]["replicas"]) == ("demo", 2)
-    assert (head["metadata"]["name"], head["spec"]["replicas"]) == ("demo-head", 1)
-    assert revision_of(workers) == revision_of(head)
-    roles = {}
-    for manifest in (workers, head):
-        pod = pod_of(manifest)
-        env = {found["name"]: found.get("value") for found in pod["containers"][0]["env"]}
-        roles[env["DIFFUSION_RAY_ROLE"]] = env.get("DIFFUSION_RAY_HEAD")
-        claims = [found for found in pod["volumes"] if "persistentVolumeClaim" in found]
-        gpus = "nvidia.com/gpu" in json.dumps(pod["containers"][0]["resources"])
-        assert (bool(claims), gpus, "nodeSelector" in pod) == (manifest is workers,) * 3
-        assert manifest["spec"]["strategy"] == {"type": "Recreate"}
-    assert roles == {"worker": "demo-head.shop.svc:6379", "head": None}
-
-
-@pytest.mark.parametrize("idle", [{"suspend": True}, {"replicas": 0}])
-def test_a_ray_cluster_without_workers_has_no_head(
-    service: Object, settings: Settings, idle: Object
-) -> None:
-    made = deployments(service, spec_of(service, **CLUSTER, **idle), settings)
-    assert [each["spec"]["replicas"] for each in made] == [0, 0]
-
-
-def test_a_ray_cluster_is_reached_through_its_head_and_no_selector_finds_both(
-    service: Object, settings: Settings
-) -> None:
-    spec = spec_of(service, **CLUSTER)
-    workers, head = deployments(service, spec, settings)
-    head_labels = head["spec"]["template"]["metadata"]["labels"]
-    entrance = build_service(service, spec)["spec"]["selector"]
-    assert entrance == {"diffusion.dev/ray-head": "demo"}
-    assert entrance.items() <= head_labels.items()
-    assert not workers["spec"]["selector"]["matchLabels"].items() <= head_labels.items()
-    assert "clusterIP" not in build_service(service, spec)["spec"]
-
-
-def test_a_ray_clusters_token_is_no_part_of_any_pod(service: Object, settings: Settings) -> None:
-    manifests = deployments(service, spec_of(service, **CLUSTER), settings)
-    secret = token_secret(service, "s3cret-token")
-    (key,) = secret["stringData"]
-    for manifest in manifests:
-        env = {found["name"]: found for found in pod_of(manifest)["containers"][0]["env"]}
-        ref = {"secretKeyRef": {"name": secret["metadata"]["name"], "key": key}}
-        assert env["RAY_AUTH_TOKEN"]["valueFrom"] == ref
-
-
-def test_in_pods_topology_there_is_no_head(service: Object, settings: Settings) -> None:
-    assert len(deployments(service, spec_of(service, backend="rayserve"), settings)) == 1
 
 
 @pytest.mark.parametrize("backend", ["fastapi", "litserve", "rayserve"])

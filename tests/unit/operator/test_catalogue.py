@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.build import BuildError
-from diffusion_operator.build.deployment import deployments
+from diffusion_operator.diffusionservice.specs.deployment import deployment
+from diffusion_operator.kube.problems import SpecError
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -34,7 +34,7 @@ def pod_on(name: str, service: Object, settings: Settings) -> Object:
         {**settings.model_dump(by_alias=True), "accelerators": CATALOGUE}
     )
     spec = DiffusionServiceSpec.model_validate({**service["spec"], "gpu": {"type": name}})
-    built: Object = deployments(service, spec, with_catalogue)[0]["spec"]["template"]["spec"]
+    built: Object = deployment(service, spec, with_catalogue)["spec"]["template"]["spec"]
     return built
 
 
@@ -122,6 +122,6 @@ def test_each_has_a_price_and_a_slice_is_cheaper_than_what_it_is_cut_from() -> N
 def test_a_misspelt_one_is_answered_with_the_whole_list(
     service: Object, settings: Settings
 ) -> None:
-    with pytest.raises(BuildError) as refused:
+    with pytest.raises(SpecError) as refused:
         pod_on("nvidia-l40", service, settings)
     assert all(name in refused.value.message for name in CATALOGUE)

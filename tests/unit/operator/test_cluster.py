@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from diffusion_operator.cluster import ApiError, Cluster, _as_applied, _retry_after, said_by
-from diffusion_operator.objects import MANAGER, Key, Object
+from diffusion_operator.kube.client import ApiError, Cluster, _as_applied, _retry_after, message_of
+from diffusion_operator.kube.objects import MANAGER, Key, Object
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_the_wait_that_the_api_server_asks_for(
     ],
 )
 def test_what_was_said_is_found_in_any_answer(body: str, said: str) -> None:
-    assert said_by(ApiError(500, "Internal Server Error", body, None)) == said
+    assert message_of(ApiError(500, "Internal Server Error", body, None)) == said
 
 
 @dataclass

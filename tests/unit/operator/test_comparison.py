@@ -5,10 +5,8 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.comparison import ColdStart, ComparisonSpec, Run
-from diffusion_operator.compare.differences import differences, meant
-from diffusion_operator.compare.plan import merged, paths, steps
-from diffusion_operator.compare.record import cold_start, ended, failed, nodes_of, waiting
-from diffusion_operator.compare.results import (
+from diffusion_operator.comparison.analysis.differences import differences, meant
+from diffusion_operator.comparison.analysis.results import (
     CAPACITY,
     LATENCY,
     THROUGHPUT,
@@ -17,7 +15,10 @@ from diffusion_operator.compare.results import (
     estimate,
     table,
 )
-from diffusion_operator.reconcile.compared import InvalidVariantError, run_of, variants_of
+from diffusion_operator.comparison.measurements import cold_start, ended, failed, nodes_of, waiting
+from diffusion_operator.comparison.schedule import steps
+from diffusion_operator.comparison.work import InvalidVariantError, run_of, variants_of
+from diffusion_operator.kube.merge_patch import merged, paths
 
 Object = dict[str, Any]
 

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from diffusion_operator.cache import Cache
-from diffusion_operator.controller import Controller
-from diffusion_operator.objects import Key, Object
+from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.objects import Key, Object
+from diffusion_operator.manager.controller import Controller
 from diffusion_operator.settings import Settings
 
 
@@ -36,9 +36,9 @@ async def test_children_wake_their_owners_only_once_all_owners_are_known(
         labels = {"diffusion.dev/service": owner}
         return {"metadata": {**service["metadata"], "name": "x", "labels": labels}}
 
-    controller.saw_child("Service", child_of("early"), deleted=False)
-    controller.saw("DiffusionService", service, deleted=False, listed=True)
-    controller.saw_child("Service", child_of("later"), deleted=False)
+    controller.on_child_event("Service", child_of("early"), deleted=False)
+    controller.on_event("DiffusionService", service, deleted=False, listed=True)
+    controller.on_child_event("Service", child_of("later"), deleted=False)
     await asyncio.wait_for(looks.over.wait(), 5)
     assert looks.names == ["demo", "later"]
     await controller.finish()
@@ -54,15 +54,17 @@ async def test_what_was_written_and_went_before_a_list_wakes_its_owner(
     def written(name: str, version: int, space: str = "shop") -> Key:
         labels = {"diffusion.dev/service": name}
         meta = {"name": name, "namespace": space, "uid": name, "labels": labels}
-        cache.wrote({"kind": "Service", "metadata": {**meta, "resourceVersion": str(version)}})
+        cache.record_write(
+            {"kind": "Service", "metadata": {**meta, "resourceVersion": str(version)}}
+        )
         return Key("Service", space, name)
 
     gone, later = written("gone", 10), written("later", 30)
     there, elsewhere = written("there", 10), written("elsewhere", 10, "other")
     controller._reconcilers["DiffusionService"] = looks
     controller.start()
-    controller.saw("DiffusionService", service, deleted=False, listed=True)
-    controller.listed("Service", "shop", {"there"}, 20)
+    controller.on_event("DiffusionService", service, deleted=False, listed=True)
+    controller.on_list("Service", "shop", {"there"}, 20)
     await asyncio.wait_for(looks.over.wait(), 5)
     assert cache.get(gone) is None
     assert all(cache.get(key) is not None for key in (later, there, elsewhere))

@@ -1,13 +1,18 @@
-"""When a candidate takes over, and when it is refused."""
+"""When a canary takes over, and when it is refused."""
 
 from typing import Any
 
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.build.candidate import candidate, gate_name, gate_test, preview
-from diffusion_operator.build.deployment import deployments, revision_of
-from diffusion_operator.rollout.gate import answers, gate_failure, has_passed, waiting
+from diffusion_operator.diffusionservice.rollout.canary import canary, gate_name, gate_test, preview
+from diffusion_operator.diffusionservice.rollout.gate import (
+    answers,
+    gate_failure,
+    has_passed,
+    waiting,
+)
+from diffusion_operator.diffusionservice.specs.deployment import deployment, revision_of
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -28,7 +33,7 @@ def ended(valid: str = "True", slo: str = "True", state: str = "Complete") -> Ob
 @pytest.fixture
 def built(service: Object, settings: Settings) -> Object:
     spec = DiffusionServiceSpec.model_validate(service["spec"])
-    found: Object = deployments(service, spec, settings)[0]
+    found: Object = deployment(service, spec, settings)
     return found
 
 
@@ -59,7 +64,7 @@ def test_a_failed_test_is_the_reason(test: Object, words: str) -> None:
 def test_a_candidate_is_out_of_its_services_reach_and_of_the_same_revision(
     service: Object, built: Object
 ) -> None:
-    made = candidate(service, built)
+    made = canary(service, built)
     template = made["spec"]["template"]
     assert revision_of(made) == revision_of(built)
     assert template["spec"] == built["spec"]["template"]["spec"]

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from diffusion_operator.cache import Cache
-from diffusion_operator.objects import key_of
-from diffusion_operator.reconcile.hardware import Hardware
+from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.objects import key_of
+from diffusion_operator.loadtest.admission import ExclusiveLock
 
 Object = dict[str, Any]
 
@@ -15,12 +15,12 @@ def named(name: str, age: int, state: str = "", namespace: str = "shop", **metad
     return {"kind": "Comparison", "metadata": {**place, **metadata}, "status": {"state": state}}
 
 
-def hardware(*comparisons: Object) -> Hardware:
+def hardware(*comparisons: Object) -> ExclusiveLock:
     index = {
         (each["metadata"]["namespace"], each["metadata"]["name"]): [each] for each in comparisons
     }
     cache = Cache({"Comparison": index}, pods={}, jobs={}, tests={}, compared={}, revisions={})
-    return Hardware(cache)
+    return ExclusiveLock(cache)
 
 
 def test_the_first_that_asks_has_it_before_its_status_tells_and_until_it_gives_it_back() -> None:
@@ -29,7 +29,7 @@ def test_the_first_that_asks_has_it_before_its_status_tells_and_until_it_gives_i
     assert one.ask(b) is None
     assert one.ask(a) == "b"
     assert one.ask(b) is None
-    one.leave(key_of(b))
+    one.release(key_of(b))
     assert one.ask(a) is None
 
 
@@ -37,7 +37,7 @@ def test_the_oldest_that_waits_is_next() -> None:
     a, b, c = named("a", 0), named("b", 1), named("c", 2)
     one = hardware(a, b, c)
     assert [one.ask(a), one.ask(c), one.ask(b)] == [None, "a", "a"]
-    one.leave(key_of(a))
+    one.release(key_of(a))
     assert one.ask(c) == "b"
     assert one.ask(b) is None
     assert one.ask(c) == "b"

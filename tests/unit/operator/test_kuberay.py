@@ -8,16 +8,20 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.build import BuildError
-from diffusion_operator.build.deployment import deployments, revision_of
-from diffusion_operator.build.optional import optional_children
-from diffusion_operator.build.ray_service import RAY_VERSION, ray_service, workers_of
-from diffusion_operator.build.service import service as build_service
-from diffusion_operator.kuberay import as_deployment
-from diffusion_operator.objects import labels_of
-from diffusion_operator.observe import observe_pods, with_head
+from diffusion_operator.diffusionservice.children import optional_children
+from diffusion_operator.diffusionservice.kuberay.workload import ray_workload
+from diffusion_operator.diffusionservice.pods import observe_pods, with_head
+from diffusion_operator.diffusionservice.specs.deployment import ready_within
+from diffusion_operator.diffusionservice.specs.ray_service import (
+    RAY_VERSION,
+    ray_service,
+    workers_of,
+)
+from diffusion_operator.diffusionservice.specs.service import service as build_service
+from diffusion_operator.diffusionservice.status import service_status
+from diffusion_operator.kube.objects import labels_of
+from diffusion_operator.kube.problems import SpecError
 from diffusion_operator.settings import Settings
-from diffusion_operator.status.diffusionservice import service_status
 from diffusion_serving.backends.rayserve.declared_applications import APPLICATIONS
 
 Object = dict[str, Any]
@@ -39,24 +43,6 @@ def env_of(template: Object) -> dict[str, str | None]:
     (server, *_) = template["spec"]["containers"]
     assert server["name"] == "server"
     return {item["name"]: item.get("value") for item in server["env"]}
-
-
-def test_its_pods_are_those_of_the_operators_own_cluster_but_for_who_says_where_the_head_is(
-    service: Object, settings: Settings
-) -> None:
-    spec = spec_of(service, model={"source": "pvc://weights/sd"}, gpu={"type": "nvidia-l4"})
-    found = ray_service(service, spec, settings)
-    own = deployments(service, spec, settings)
-    for template, deployment in zip(
-        (workers_of(found)["template"], head_of(found)), own, strict=True
-    ):
-        other = deployment["spec"]["template"]
-        for one in (template, other):
-            for container in one["spec"]["containers"]:
-                del container["env"]
-                container["ports"] = [port for port in container["ports"] if port["name"] == "http"]
-            del one["metadata"]["labels"]["diffusion.dev/revision"]
-        assert template == other
 
 
 def test_the_program_of_the_image_runs_and_kuberay_keeps_the_token(
@@ -113,13 +99,22 @@ def test_its_head_may_wait_as_long_as_its_workers_may_take(
     service: Object, settings: Settings
 ) -> None:
     spec = spec_of(service, model={"source": "hf://CompVis/stable-diffusion-v1-4"})
-    workers, head = deployments(service, spec, settings)
-    for template in (head["spec"]["template"], head_of(ray_service(service, spec, settings))):
-        probe = template["spec"]["containers"][0]["startupProbe"]
-        allowed = probe["periodSeconds"] * probe["failureThreshold"]
-        assert allowed >= workers["spec"]["progressDeadlineSeconds"]
-    own = workers["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
-    assert own["failureThreshold"] < workers["spec"]["progressDeadlineSeconds"]
+    made = ray_service(service, spec, settings)
+    probe = head_of(made)["spec"]["containers"][0]["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= ready_within(spec)
+    own = workers_of(made)["template"]["spec"]["containers"][0]["startupProbe"]
+    assert own["failureThreshold"] < ready_within(spec)
+
+
+def test_its_head_has_no_model_and_needs_no_gpu(service: Object, settings: Settings) -> None:
+    spec = spec_of(service, model={"source": "pvc://weights/sd"}, gpu={"type": "nvidia-l4"})
+    made = ray_service(service, spec, settings)
+    workers = workers_of(made)["template"]
+    for template in (workers, head_of(made)):
+        pod = template["spec"]
+        claims = [each for each in pod["volumes"] if "persistentVolumeClaim" in each]
+        gpus = "nvidia.com/gpu" in json.dumps(pod["containers"][0]["resources"])
+        assert (bool(claims), gpus, "nodeSelector" in pod) == (template is workers,) * 3
 
 
 def test_kuberay_gets_a_budget_that_needs_no_scale_and_a_way_in(
@@ -142,7 +137,7 @@ def test_a_name_that_kuberay_does_not_take_is_refused_with_a_sentence(
     service["metadata"]["name"] = "n" * 47
     ray_service(service, spec_of(service), settings)
     service["metadata"]["name"] = "n" * 48
-    with pytest.raises(BuildError, match="at most 47 characters"):
+    with pytest.raises(SpecError, match="at most 47 characters"):
         ray_service(service, spec_of(service), settings)
 
 
@@ -161,7 +156,7 @@ class Scene:
         self.found["metadata"]["generation"] = 2
         self.workers: list[Object] = []
         self.heads: list[Object] = []
-        self.revision = revision_of(as_deployment(self.found, []))
+        self.revision = ray_workload(self.found, []).revision
 
     def says(self, **status: Any) -> None:
         self.found["status"] = {"observedGeneration": 2} | status
@@ -188,7 +183,7 @@ class Scene:
             self.service,
             self.spec,
             precision="float32",
-            deployment=as_deployment(self.found, self.workers),
+            workload=ray_workload(self.found, self.workers),
             pods=pods,
             problem=None,
             now=NOW,

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from diffusion_operator.api.loadtest import LoadSpec, LoadTestSpec
-from diffusion_operator.build.job import (
+from diffusion_operator.api.load import LoadSpec
+from diffusion_operator.api.loadtest import LoadTestSpec
+from diffusion_operator.loadtest.job import (
     OVERHEAD_SECONDS,
     job,
     job_name,
@@ -14,7 +15,7 @@ from diffusion_operator.build.job import (
     workers_job,
     workers_name,
 )
-from diffusion_operator.build.load_plan import longest_seconds
+from diffusion_operator.loadtest.load_plan import longest_seconds
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]

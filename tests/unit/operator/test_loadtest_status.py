@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.loadtest import LoadTestStatus
+from diffusion_operator.api.state import RunState
 from diffusion_operator.documents.load_report import LoadProgress, LoadReport
-from diffusion_operator.runs.basis import Basis, Run
-from diffusion_operator.runs.target import Disturbance, Snapshot
-from diffusion_operator.status.loadtest import (
+from diffusion_operator.loadtest.run_identity import Run, RunIdentity
+from diffusion_operator.loadtest.status import (
     Ended,
     KnownTarget,
     Observed,
@@ -16,10 +16,11 @@ from diffusion_operator.status.loadtest import (
     settled_status,
     test_status,
 )
+from diffusion_operator.loadtest.target import Disturbance, Snapshot
 
 Object = dict[str, Any]
 NOW = "2026-01-02T03:04:05Z"
-RUN = Run("abc", Basis("digest", "now", "r1"))
+RUN = Run("abc", RunIdentity("digest", "now", "r1"))
 MEASURED = {"status": True, "reason": "Measured", "message": "nothing was in the way"}
 FIGURES = {"requests": 10, "failures": 1, "requestsPerSecond": 2.345, "p50": 100.4, "p95": 200.6}
 
@@ -112,7 +113,7 @@ def test_an_error_that_the_runner_reports_is_passed_on(loadtest: Object) -> None
 
 
 def test_what_has_not_ended_says_where_it_stands(loadtest: Object) -> None:
-    at = Unfinished("Waiting", "TargetNotFound", "there is no DiffusionService")
+    at = Unfinished(RunState.WAITING, "TargetNotFound", "there is no DiffusionService")
     found = status(loadtest, unfinished=at, has_slo=True)
     assert found.state == "Waiting"
     assert said(found) == {
@@ -142,7 +143,7 @@ def running(**changes: Any) -> LoadProgress:
 
 
 def test_progress_moves_the_columns_while_it_runs_and_is_gone_after(loadtest: Object) -> None:
-    at = Unfinished("Running", "Load", "the load is on")
+    at = Unfinished(RunState.RUNNING, "Load", "the load is running")
     found = status(loadtest, unfinished=at, progress=running(p50=812.4))
     assert found.state == "Running"
     assert found.progress is not None

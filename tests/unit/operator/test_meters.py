@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.comparison import PrometheusQueries, Run
-from diffusion_operator.compare.meters import (
+from diffusion_operator.comparison.prometheus_queries import (
     ENERGY,
     UTILISATION,
     Question,
@@ -85,7 +85,7 @@ def test_each_absent_figure_is_said_to_be_unknown_and_why() -> None:
     told = RUN.model_copy(update={"joules_per_image": "3"})
     found = explained(told, gpu=True).unknown or {}
     assert list(found) == [UTILISATION]
-    assert "its pods don't tell" in found[UTILISATION]
+    assert "its pods don't report it" in found[UTILISATION]
     asked = without(RUN, ENERGY, "Prometheus did not answer within 10 s")
     found = explained(asked, gpu=False).unknown or {}
     assert found[ENERGY] == "Prometheus did not answer within 10 s"

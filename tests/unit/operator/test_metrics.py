@@ -7,8 +7,8 @@ import urllib.request
 import pytest
 from prometheus_client import generate_latest
 
-from diffusion_operator import metrics
-from diffusion_operator.workqueue import WorkQueue
+from diffusion_operator.kube import metrics
+from diffusion_operator.kube.workqueue import WorkQueue
 
 
 def value(line: str) -> float:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, Precision
-from diffusion_operator.build.model_size import misfit
+from diffusion_operator.diffusionservice.specs.model_size import misfit
 from diffusion_operator.settings import Accelerator
 
 XL = "hf://stabilityai/stable-diffusion-xl-base-1.0"

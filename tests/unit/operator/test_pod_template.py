@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.build import BuildError
-from diffusion_operator.build.deployment import deployments, revision_of
-from diffusion_operator.build.strategic_merge import strategic_merge
+from diffusion_operator.diffusionservice.specs.deployment import deployment, revision_of
+from diffusion_operator.kube.problems import SpecError
+from diffusion_operator.kube.strategic_merge import strategic_merge
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -62,7 +62,7 @@ def template(service: Object, settings: Settings) -> Object:
     spec = DiffusionServiceSpec.model_validate(
         {**service["spec"], "gpu": {"type": "nvidia-l4"}, "model": {"source": "pvc://weights/sd"}}
     )
-    built: Object = deployments(service, spec, settings)[0]["spec"]["template"]
+    built: Object = deployment(service, spec, settings)["spec"]["template"]
     return built
 
 
@@ -114,31 +114,31 @@ def test_a_template_is_merged_as_kubectl_would(
 @pytest.mark.parametrize(
     ("patch", "message"),
     [
-        ({"metadata": {"labels": {"diffusion.dev/service": "x"}}}, "labels by which the pods"),
-        ({"metadata": {"labels": None}}, "labels by which the pods"),
-        ({"spec": {"containers": [{"name": "server", "$patch": "delete"}]}}, "takes the container"),
+        ({"metadata": {"labels": {"diffusion.dev/service": "x"}}}, "labels of the pods' selector"),
+        ({"metadata": {"labels": None}}, "labels of the pods' selector"),
+        ({"spec": {"containers": [{"name": "server", "$patch": "delete"}]}}, "removes container"),
         (
             {"spec": {"containers": [{"name": "server", "ports": [{"$patch": "replace"}]}]}},
             "must keep its port 8000 named http",
         ),
         ({"spec": {"containers": [{"name": "x", "env": [{"value": "1"}]}]}}, "has no name"),
         ({"spec": {"$patch": "remove"}}, "write merge, replace or delete"),
-        ({"spec": {"$setElementOrder/volumes": []}}, "not known here"),
+        ({"spec": {"$setElementOrder/volumes": []}}, "not supported"),
     ],
 )
 def test_what_would_cut_the_pods_off_is_refused(
     service: Object, settings: Settings, patch: Object, message: str
 ) -> None:
     spec = DiffusionServiceSpec.model_validate({**service["spec"], "podTemplate": patch})
-    with pytest.raises(BuildError, match=message) as refused:
-        deployments(service, spec, settings)
+    with pytest.raises(SpecError, match=message) as refused:
+        deployment(service, spec, settings)
     assert refused.value.reason == "InvalidPodTemplate"
 
 
 def test_a_changed_template_is_a_new_revision(service: Object, settings: Settings) -> None:
     def revision(**spec: Any) -> str:
         read = DiffusionServiceSpec.model_validate({**service["spec"], **spec})
-        return revision_of(deployments(service, read, settings)[0])
+        return revision_of(deployment(service, read, settings))
 
     changed = revision(podTemplate={"metadata": {"annotations": {"a": "b"}}})
     assert len({revision(), changed, revision(podTemplate={"spec": {"hostUsers": False}})}) == 3

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from diffusion_operator.cluster import ApiError
-from diffusion_operator.reconcile.problems import is_refusal, refusal
+from diffusion_operator.kube.client import ApiError
+from diffusion_operator.kube.problems import is_refusal, refusal
 
 NEW_KIND = (
     'diffusionservices.diffusion.dev "study-slow" is forbidden: cannot set blockOwnerDeletion in '

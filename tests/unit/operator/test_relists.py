@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from diffusion_operator import relists
-from diffusion_operator.cache import Cache
-from diffusion_operator.cluster import ApiError
-from diffusion_operator.objects import Key
-from diffusion_operator.relists import Relists
+from diffusion_operator.kube import resync as relists
+from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.client import ApiError
+from diffusion_operator.kube.objects import Key
+from diffusion_operator.kube.resync import Resync
 
 Object = dict[str, Any]
 Index = dict[tuple[str, str], list[Object]]
@@ -37,7 +37,7 @@ class Scene:
         self.refusals = 0
         self.asked = 0
         self.gone: list[tuple[str, str]] = []
-        self.relists = Relists(
+        self.relists = Resync(
             self,  # type: ignore[arg-type] # a stand-in by shape
             self.cache,
             ("Deployment",),
@@ -54,12 +54,12 @@ class Scene:
 
     def list(self, *uids: str) -> None:
         for uid in uids:
-            self.relists.saw(uid, listed=True, deleted=False)
+            self.relists.on_event(uid, listed=True, deleted=False)
 
     async def looked(self) -> None:
         """Return when what was begun is done."""
-        if self.relists._looking is not None:
-            await self.relists._looking
+        if self.relists._task is not None:
+            await self.relists._task
 
     def has(self, name: str) -> bool:
         return self.cache.get(Key("Deployment", "shop", name)) is not None
@@ -88,8 +88,8 @@ async def test_what_a_second_list_lacks_is_gone(scene: Scene) -> None:
 
 async def test_the_first_list_and_the_watch_are_believed(scene: Scene) -> None:
     scene.list("stays", "goes")
-    scene.relists.saw("stays", listed=False, deleted=False)
-    scene.relists.saw("goes", listed=False, deleted=True)
+    scene.relists.on_event("stays", listed=False, deleted=False)
+    scene.relists.on_event("goes", listed=False, deleted=True)
     scene.list("goes")
     await scene.looked()
     assert scene.asked == 0

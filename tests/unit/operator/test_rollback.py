@@ -6,27 +6,36 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.build.deployment import deployments, revision_of, with_template
-from diffusion_operator.build.good_revision import good_revision, kept_claims, kept_templates
-from diffusion_operator.rollout.rollback import (
-    Failed,
+from diffusion_operator.diffusionservice.rollout.last_good_revision import (
+    good_revision,
+    kept_claims,
+    kept_templates,
+)
+from diffusion_operator.diffusionservice.rollout.rollback import (
+    FailedRevision,
     can_serve_instead,
     failed_for_good,
     has_served,
     last_good,
-    noted_failure,
+    recorded_failure,
 )
+from diffusion_operator.diffusionservice.specs.deployment import (
+    deployment,
+    revision_of,
+    with_template,
+)
+from diffusion_operator.kube.workload import Workload
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
 NOW = "2026-01-02T03:04:05Z"
-FAILED = Failed("bad", "ModelLoadFailed", "no model_index.json")
+FAILED = FailedRevision("bad", "ModelLoadFailed", "no model_index.json")
 
 
 @pytest.fixture
 def live(service: Object, settings: Settings) -> Object:
     spec = DiffusionServiceSpec.model_validate(service["spec"])
-    found: Object = deployments(service, spec, settings)[0]
+    found: Object = deployment(service, spec, settings)
     found["metadata"]["generation"] = 4
     found["status"] = {"observedGeneration": 4}
     return found
@@ -90,24 +99,24 @@ def test_a_revision_has_served_once_a_pod_of_it_answered(service: Object, live: 
 def test_the_good_pods_come_back_to_the_letter_with_a_note_on_the_failure(
     service: Object, live: Object, settings: Settings
 ) -> None:
-    good = good_revision(service, [live], 1)
+    good = good_revision(service, live, 1)
     changed = {**service["spec"], "model": {"source": "image:///models/none"}}
-    built = deployments(service, DiffusionServiceSpec.model_validate(changed), settings)[0]
+    built = deployment(service, DiffusionServiceSpec.model_validate(changed), settings)
     before = copy.deepcopy(built)
-    assert can_serve_instead(good, [built])
-    assert not can_serve_instead(good, [live])
+    assert can_serve_instead(good, built)
+    assert not can_serve_instead(good, live)
     back = with_template(built, kept_templates(good)["demo"], FAILED.text())
     assert back["spec"]["template"] == live["spec"]["template"]
-    assert noted_failure(back) == FAILED
+    assert recorded_failure(Workload.of_deployment(back)) == FAILED
     digest = "diffusion.dev/applied-digest"
     assert back["metadata"]["annotations"][digest] != built["metadata"]["annotations"][digest]
     assert built == before
-    assert noted_failure(built) is None
+    assert recorded_failure(Workload.of_deployment(built)) is None
 
 
 def test_a_note_that_someone_else_wrote_is_none(live: Object) -> None:
     live["metadata"]["annotations"]["diffusion.dev/rolled-back-from"] = "{"
-    assert noted_failure(live) is None
+    assert recorded_failure(Workload.of_deployment(live)) is None
 
 
 def test_the_newest_kept_revision_counts_and_names_its_claims(
@@ -115,7 +124,7 @@ def test_the_newest_kept_revision_counts_and_names_its_claims(
 ) -> None:
     claim = {"name": "store", "persistentVolumeClaim": {"claimName": "demo-models"}}
     live["spec"]["template"]["spec"]["volumes"].append(claim)
-    kept = [good_revision(service, [live], number) for number in (2, 11, 10)]
+    kept = [good_revision(service, live, number) for number in (2, 11, 10)]
     assert last_good(kept) is kept[1]
     assert last_good([]) is None
     assert kept_claims(kept[0]) == {"demo-models"}

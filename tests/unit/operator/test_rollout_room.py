@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from diffusion_operator.rollout.room import must_go_in_place
+from diffusion_operator.diffusionservice.rollout.surge import must_go_in_place
 
 Object = dict[str, Any]
 LACKING = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. no new claims to deallocate."

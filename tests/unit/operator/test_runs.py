@@ -6,21 +6,21 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.loadtest import LoadTestSpec
-from diffusion_operator.build.job import job
-from diffusion_operator.objects import Key
-from diffusion_operator.runs.basis import (
-    BASIS,
+from diffusion_operator.kube.objects import Key
+from diffusion_operator.loadtest.admission import ahead, occupies
+from diffusion_operator.loadtest.history import history
+from diffusion_operator.loadtest.job import job
+from diffusion_operator.loadtest.run_identity import (
     RUN_AT,
-    Basis,
+    RUN_IDENTITY,
     Run,
+    RunIdentity,
     current_run,
+    desired_identity,
     is_due,
     run_of,
-    wanted_basis,
 )
-from diffusion_operator.runs.history import history
-from diffusion_operator.runs.target import Snapshot, disturbance, snapshot
-from diffusion_operator.runs.turns import may_begin, occupies
+from diffusion_operator.loadtest.target import Snapshot, disturbance, snapshot
 
 Object = dict[str, Any]
 NOW = "2026-01-02T03:10:00Z"
@@ -41,7 +41,7 @@ def job_of(run: Run, *, role: str = "runner", conditions: Any = ()) -> Object:
     return {
         "metadata": {
             "labels": {"diffusion.dev/run": run.name, "diffusion.dev/role": role},
-            "annotations": {BASIS: run.of.text()},
+            "annotations": {RUN_IDENTITY: run.of.text()},
         },
         "status": {"conditions": list(conditions)},
     }
@@ -50,36 +50,46 @@ def job_of(run: Run, *, role: str = "runner", conditions: Any = ()) -> Object:
 @pytest.mark.parametrize(
     ("before", "now", "rerun", "due"),
     [
-        (Basis("a"), Basis("a"), "OnSpecChange", False),
-        (Basis("a"), Basis("b"), "OnSpecChange", True),
-        (Basis("a"), Basis("b"), "OnTargetChange", True),
-        (Basis("a"), Basis("b"), "Never", False),
-        (Basis("a"), Basis("a", "now"), "Never", True),
-        (Basis("a", "now"), Basis("a", "now"), "OnSpecChange", False),
-        (Basis("a", "now"), Basis("a"), "OnSpecChange", False),  # the annotation was removed
-        (Basis("a", "", "r1"), Basis("a", "", "r2"), "OnTargetChange", True),
-        (Basis("a", "", "r1"), Basis("a", "", "r2"), "OnSpecChange", False),
-        (Basis("a", "", "r1"), Basis("a"), "OnTargetChange", False),  # not known at the moment
+        (RunIdentity("a"), RunIdentity("a"), "OnSpecChange", False),
+        (RunIdentity("a"), RunIdentity("b"), "OnSpecChange", True),
+        (RunIdentity("a"), RunIdentity("b"), "OnTargetChange", True),
+        (RunIdentity("a"), RunIdentity("b"), "Never", False),
+        (RunIdentity("a"), RunIdentity("a", "now"), "Never", True),
+        (RunIdentity("a", "now"), RunIdentity("a", "now"), "OnSpecChange", False),
+        (
+            RunIdentity("a", "now"),
+            RunIdentity("a"),
+            "OnSpecChange",
+            False,
+        ),  # the annotation was removed
+        (RunIdentity("a", "", "r1"), RunIdentity("a", "", "r2"), "OnTargetChange", True),
+        (RunIdentity("a", "", "r1"), RunIdentity("a", "", "r2"), "OnSpecChange", False),
+        (
+            RunIdentity("a", "", "r1"),
+            RunIdentity("a"),
+            "OnTargetChange",
+            False,
+        ),  # not known at the moment
     ],
 )
 def test_a_run_is_due_when_what_it_was_of_has_changed(
-    before: Basis, now: Basis, rerun: str, *, due: bool
+    before: RunIdentity, now: RunIdentity, rerun: str, *, due: bool
 ) -> None:
     assert is_due(before, now, rerun) is due
 
 
 def test_what_is_no_load_changes_no_basis(loadtest: Object) -> None:
-    before = wanted_basis(loadtest, "r1")
+    before = desired_identity(loadtest, "r1")
     loadtest["spec"] |= {"suspend": True, "rerun": "Never", "historyLimit": 1}
-    assert wanted_basis(loadtest, "r1") == before
+    assert desired_identity(loadtest, "r1") == before
     loadtest["spec"]["users"]["spawnRate"] = "3"
-    assert wanted_basis(loadtest, "r1").spec != before.spec
+    assert desired_identity(loadtest, "r1").spec != before.spec
     loadtest["metadata"]["annotations"] = {RUN_AT: "now"}
-    assert wanted_basis(loadtest, "r1").run_at == "now"
+    assert desired_identity(loadtest, "r1").run_at == "now"
 
 
 def look(loadtest: Object, *jobs: Object, reported: str | None = None) -> Run:
-    basis = wanted_basis(loadtest, "")
+    basis = desired_identity(loadtest, "")
     return current_run(loadtest, jobs, basis, rerun="OnSpecChange", reported=reported)
 
 
@@ -91,18 +101,18 @@ def test_a_new_test_gets_one_name_however_often_it_is_asked_for(loadtest: Object
 
 
 def test_a_run_that_only_its_job_tells_of_goes_on(loadtest: Object) -> None:
-    run = Run("abc", wanted_basis(loadtest, ""))
+    run = Run("abc", desired_identity(loadtest, ""))
     loadtest["metadata"]["generation"] = 2  # suspended and resumed while no one looked, say
     assert look(loadtest, job_of(run)) == run
 
 
 def test_a_workers_job_is_no_run(loadtest: Object) -> None:
-    run = Run("abc", wanted_basis(loadtest, ""))
+    run = Run("abc", desired_identity(loadtest, ""))
     assert look(loadtest, job_of(run, role="worker")).name != "abc"
 
 
 def test_a_finished_run_is_the_one_to_look_at_until_another_is_due(loadtest: Object) -> None:
-    run = Run("abc", wanted_basis(loadtest, ""))
+    run = Run("abc", desired_identity(loadtest, ""))
     loadtest["status"] = status_of(run, "Complete")
     assert look(loadtest, job_of(run), reported="abc") == run
     loadtest["spec"]["users"]["spawnRate"] = "3"
@@ -117,7 +127,7 @@ def test_a_finished_run_is_the_one_to_look_at_until_another_is_due(loadtest: Obj
 def test_a_report_that_no_status_tells_of_goes_before_a_new_run(
     loadtest: Object, *, told: bool
 ) -> None:
-    run = Run("abc", wanted_basis(loadtest, ""))
+    run = Run("abc", desired_identity(loadtest, ""))
     if told:
         loadtest["status"] = status_of(run, "Running")
     loadtest["spec"]["users"]["spawnRate"] = "3"
@@ -151,25 +161,25 @@ def test_the_oldest_that_waits_begins_where_there_is_room(
     mine: str, begun: list[str], waiting: list[str], limit: int, *, may: bool
 ) -> None:
     tests = {key(name): aged(name, age) for age, name in enumerate("abc")}
-    found = may_begin(
+    found = ahead(
         key(mine),
         tests,
         begun={key(name) for name in begun},
         waiting={key(name) for name in waiting},
         limit=limit,
     )
-    assert found is may
+    assert (not found) is may
 
 
 def test_a_test_occupies_its_target_until_it_has_ended() -> None:
-    run = Run("abc", Basis("a"))
+    run = Run("abc", RunIdentity("a"))
     ended = [{"type": "Complete", "status": "True"}]
     assert occupies({}, [job_of(run)])
     assert not occupies({}, [job_of(run, role="worker")])
     assert not occupies({}, [job_of(run, conditions=ended)])
     # its runner may stay up for its page, and makes no load then
     assert not occupies({"status": status_of(run, "Complete")}, [job_of(run)])
-    assert occupies({"status": status_of(Run("old", Basis("a")), "Complete")}, [job_of(run)])
+    assert occupies({"status": status_of(Run("old", RunIdentity("a")), "Complete")}, [job_of(run)])
 
 
 def serving_pod(uid: str, *, revision: str = "r1", restarts: int = 0, **more: Any) -> Object:
@@ -241,21 +251,21 @@ def test_history_takes_in_an_ended_run_once_and_keeps_to_its_limit() -> None:
         {"type": "Valid", "status": "False", "reason": "ClientSaturated"},
         {"type": "SLOMet", "status": "True", "reason": "WithinSLO"},
     ]
-    ended = status_of(Run("r1", Basis("a")), "Complete", conditions=conditions)
+    ended = status_of(Run("r1", RunIdentity("a")), "Complete", conditions=conditions)
     (entry,) = history(ended, "r2", 5)
     assert (entry.run, entry.state, entry.reason) == ("r1", "Complete", "Finished")
     assert (entry.valid, entry.slo_met) == ("False", "True")
     assert history(ended, "r1", 5) == ()
     assert history(ended, "r2", 0) == ()
     under_way = status_of(
-        Run("r2", Basis("a")), "Running", history=[entry.model_dump(by_alias=True)]
+        Run("r2", RunIdentity("a")), "Running", history=[entry.model_dump(by_alias=True)]
     )
     assert history(under_way, "r2", 5) == (entry,)
     assert history(under_way, "r3", 5) == (entry,)
 
 
 def test_a_job_tells_what_its_run_is_of(loadtest: Object, settings: Any) -> None:
-    run = Run("abc", Basis("a", "now", "r1"))
+    run = Run("abc", RunIdentity("a", "now", "r1"))
     spec = LoadTestSpec.model_validate(loadtest["spec"])
     manifest = job(
         loadtest,
@@ -264,6 +274,6 @@ def test_a_job_tells_what_its_run_is_of(loadtest: Object, settings: Any) -> None
         run="abc",
         target_url="http://x",
         access="a",
-        annotations={BASIS: run.of.text()},
+        annotations={RUN_IDENTITY: run.of.text()},
     )
     assert run_of(manifest) == run

@@ -5,14 +5,22 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import Autoscaling, DiffusionServiceSpec
-from diffusion_operator.build.autoscaler import pod_autoscaler, scaled_object
-from diffusion_operator.build.deployment import deployments
-from diffusion_operator.objects import Key
-from diffusion_operator.reconcile import scaling as module
-from diffusion_operator.reconcile.offered import Offered
-from diffusion_operator.reconcile.scaling import Scaling
-from diffusion_operator.scaling.own import CALM_SECONDS, next_replicas, queued, wanted_replicas
-from diffusion_operator.scaling.scaler import asked_replicas, scaler_of
+from diffusion_operator.diffusionservice.scaling import scaling as module
+from diffusion_operator.diffusionservice.scaling.provider import desired_replicas, scaler_of
+from diffusion_operator.diffusionservice.scaling.replica_calculator import (
+    CALM_SECONDS,
+    computed_replicas,
+    next_replicas,
+    queued,
+)
+from diffusion_operator.diffusionservice.scaling.scaling import Scaling
+from diffusion_operator.diffusionservice.specs.deployment import deployment
+from diffusion_operator.diffusionservice.specs.horizontal_pod_autoscaler import (
+    horizontal_pod_autoscaler,
+)
+from diffusion_operator.diffusionservice.specs.scaled_object import scaled_object
+from diffusion_operator.kube.discovery import ApiDiscovery
+from diffusion_operator.kube.objects import Key
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -55,7 +63,7 @@ def test_what_waits_is_read_from_the_metrics() -> None:
 def test_each_replica_gets_its_share_within_the_bounds(
     waiting: list[float | None], wanted: int | None
 ) -> None:
-    assert wanted_replicas(waiting, ONE_TO_FIVE) == wanted
+    assert computed_replicas(waiting, ONE_TO_FIVE) == wanted
 
 
 def test_it_goes_up_at_once_and_down_by_one_after_a_time_of_calm() -> None:
@@ -68,11 +76,11 @@ def test_an_autoscaler_asks_the_deployment_and_a_suspended_service_has_none(
     service: Object,
 ) -> None:
     scaled = spec_of(service, autoscaling={"minReplicas": 2, "maxReplicas": 5})
-    assert asked_replicas(scaled, {"spec": {"replicas": 4}}) == 4
-    assert asked_replicas(scaled, {"spec": {"replicas": 0}}) == 2
-    assert asked_replicas(scaled, None) == 2
-    assert asked_replicas(scaled.model_copy(update={"suspend": True}), None) == 0
-    assert asked_replicas(spec_of(service), {"spec": {"replicas": 4}}) == 2
+    assert desired_replicas(scaled, 4) == 4
+    assert desired_replicas(scaled, 0) == 2
+    assert desired_replicas(scaled, None) == 2
+    assert desired_replicas(scaled.model_copy(update={"suspend": True}), None) == 0
+    assert desired_replicas(spec_of(service), 4) == 2
 
 
 def test_kedas_object_adds_up_the_queues_of_all_pods(service: Object) -> None:
@@ -85,7 +93,7 @@ def test_kedas_object_adds_up_the_queues_of_all_pods(service: Object) -> None:
 
 
 def test_an_hpa_goes_by_the_average_queue(service: Object) -> None:
-    made = pod_autoscaler(service, ONE_TO_FIVE)["spec"]
+    made = horizontal_pod_autoscaler(service, ONE_TO_FIVE)["spec"]
     (metric,) = made["metrics"]
     assert metric["pods"]["target"] == {"type": "AverageValue", "averageValue": "4"}
     assert made["scaleTargetRef"]["kind"] == "Deployment"
@@ -98,7 +106,7 @@ class Scene:
         self.built = built
         self.now = 0.0
         self.handed_over: list[tuple[str, int]] = []
-        offered = Offered(self, lambda: self.now)  # type: ignore[arg-type] # a stand-in by shape
+        offered = ApiDiscovery(self, lambda: self.now)  # type: ignore[arg-type] # a stand-in by shape
         self.scaling = Scaling(self, offered, clock=lambda: self.now)  # type: ignore[arg-type] # same
         ready = {"conditions": [{"type": "Ready", "status": "True"}]}
         self.pods = [{"metadata": {"name": name}, "status": ready} for name in "ab"]
@@ -115,7 +123,7 @@ class Scene:
 
 @pytest.fixture
 def scene(service: Object, settings: Settings) -> Scene:
-    return Scene(deployments(service, spec_of(service), settings)[0])
+    return Scene(deployment(service, spec_of(service), settings))
 
 
 def say(monkeypatch: pytest.MonkeyPatch, *texts: str | None) -> None:

@@ -7,19 +7,15 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.build.deployment import deployments
-from diffusion_operator.build.ray_service import ray_service
-from diffusion_operator.build.service import service as build_service
-from diffusion_operator.cache import Cache
-from diffusion_operator.children import Children
-from diffusion_operator.cluster import ApiError, NotFoundError
-from diffusion_operator.objects import Key, Object, key_of
-from diffusion_operator.reconcile.diffusionservice import ServiceReconciler
-from diffusion_operator.reconcile.writes import (
-    FIRST_HOLD_BACK_SECONDS,
-    HOLD_BACK_SECONDS,
-    Writes,
-)
+from diffusion_operator.diffusionservice.reconciler import ServiceReconciler
+from diffusion_operator.diffusionservice.specs.deployment import deployment
+from diffusion_operator.diffusionservice.specs.ray_service import ray_service
+from diffusion_operator.diffusionservice.specs.service import service as build_service
+from diffusion_operator.kube.applier import FIRST_HOLD_BACK_SECONDS, HOLD_BACK_SECONDS, Applier
+from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.client import ApiError, NotFoundError
+from diffusion_operator.kube.objects import Key, Object, key_of
+from diffusion_operator.kube.store import ChildStores
 from diffusion_operator.settings import Settings
 
 CLUSTER: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}}
@@ -111,21 +107,20 @@ class Scene:
         built["metadata"]["generation"] = 1
         return self.server.has({**built, "status": {"observedGeneration": 1, **status}})
 
-    def has_deployments(self) -> None:
+    def has_deployment(self) -> None:
         self.has_service()
-        for each in deployments(self.service, self.spec, self.settings):
-            self.server.has(each)
+        self.server.has(deployment(self.service, self.spec, self.settings))
 
     def has_service(self) -> None:
         self.server.has(build_service(self.service, self.spec))
 
     async def looks(self, *, waits: bool = True) -> float | None:
         """One look at all that there is; what is held back is waited for, or else so long told."""
-        children = Children()
+        children = ChildStores()
         for key, obj in self.server.objects.items():
             if key.kind in children.by_name:
-                children.kept(key.kind).put(obj)
-        kept = children.kept("Pod")
+                children.store(key.kind).put(obj)
+        kept = children.store("Pod")
         for pod in self.pods:
             kept.put(pod)
         key = key_of(self.service)
@@ -139,7 +134,7 @@ class Scene:
             revisions=children.revisions,
         )
         ticks = itertools.count(step=100 if waits else 0)
-        writes = Writes(self.server, cache, clock=lambda: next(ticks), now=lambda: NOW)  # type: ignore[arg-type] # a stand-in by shape
+        writes = Applier(self.server, cache, clock=lambda: next(ticks), now=lambda: NOW)  # type: ignore[arg-type] # a stand-in by shape
         reconcile = ServiceReconciler(
             self.server,  # type: ignore[arg-type] # a stand-in by shape
             cache,
@@ -184,7 +179,7 @@ async def test_what_served_goes_on_where_its_ray_service_is_refused(
     scene: Scene, refused: ApiError, reason: str
 ) -> None:
     scene.wants(rayserve={"topology": "pods"})
-    scene.has_deployments()
+    scene.has_deployment()
     scene.wants(**CLUSTER)
     scene.server.refusals["RayService"] = refused
     await scene.looks()
@@ -206,11 +201,12 @@ async def test_a_ray_service_stays_though_one_list_of_the_groups_lacks_its_own(
     assert scene.there(RAY_SERVICE, WORKERS, HEAD) == [True, False, False]
 
 
-async def test_the_operator_makes_a_cluster_of_its_own_once_the_kind_is_gone(scene: Scene) -> None:
-    scene.has_ray_service()
+async def test_a_cluster_without_kuberay_is_refused_in_a_sentence(scene: Scene) -> None:
     scene.server.offered, scene.server.unknown = frozenset(), frozenset({"RayService"})
     await scene.looks()
-    assert scene.there(WORKERS, HEAD) == [True, True]
+    assert scene.said()[:2] == ("False", "KubeRayMissing")
+    assert "install KubeRay, or use rayserve.topology: pods" in scene.said()[2]
+    assert scene.there(RAY_SERVICE, WORKERS, HEAD) == [False, False, False]
 
 
 REFUSED_PODS = {
@@ -302,18 +298,14 @@ async def test_a_kind_that_is_lacking_is_not_taken_for_kuberays(scene: Scene) ->
     assert "RayService" in scene.said()[2]
 
 
-@pytest.mark.parametrize(("length", "own"), [(47, False), (48, True)])
-async def test_a_suspended_cluster_moves_only_where_kuberay_takes_its_name(
-    service: Object, settings: Settings, length: int, own: bool
-) -> None:
-    name = service["metadata"]["name"] = "n" * length
-    scene = Scene(service, settings)
-    scene.has_deployments()
-    scene.wants(suspend=True)
+async def test_what_an_older_release_made_gives_way_to_kuberays_pods(scene: Scene) -> None:
+    scene.wants(rayserve={"topology": "pods"})
+    scene.has_deployment()
+    made = deployment(scene.service, scene.spec, scene.settings)
+    scene.server.has({**made, "metadata": {**made["metadata"], "name": "demo-head"}})
+    scene.wants(**CLUSTER)
     await scene.looks()
-    keys = [Key("Deployment", "shop", each) for each in (name, f"{name}-head")]
-    assert scene.there(*keys) == [own, own]
-    assert scene.said()[:2] == ("False", "Suspended")
+    assert scene.there(RAY_SERVICE, WORKERS, HEAD) == [True, False, False]
 
 
 @pytest.mark.parametrize("idle", [{"suspend": True}, {"replicas": 0}])

@@ -6,10 +6,17 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
-from diffusion_operator.build.deployment import IN_PLACE, RECREATE, deployments, revision_of
-from diffusion_operator.observe import mount_failure, observe_pods, with_head
+from diffusion_operator.diffusionservice.pods import observe_pods, with_head
+from diffusion_operator.diffusionservice.specs.deployment import (
+    IN_PLACE,
+    deployment,
+    revision_of,
+)
+from diffusion_operator.diffusionservice.status import has_settled, service_status
+from diffusion_operator.kube.pods import mount_failure
+from diffusion_operator.kube.problems import Problem
+from diffusion_operator.kube.workload import Workload
 from diffusion_operator.settings import Settings
-from diffusion_operator.status.diffusionservice import Problem, has_settled, service_status
 
 Object = dict[str, Any]
 NOW = "2026-01-02T03:04:05Z"
@@ -22,7 +29,7 @@ class Scene:
     def __init__(self, service: Object, settings: Settings) -> None:
         self.service = service
         self.spec = DiffusionServiceSpec.model_validate(service["spec"])
-        self.deployment: Object = deployments(service, self.spec, settings)[0]
+        self.deployment: Object = deployment(service, self.spec, settings)
         self.deployment["metadata"]["generation"] = 1
         self.revision = revision_of(self.deployment)
         self.pods: list[Object] = []
@@ -64,7 +71,7 @@ class Scene:
             self.service,
             self.spec if readable else None,
             precision="float32",
-            deployment=self.deployment if made else None,
+            workload=Workload.of_deployment(self.deployment) if made else None,
             pods=pods,
             problem=problem,
             now=NOW,
@@ -392,8 +399,6 @@ def test_the_way_of_a_rollout_is_told_and_why(scene: Scene) -> None:
     assert scene.said("Progressing") == ("True", "RollingOutInPlace")
     scene.spec = scene.spec.model_copy(update={"replicas": 1})
     assert scene.said("Progressing") == ("True", "RollingOutWithDowntime")
-    scene.deployment["spec"]["strategy"] = RECREATE
-    assert scene.said("Progressing") == ("True", "RollingOutWithDowntime")
 
 
 def test_a_ray_cluster_that_gives_way_to_single_pods_is_away_meanwhile(scene: Scene) -> None:
@@ -426,7 +431,8 @@ def test_a_beginning_has_settled_once_all_pods_are_there_and_counted_and_looked_
     scene: Scene,
 ) -> None:
     def settled() -> bool:
-        return has_settled(scene.deployment, observe_pods(scene.pods, scene.revision))
+        live = Workload.of_deployment(scene.deployment)
+        return has_settled(live, observe_pods(scene.pods, scene.revision))
 
     assert not settled()
     scene.pod()

@@ -5,8 +5,14 @@ import random
 
 import pytest
 
-from diffusion_operator.compare.ranking import Candidate, Ranking, rank
-from diffusion_operator.compare.statistics import critical_t, holm, interval, p_value, welch
+from diffusion_operator.comparison.analysis.ranking import RankableVariant, Ranking, rank
+from diffusion_operator.comparison.analysis.statistics import (
+    critical_t,
+    holm,
+    interval,
+    p_value,
+    welch,
+)
 
 
 # Two-sided critical values of Student's t from the tables of NIST's handbook, section 1.3.6.7.2.
@@ -59,12 +65,12 @@ def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
     assert abs(covered / trials - 0.95) < 3 * math.sqrt(0.95 * 0.05 / trials)
 
 
-def drawn(rng: random.Random, name: str, mean: float, spread: float, n: int = 3) -> Candidate:
+def drawn(rng: random.Random, name: str, mean: float, spread: float, n: int = 3) -> RankableVariant:
     values = [mean * math.exp(rng.gauss(0.0, spread)) for _ in range(n)]
-    return Candidate(name, values, [None] * n)
+    return RankableVariant(name, values, [None] * n)
 
 
-def ranked(candidates: list[Candidate], *, higher: bool = True) -> Ranking:
+def ranked(candidates: list[RankableVariant], *, higher: bool = True) -> Ranking:
     return rank(candidates, higher_is_better=higher, figure="requests per second")
 
 
@@ -99,8 +105,8 @@ def test_a_difference_well_above_the_noise_is_found() -> None:
 
 def test_a_difference_that_matters_to_nobody_is_not_recommended() -> None:
     steady = [
-        Candidate("a", [100.0, 100.001, 99.999], [None] * 3),
-        Candidate("b", [101.0, 101.001, 100.999], [None] * 3),
+        RankableVariant("a", [100.0, 100.001, 99.999], [None] * 3),
+        RankableVariant("b", [101.0, 101.001, 100.999], [None] * 3),
     ]
     verdict = ranked(steady)
     assert verdict.order == ("b", "a")
@@ -109,8 +115,8 @@ def test_a_difference_that_matters_to_nobody_is_not_recommended() -> None:
     assert "smallest effect 3%" in verdict.reason
 
 
-def searched(name: str, most_users: float, step: float = 1.0) -> Candidate:
-    return Candidate(name, [most_users] * 3, [True] * 3, [most_users + step] * 3)
+def searched(name: str, most_users: float, step: float = 1.0) -> RankableVariant:
+    return RankableVariant(name, [most_users] * 3, [True] * 3, [most_users + step] * 3)
 
 
 @pytest.mark.parametrize(("most_users", "separated"), [(9.0, False), (10.0, True)])
@@ -137,12 +143,12 @@ def test_equal_capacities_counted_in_whole_users_are_told_apart_no_more_often_th
 ) -> None:
     rng = random.Random(4)
 
-    def counted(name: str) -> Candidate:
+    def counted(name: str) -> RankableVariant:
         values = [
             float(max(1, math.floor(9.0 * math.exp(rng.gauss(0.0, spread)))))
             for _ in range(repetitions)
         ]
-        return Candidate(name, values, [None] * repetitions, [value + 1 for value in values])
+        return RankableVariant(name, values, [None] * repetitions, [value + 1 for value in values])
 
     trials = 2000
     false = sum(ranked([counted("a"), counted("b")]).recommended is not None for _ in range(trials))
@@ -150,14 +156,14 @@ def test_equal_capacities_counted_in_whole_users_are_told_apart_no_more_often_th
 
 
 def test_lower_is_better_for_latencies() -> None:
-    quick = Candidate("quick", [100.0, 101.0, 102.0], [None] * 3)
-    slow = Candidate("slow", [200.0, 203.0, 198.0], [None] * 3)
+    quick = RankableVariant("quick", [100.0, 101.0, 102.0], [None] * 3)
+    slow = RankableVariant("slow", [200.0, 203.0, 198.0], [None] * 3)
     assert ranked([slow, quick], higher=False).recommended == "quick"
 
 
 def test_the_objective_separates_where_it_is_met_by_one_and_never_by_the_other() -> None:
-    good = Candidate("good", [5.0, 7.0, 6.0, 5.0, 6.0], [True] * 5)
-    fast = Candidate("fast", [9.0, 9.5, 9.2, 9.1, 9.3], [False] * 5)
+    good = RankableVariant("good", [5.0, 7.0, 6.0, 5.0, 6.0], [True] * 5)
+    fast = RankableVariant("fast", [9.0, 9.5, 9.2, 9.1, 9.3], [False] * 5)
     verdict = ranked([fast, good])
     assert verdict.order == ("good", "fast")
     assert verdict.recommended == "good"
@@ -165,8 +171,8 @@ def test_the_objective_separates_where_it_is_met_by_one_and_never_by_the_other()
 
 
 def test_three_repetitions_on_either_side_of_the_objective_may_be_chance() -> None:
-    good = Candidate("good", [5.0, 7.0, 6.0], [True] * 3)
-    fast = Candidate("fast", [9.0, 9.5, 9.2], [False] * 3)
+    good = RankableVariant("good", [5.0, 7.0, 6.0], [True] * 3)
+    fast = RankableVariant("fast", [9.0, 9.5, 9.2], [False] * 3)
     verdict = ranked([fast, good])
     assert (verdict.order, verdict.recommended) == (("good", "fast"), None)
     assert "the objective alone separates from 5 repetitions on" in verdict.reason
@@ -178,9 +184,9 @@ def test_equal_variants_at_the_very_objective_are_told_apart_no_more_often_than_
 ) -> None:
     rng = random.Random(3)
 
-    def at_the_limit(name: str) -> Candidate:
+    def at_the_limit(name: str) -> RankableVariant:
         values = [math.exp(rng.gauss(0.0, 0.05)) for _ in range(repetitions)]
-        return Candidate(name, values, [value <= 1.0 for value in values])
+        return RankableVariant(name, values, [value <= 1.0 for value in values])
 
     trials = 2000
     false = sum(
@@ -192,12 +198,12 @@ def test_equal_variants_at_the_very_objective_are_told_apart_no_more_often_than_
 
 
 def test_the_least_bad_of_those_that_miss_the_objective_is_not_recommended() -> None:
-    one = Candidate("one", [5.0, 5.01, 5.0], [False] * 3)
-    two = Candidate("two", [9.0, 9.01, 9.0], [False] * 3)
+    one = RankableVariant("one", [5.0, 5.01, 5.0], [False] * 3)
+    two = RankableVariant("two", [9.0, 9.01, 9.0], [False] * 3)
     assert ranked([one, two]).recommended is None
 
 
 def test_nothing_to_rank_and_one_alone_recommend_nothing() -> None:
     assert ranked([]).order == ()
-    alone = ranked([Candidate("only", [1.0, 2.0], [None] * 2)])
+    alone = ranked([RankableVariant("only", [1.0, 2.0], [None] * 2)])
     assert (alone.order, alone.recommended) == (("only",), None)

@@ -1,10 +1,10 @@
-"""Turns at a target, while the watch is a little behind."""
+"""TargetAdmission at a target, while the watch is a little behind."""
 
 from typing import Any
 
-from diffusion_operator.cache import Cache
-from diffusion_operator.objects import Key
-from diffusion_operator.reconcile.turns import Turns
+from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.objects import Key
+from diffusion_operator.loadtest.admission import TargetAdmission
 
 Object = dict[str, Any]
 A, B = (Key("LoadTest", "shop", name) for name in "ab")
@@ -16,18 +16,18 @@ def named(key: Key, age: int, status: Object | None = None) -> Object:
     return {"kind": key.kind, "metadata": metadata, "status": status or {}}
 
 
-def turns(*tests: Object) -> Turns:
+def turns(*tests: Object) -> TargetAdmission:
     cache = Cache(
         {}, pods={}, jobs={}, tests={("shop", "demo"): list(tests)}, compared={}, revisions={}
     )
-    return Turns(cache, 1)
+    return TargetAdmission(cache, 1)
 
 
 def test_a_turn_is_one_before_its_job_is_seen_and_until_it_is_given_back() -> None:
     one = turns(named(A, 0), named(B, 1))
     assert one.ask(A, "demo", "r1")
     assert not one.ask(B, "demo", "r2")
-    one.leave(A)
+    one.release(A)
     assert one.ask(B, "demo", "r2")
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from aiohttp import ServerDisconnectedError, SocketTimeoutError
 
-from diffusion_operator import watches
-from diffusion_operator.children import Children
-from diffusion_operator.cluster import ApiError, NotFoundError
-from diffusion_operator.objects import Object, labels_of
-from diffusion_operator.watches import Watch, Watches
+from diffusion_operator.kube import informers as watches
+from diffusion_operator.kube.client import ApiError, NotFoundError
+from diffusion_operator.kube.informers import Informer, Informers
+from diffusion_operator.kube.objects import Object, labels_of
+from diffusion_operator.kube.store import ChildStores
 
 Event = tuple[str, Object]
 
@@ -64,24 +64,24 @@ class Scene:
 
     def __init__(self) -> None:
         self.server = Server()
-        self.children = Children()
+        self.children = ChildStores()
         self.told: list[tuple[str, bool]] = []
         self.owners: list[str] = []
         self.lists: list[tuple[set[str], int]] = []
-        self.watch = Watch(
+        self.watch = Informer(
             self.server,  # type: ignore[arg-type] # a stand-in by shape
             "Deployment",
             "",
-            self.children.kept("Deployment"),
+            self.children.store("Deployment"),
             self,
         )
 
-    def saw_child(self, kind: str, obj: Object, *, deleted: bool) -> None:
+    def on_child_event(self, kind: str, obj: Object, *, deleted: bool) -> None:
         assert kind
         self.told.append((obj["metadata"]["name"], deleted))
         self.owners.append(labels_of(obj).get("owner", ""))
 
-    def listed(self, kind: str, namespace: str, uids: set[str], resource_version: int) -> None:
+    def on_list(self, kind: str, namespace: str, uids: set[str], resource_version: int) -> None:
         assert (kind, namespace) == ("Deployment", "")
         self.lists.append((uids, resource_version))
 
@@ -104,9 +104,9 @@ class Scene:
 class Deaf:
     """Is told in vain."""
 
-    def saw_child(self, *_: object, deleted: bool) -> None: ...
+    def on_child_event(self, *_: object, deleted: bool) -> None: ...
 
-    def listed(self, *_: object) -> None: ...
+    def on_list(self, *_: object) -> None: ...
 
 
 @pytest.fixture(autouse=True)
@@ -206,17 +206,18 @@ async def test_a_watch_that_goes_on_failing_goes_on_and_is_told_of_seldom(
 async def test_a_watch_that_ends_by_a_mistake_is_told_of(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def mistaken(_: Watch) -> None:
+    async def mistaken(_: Informer) -> None:
         raise OverflowError("too large")
 
-    monkeypatch.setattr(Watch, "run", mistaken)
+    monkeypatch.setattr(Informer, "run", mistaken)
     broken = asyncio.Event()
-    every = Watches(Server(), Children(), (), told=Deaf(), broken=broken.set)  # type: ignore[arg-type] # a stand-in by shape
+    every = Informers(Server(), ChildStores(), (), handler=Deaf(), on_failure=broken.set)  # type: ignore[arg-type] # a stand-in by shape
     starting = asyncio.create_task(every.start())
     await asyncio.wait_for(broken.wait(), 5)
     starting.cancel()
     await every.stop()
-    assert "a watch ended: OverflowError: too large" in caplog.messages
+    message = "unhandled exception in an informer, exiting: OverflowError: too large"
+    assert message in caplog.messages
 
 
 async def test_a_kind_that_is_served_later_is_found_then(scene: Scene) -> None:
@@ -236,8 +237,8 @@ async def test_one_that_was_made_again_under_its_name_is_known_alone(scene: Scen
 async def test_all_is_known_once_the_watches_have_started() -> None:
     server = Server()
     server.lists = [("10", [deployment("a", 3)])] * 100
-    children = Children()
-    every = Watches(server, children, ["one", "two"], told=Deaf(), broken=pytest.fail)  # type: ignore[arg-type] # a stand-in by shape
+    children = ChildStores()
+    every = Informers(server, children, ["one", "two"], handler=Deaf(), on_failure=pytest.fail)  # type: ignore[arg-type] # a stand-in by shape
     await asyncio.wait_for(every.start(), 5)
     assert {"Deployment", "HTTPRoute"} <= {k for k, index in children.by_name.items() if index}
     assert server.spaces.count("one") == server.spaces.count("two") == len(server.spaces) / 2
@@ -249,16 +250,16 @@ async def test_a_namespace_without_rights_holds_up_no_other() -> None:
     server = Server()
     server.forbidden = "secret"
     server.lists = [("10", [deployment("a", 3)])] * 100
-    children = Children()
-    every = Watches(server, children, ["secret", "shop"], told=Deaf(), broken=pytest.fail)  # type: ignore[arg-type] # a stand-in by shape
+    children = ChildStores()
+    every = Informers(server, children, ["secret", "shop"], handler=Deaf(), on_failure=pytest.fail)  # type: ignore[arg-type] # a stand-in by shape
     await asyncio.wait_for(every.start(), 5)
     assert children.by_name["Deployment"]
     await every.stop()
 
 
 def test_a_pod_is_found_by_whichever_owner_it_names_and_moves_with_its_labels() -> None:
-    children = Children()
-    kept = children.kept("Pod")
+    children = ChildStores()
+    kept = children.store("Pod")
 
     def owners() -> set[str]:
         return {name for _, name in children.pods}
@@ -282,8 +283,8 @@ def test_a_pod_is_found_by_whichever_owner_it_names_and_moves_with_its_labels() 
 def test_what_is_asked_for_by_its_owner_too_is_in_both_indices(
     kind: str, label: str, index: str
 ) -> None:
-    children = Children()
-    kept = children.kept(kind)
+    children = ChildStores()
+    kept = children.store(kind)
     kept.put(deployment("x", 1, **{label: "owner"}))
     owned: dict[Any, Any] = getattr(children, index)
     assert list(owned) == [("shop", "owner")]

@@ -5,7 +5,7 @@ from collections import Counter
 
 import uvloop
 
-from diffusion_operator.workqueue import Retry, WorkQueue
+from diffusion_operator.kube.workqueue import Retry, WorkQueue
 
 
 async def test_a_key_added_many_times_while_it_waits_is_worked_on_once() -> None:

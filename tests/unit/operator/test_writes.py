@@ -10,20 +10,15 @@ import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
 from diffusion_operator.api.status import Condition
-from diffusion_operator.build.deployment import deployments
-from diffusion_operator.build.disruption_budget import disruption_budget
-from diffusion_operator.build.service_account import service_account
-from diffusion_operator.cache import Cache, trimmed
-from diffusion_operator.cluster import ApiError
-from diffusion_operator.objects import Key, key_of
-from diffusion_operator.observe import observe_pods
-from diffusion_operator.reconcile.writes import (
-    LeftoverError,
-    NameTakenError,
-    Writes,
-    is_as_wanted,
-)
-from diffusion_operator.rollout.room import _makes_room as makes_room
+from diffusion_operator.diffusionservice.pods import observe_pods
+from diffusion_operator.diffusionservice.rollout.surge import _makes_room as makes_room
+from diffusion_operator.diffusionservice.specs.deployment import deployment
+from diffusion_operator.diffusionservice.specs.pod_disruption_budget import disruption_budget
+from diffusion_operator.kube.applier import Applier, LeftoverError, NameTakenError, is_up_to_date
+from diffusion_operator.kube.cache import Cache, trimmed
+from diffusion_operator.kube.client import ApiError
+from diffusion_operator.kube.objects import Key, key_of
+from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -80,7 +75,7 @@ def empty_cache() -> Cache:
 @pytest.fixture
 def wanted(service: Object, settings: Settings) -> Object:
     spec = DiffusionServiceSpec.model_validate(service["spec"])
-    return deployments(service, spec, settings)[0]
+    return deployment(service, spec, settings)
 
 
 def live_of(wanted: Object) -> Object:
@@ -96,39 +91,37 @@ def live_of(wanted: Object) -> Object:
 
 
 def test_what_others_add_is_left_alone(wanted: Object) -> None:
-    assert is_as_wanted(wanted, live_of(wanted))
+    assert is_up_to_date(wanted, live_of(wanted))
 
 
 def test_what_others_change_is_set_right(wanted: Object) -> None:
     live = live_of(wanted)
     live["spec"]["template"]["spec"]["containers"][1]["image"] = "other:1"
-    assert not is_as_wanted(wanted, live)
+    assert not is_up_to_date(wanted, live)
     live = live_of(wanted)
     live["spec"]["replicas"] = 9
-    assert not is_as_wanted(wanted, live)
+    assert not is_up_to_date(wanted, live)
 
 
 def test_what_the_builder_no_longer_asks_for_is_noticed(
     service: Object, settings: Settings
 ) -> None:
     spec = DiffusionServiceSpec.model_validate({**service["spec"], "gpu": {"type": "nvidia-l4"}})
-    with_gpu = deployments(service, spec, settings)[0]
-    without = deployments(service, DiffusionServiceSpec.model_validate(service["spec"]), settings)[
-        0
-    ]
+    with_gpu = deployment(service, spec, settings)
+    without = deployment(service, DiffusionServiceSpec.model_validate(service["spec"]), settings)
     live = live_of(with_gpu)
     live["spec"]["template"] = {  # all that is wanted is there, and a node selector beside it
         **live["spec"]["template"],
         "metadata": without["spec"]["template"]["metadata"],
     }
-    assert not is_as_wanted(without, live)
+    assert not is_up_to_date(without, live)
 
 
 async def test_a_second_look_writes_nothing(service: Object, wanted: Object) -> None:
     cluster = RecordingCluster()
-    writes = Writes(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
-    await writes.children(service, [wanted])
-    await writes.children(service, [wanted])
+    writes = Applier(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
+    await writes.apply(service, [wanted])
+    await writes.apply(service, [wanted])
     assert (len(cluster.created), cluster.applied) == (1, [])
 
 
@@ -138,9 +131,9 @@ async def test_an_object_of_someone_else_is_never_taken_over(
     foreign = live_of(wanted)
     foreign["metadata"]["ownerReferences"] = []
     cluster = RecordingCluster(foreign)
-    writes = Writes(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError, match="give the DiffusionService another name"):
-        await writes.children(service, [wanted])
+        await writes.apply(service, [wanted])
     assert cluster.applied == []
 
 
@@ -160,8 +153,8 @@ async def test_a_child_comes_after_what_it_needs_from_its_first_moment(
             return await super().create(obj)
 
     cluster = SlowCluster()
-    writes = Writes(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
-    (made,) = await writes.children(service, [wanted], after=[service_account(service, "demo")])
+    writes = Applier(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
+    (made,) = await writes.apply(service, [wanted], after=[service_account(service, "demo")])
     assert [obj["kind"] for obj in cluster.created] == ["ServiceAccount", "Deployment"]
     assert made["kind"] == "Deployment"
 
@@ -170,13 +163,13 @@ async def test_what_was_created_is_owned_before_it_is_changed(
     service: Object, wanted: Object
 ) -> None:
     cluster = RecordingCluster()
-    writes = Writes(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
     before = service_account(service, "demo", {"cloud/identity": "painter"})
     for _ in range(2):
-        await writes.children(service, [wanted], after=[before])
+        await writes.apply(service, [wanted], after=[before])
     assert cluster.owned == []
     after = service_account(service, "demo")
-    await writes.children(service, [wanted], after=[after])
+    await writes.apply(service, [wanted], after=[after])
     assert cluster.owned == [key_of(after)]
     assert [obj["kind"] for obj in cluster.applied] == ["ServiceAccount"]
 
@@ -187,9 +180,9 @@ async def test_what_others_wait_for_is_not_taken_over_either(
     account = service_account(service, "demo")
     foreign = {**account, "metadata": {**account["metadata"], "ownerReferences": []}}
     cluster = RecordingCluster(foreign)
-    writes = Writes(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError, match="ServiceAccount demo"):
-        await writes.children(service, [wanted], after=[account])
+        await writes.apply(service, [wanted], after=[account])
     assert (cluster.created, cluster.applied) == ([], [])
 
 
@@ -200,9 +193,9 @@ async def test_no_pods_are_made_where_another_child_cannot_be(
     foreign = {**budget, "metadata": {**budget["metadata"], "ownerReferences": []}}
     cluster = RecordingCluster(foreign)
     cache = cache_of("Deployment", "PodDisruptionBudget")
-    writes = Writes(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError):
-        await writes.children(service, [wanted, budget])
+        await writes.apply(service, [wanted, budget])
     assert (cluster.created, cluster.applied) == ([], [])
 
 
@@ -227,14 +220,14 @@ async def test_what_is_not_wanted_stays_until_what_takes_its_place_is_made(
     service: Object, wanted: Object
 ) -> None:
     cluster, cache = Refusing("PodDisruptionBudget"), cache_of("Deployment", "PodDisruptionBudget")
-    writes = Writes(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
     budget, key = disruption_budget(service), key_of(wanted)
-    await writes.children(service, [wanted])
+    await writes.apply(service, [wanted])
     with pytest.raises(ApiError):
-        await writes.children(service, [budget], unwanted=[key])
+        await writes.apply(service, [budget], prune=[key])
     assert cluster.deleted == []
     cluster.kind = ""
-    await writes.children(service, [budget], unwanted=[key])
+    await writes.apply(service, [budget], prune=[key])
     assert list(map(key_of, cluster.deleted)) == [key]
 
 
@@ -242,22 +235,22 @@ async def test_nothing_else_changes_where_what_comes_ahead_cannot_be_made(
     service: Object, wanted: Object
 ) -> None:
     cluster, cache = Refusing("PodDisruptionBudget"), cache_of("Deployment", "PodDisruptionBudget")
-    writes = Writes(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
     budget = disruption_budget(service)
     with pytest.raises(ApiError):
-        await writes.children(service, [wanted], ahead=[budget])
+        await writes.apply(service, [wanted], ahead=[budget])
     assert (cluster.created, cluster.applied) == ([], [])
     cluster.kind = ""
-    made = await writes.children(service, [wanted], ahead=[budget])
+    made = await writes.apply(service, [wanted], ahead=[budget])
     assert [obj["kind"] for obj in made] == ["PodDisruptionBudget", "Deployment"]
 
 
 async def test_a_child_of_a_deleted_namesake_is_waited_for(service: Object, wanted: Object) -> None:
     leftover = live_of(wanted)
     leftover["metadata"]["ownerReferences"][0]["uid"] = "an-older-uid"
-    writes = Writes(RecordingCluster(leftover), empty_cache())  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(RecordingCluster(leftover), empty_cache())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(LeftoverError):
-        await writes.children(service, [wanted])
+        await writes.apply(service, [wanted])
 
 
 def shown_as(owner: Object, cluster: RecordingCluster) -> Object:
@@ -280,18 +273,18 @@ def status_of(reason: str, replicas: int) -> DiffusionServiceStatus:
 async def test_the_little_steps_of_a_status_become_one_write(service: Object) -> None:
     now = 100.0
     cluster = RecordingCluster()
-    writes = Writes(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
 
-    assert await writes.status(service, status_of("RollingOut", 0)) == pytest.approx(0.5)
+    assert await writes.apply_status(service, status_of("RollingOut", 0)) == pytest.approx(0.5)
     now += 0.2
-    assert await writes.status(service, status_of("RollingOut", 1)) == pytest.approx(0.3)
+    assert await writes.apply_status(service, status_of("RollingOut", 1)) == pytest.approx(0.3)
     now += 0.4
-    assert await writes.status(service, status_of("RollingOut", 1)) is None
+    assert await writes.apply_status(service, status_of("RollingOut", 1)) is None
     service = shown_as(service, cluster)
-    assert await writes.status(service, status_of("RollingOut", 1)) is None
-    assert await writes.status(service, status_of("ImagePullFailed", 1)) == pytest.approx(0.5)
+    assert await writes.apply_status(service, status_of("RollingOut", 1)) is None
+    assert await writes.apply_status(service, status_of("ImagePullFailed", 1)) == pytest.approx(0.5)
     now += 0.5
-    assert await writes.status(service, status_of("ImagePullFailed", 1)) is None
+    assert await writes.apply_status(service, status_of("ImagePullFailed", 1)) is None
     assert len(cluster.statuses) == 2
 
 
@@ -300,10 +293,12 @@ async def test_the_first_status_waits_a_while_for_what_it_is_about_to_tell(
 ) -> None:
     now = 100.0
     cluster = RecordingCluster()
-    writes = Writes(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
 
     async def told(replicas: int, *, settled: bool) -> bool:
-        left = await writes.status(service, status_of("RollingOut", replicas), settled=settled)
+        left = await writes.apply_status(
+            service, status_of("RollingOut", replicas), settled=settled
+        )
         return left is None
 
     assert not await told(0, settled=False)
@@ -318,11 +313,11 @@ async def test_the_first_status_waits_a_while_for_what_it_is_about_to_tell(
 async def test_a_first_status_that_never_settles_is_told_at_last(service: Object) -> None:
     now = 100.0
     cluster = RecordingCluster()
-    writes = Writes(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
     status = status_of("RollingOut", 0)
-    assert await writes.status(service, status, settled=False) == pytest.approx(2.0)
+    assert await writes.apply_status(service, status, settled=False) == pytest.approx(2.0)
     now += 2.0
-    assert await writes.status(service, status, settled=False) is None
+    assert await writes.apply_status(service, status, settled=False) is None
 
 
 def versioned(version: int, uid: str = "d-1") -> Object:
@@ -343,23 +338,23 @@ class Watched:
 
     def shows(self, obj: Object) -> None:
         self._index["shop", "demo"] = [obj]
-        self.cache.saw(DEMO, obj, deleted=False)
+        self.cache.on_event(DEMO, obj, deleted=False)
 
     def shows_the_end_of(self, obj: Object) -> None:
         self._index.pop(("shop", "demo"), None)
-        self.cache.saw(DEMO, obj, deleted=True)
+        self.cache.on_event(DEMO, obj, deleted=True)
 
 
 def test_the_cache_answers_with_the_newer_of_watch_and_own_write() -> None:
     watch = Watched()
     assert watch.cache.get(DEMO) is None
-    watch.cache.wrote(versioned(10))
+    watch.cache.record_write(versioned(10))
     assert watch.cache.get(DEMO) == versioned(10)
     watch.shows(versioned(9))  # the watch lags behind
     assert watch.cache.get(DEMO) == versioned(10)
     watch.shows(versioned(11))
     assert watch.cache.get(DEMO) == versioned(11)
-    watch.cache.wrote(versioned(12))
+    watch.cache.record_write(versioned(12))
     watch.shows_the_end_of(versioned(13))
     assert watch.cache.get(DEMO) is None
 
@@ -368,24 +363,24 @@ def test_an_answer_that_comes_after_the_end_of_its_object_is_not_remembered() ->
     watch = Watched()
     watch.shows(versioned(10))
     watch.shows_the_end_of(versioned(12))
-    watch.cache.wrote(versioned(11))
+    watch.cache.record_write(versioned(11))
     assert watch.cache.get(DEMO) is None
-    watch.cache.wrote(versioned(13, uid="d-2"))
+    watch.cache.record_write(versioned(13, uid="d-2"))
     assert watch.cache.get(DEMO) == versioned(13, uid="d-2")
 
 
 def test_the_end_of_a_predecessor_is_not_that_of_its_successor() -> None:
     watch = Watched()
     watch.shows(versioned(10))
-    watch.cache.wrote(versioned(13, uid="d-2"))
+    watch.cache.record_write(versioned(13, uid="d-2"))
     watch.shows_the_end_of(versioned(12))
     assert watch.cache.get(DEMO) == versioned(13, uid="d-2")
 
 
 def test_what_the_api_server_does_not_know_is_not_remembered() -> None:
     watch = Watched()
-    watch.cache.wrote(versioned(10))
-    watch.cache.is_absent(DEMO)
+    watch.cache.record_write(versioned(10))
+    watch.cache.record_absence(DEMO)
     assert watch.cache.get(DEMO) is None
 
 
@@ -397,13 +392,13 @@ def failing(reason: str) -> DiffusionServiceStatus:
 async def test_an_event_tells_of_each_new_trouble_once(service: Object) -> None:
     now = 100.0
     cluster = RecordingCluster()
-    writes = Writes(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+    writes = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
     reasons = ["CrashLooping", "CrashLooping", "ImagePullFailed", "Suspended"]
     for replicas, reason in enumerate(reasons):
         status = failing(reason).model_copy(update={"replicas": replicas})
-        await writes.status(service, status)
+        await writes.apply_status(service, status)
         now += 1
-        await writes.status(service, status)
+        await writes.apply_status(service, status)
         service = shown_as(service, cluster)
         now += 1
     assert [event["reason"] for event in cluster.created] == ["CrashLooping", "ImagePullFailed"]
@@ -415,9 +410,9 @@ def test_a_quantity_is_the_same_however_it_is_written(wanted: Object) -> None:
     live = live_of(wanted)
     resources = live["spec"]["template"]["spec"]["containers"][1]["resources"]
     resources["requests"]["cpu"] = "0.5"
-    assert is_as_wanted(wanted, live)
+    assert is_up_to_date(wanted, live)
     resources["requests"]["cpu"] = "0.6"
-    assert not is_as_wanted(wanted, live)
+    assert not is_up_to_date(wanted, live)
 
 
 def test_all_that_is_read_of_a_pod_is_kept_of_it() -> None:

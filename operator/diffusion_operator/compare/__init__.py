@@ -1,1 +1,0 @@
-"""What can be concluded from repeated figures. Pure: no cluster, no clock."""

@@ -1,0 +1,1 @@
+"""Comparison: reconciler, steps in their schedule, status, report."""

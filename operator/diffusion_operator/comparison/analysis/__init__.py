@@ -1,0 +1,1 @@
+"""Statistics of a Comparison: intervals, ranking, differences, the result table."""

@@ -1,0 +1,97 @@
+"""Status of a Comparison, a pure function of what is observed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from diffusion_operator.api.comparison import MAX_TEXT, ComparisonStatus, Run
+from diffusion_operator.api.loadtest import ReportRef
+from diffusion_operator.api.observed import ObservedComparison
+from diffusion_operator.api.state import RunState
+from diffusion_operator.comparison.analysis.results import Table
+from diffusion_operator.kube.conditions import Verdict, conditions
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Observed state of a Comparison.
+
+    `message` says what it waits for, or why it failed (`reason` in one word).
+    """
+
+    run: str
+    state: RunState
+    reason: str
+    message: str
+    total: int = 0
+    variant: str = ""
+    runs: Sequence[Run] = ()
+    table: Table | None = None
+    report_ref: ReportRef | None = None
+
+
+def comparison_status(
+    comparison: Mapping[str, Any], observed: Observed, *, now: str
+) -> ComparisonStatus:
+    """Compute the whole status."""
+    generation = comparison["metadata"]["generation"]
+    previous = ObservedComparison.of(comparison)
+    ended = [run for run in observed.runs if run.completion_time]
+    over = observed.state is RunState.COMPLETE
+    # An early verdict would invite users to stop at the first one that they like.
+    verdict = observed.table if observed.state.is_final else None
+    return ComparisonStatus(
+        observed_generation=generation,
+        conditions=conditions(
+            _verdicts(observed),
+            previous=previous.conditions,
+            generation=generation,
+            now=now,
+        ),
+        state=observed.state,
+        run=observed.run,
+        variant=observed.variant,
+        progress=f"{len(ended)}/{observed.total}" if observed.total else "",
+        start_time=min((run.start_time for run in observed.runs if run.start_time), default=None),
+        completion_time=max(
+            (run.completion_time for run in ended if run.completion_time), default=None
+        )
+        if over
+        else None,
+        recommended=verdict.recommended if verdict else "",
+        conclusion=verdict.conclusion if verdict else "",
+        differences=_bounded(observed.table.differences) if observed.table else None,
+        results=observed.table.results if observed.table else None,
+        runs=tuple(observed.runs) or None,
+        report_ref=observed.report_ref,
+    )
+
+
+def _bounded(texts: Sequence[str]) -> tuple[str, ...] | None:
+    return tuple(text[:MAX_TEXT] for text in texts) or None
+
+
+def _verdicts(observed: Observed) -> list[Verdict]:
+    failed = observed.state is RunState.FAILED
+    complete = observed.state is RunState.COMPLETE
+    message = observed.message
+    return [
+        Verdict("Complete", "True" if complete else "False", observed.reason, message),
+        Verdict(
+            "Failed",
+            "True" if failed else "False",
+            observed.reason if failed else "NothingFailed",
+            message if failed else "the comparison can complete",
+        ),
+        _comparable(observed),
+    ]
+
+
+def _comparable(observed: Observed) -> Verdict:
+    if observed.table is None or not any(run.fingerprint for run in observed.runs):
+        return Verdict("Comparable", "Unknown", "NothingMeasured", "no variant has run yet")
+    if unlike := observed.table.differences:
+        reason = "UnlikeLoads" if "load" in unlike else "UnlikeTargets"
+        message = f"the variants have unintended differences: {'; '.join(unlike)}"
+        return Verdict("Comparable", "False", reason, message[:MAX_TEXT])
+    return Verdict("Comparable", "True", "Alike", "the variants differ only as intended")

@@ -1,0 +1,1 @@
+"""DiffusionService: reconciler, observed pods, status, child specs, rollout, scaling, KubeRay."""

@@ -1,0 +1,1 @@
+"""KubeRay: Ray clusters over several machines, made from a RayService."""

@@ -1,0 +1,120 @@
+"""KubeRay: a RayService makes the Ray cluster of a DiffusionService."""
+
+from dataclasses import dataclass
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.diffusionservice.kuberay.workload import RayWorkload, ray_workload
+from diffusion_operator.diffusionservice.specs.ray_cluster import is_cluster
+from diffusion_operator.diffusionservice.specs.ray_service import (
+    API_VERSION,
+    ray_service,
+    workers_of,
+)
+from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.client import ApiError, Cluster, unknown_group
+from diffusion_operator.kube.discovery import ApiDiscovery
+from diffusion_operator.kube.objects import (
+    REVISION_LABEL,
+    SERVICE_LABEL,
+    Key,
+    Object,
+    key_of,
+    labels_of,
+)
+from diffusion_operator.kube.problems import SpecError
+from diffusion_operator.settings import Settings
+
+_GROUP = API_VERSION.partition("/")[0]
+_MISSING = (
+    "rayserve.topology: cluster needs KubeRay, which makes the Ray cluster: install KubeRay, or "
+    "use rayserve.topology: pods"
+)
+
+
+@dataclass(frozen=True)
+class RayServicePlan:
+    """Desired RayService."""
+
+    built: Object
+    workloads: list[Object]
+    """Objects to apply; none while no pod is desired."""
+
+    @property
+    def revision(self) -> str:
+        """Revision of its pods."""
+        return labels_of(workers_of(self.built)["template"])[REVISION_LABEL]
+
+
+class KubeRay:
+    """Planner and observer of RayServices, where KubeRay is installed."""
+
+    def __init__(
+        self, cluster: Cluster, cache: Cache, settings: Settings, discovery: ApiDiscovery
+    ) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._settings = settings
+        self._discovery = discovery
+
+    async def is_used(self, owner: Object, spec: DiffusionServiceSpec) -> bool:
+        """Whether KubeRay makes the pods: one Ray cluster over several machines.
+
+        Raises:
+            SpecError: The spec asks for a cluster, and KubeRay is not installed.
+            ApiError: The API server refused.
+        """
+        if not is_cluster(spec):
+            return False
+        meta = owner["metadata"]
+        place = Key("RayService", meta["namespace"], meta["name"])
+        # A starting API server may omit the group while the RayService exists.
+        if API_VERSION in await self._discovery.groups() or await self._cluster.knows_kind_of(
+            place
+        ):
+            return True
+        raise SpecError("KubeRayMissing", _MISSING)
+
+    async def plan(self, owner: Object, spec: DiffusionServiceSpec) -> RayServicePlan:
+        """Plan the RayService to apply.
+
+        Raises:
+            SpecError: KubeRay can't make what the spec says.
+            ApiError: The API server refused.
+        """
+        built = ray_service(owner, spec, self._settings)
+        # A RayService can't be suspended, only deleted; without workers it would keep its head.
+        workloads = [] if spec.suspend or spec.replicas == 0 else [built]
+        await self._refresh(key_of(built))
+        return RayServicePlan(built, workloads)
+
+    async def raise_if_uninstalled(self, error: ApiError) -> None:
+        """Check whether a refusal came from the removal of KubeRay's kinds.
+
+        Raises:
+            SpecError: KubeRay's kinds were removed.
+        """
+        if unknown_group(error) == _GROUP and API_VERSION not in await self._cluster.groups():
+            raise SpecError("KubeRayMissing", _MISSING) from error
+
+    async def observe(self, plan: RayServicePlan, applied: list[Object]) -> RayWorkload:
+        """Observe the applied RayService and its workers as a workload.
+
+        Raises:
+            ApiError: The API server refused.
+        """
+        meta = plan.built["metadata"]
+        pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
+        workload = ray_workload(applied[0] if plan.workloads else plan.built, pods)
+        coming = workload.coming_cluster
+        if not coming or workload.all_answer:
+            return workload
+        ray_cluster = await self._cluster.get(Key("RayCluster", meta["namespace"], coming))
+        return workload.with_conditions_of(ray_cluster)
+
+    async def _refresh(self, key: Key) -> None:
+        """Refresh the cached RayService, watched or not."""
+        observed = await self._cluster.get(key)
+        if observed is None:
+            self._cache.record_absence(key)
+        else:
+            self._cache.record_write(observed)

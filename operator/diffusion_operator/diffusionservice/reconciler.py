@@ -1,0 +1,281 @@
+"""Reconciler of a DiffusionService: workload, Service, ServiceAccount, and the status."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.api.observed import ObservedLoadTest, ObservedService
+from diffusion_operator.diffusionservice.children import optional_children, optional_keys
+from diffusion_operator.diffusionservice.kuberay.kuberay import KubeRay
+from diffusion_operator.diffusionservice.kuberay.workload import RayWorkload, counted, ray_workload
+from diffusion_operator.diffusionservice.pods import Pods, observe_pods, with_head
+from diffusion_operator.diffusionservice.rollout.canary import canary_name, preview_url
+from diffusion_operator.diffusionservice.rollout.gate import Gate
+from diffusion_operator.diffusionservice.rollout.last_good_revision import (
+    kept_claims,
+    kept_revision,
+)
+from diffusion_operator.diffusionservice.rollout.plan import Rollout
+from diffusion_operator.diffusionservice.routing.selector_switch import switches_selector
+from diffusion_operator.diffusionservice.scaling.scaling import LOOK_SECONDS, Scaling, scalers
+from diffusion_operator.diffusionservice.specs.accelerator import accelerator_of
+from diffusion_operator.diffusionservice.specs.deployment import revision_of
+from diffusion_operator.diffusionservice.specs.model_size import misfit
+from diffusion_operator.diffusionservice.specs.pod import has_volumes_of_others
+from diffusion_operator.diffusionservice.specs.ray_cluster import is_cluster
+from diffusion_operator.diffusionservice.specs.service import service
+from diffusion_operator.diffusionservice.specs.serving_config import precision_of
+from diffusion_operator.diffusionservice.status import has_settled, service_status
+from diffusion_operator.kube.applier import (
+    LOOK_AGAIN_SECONDS,
+    Applier,
+    LeftoverError,
+    NameTakenError,
+    sooner,
+)
+from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.client import ApiError, Cluster
+from diffusion_operator.kube.discovery import ApiDiscovery
+from diffusion_operator.kube.objects import (
+    HEAD_LABEL,
+    SERVICE_LABEL,
+    Key,
+    Object,
+    is_owned,
+    key_of,
+)
+from diffusion_operator.kube.pods import mount_failure
+from diffusion_operator.kube.problems import Problem, SpecError, invalid_spec, refusal
+from diffusion_operator.kube.service_account import service_account
+from diffusion_operator.kube.workload import Workload
+from diffusion_operator.settings import Settings
+
+# Events of the kubelet wake no reconciler.
+VOLUMES_AGAIN_SECONDS = 5.0
+# A rollout gives up on an image after a while, and the kubelet reports pulls rarely.
+PULL_AGAIN_SECONDS = 15.0
+
+
+def _problem(error: Exception) -> tuple[Problem, float | None]:
+    """Problem for an error, and the seconds after which to reconcile again.
+
+    Raises:
+        Exception: The same error, where a retry helps.
+    """
+    match error:
+        case ValidationError():
+            return Problem("InvalidSpec", invalid_spec(error)), None
+        case SpecError():
+            return Problem(error.reason, error.message), None
+        case NameTakenError():
+            return Problem("NameTaken", str(error)), LOOK_AGAIN_SECONDS
+        case LeftoverError():
+            return Problem("AwaitingCleanup", str(error), passes=True), LOOK_AGAIN_SECONDS
+        case ApiError():
+            return refusal(error), LOOK_AGAIN_SECONDS
+    raise error
+
+
+class ServiceReconciler:
+    """Reconciler that makes one DiffusionService's children as its spec says."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        applier: Applier,
+        settings: Settings,
+        now: Callable[[], str],
+    ) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._applier = applier
+        self._settings = settings
+        self._now = now
+        discovery = ApiDiscovery(cluster)
+        self._scaling = Scaling(cluster, discovery)
+        self._rollout = Rollout(cache, applier, settings, self._scaling, now)
+        self._kuberay = KubeRay(cluster, cache, settings, discovery)
+
+    async def __call__(self, key: Key) -> float | None:
+        """Reconcile one DiffusionService.
+
+        Returns:
+            Seconds until the next reconcile, where no event would cause it.
+        """
+        owner = self._cache.get(key)
+        if owner is None or owner["metadata"].get("deletionTimestamp"):
+            self._applier.forget(key)
+            self._scaling.forget(Key("Deployment", key.namespace, key.name))
+            return None  # garbage collection removes the children
+        spec, precision, too_large = None, None, None
+        workload, gate, problem, again = None, None, None, None
+        try:
+            spec = DiffusionServiceSpec.model_validate(owner["spec"])
+            accelerator = accelerator_of(spec, self._settings)
+            precision = precision_of(spec, accelerator)
+            too_large = misfit(spec, precision, accelerator)
+            workload, gate = await self._children(owner, spec)
+        except (ValidationError, SpecError, NameTakenError, LeftoverError, ApiError) as error:
+            problem, again = _problem(error)
+        if problem is not None:
+            workload = self._before(owner)  # a problem with the new spec ends nothing that exists
+        pods = self._pods(key, spec, workload)
+        if (
+            workload is not None
+            and pods.awaiting_volumes
+            and has_volumes_of_others(workload.template)
+        ):
+            pods, again = await self._with_mount_failures(key, pods), VOLUMES_AGAIN_SECONDS
+        if spec is not None and await self._scaling.scaler(spec) == "own":
+            again = sooner(again, LOOK_SECONDS)
+        # The informer finds a kind that was installed later only after a minute.
+        if isinstance(workload, RayWorkload):
+            again = sooner(again, LOOK_SECONDS)
+        if any(failure.reason == "ImagePullFailed" for failure in pods.failures):
+            again = sooner(again, PULL_AGAIN_SECONDS)
+        status = service_status(
+            owner,
+            spec,
+            precision=precision,
+            workload=workload,
+            pods=pods,
+            problem=problem,
+            now=self._now(),
+            gate=gate,
+            misfit=too_large,
+        )
+        # a suspended service has no RayService to observe
+        suspended = spec is not None and spec.suspend
+        settled = (
+            workload is None or problem is not None or suspended or has_settled(workload, pods)
+        )
+        return sooner(again, await self._applier.apply_status(owner, status, settled=settled))
+
+    def _before(self, owner: Object) -> Workload | None:
+        """Existing workload of the owner, or ``None``."""
+        meta = owner["metadata"]
+        place = meta["namespace"], meta["name"]
+        observed = self._cache.get(Key("Deployment", *place))
+        if observed is not None and is_owned(observed, owner):
+            return Workload.of_deployment(observed)
+        observed = self._cache.get(Key("RayService", *place))
+        if observed is not None and is_owned(observed, owner):
+            return ray_workload(observed, self._cache.pods_of(*place, SERVICE_LABEL))
+        return None
+
+    def _pods(self, key: Key, spec: DiffusionServiceSpec | None, live: Workload | None) -> Pods:
+        revision = live.revision if live else ""
+        served = live.served_cluster if isinstance(live, RayWorkload) else ""
+
+        def observed(label: str) -> Pods:
+            labelled = self._cache.pods_of(key.namespace, key.name, label)
+            return observe_pods(counted(labelled, revision, served), revision)
+
+        pods = observed(SERVICE_LABEL)
+        return (
+            pods if spec is None or not is_cluster(spec) else with_head(pods, observed(HEAD_LABEL))
+        )
+
+    def _prunable(self, owner: Object, desired: list[Object], revision: str) -> list[Key]:
+        """Keys of children that this service no longer needs at that revision."""
+        meta = owner["metadata"]
+        good = self._rollout.good(owner)
+        keys = {key_of(child) for child in desired}
+        served = ObservedService.of(owner).revision
+        if good is not None and (revision == kept_revision(good) or revision != served):
+            # A rollback needs the models of the last-good revision.
+            keys |= {
+                Key("PersistentVolumeClaim", meta["namespace"], at) for at in kept_claims(good)
+            }
+        outdated = [
+            key_of(kept)
+            for kept in self._cache.revisions(meta["namespace"], meta["name"])
+            if good is not None and kept["metadata"]["name"] != good["metadata"]["name"]
+        ]
+        # The LoadTest of the latest canary explains the gate's decision, so it stays until the next
+        # one.
+        is_next = Key("Deployment", meta["namespace"], canary_name(owner)) in keys
+        tests = [
+            key_of(test)
+            for test in self._cache.tests(meta["namespace"], preview_url(owner))
+            if key_of(test) not in keys and (is_next or not ObservedLoadTest.of(test).has_ended)
+        ]
+        return [*(key for key in optional_keys(owner) if key not in keys), *outdated, *tests]
+
+    async def _children(
+        self, owner: Object, spec: DiffusionServiceSpec
+    ) -> tuple[Workload, Gate | None]:
+        """Apply all children.
+
+        Returns:
+            The workload whose pods hold the model, and the gate that its successor waits for.
+        """
+        if await self._kuberay.is_used(owner, spec):
+            return await self._ray_service(owner, spec), None
+        plan = await self._rollout.plan(owner, spec)
+        others = [
+            *plan.canary,
+            *optional_children(owner, spec, self._settings),
+            *scalers(owner, spec, await self._scaling.scaler(spec)),
+        ]
+        revision = revision_of(plan.deployment)
+        observed, *_ = await self._apply(owner, spec, [plan.deployment], others, revision)
+        return Workload.of_deployment(observed), plan.gate
+
+    async def _ray_service(self, owner: Object, spec: DiffusionServiceSpec) -> Workload:
+        """Apply the RayService and the other children."""
+        plan = await self._kuberay.plan(owner, spec)
+        others = optional_children(owner, spec, self._settings, kuberay=True)
+        try:
+            applied = await self._apply(owner, spec, plan.workloads, others, plan.revision)
+        except ApiError as error:
+            await self._kuberay.raise_if_uninstalled(error)
+            raise
+        return await self._kuberay.observe(plan, applied)
+
+    async def _apply(
+        self,
+        owner: Object,
+        spec: DiffusionServiceSpec,
+        workloads: list[Object],
+        others: list[Object],
+        revision: str,
+    ) -> list[Object]:
+        """Apply the workloads and the other children.
+
+        Returns:
+            The workloads first, then the others, as the API server has them.
+
+        Raises:
+            NameTakenError, LeftoverError, ApiError: As ``Applier.apply`` does.
+        """
+        entrance = service(owner, spec)
+        desired = [*workloads, entrance, *others]
+        # Without the ServiceAccount the first pods are refused, which hides a later refusal's
+        # reason.
+        account = service_account(
+            owner, owner["metadata"]["name"], spec.service_account.annotations
+        )
+        before = self._cache.get(key_of(entrance))
+        count = len(workloads) if switches_selector(before, entrance) else 0
+        return await self._applier.apply(
+            owner,
+            desired[count:],
+            prune=self._prunable(owner, desired, revision),
+            after=[account],
+            ahead=desired[:count],
+        )
+
+    async def _with_mount_failures(self, key: Key, pods: Pods) -> Pods:
+        """Counts with the kubelet's mount failures added."""
+        # One request covers all pods: hundreds may wake this reconciler.
+        events = await self._cluster.failed_mounts(key.namespace)
+        failures = [
+            failure
+            for pod in pods.awaiting_volumes
+            if (failure := mount_failure(pod, events)) is not None
+        ]
+        return replace(pods, failures=(*pods.failures, *failures))

@@ -1,0 +1,1 @@
+"""Rollout of a new revision: surge, canary, gate, rollback, last-good revision."""

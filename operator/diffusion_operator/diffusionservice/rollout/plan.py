@@ -1,0 +1,186 @@
+"""Rollout plan: the Deployment to apply, given how far the rollout is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.diffusionservice.rollout.canary import (
+    canary,
+    canary_name,
+    gate_name,
+    gate_test,
+    preview,
+)
+from diffusion_operator.diffusionservice.rollout.gate import (
+    Gate,
+    answers,
+    gate_failure,
+    has_passed,
+    is_of,
+    waiting,
+)
+from diffusion_operator.diffusionservice.rollout.last_good_revision import (
+    good_revision,
+    kept_revision,
+    kept_templates,
+)
+from diffusion_operator.diffusionservice.rollout.rollback import (
+    can_serve_instead,
+    failed_for_good,
+    has_served,
+    last_good,
+    recorded_failure,
+)
+from diffusion_operator.diffusionservice.rollout.surge import must_go_in_place
+from diffusion_operator.diffusionservice.scaling.scaling import Scaling
+from diffusion_operator.diffusionservice.specs.deployment import (
+    deployment,
+    in_place,
+    revision_of,
+    with_pods_of,
+    with_template,
+)
+from diffusion_operator.kube.applier import Applier
+from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.objects import (
+    CANARY_LABEL,
+    SERVICE_LABEL,
+    Key,
+    Object,
+    is_owned,
+    key_of,
+)
+from diffusion_operator.kube.workload import Workload
+from diffusion_operator.settings import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Deployment to apply, and the canary beside it."""
+
+    deployment: Object
+    canary: list[Object] = field(default_factory=list)
+    gate: Gate | None = None
+
+
+class Rollout:
+    """Planner of rollouts: surge, in place, gate or rollback."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        applier: Applier,
+        settings: Settings,
+        scaling: Scaling,
+        now: Callable[[], str],
+    ) -> None:
+        self._cache = cache
+        self._applier = applier
+        self._settings = settings
+        self._scaling = scaling
+        self._now = now
+
+    async def plan(self, owner: Object, spec: DiffusionServiceSpec) -> Plan:
+        """Plan the Deployment to apply.
+
+        Raises:
+            SpecError: The spec can't be built.
+            ApiError: The API server refused.
+            NameTakenError, LeftoverError: As ``Applier.create_once`` does.
+        """
+        meta = owner["metadata"]
+        built = deployment(owner, spec, self._settings)
+        observed = self._cache.get(key_of(built))
+        if observed is not None and not is_owned(observed, owner):
+            observed = None
+        pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
+        scaler = await self._scaling.scaler(spec)
+        if spec.autoscaling is not None and scaler is not None:
+            built = await self._scaling.replicated(built, observed, spec.autoscaling, scaler, pods)
+        if observed is None:
+            return Plan(built)
+        if spec.rollout.gate is not None:
+            gated = await self._gated(owner, spec, built, observed, pods)
+            if gated is not None:
+                return gated
+        if spec.rollout.on_failure == "Rollback":
+            built = await self._or_last_good(owner, built, observed, pods)
+        if must_go_in_place(built, observed, pods):
+            return Plan(in_place(built))
+        return Plan(built)
+
+    async def _gated(
+        self,
+        owner: Object,
+        spec: DiffusionServiceSpec,
+        built: Object,
+        observed: Object,
+        pods: list[Object],
+    ) -> Plan | None:
+        """Plan with the serving pods and a canary, or ``None`` once the gate is passed."""
+        desired, served = revision_of(built), revision_of(observed)
+        if desired == served or not has_served(owner, served, pods):
+            return None
+        meta = owner["metadata"]
+        test_name = gate_name(owner, desired)
+        test = self._cache.get(Key("LoadTest", meta["namespace"], test_name))
+        if test is not None and not is_owned(test, owner):
+            test = None
+        if has_passed(test):
+            return None
+        await self._keep_good(owner, observed)
+        tried = self._cache.get(Key("Deployment", meta["namespace"], canary_name(owner)))
+        seen = self._cache.pods_of(meta["namespace"], meta["name"], CANARY_LABEL)
+        # The LoadTest of a removed canary is deleted before the next canary's is created.
+        outdated = test is not None and not is_of(test, tried)
+        failed = recorded_failure(Workload.of_deployment(observed))
+        if failed is None or failed.revision != desired:
+            failed = gate_failure(desired, tried, seen, None if outdated else test, self._now())
+        if failed is not None:
+            return Plan(with_template(built, observed["spec"]["template"], failed.text()))
+        if spec.suspend:  # the canary starts when the service resumes
+            return Plan(with_pods_of(built, observed))
+        up = answers(tried, desired)
+        begun = not outdated and (up or test is not None)
+        return Plan(
+            with_pods_of(built, observed),
+            self._tried(owner, built, desired, begun=begun),
+            waiting(desired, test_name, seen, up=up),
+        )
+
+    def _tried(self, owner: Object, built: Object, revision: str, *, begun: bool) -> list[Object]:
+        """Children of the canary; the LoadTest follows once the canary answers."""
+        made = [canary(owner, built), preview(owner)]
+        return [*made, gate_test(owner, revision)] if begun else made
+
+    async def _or_last_good(
+        self, owner: Object, built: Object, observed: Object, pods: list[Object]
+    ) -> Object:
+        """Built Deployment, or the last-good pods where the spec's revision failed."""
+        good = self.good(owner)
+        desired, served = revision_of(built), revision_of(observed)
+        if served != desired and has_served(owner, served, pods):
+            await self._keep_good(owner, observed)
+        if good is None or not can_serve_instead(good, built):
+            return built
+        failed = recorded_failure(Workload.of_deployment(observed))
+        if failed is None and served == desired and not has_served(owner, desired, pods):
+            failed = failed_for_good(observed, pods, self._now())
+        if failed is None or failed.revision != desired:
+            return built
+        template = kept_templates(good)[built["metadata"]["name"]]
+        return with_template(built, template, failed.text())
+
+    def good(self, owner: Object) -> Object | None:
+        """Last-good revision of the owner, or ``None``."""
+        meta = owner["metadata"]
+        kept = self._cache.revisions(meta["namespace"], meta["name"])
+        return last_good(each for each in kept if is_owned(each, owner))
+
+    async def _keep_good(self, owner: Object, observed: Object) -> None:
+        """Keep the serving pods as the last-good revision before others replace them."""
+        before = self.good(owner)
+        if before is not None and kept_revision(before) == revision_of(observed):
+            return
+        number = int(before["revision"]) + 1 if before is not None else 1
+        await self._applier.create_once(owner, good_revision(owner, observed, number))

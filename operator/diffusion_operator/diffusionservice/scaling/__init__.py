@@ -1,0 +1,1 @@
+"""Replica count: the autoscaling provider, and the operator's own calculation."""

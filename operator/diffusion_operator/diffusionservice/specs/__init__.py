@@ -1,0 +1,1 @@
+"""Pure builders of a DiffusionService's children, one module per child kind."""

@@ -1,0 +1,32 @@
+"""HTTPRoute: a Gateway's listener leads to the Service."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusion_operator.api.route import GatewayRef, Route
+from diffusion_operator.diffusionservice.specs.service import PORT
+from diffusion_operator.kube.metadata import child
+from diffusion_operator.kube.objects import Object
+
+
+def http_route(owner: Mapping[str, Any], spec: Route, gateway: GatewayRef) -> Object:
+    parent = {
+        "group": "gateway.networking.k8s.io",
+        "kind": "Gateway",
+        "name": gateway.name,
+        **({"namespace": gateway.namespace} if gateway.namespace else {}),
+        **({"sectionName": gateway.section_name} if gateway.section_name else {}),
+    }
+    name = owner["metadata"]["name"]
+    backend = {"group": "", "kind": "Service", "name": name, "port": PORT, "weight": 1}
+    match = {"path": {"type": "PathPrefix", "value": "/"}}
+    return child(
+        owner,
+        "HTTPRoute",
+        name,
+        spec={
+            "parentRefs": [parent],
+            "hostnames": [spec.host],
+            "rules": [{"matches": [match], "backendRefs": [backend]}],
+        },
+    )

@@ -1,0 +1,118 @@
+"""Serving pod: the pod spec, whichever workload owns it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.api.fields import seconds
+from diffusion_operator.diffusionservice.specs.model_fetch import fetch_containers, fetch_volumes
+from diffusion_operator.diffusionservice.specs.model_sources import claims_of
+from diffusion_operator.diffusionservice.specs.server_container import (
+    API_KEY_VOLUME,
+    DRAIN_SECONDS,
+    ENDPOINTS_SECONDS,
+    SHARED_MEMORY,
+    claim_volume_name,
+    server,
+)
+from diffusion_operator.diffusionservice.specs.serving_config import API_KEY_FILE
+from diffusion_operator.kube.metadata import selector
+from diffusion_operator.kube.objects import Object
+from diffusion_operator.kube.pod_security import POD_SECURITY, SCRATCH_VOLUME
+from diffusion_operator.settings import Accelerator, Settings
+
+SPREAD_OVER = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+# A running request completes within this time, even with many steps on a CPU.
+LONGEST_REQUEST_SECONDS = 60
+# A framework stops its own processes after the last request.
+ENDING_SECONDS = {"fastapi": 0, "litserve": 10, "rayserve": 10}
+
+
+def serving_pod(
+    owner: Mapping[str, Any],
+    spec: DiffusionServiceSpec,
+    settings: Settings,
+    accelerator: Accelerator | None,
+) -> Object:
+    """Pod spec of a serving pod.
+
+    Raises:
+        SpecError: The spec can't be built.
+    """
+    grace = seconds(spec.queue.timeout) + LONGEST_REQUEST_SECONDS
+    grace += ENDPOINTS_SECONDS + DRAIN_SECONDS + ENDING_SECONDS[spec.backend]
+    pod: Object = {
+        "serviceAccountName": owner["metadata"]["name"],
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": math.ceil(grace),
+        "securityContext": POD_SECURITY,
+        "containers": [server(owner, spec, settings, accelerator)],
+        "volumes": [SCRATCH_VOLUME, *_volumes(owner, spec)],
+        "topologySpreadConstraints": [_spread(owner, key) for key in SPREAD_OVER],
+    }
+    first = fetch_containers(spec, settings)
+    if first:
+        pod["initContainers"] = first
+    if accelerator and accelerator.node_selector:
+        pod["nodeSelector"] = dict(accelerator.node_selector)
+    if accelerator and accelerator.node_labels:
+        pod["affinity"] = {"nodeAffinity": _on_one_of(accelerator.node_labels)}
+    if accelerator and accelerator.tolerations:
+        pod["tolerations"] = [dict(toleration) for toleration in accelerator.tolerations]
+    return pod
+
+
+def _on_one_of(node_labels: Sequence[Mapping[str, str]]) -> Object:
+    """Node affinity to any of the label sets."""
+    terms = [
+        {
+            "matchExpressions": [
+                {"key": key, "operator": "In", "values": [value]} for key, value in labels.items()
+            ]
+        }
+        for labels in node_labels
+    ]
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+
+
+def _spread(owner: Mapping[str, Any], topology_key: str) -> Object:
+    """Spread constraint for the replicas of one revision."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology_key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector(owner)},
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+
+
+def _volumes(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> list[Object]:
+    claims = claims_of(spec.model)
+    volumes: list[Object] = [
+        {
+            "name": claim_volume_name(claims, claim),
+            "persistentVolumeClaim": {"claimName": claim, "readOnly": True},
+        }
+        for claim in claims
+    ]
+    volumes += fetch_volumes(owner, spec)
+    if spec.auth:
+        ref = spec.auth.api_key_secret_ref
+        items = [{"key": ref.key, "path": API_KEY_FILE}]
+        # The kubelet updates a volume in a running pod, a variable not.
+        volumes.append({"name": API_KEY_VOLUME, "secret": {"secretName": ref.name, "items": items}})
+    if spec.backend == "rayserve":
+        volumes.append(SHARED_MEMORY)
+    return volumes
+
+
+def has_volumes_of_others(template: Mapping[str, Any]) -> bool:
+    """Whether the pods mount objects that someone else creates."""
+    volumes = template["spec"].get("volumes") or ()
+    return any(
+        kind in volume
+        for volume in volumes
+        for kind in ("secret", "configMap", "projected", "persistentVolumeClaim")
+    )

@@ -1,0 +1,96 @@
+"""Serving configuration: the document for the pods, built from the spec."""
+
+from typing import Literal
+
+from diffusion_operator.api.diffusionservice import Batching, DiffusionServiceSpec, Precision
+from diffusion_operator.api.fields import seconds
+from diffusion_operator.api.model_source import ModelSource
+from diffusion_operator.diffusionservice.specs.model_sources import path_of
+from diffusion_operator.documents.serving_config import (
+    QueueLimits,
+    RequestDefaults,
+    RequestLimits,
+    ServedAuth,
+    ServedBatching,
+    ServedLora,
+    ServedModel,
+    ServedRay,
+    ServingConfig,
+)
+from diffusion_operator.kube.problems import SpecError
+from diffusion_operator.settings import Accelerator
+
+API_KEY_MOUNT = "/etc/diffusion/auth"
+API_KEY_FILE = "key"
+
+
+def device_of(accelerator: Accelerator | None) -> Literal["cuda", "cpu"]:
+    """Torch device; a stand-in accelerator computes on the CPU."""
+    return accelerator.device if accelerator else "cpu"
+
+
+def precision_of(spec: DiffusionServiceSpec, accelerator: Accelerator | None) -> Precision:
+    """Precision of the served model.
+
+    Raises:
+        SpecError: The device doesn't support the precision.
+    """
+    device = device_of(accelerator)
+    precision = spec.precision or ("float16" if device == "cuda" else "float32")
+    if precision == "float16" and device == "cpu":
+        raise SpecError(
+            "PrecisionUnsupported",
+            f"gpu.type {spec.gpu.type if spec.gpu else ''!r} computes on the CPU, which has no "
+            "float16: write precision: float32 or bfloat16",
+        )
+    return precision
+
+
+def devices_of(spec: DiffusionServiceSpec, accelerator: Accelerator | None) -> int:
+    """Number of engines in one pod: one per GPU, or one on a CPU."""
+    return spec.gpu.count if spec.gpu and device_of(accelerator) == "cuda" else 1
+
+
+def _model(model: ModelSource) -> ServedModel:
+    loras = tuple(
+        ServedLora(name=lora.name, path=path_of(model, lora.source), scale=float(lora.scale))
+        for lora in model.loras
+    )
+    return ServedModel(
+        path=path_of(model, model.source, model.revision),
+        source=model.source,
+        revision=model.revision,
+        loras=loras or None,
+    )
+
+
+def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) -> ServingConfig:
+    """Serving configuration document.
+
+    Raises:
+        SpecError: The spec can't be built.
+    """
+    devices = devices_of(spec, accelerator)
+    batching = ServedBatching(**spec.batching.model_dump())
+    return ServingConfig(
+        backend=spec.backend,
+        model=_model(spec.model),
+        device=device_of(accelerator),
+        precision=precision_of(spec, accelerator),
+        generation=RequestDefaults(
+            steps=spec.generation.steps,
+            guidance_scale=float(spec.generation.guidance_scale),
+            width=spec.generation.width,
+            height=spec.generation.height,
+            scheduler=spec.generation.scheduler,
+        ),
+        limits=RequestLimits(**spec.limits.model_dump()),
+        queue=QueueLimits(
+            max_length=spec.queue.max_length, timeout_seconds=seconds(spec.queue.timeout)
+        ),
+        devices=devices if devices > 1 else None,
+        batching=batching if spec.batching != Batching() else None,
+        compile=spec.compile if spec.compile != "none" else None,
+        rayserve=ServedRay(topology=spec.rayserve.topology) if spec.rayserve else None,
+        auth=ServedAuth(api_key_file=f"{API_KEY_MOUNT}/{API_KEY_FILE}") if spec.auth else None,
+    )

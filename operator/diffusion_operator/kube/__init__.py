@@ -1,0 +1,1 @@
+"""Kubernetes API machinery: client, informers, store, applier, work queue, leader election."""

@@ -1,0 +1,305 @@
+"""Applier: the only module that writes, and only where desired and observed state differ."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from kubernetes.utils.quantity import parse_quantity
+
+from diffusion_operator.api.fields import Model
+from diffusion_operator.api.observed import ObservedStatus
+from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.client import ApiError, Cluster, NotFoundError, message_of
+from diffusion_operator.kube.events import warnings
+from diffusion_operator.kube.objects import DIGEST_ANNOTATION, Key, Object, is_owned, key_of
+from diffusion_operator.kube.timestamps import utc_now
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+HOLD_BACK_SECONDS = 0.5
+# A later first write of a status carries what would otherwise take three writes.
+FIRST_HOLD_BACK_SECONDS = 2.0
+# A foreign object carries no label, so its deletion wakes no reconciler.
+LOOK_AGAIN_SECONDS = 15.0
+# A create of these kinds comes first; its answer says whether the object existed before.
+_CREATED_BLIND = frozenset({"ServiceAccount", "Deployment"})
+
+
+class NameTakenError(Exception):
+    """A foreign object already has the name of a child."""
+
+
+class LeftoverError(Exception):
+    """A child of a deleted owner has the name until garbage collection removes it."""
+
+
+class Applier:
+    """Writer of children and statuses that skips whatever is already as desired."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], str] = utc_now,
+    ) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._clock = clock
+        self._now = now
+        self._last_write: dict[Key, float] = {}
+
+    async def apply(
+        self,
+        owner: Mapping[str, Any],
+        desired: Sequence[Object],
+        prune: Sequence[Key] = (),
+        after: Sequence[Object] = (),
+        ahead: Sequence[Object] = (),
+    ) -> list[Object]:
+        """Apply the ``desired`` children concurrently and return them as the API server has them.
+
+        The objects in ``after`` are applied first, since a child needs them from its first moment.
+        The objects in ``ahead`` come before the desired ones, also in the result, and nothing else
+        changes when the API server refuses one of them. The keys in ``prune`` are deleted once all
+        their successors exist. No desired object is written when another one can't be, except that
+        the API server's answer for a Deployment is known only after its write.
+
+        Raises:
+            NameTakenError: A foreign object has a child's name.
+            LeftoverError: A deleted owner's child has the name.
+            ApiError: The API server refused.
+        """
+        observed = await self._observe_all(owner, [*ahead, *desired], after)
+        made = await self._apply_all(owner, ahead, observed[: len(ahead)])
+        made += await self._apply_all(owner, desired, observed[len(ahead) :])
+        await self.prune(owner, prune)
+        return made
+
+    async def _apply_all(
+        self, owner: Mapping[str, Any], desired: Sequence[Object], observed: Sequence[Object | None]
+    ) -> list[Object]:
+        return _results(await _gather(map(partial(self._apply_one, owner), desired, observed)))
+
+    async def _observe_all(
+        self, owner: Mapping[str, Any], desired: Sequence[Object], after: Sequence[Object]
+    ) -> list[Object | None]:
+        """Observe the desired objects, once everything in ``after`` is up to date."""
+        first, observed = await asyncio.gather(
+            _gather(self._apply_dependency(owner, child) for child in after),
+            _gather(self._observe(owner, child) for child in desired),
+        )
+        _results(first)
+        return _results(observed)
+
+    async def _apply_dependency(self, owner: Mapping[str, Any], desired: Object) -> Object:
+        return await self._apply_one(owner, desired, await self._observe(owner, desired))
+
+    async def _apply_one(
+        self, owner: Mapping[str, Any], desired: Object, observed: Object | None
+    ) -> Object:
+        """Create or apply one child where the observed object is not up to date."""
+        blind = desired["kind"] in _CREATED_BLIND
+        if observed is None and blind:
+            made = await self._cluster.create(desired)
+            if made is not None:
+                self._cache.record_write(made)
+                return made
+            observed = await self._owned(owner, key_of(desired))
+        if observed is not None and is_up_to_date(desired, observed):
+            return observed
+        if observed is not None and blind:
+            await self._cluster.own_what_was_created(key_of(desired))
+        return await self._server_side_apply(desired)
+
+    async def prune(self, owner: Mapping[str, Any], keys: Sequence[Key]) -> None:
+        """Delete the objects of these keys that exist and belong to the owner.
+
+        Raises:
+            ApiError: The API server refused.
+        """
+        for key in keys:
+            observed = self._cache.get(key)
+            if (
+                observed is not None
+                and is_owned(observed, owner)
+                and "deletionTimestamp" not in observed["metadata"]
+            ):
+                await self._cluster.delete(observed)
+
+    async def create_once(
+        self,
+        owner: Mapping[str, Any],
+        desired: Object,
+        after: Sequence[Object] = (),
+        later: Sequence[Object] = (),
+    ) -> Object:
+        """Create the child unless it exists; an existing child (a Job, say) stays as it is.
+
+        The objects in ``after`` come first. The objects in ``later`` follow, so that the child does
+        not wait for what it needs later.
+
+        Raises:
+            NameTakenError, LeftoverError, ApiError: As ``apply`` does.
+        """
+        observed, *others = await self._observe_all(owner, [desired, *later], after)
+        made = observed or await self._server_side_apply(desired)
+        await self._apply_all(owner, later, others)
+        return made
+
+    async def _server_side_apply(self, desired: Object) -> Object:
+        answer = await self._cluster.apply(desired)
+        self._cache.record_write(answer)
+        return answer
+
+    async def _observe(self, owner: Mapping[str, Any], desired: Object) -> Object | None:
+        """Observe the child as far as its next write needs."""
+        key = key_of(desired)
+        if self._cache.get(key) is None and key.kind in _CREATED_BLIND:
+            return None
+        return await self._owned(owner, key)
+
+    async def _owned(self, owner: Mapping[str, Any], key: Key) -> Object | None:
+        """The existing object of that key, which must belong to the owner."""
+        # Informers see labelled objects only, so only a request proves that the name is free.
+        observed = self._cache.get(key) or await self._cluster.get(key)
+        if observed is None or is_owned(observed, owner):
+            return observed
+        owners = observed["metadata"].get("ownerReferences", ())
+        name, kind = owner["metadata"]["name"], owner["kind"]
+        what = f"{observed['kind']} {observed['metadata']['name']}"
+        if any(ref["kind"] == kind and ref["name"] == name for ref in owners):
+            raise LeftoverError(f"{what} of the deleted {kind} {name} is still there")
+        raise NameTakenError(
+            f"{what} exists and is not this {kind}'s: delete it, or give the {kind} another name"
+        )
+
+    async def apply_status(
+        self, owner: Mapping[str, Any], status: Model, *, settled: bool = True
+    ) -> float | None:
+        """Apply the status where it differs from the stored one.
+
+        A write that follows the last write, or the first sight of the resource, too closely is held
+        back, so that many small changes become one write. The first write waits longer while the
+        status has not ``settled``.
+
+        Returns:
+            Seconds after which to try again, if the write was held back.
+
+        Raises:
+            ApiError: The API server refused.
+        """
+        desired = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if desired == owner.get("status"):
+            return None
+        key = key_of(owner)
+        first = not owner.get("status")
+        back = FIRST_HOLD_BACK_SECONDS if first and not settled else HOLD_BACK_SECONDS
+        early = self._last_write.setdefault(key, self._clock()) + back - self._clock()
+        if early > 0:
+            return early
+        meta = owner["metadata"]
+        body = {
+            "apiVersion": owner["apiVersion"],
+            "kind": owner["kind"],
+            # The uid keeps this status from a successor of the same name.
+            "metadata": {k: meta[k] for k in ("name", "namespace", "uid")},
+            "status": desired,
+        }
+        try:
+            self._cache.record_write(await self._cluster.apply_status(body))
+        except NotFoundError:  # the resource was deleted meanwhile
+            self._cache.record_absence(key)
+            return None
+        self._last_write[key] = self._clock()
+        await self._emit_events(owner, ObservedStatus.of({"status": desired}))
+        return None
+
+    async def _emit_events(self, owner: Mapping[str, Any], status: ObservedStatus) -> None:
+        for event in warnings(owner, status, self._now()):
+            try:
+                await self._cluster.create(event)
+            except ApiError as error:  # the status carries the same facts
+                logger.warning(
+                    "can't create an Event about %s: %s",
+                    owner["metadata"]["name"],
+                    message_of(error),
+                )
+
+    def forget(self, key: Key) -> None:
+        """Drop the state of a deleted resource."""
+        self._last_write.pop(key, None)
+
+
+async def _gather(doing: Iterable[Coroutine[Any, Any, T]]) -> list[T | BaseException]:
+    """Await all coroutines and return results and exceptions; a failure cancels none of the
+    others.
+    """
+    return await asyncio.gather(*doing, return_exceptions=True)
+
+
+def _results(outcomes: Iterable[T | BaseException]) -> list[T]:
+    """Results of all coroutines; raises the first exception among them."""
+    done = []
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        done.append(outcome)
+    return done
+
+
+def sooner(*delays: float | None) -> float | None:
+    """Shortest of the delays; ``None`` stands for no delay."""
+    return min((delay for delay in delays if delay is not None), default=None)
+
+
+def is_up_to_date(desired: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+    """Whether an apply would change nothing.
+
+    The digest reveals fields that the builder dropped, the comparison of values reveals changes by
+    others.
+    """
+    return _digest(desired) == _digest(observed) and _covers(observed, desired)
+
+
+def _digest(obj: Mapping[str, Any]) -> str | None:
+    digest: str | None = (obj["metadata"].get("annotations") or {}).get(DIGEST_ANNOTATION)
+    return digest
+
+
+def _covers(observed: Any, desired: Any) -> bool:
+    """Whether the observed value contains the desired one; fields of other managers don't
+    matter.
+    """
+    if isinstance(desired, Mapping):
+        return isinstance(observed, Mapping) and all(
+            _covers(observed.get(name), value)
+            for name, value in desired.items()
+            if value not in ({}, [])
+        )
+    if isinstance(desired, list | tuple):
+        return isinstance(observed, list) and _covers_items(observed, list(desired))
+    return bool(observed == desired) or _same_quantity(observed, desired)
+
+
+def _same_quantity(observed: Any, desired: Any) -> bool:
+    """Whether both are the same quantity: the API server writes "1000m" as "1"."""
+    if not isinstance(observed, str | int) or not isinstance(desired, str | int):
+        return False
+    try:
+        return bool(parse_quantity(observed) == parse_quantity(desired))
+    except ValueError:
+        return False
+
+
+def _covers_items(observed: list[Any], desired: list[Any]) -> bool:
+    """Whether lists agree: named items may have others among them, plain lists must be equal."""
+    if all(isinstance(item, Mapping) and "name" in item for item in desired):
+        named = {item.get("name"): item for item in observed if isinstance(item, Mapping)}
+        return all(_covers(named.get(item["name"]), item) for item in desired)
+    return len(observed) == len(desired) and all(map(_covers, observed, desired))

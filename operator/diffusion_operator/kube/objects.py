@@ -1,0 +1,67 @@
+"""Kubernetes objects as plain JSON: keys, labels, owners."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+Object = dict[str, Any]
+
+MANAGER = "diffusion-operator"
+MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER}
+# Informers watch children with this label only.
+WATCHED_LABEL = f"app.kubernetes.io/managed-by={MANAGER}"
+SERVICE_LABEL = "diffusion.dev/service"
+TEST_LABEL = "diffusion.dev/loadtest"
+COMPARISON_LABEL = "diffusion.dev/comparison"
+RUN_LABEL = "diffusion.dev/run"
+HEAD_LABEL = "diffusion.dev/ray-head"
+WORKER_LABEL = "diffusion.dev/ray-worker"
+CANARY_LABEL = "diffusion.dev/candidate"
+ROLE_LABEL = "diffusion.dev/role"
+REVISION_LABEL = "diffusion.dev/revision"
+DIGEST_ANNOTATION = "diffusion.dev/applied-digest"
+SCALED_BY_ANNOTATION = "diffusion.dev/scaled-by"
+ROLLED_BACK_ANNOTATION = "diffusion.dev/rolled-back-from"
+
+
+class Key(NamedTuple):
+    """Key of one object of the cluster."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+def key_of(obj: Mapping[str, Any]) -> Key:
+    """Key of the object, which must carry its kind."""
+    meta = obj["metadata"]
+    return Key(obj["kind"], meta["namespace"], meta["name"])
+
+
+def owner_reference(owner: Mapping[str, Any]) -> Object:
+    """Owner reference that makes ``owner`` the controller of a child, for garbage collection."""
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def is_owned(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether ``owner`` is the controller of ``obj``."""
+    uid = owner["metadata"]["uid"]
+    return any(ref["uid"] == uid for ref in obj["metadata"].get("ownerReferences", ()))
+
+
+def labels_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    """Labels of the object; an empty mapping where it has none."""
+    labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
+    return labels
+
+
+def target_of(test: Mapping[str, Any]) -> str:
+    """Target of a LoadTest: the name of a DiffusionService, or a URL."""
+    spec = test["spec"]
+    return str((spec.get("targetRef") or {}).get("name") or spec.get("url") or "")

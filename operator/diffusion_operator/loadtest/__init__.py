@@ -1,0 +1,1 @@
+"""LoadTest: reconciler, status, runner Job, load plan, run identity, admission, history."""

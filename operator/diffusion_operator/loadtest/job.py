@@ -1,0 +1,205 @@
+"""Jobs of a run: the runner, and the workers that share its load."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusion_operator.api.load_request import ConfigMapKey
+from diffusion_operator.api.loadtest import LoadTestSpec
+from diffusion_operator.kube.conditions import condition_of
+from diffusion_operator.kube.metadata import child, labels, selector
+from diffusion_operator.kube.objects import ROLE_LABEL, RUN_LABEL, Object
+from diffusion_operator.kube.pod_security import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    SCRATCH_MOUNT,
+    SCRATCH_VOLUME,
+    resources,
+)
+from diffusion_operator.loadtest.load_plan import (
+    API_KEY_VARIABLE,
+    PROMPTS_MOUNT,
+    load_plan,
+    longest_seconds,
+)
+from diffusion_operator.settings import Settings
+
+CONTAINER = "locust"
+RUNNER, WORKER = "runner", "worker"
+# Time for the waits for target and workers, for the stop, and for a report to an absent API server.
+OVERHEAD_SECONDS = 900
+WEB_UI_SECONDS = 600
+STOP_SECONDS = 30
+MASTER_PORT = 5557
+
+
+def job_name(owner: Mapping[str, Any], run: str) -> str:
+    """Name of a run's Job, at most 62 of a label's 63 characters."""
+    return f"{owner['metadata']['name']}-lt-{run}"
+
+
+def workers_name(owner: Mapping[str, Any], run: str) -> str:
+    """Name of the workers' Job: at most 60, since a pod's index adds up to three."""
+    return f"{owner['metadata']['name']}-w{run}"
+
+
+def master_name(owner: Mapping[str, Any]) -> str:
+    """Name of the Service by which workers find the runner; a Service's must begin with a
+    letter.
+    """
+    return f"lt-{owner['metadata']['name']}-master"
+
+
+def master_service(owner: Mapping[str, Any], run: str) -> Object:
+    """Headless Service that leads workers to their runner before it is ready."""
+    return child(
+        owner,
+        "Service",
+        master_name(owner),
+        spec={
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {**selector(owner), RUN_LABEL: run, ROLE_LABEL: RUNNER},
+            "ports": [{"name": "locust", "port": MASTER_PORT, "targetPort": MASTER_PORT}],
+        },
+    )
+
+
+def job(
+    owner: Mapping[str, Any],
+    spec: LoadTestSpec,
+    settings: Settings,
+    *,
+    run: str,
+    target_url: str,
+    access: str,
+    annotations: Mapping[str, str] | None = None,
+) -> Object:
+    """Job of one run; ``access`` names its ServiceAccount and its report's ConfigMap."""
+    plan = load_plan(owner, spec, run=run, target_url=target_url, report=access)
+    arguments = ["--role", "master"] if spec.workers > 1 else []
+    return _job(
+        owner,
+        spec,
+        job_name(owner, run),
+        run=run,
+        role=RUNNER,
+        pods=1,
+        pod={
+            "serviceAccountName": access,
+            "automountServiceAccountToken": True,
+            "containers": [_container(plan.text(), spec, settings, arguments)],
+        },
+        annotations=annotations,
+    )
+
+
+def workers_job(
+    owner: Mapping[str, Any],
+    spec: LoadTestSpec,
+    settings: Settings,
+    *,
+    run: str,
+    target_url: str,
+    access: str,
+) -> Object:
+    """Job of a run's workers, which make the load and talk to the runner only."""
+    plan = load_plan(owner, spec, run=run, target_url=target_url, report=access)
+    namespace = owner["metadata"]["namespace"]
+    master = f"{master_name(owner)}.{namespace}.svc:{MASTER_PORT}"
+    arguments = ["--role", "worker", "--master", master]
+    return _job(
+        owner,
+        spec,
+        workers_name(owner, run),
+        run=run,
+        role=WORKER,
+        pods=spec.workers,
+        pod={
+            "automountServiceAccountToken": False,
+            "containers": [_container(plan.text(), spec, settings, arguments)],
+        },
+    )
+
+
+def _job(
+    owner: Mapping[str, Any],
+    spec: LoadTestSpec,
+    name: str,
+    *,
+    run: str,
+    role: str,
+    pods: int,
+    pod: Mapping[str, Any],
+    annotations: Mapping[str, str] | None = None,
+) -> Object:
+    marks = {RUN_LABEL: run, ROLE_LABEL: role}
+    longest = longest_seconds(spec) + OVERHEAD_SECONDS + (WEB_UI_SECONDS if spec.web_ui else 0)
+    return child(
+        owner,
+        "Job",
+        name,
+        more_labels=marks,
+        annotations=annotations,
+        spec={
+            # A retry would mix two loads in one report; a lost run is reported as lost.
+            "backoffLimit": 0,
+            "completions": pods,
+            "parallelism": pods,
+            **({"completionMode": "Indexed"} if role == WORKER else {}),
+            "activeDeadlineSeconds": int(longest),
+            "template": {
+                "metadata": {"labels": {**labels(owner), **marks}},
+                "spec": {
+                    "enableServiceLinks": False,
+                    "restartPolicy": "Never",
+                    "terminationGracePeriodSeconds": STOP_SECONDS,
+                    "securityContext": POD_SECURITY,
+                    "volumes": [SCRATCH_VOLUME, *_prompt_volumes(prompts_of(spec))],
+                    **pod,
+                },
+            },
+        },
+    )
+
+
+def is_over(job: Mapping[str, Any]) -> bool:
+    """Whether the Job has ended, one way or the other."""
+    ends = (condition_of(job, "Complete"), condition_of(job, "Failed"))
+    return any(end is not None and end.is_true for end in ends)
+
+
+def prompts_of(spec: LoadTestSpec) -> ConfigMapKey | None:
+    """ConfigMap key of the prompts, or ``None``."""
+    return spec.request.prompts.config_map_ref if spec.request.prompts else None
+
+
+def _prompt_volumes(prompts: ConfigMapKey | None) -> list[Object]:
+    if prompts is None:
+        return []
+    items = [{"key": prompts.key, "path": prompts.key}]
+    return [{"name": "prompts", "configMap": {"name": prompts.name, "items": items}}]
+
+
+def _container(plan: str, spec: LoadTestSpec, settings: Settings, arguments: list[str]) -> Object:
+    mounts = [SCRATCH_MOUNT]
+    if prompts_of(spec) is not None:
+        mounts = [*mounts, {"name": "prompts", "mountPath": PROMPTS_MOUNT, "readOnly": True}]
+    variables: list[Object] = [{"name": "DIFFUSION_LOAD_PLAN", "value": plan}]
+    if spec.auth is not None:
+        # A variable shows a missing Secret in the pod's status and resolves itself; a volume would
+        # wait silently.
+        key = spec.auth.api_key_secret_ref
+        reference = {"secretKeyRef": {"name": key.name, "key": key.key}}
+        variables = [*variables, {"name": API_KEY_VARIABLE, "valueFrom": reference}]
+    container = {
+        "name": CONTAINER,
+        "image": settings.images.loadtest,
+        "imagePullPolicy": settings.images.pull_policy,
+        "env": variables,
+        "resources": resources(settings.runner_resources),
+        "securityContext": CONTAINER_SECURITY,
+        "volumeMounts": mounts,
+    }
+    if arguments:
+        container["args"] = arguments
+    return container

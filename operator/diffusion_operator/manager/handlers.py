@@ -1,0 +1,120 @@
+"""Handlers that kopf calls: indices of the custom resources, and events that wake reconcilers.
+
+Only low-level event handlers are used. Such handlers write nothing to the objects (no finalizer, no
+annotation), so that users can delete a resource while the operator is down.
+"""
+
+from typing import Any
+
+import kopf
+
+from diffusion_operator.api import API_VERSION
+from diffusion_operator.kube.cache import Cache, trimmed
+from diffusion_operator.kube.client import Cluster
+from diffusion_operator.kube.informers import Informers
+from diffusion_operator.kube.kinds import CUSTOM_KINDS, KINDS
+from diffusion_operator.kube.leader_election import LeaderElector
+from diffusion_operator.kube.objects import COMPARISON_LABEL, Object, labels_of, target_of
+from diffusion_operator.kube.store import ChildStores
+from diffusion_operator.manager.controller import Controller
+from diffusion_operator.manager.kopf_storage import NoOpDiffBaseStorage, NoOpProgressStorage
+from diffusion_operator.settings import read_settings
+
+Indexed = dict[tuple[str, str], Object]
+
+
+def _selector(kind: str) -> tuple[str, str, str]:
+    """Selector of a kind for kopf: group, version and plural."""
+    served = KINDS[kind]
+    return served.group, served.version, served.plural
+
+
+def _place(obj: kopf.Body, name: str) -> tuple[str, str]:
+    return str(obj["metadata"]["namespace"]), name
+
+
+def _index_by_name(kind: str) -> None:
+    async def remember(body: kopf.Body, **_: Any) -> Indexed:
+        return {_place(body, body["metadata"]["name"]): trimmed(body, kind, API_VERSION)}
+
+    kopf.index(*_selector(kind), id=kind)(remember)
+
+
+for _kind in CUSTOM_KINDS:
+    _index_by_name(_kind)
+
+
+@kopf.index(*_selector("LoadTest"), id="tests_by_target")
+async def tests_by_target(body: kopf.Body, **_: Any) -> Indexed | None:
+    target = target_of(body)
+    return {_place(body, target): trimmed(body, "LoadTest", API_VERSION)} if target else None
+
+
+def _index_compared(kind: str) -> None:
+    async def remember(body: kopf.Body, **_: Any) -> Indexed:
+        owner = labels_of(body)[COMPARISON_LABEL]
+        return {_place(body, owner): trimmed(body, kind, API_VERSION)}
+
+    kopf.index(*_selector(kind), id="compared", labels={COMPARISON_LABEL: kopf.PRESENT})(remember)
+
+
+for _kind in ("DiffusionService", "LoadTest"):  # both kinds share one index
+    _index_compared(_kind)
+
+
+def _wake_on_events(kind: str) -> None:
+    async def wake(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+        controller: Controller = memo.controller
+        # The raw object is used, since kopf's view looks up every field again.
+        event_type, obj = event["type"], event["object"]
+        controller.on_event(kind, obj, deleted=event_type == "DELETED", listed=event_type is None)
+
+    kopf.on.event(*_selector(kind), id=f"wake-{kind}")(wake)
+
+
+for _kind in CUSTOM_KINDS:
+    _wake_on_events(_kind)
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any) -> None:
+    settings.posting.enabled = False  # reconcilers write Events themselves
+    settings.scanning.disabled = True  # all kinds are known beforehand
+    settings.persistence.diffbase_storage = NoOpDiffBaseStorage()
+    settings.persistence.progress_storage = NoOpProgressStorage()
+    settings.watching.server_timeout = 300
+    stores = ChildStores()
+    cache = Cache(
+        {**{kind: indices[kind] for kind in CUSTOM_KINDS}, **stores.by_name},
+        pods=stores.pods,
+        jobs=stores.jobs,
+        tests=indices["tests_by_target"],
+        compared=indices["compared"],
+        revisions=stores.revisions,
+    )
+    cluster = await Cluster.connect()
+    memo.controller = Controller(cluster, cache, read_settings(), memo.namespaces)
+    memo.informers = Informers(
+        await Cluster.connect(connections=0),
+        stores,
+        memo.namespaces,
+        handler=memo.controller,
+        on_failure=memo.stop.set,
+    )
+    await memo.informers.start()
+    if memo.lease:
+        memo.elector = LeaderElector(
+            cluster.api, memo.lease, lead=memo.controller.start, lose=memo.stop.set
+        )
+        memo.elector.start()
+    else:
+        memo.controller.start()
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    await memo.controller.finish()
+    await memo.informers.stop()
+    if memo.lease:
+        await memo.elector.resign()
+    await memo.controller.close()

@@ -1,1 +1,0 @@
-"""What is to be decided about a rollout, as pure functions, an idea a module."""

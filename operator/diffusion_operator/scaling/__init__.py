@@ -1,1 +1,0 @@
-"""What is to be decided about the number of replicas, as pure functions, an idea a module."""
