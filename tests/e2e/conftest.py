@@ -57,6 +57,7 @@ FIRST = (
     "test_backends.py[rayserve]",
     "test_comparison.py",
     "test_failures.py",
+    "test_kuberay.py",
     "test_remote_models.py",
     "test_rollouts.py",
     "test_backends.py[litserve]",

@@ -13,8 +13,6 @@ from kuberay import definitions, operating
 from manifests import diffusion_service, load_test
 from steady_load import STEADY, Load
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
-
 Object = dict[str, Any]
 Forward = Any
 # Two clusters start, and KubeRay keeps the older one for a minute.

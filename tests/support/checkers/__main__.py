@@ -3,6 +3,7 @@
 import sys
 
 from checkers import actionlint, checkov, glua, zizmor
+from kuberay import ray_operator
 from localcluster.errors import LocalClusterError
 from localcluster.programs import tidy
 from terraform_offline.mirror import mirror, used_resources
@@ -13,7 +14,7 @@ from terraform_offline.workspace import REAL
 
 def main() -> int:
     try:
-        for make in (terraform, actionlint, glua, checkov, zizmor):
+        for make in (terraform, actionlint, glua, ray_operator, checkov, zizmor):
             make()
         tidy(TOOLS)
         if not REAL:

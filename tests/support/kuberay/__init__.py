@@ -1,21 +1,39 @@
 """KubeRay as it is published: its kinds and its operator, from the Go module of the latter."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-MODULE = "github.com/ray-project/kuberay/ray-operator@v1.5.1"
+from localcluster.console import Progress
+from localcluster.programs import Program, built
+from terraform_offline.paths import TOOLS
+
+_MODULE = "github.com/ray-project/kuberay/ray-operator"
+_OPERATOR = Program(
+    "ray-operator",
+    ("ray-operator",),
+    package=_MODULE,
+    versioned_by=_MODULE,
+    hint="2 minutes",
+    sources=Path(__file__).parent / "go",
+)
+
+
+@cache
+def ray_operator() -> Path:
+    """KubeRay's operator, built once."""
+    return built(_OPERATOR, TOOLS, Progress()) / "ray-operator"
 
 
 @cache
 def sources() -> Path:
     """The folder of the module, which Go fetches once and checks."""
+    module = f"{_MODULE}@{_OPERATOR.version}"
     done = subprocess.run(
-        ["go", "mod", "download", "-json", MODULE], check=True, stdout=subprocess.PIPE, text=True
+        ["go", "mod", "download", "-json", module], check=True, stdout=subprocess.PIPE, text=True
     )
     return Path(json.loads(done.stdout)["Dir"])
 
@@ -27,18 +45,13 @@ def definitions() -> list[Path]:
 
 @contextmanager
 def operating(kubeconfig: str, folder: Path) -> Iterator[Path]:
-    """KubeRay's operator, built and run in the folder for a while; its log.
+    """KubeRay's operator, which runs for a while and logs to the folder; its log.
 
     It reaches the pods through the API server, being no pod itself.
     """
-    program, log = folder / "ray-operator", folder / "ray-operator.log"
-    built_in = folder / "sources"
-    shutil.copytree(sources(), built_in, copy_function=shutil.copyfile)
-    subprocess.run(["chmod", "-R", "u+w", str(built_in)], check=True)
-    build = ["go", "build", "-mod=mod", "-buildvcs=false", "-o", str(program), "."]
-    subprocess.run(build, cwd=built_in, check=True)
+    log = folder / "ray-operator.log"
     command = [
-        str(program),
+        str(ray_operator()),
         f"--kubeconfig={kubeconfig}",
         "--use-kubernetes-proxy",
         "--enable-leader-election=false",
