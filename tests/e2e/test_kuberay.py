@@ -69,6 +69,12 @@ def test_kuberay_makes_the_cluster_and_another_takes_over_without_a_failed_reque
     assert kubectl.status("dsvc", "demo")["revision"] != before
     load.goes_on()
     load.assert_none_failed()
+    kubectl.scale("dsvc", "demo", 2)
+    eventually(
+        lambda: kubectl.status("dsvc", "demo").get("readyReplicas") == 2,
+        within=180,
+        what="another worker",
+    )
     kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
     eventually(
         lambda: not kubectl.list("pods", "diffusion.dev/service=demo"),

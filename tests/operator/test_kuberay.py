@@ -76,10 +76,13 @@ def made(kubectl: Kubectl, name: str = "demo") -> Object:
     )
 
 
-def workers(kubectl: Kubectl) -> int:
-    """How many workers the RayService asks for."""
-    (group,) = kubectl.get("rayservice", "demo")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    return int(group["replicas"])
+def workers(kubectl: Kubectl, ray_cluster: str) -> set[int]:
+    """How many workers the RayService and its RayCluster ask for."""
+    config = kubectl.get("rayservice", "demo")["spec"]["rayClusterConfig"]
+    existing = kubectl.get("raycluster", ray_cluster)["spec"]
+    fields = ("replicas", "minReplicas", "maxReplicas")
+    groups = [group for spec in (config, existing) for group in spec["workerGroupSpecs"]]
+    return {int(group[field]) for group in groups for field in fields}
 
 
 def ready_of(kubectl: Kubectl) -> Object:
@@ -121,11 +124,16 @@ def leave(kubectl: Kubectl, ray_cluster: str) -> None:
     kubectl.delete_all("pods", f"ray.io/cluster={ray_cluster}", now=True)
 
 
-def begin(kubectl: Kubectl, ray_cluster: str, *conditions: Object) -> None:
-    """Play KubeRay: a RayCluster that is to serve, which alone tells of refused pods."""
+def make(kubectl: Kubectl, ray_cluster: str) -> None:
+    """Play KubeRay: a RayCluster of the RayService as it is."""
     spec = kubectl.get("rayservice", "demo")["spec"]["rayClusterConfig"]
     meta = {"name": ray_cluster}
     kubectl.apply({"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": meta, "spec": spec})
+
+
+def begin(kubectl: Kubectl, ray_cluster: str, *conditions: Object) -> None:
+    """Play KubeRay: a RayCluster that is to serve, which alone tells of refused pods."""
+    make(kubectl, ray_cluster)
     status = {"status": {"conditions": list(conditions)}}
     kubectl.patch("raycluster", ray_cluster, status, "--subresource=status")
     tell(kubectl, pendingServiceStatus={"rayClusterName": ray_cluster})
@@ -193,13 +201,14 @@ def test_a_ray_cluster_is_kuberays_from_its_first_pod_to_its_last(
     assert kubectl.find("deployment", "demo-head") is None
     assert kubectl.get("service", "demo")["spec"]["selector"] == HEAD
     becomes(kubectl, "Unknown", "AwaitingKubeRay")
+    make(kubectl, "one")
     act(kubectl, first, "one")
     becomes(kubectl, "True", "Serving")
     status = kubectl.get("dsvc", "demo")["status"]
     assert (status["replicas"], status["readyReplicas"]) == (2, 2)
 
     kubectl.scale("dsvc", "demo", 3)
-    eventually(lambda: workers(kubectl) == 3, what="three workers to be asked for")
+    eventually(lambda: workers(kubectl, "one") == {3}, what="three workers to be asked for")
     act(kubectl, kubectl.get("rayservice", "demo"), "one")
     becomes(kubectl, "True", "Serving")
     budget = kubectl.get("pdb", "demo")["spec"]

@@ -54,10 +54,11 @@ rules:
   - apiGroups: [ray.io]
     resources: [rayservices]
     verbs: [get, list, watch, create, patch, delete]
-  # Why KubeRay may not make a pod, its RayCluster alone tells in time.
+  # Why KubeRay may not make a pod, its RayCluster alone tells in time. KubeRay leaves the replicas
+  # of a RayCluster that exists as they are, so that the operator scales it.
   - apiGroups: [ray.io]
     resources: [rayclusters]
-    verbs: [get]
+    verbs: [get, patch]
   # The way in from outside, and who may come in.
   - apiGroups: [networking.k8s.io]
     resources: [ingresses, networkpolicies]

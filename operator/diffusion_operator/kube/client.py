@@ -12,6 +12,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from diffusion_operator.kube.kinds import KINDS, api_version_of
+from diffusion_operator.kube.managed_fields import as_applied
 from diffusion_operator.kube.metrics import API_ERRORS
 from diffusion_operator.kube.objects import MANAGER, WATCHED_LABEL, Key, Object
 
@@ -22,6 +23,7 @@ _JSON = "application/json"
 _PLAIN = {"Accept": _JSON, "Content-Type": _JSON}
 _APPLY = {"Content-Type": "application/apply-patch+yaml"}
 _MERGE = {"Content-Type": "application/merge-patch+json"}
+_JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 _METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 _PAGE = 500
 # An API server ends each watch after a while and sends a bookmark about once a minute; a watch that
@@ -240,6 +242,16 @@ class Cluster:
         }
         await self._apply(body, manager=f"{MANAGER}-hand-over")
 
+    async def json_patch(self, key: Key, operations: Sequence[Object]) -> Object:
+        """JSON patch, for an element of a list that has no key for server-side apply.
+
+        Raises:
+            ApiError: The API server refused, also where a ``test`` operation fails.
+        """
+        path = _path(key.kind, key.namespace, key.name)
+        query = {"fieldManager": MANAGER}
+        return await self._request("PATCH", path, query, list(operations), _JSON_PATCH)
+
     async def apply_status(self, obj: Object) -> Object:
         """Server-side apply of the status subresource.
 
@@ -283,7 +295,7 @@ class Cluster:
             return
         meta = observed["metadata"]
         entries = meta.get("managedFields", [])
-        applied = _as_applied(entries)
+        applied = as_applied(entries)
         if applied != entries:
             # The version keeps a concurrent change from being lost.
             version = meta["resourceVersion"]
@@ -313,7 +325,7 @@ class Cluster:
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         headers: Mapping[str, str] = _PLAIN,
     ) -> Object:
         answer = await self._send(method, path, query, body, headers)
@@ -328,7 +340,7 @@ class Cluster:
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         headers: Mapping[str, str] = _PLAIN,
         *,
         timeout: float | aiohttp.ClientTimeout = TIMEOUT_SECONDS,  # noqa: ASYNC109 - the client's
@@ -370,27 +382,6 @@ def _path(kind: str, namespace: str, name: str = "") -> str:
     place = f"namespaces/{namespace}/{served.plural}" if namespace else served.plural
     path = f"{prefix}/{place}"
     return f"{path}/{name}" if name else path
-
-
-def _as_applied(entries: Sequence[Object]) -> Sequence[Object]:
-    """Entries of ``managedFields`` with this operator's POST merged into its apply.
-
-    Both entries exist where an older operator applied the object after the POST.
-    """
-    ours = [each for each in entries if each["manager"] == MANAGER and "subresource" not in each]
-    if not any(each["operation"] == "Update" for each in ours):
-        return entries
-    fields: Object = {}
-    for each in ours:
-        fields = _united(fields, each.get("fieldsV1") or {})
-    others = [each for each in entries if each not in ours]
-    return [*others, {**ours[-1], "operation": "Apply", "fieldsV1": fields}]
-
-
-def _united(fields: Object, more: Object) -> Object:
-    """Union of both field trees."""
-    shared = {name: _united(part, more[name]) for name, part in fields.items() if name in more}
-    return {**fields, **more, **shared}
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from diffusion_operator.kube.client import ApiError, Cluster, _as_applied, _retry_after, message_of
+from diffusion_operator.kube.client import ApiError, Cluster, _retry_after, message_of
+from diffusion_operator.kube.managed_fields import as_applied
 from diffusion_operator.kube.objects import MANAGER, Key, Object
 
 
@@ -139,9 +140,9 @@ def test_what_was_made_and_then_applied_by_an_earlier_release_counts_as_applied_
     made = entry("Update", {"f:spec": {"f:replicas": {}, "f:paused": {}}})
     applied = entry("Apply", {"f:spec": {"f:replicas": {}, "f:minReadySeconds": {}}})
     both: Object = {"f:spec": {"f:replicas": {}, "f:paused": {}, "f:minReadySeconds": {}}}
-    assert _as_applied([made, status, applied]) == [status, entry("Apply", both)]
-    assert _as_applied([made]) == [entry("Apply", made["fieldsV1"])]
-    assert _as_applied([status, applied]) == [status, applied]
+    assert as_applied([made, status, applied]) == [status, entry("Apply", both)]
+    assert as_applied([made]) == [entry("Apply", made["fieldsV1"])]
+    assert as_applied([status, applied]) == [status, applied]
 
 
 async def watched(*chunks: bytes, status: int = 200) -> list[tuple[str, Object]]:

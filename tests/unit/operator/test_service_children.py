@@ -1,5 +1,6 @@
 """Which children a service gets, from what the API server says of those that it has."""
 
+import copy
 import itertools
 import json
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.diffusionservice.reconciler import ServiceReconciler
 from diffusion_operator.diffusionservice.specs.deployment import deployment
-from diffusion_operator.diffusionservice.specs.ray_service import ray_service
+from diffusion_operator.diffusionservice.specs.ray_service import REPLICA_FIELDS, ray_service
 from diffusion_operator.diffusionservice.specs.service import service as build_service
 from diffusion_operator.kube.applier import FIRST_HOLD_BACK_SECONDS, HOLD_BACK_SECONDS, Applier
 from diffusion_operator.kube.cache import Cache
@@ -69,6 +70,17 @@ class Server:
 
     async def own_what_was_created(self, key: Key) -> None:
         """Whose fields they are plays no part."""
+
+    async def json_patch(self, key: Key, operations: list[Object]) -> Object:
+        (group,) = self.objects[key]["spec"]["workerGroupSpecs"]
+        for operation in operations:
+            parent, _, field = operation["path"].rpartition("/")
+            assert parent == "/spec/workerGroupSpecs/0"
+            if operation["op"] == "test":
+                assert group[field] == operation["value"]
+            else:
+                group[field] = operation["value"]
+        return self.has(self.objects[key])
 
     async def delete(self, obj: Object) -> None:
         self.objects.pop(key_of(obj), None)
@@ -260,6 +272,26 @@ async def test_a_ray_cluster_that_serves_is_not_asked_for(scene: Scene) -> None:
     await scene.looks()
     assert scene.said()[:2] == ("True", "Serving")
     assert "RayCluster" not in {key.kind for key in scene.server.asked}
+
+
+@pytest.mark.parametrize("part", ["pendingServiceStatus", "activeServiceStatus"])
+async def test_a_ray_cluster_gets_the_replicas_that_kuberay_would_leave_as_they_were(
+    scene: Scene, part: str
+) -> None:
+    found = scene.has_ray_service(**{part: {"rayClusterName": "one"}})
+    scene.pods = pods_of(found, "one")
+    (group,) = copy.deepcopy(found["spec"]["rayClusterConfig"]["workerGroupSpecs"])
+    meta = {"name": "one", "namespace": "shop"}
+    body = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": meta}
+    ray_cluster = scene.server.has({**body, "spec": {"workerGroupSpecs": [group]}})
+    for replicas in (5, 1):
+        scene.wants(replicas=replicas)
+        await scene.looks()
+        assert {group[field] for field in REPLICA_FIELDS} == {replicas}
+        version = scene.server.objects[key_of(ray_cluster)]["metadata"]["resourceVersion"]
+        await scene.looks()
+        again = scene.server.objects[key_of(ray_cluster)]["metadata"]["resourceVersion"]
+        assert again == version
 
 
 async def test_a_change_that_is_taken_back_is_served_by_the_cluster_that_was_there(

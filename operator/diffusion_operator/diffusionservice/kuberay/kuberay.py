@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.diffusionservice.kuberay.workload import RayWorkload, ray_workload
+from diffusion_operator.diffusionservice.kuberay.workload import (
+    RayWorkload,
+    ray_workload,
+    scale_operations,
+)
 from diffusion_operator.diffusionservice.specs.ray_cluster import is_cluster
 from diffusion_operator.diffusionservice.specs.ray_service import (
     API_VERSION,
@@ -97,7 +101,7 @@ class KubeRay:
             raise SpecError("KubeRayMissing", _MISSING) from error
 
     async def observe(self, plan: RayServicePlan, applied: list[Object]) -> RayWorkload:
-        """Observe the applied RayService and its workers as a workload.
+        """Observe the applied RayService and its workers as a workload; scale its RayCluster.
 
         Raises:
             ApiError: The API server refused.
@@ -108,7 +112,13 @@ class KubeRay:
         coming = workload.coming_cluster
         if not coming or workload.all_answer:
             return workload
-        ray_cluster = await self._cluster.get(Key("RayCluster", meta["namespace"], coming))
+        key = Key("RayCluster", meta["namespace"], coming)
+        ray_cluster = await self._cluster.get(key)
+        # KubeRay never applies changed replicas of a RayService to a RayCluster that exists.
+        if ray_cluster is not None and (
+            operations := scale_operations(ray_cluster, workload.desired_replicas or 0)
+        ):
+            ray_cluster = await self._cluster.json_patch(key, operations)
         return workload.with_conditions_of(ray_cluster)
 
     async def _refresh(self, key: Key) -> None:

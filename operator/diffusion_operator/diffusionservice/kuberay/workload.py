@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffusion_operator.api.observed import ObservedStatus
-from diffusion_operator.diffusionservice.specs.ray_service import workers_of
-from diffusion_operator.kube.objects import REVISION_LABEL, labels_of
+from diffusion_operator.diffusionservice.specs.ray_service import REPLICA_FIELDS, workers_of
+from diffusion_operator.kube.objects import REVISION_LABEL, Object, labels_of
 from diffusion_operator.kube.pods import has_ended, is_ready, pod_revision
 from diffusion_operator.kube.workload import Workload
 
@@ -92,6 +92,21 @@ def counted(
     others = [pod for pod in every if pod_revision(pod) != revision]
     of_served = [pod for pod in current if labels_of(pod).get(CLUSTER_LABEL) == served]
     return [*others, *(of_served or current)]
+
+
+def scale_operations(ray_cluster: Mapping[str, Any], replicas: int) -> list[Object]:
+    """JSON patch that gives the RayCluster so many workers; empty where it asks for them already.
+
+    Replicas stay within their bounds, so that these change too.
+    """
+    groups = (ray_cluster.get("spec") or {}).get("workerGroupSpecs") or ()
+    if not groups or all(groups[0].get(field) == replicas for field in REPLICA_FIELDS):
+        return []
+    group = "/spec/workerGroupSpecs/0"
+    return [
+        {"op": "test", "path": f"{group}/groupName", "value": groups[0]["groupName"]},
+        *({"op": "add", "path": f"{group}/{field}", "value": replicas} for field in REPLICA_FIELDS),
+    ]
 
 
 def _cluster(status: Mapping[str, Any], part: str) -> str:

@@ -31,6 +31,8 @@ LONGEST_NAME = 47
 # KubeRay derives token support from the Ray version.
 RAY_VERSION = "2.60.0"
 DASHBOARD_PORT = 8265
+# Fields of a group of workers that hold one number: KubeRay's autoscaler is not used.
+REPLICA_FIELDS = ("replicas", "minReplicas", "maxReplicas")
 # KubeRay waits for these applications, which the program has deployed itself by then.
 _PLACE = "diffusion_serving.backends.rayserve.deployment"
 SERVE_CONFIG = json.dumps(
@@ -99,9 +101,7 @@ def ray_service(owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: 
                 "workerGroupSpecs": [
                     {
                         "groupName": "workers",
-                        "replicas": spec.replicas,
-                        "minReplicas": spec.replicas,
-                        "maxReplicas": spec.replicas,
+                        **dict.fromkeys(REPLICA_FIELDS, spec.replicas),
                         "rayStartParams": {"block": "true"},
                         "template": workers,
                     }
