@@ -1,6 +1,6 @@
-"""What holds for the tests of every tier."""
+"""Settings for the tests of every tier."""
 
 import pytest
 
-# It holds tests, whose asserts are to tell what they saw as those of a test module do.
+# The module holds tests: a failed assert shows its values only where pytest rewrites it.
 pytest.register_assert_rewrite("http_surface")

@@ -1,4 +1,4 @@
-"""What tests of several programs need: a real browser, and workers that share what is costly."""
+"""A real browser for the tests, and the groups of tests that share a worker."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from xdist.remote import Producer  # type: ignore[import-untyped] # it is not ma
 
 from groups import ByGroup
 
-# So small a model is slowed down by more threads, and much so where the cores are busy.
+# More threads slow down a model this small, and much more so when the cores are busy.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 GROUPS = (
@@ -22,10 +22,11 @@ GROUPS = (
     ("demo_model/", "demo-model"),
     ("sources/test_buckets.py", "buckets"),
 )
-"""By the beginning of a test's id, the tests that one worker runs; then those of a variant of the
-server, then those of a folder.
+"""Beginnings of test ids, and the group of each; one worker runs all tests of a group.
 
-They share what they start; those of the load test would otherwise disturb each other's timing.
+A test that fits none of them is in the group of its server's variant, else of its folder. The tests
+of a group share the servers that they start. The load test's tests are one group because, side by
+side, they would disturb each other's timing.
 """
 
 SLOWEST_FIRST = (
@@ -38,14 +39,14 @@ SLOWEST_FIRST = (
     "fastapi",
     "litserve-framework",
 )
-"""The order in which groups begin, so that no long one is left to the end; then all others."""
+"""The order in which groups begin: long ones first, so that none of them ends last."""
 
 _BELOW = "tests/contract/"
 _VARIANT = re.compile(r"\[(?:.*-)?(rayserve|litserve-framework|litserve|fastapi)\b")
 
 
 def group(nodeid: str) -> str:
-    """The tests that this one shares a worker with."""
+    """The group of the test with that node id."""
     path = nodeid.removeprefix(_BELOW)
     for start, name in GROUPS:
         if path.startswith(start):
@@ -68,17 +69,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByGroup | None:
-    """Where tests are to be kept together (`--dist loadscope`), that is by group."""
+    """Keeps the tests of a group together, for `--dist loadscope`."""
     return ByGroup(config, log, group) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium; `make test-contract` installs it. Its event loop must end before others' begin."""
+    """Chromium; `make test-contract` installs it. Its event loop must end before another begins."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     assert program is not None, "there is no chromium: apt-get install chromium"
     with sync_playwright() as playwright:
-        # no sandbox of its own: the tests may run as root, and the page is ours
+        # Chromium's own sandbox refuses root, which the tests may run as; the page is trusted.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()

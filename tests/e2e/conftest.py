@@ -1,18 +1,18 @@
-"""The whole thing: a real node, the real images, the operator installed from its chart.
+"""The whole product: a real node, the real images, the operator installed from its chart.
 
 The cluster is removed after the session unless ``KEEP_CLUSTER`` is set, which makes the next
 session start in seconds.
 
-Workers of pytest-xdist share the cluster. Each test has a namespace of its own, and most of them
-wait for something most of the time, so that three workers fill two cores. Which of them may run
-at the same time is decided here:
+Workers of pytest-xdist share the cluster. Each test has a namespace of its own. Most tests wait for
+something most of the time, so that three workers fill two cores. This module decides which tests
+may run at the same time:
 
 - Tests that share a service and follow one another are one group, on one worker.
-- Whoever kills or stops the operator may do so beside others: they wait for conditions, and an
-  operator that comes back is what they may count on anyway. One at a time does it (`OperatorPod`).
-- Whoever looks at the node's stand-in GPUs has them for itself (the fixture `gpus`).
-- The modules in `ALONE` take away what all others stand on. They run when all others have ended,
-  one after the other; the look back on the whole run comes last.
+- A test may kill or stop the operator beside others, since they wait for conditions, which the
+  restarted operator fulfils. Only one test at a time does it (`OperatorPod`).
+- A test of the node's stand-in GPUs has them for itself (the fixture `gpus`).
+- The modules in `ALONE` disturb parts that all others need. The tests in them run one after another
+  when all others have ended; the check of the whole run comes last.
 """
 
 import os
@@ -45,14 +45,14 @@ Forward = Callable[[str], Any]
 # Modules whose tests follow one another.
 IN_ORDER = ("test_example.py", "test_rollouts.py", "test_localcluster.py")
 BACKENDS = "test_backends.py"
-"""Its tests follow one another as well, those of each backend for themselves."""
+"""A module whose tests follow one another too, separately for each backend."""
 LOCALCLUSTER = "test_localcluster.py"
-# The API server and containerd; kinds that change what the operator makes for everybody; the
-# operator's release, its roles included; the look back on all.
+# These disturb the API server and containerd; install kinds that change the children of every
+# service; replace the operator's release with its roles; check the rights over the whole run.
 ALONE = ("test_chaos.py", "test_options.py", "test_terraform_values.py", "test_rights.py")
-# Long ones first, so that no worker is left with one at the end, and those that compute beside
-# those that wait. A worker has its next group before it begins: what is behind a comparison, which
-# takes longest, is short.
+# Long groups come first, so that none of them runs alone at the end, and groups that compute run
+# beside groups that wait. A worker receives its next group in advance: the group behind a
+# comparison, which takes longest, is short.
 FIRST = (
     "test_backends.py[rayserve]",
     "test_comparison.py",
@@ -65,16 +65,16 @@ FIRST = (
     "test_localcluster.py",
 )
 ALONE_AFTER = 850.0
-"""Seconds in which all others have ended: less than a test may take."""
+"""Seconds in which all others have ended; less than a test's timeout."""
 
 
 def group(test: str) -> str:
-    """The group of the test with that node id; those of one group are on one worker, in order."""
+    """The group of the test with that node id; one worker runs a group, in order."""
     name = test.partition("::")[0].rpartition("/")[2]
     if name in ALONE:
         return "alone"
-    if name == BACKENDS and (found := re.search(r"\[(fastapi|litserve|rayserve)\b", test)):
-        return f"{name}[{found[1]}]"
+    if name == BACKENDS and (backend := re.search(r"\[(fastapi|litserve|rayserve)\b", test)):
+        return f"{name}[{backend[1]}]"
     return name if name in IN_ORDER else test
 
 
@@ -85,7 +85,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long ones first, then those alone, the look back on the whole run last."""
+    """Sorts long tests first, the modules in `ALONE` last, and the check of the run after them."""
     for item in items:
         if item.path.name == LOCALCLUSTER:
             _leave_out_if_unchanged(config, item)
@@ -103,17 +103,17 @@ def _order(item: pytest.Item) -> tuple[int, int]:
 
 
 def _leave_out_if_unchanged(config: pytest.Config, item: pytest.Item) -> None:
-    """The local cluster's own tests run when it has changed, and whenever all is asked for."""
+    """Skips a test of the local cluster if it passed with the same files, except in a full run."""
     if config.option.markexpr == "full":
         item.add_marker(pytest.mark.full)
     elif _passed().has(item.location[2]):
-        reason = "localcluster/ is as it was when this passed here last; make test-full runs it"
+        reason = "this passed here with the same localcluster/; make test-full runs it again"
         item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @cache
 def _passed() -> Passed:
-    """The tests that passed with this content, which is read once a process."""
+    """The tests that passed with the present content, which each process reads once."""
     return Passed("localcluster", "localcluster", f"tests/e2e/{LOCALCLUSTER}")
 
 
@@ -127,7 +127,7 @@ def pytest_runtest_logfinish(location: tuple[str, int | None, str]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Remove the cluster, once all workers have ended."""
+    """Removes the cluster, once all workers have ended."""
     if hasattr(session.config, "workerinput"):
         return
     if RUN.made("installed") and not os.environ.get("KEEP_CLUSTER"):
@@ -139,13 +139,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(autouse=True)
 def others_have_ended(request: pytest.FixtureRequest) -> None:
-    """A test of `ALONE` waits here for all that are not."""
+    """Makes a test of `ALONE` wait for all tests of other modules."""
     if request.path.name not in ALONE:
         return
     others = [
         f"{item.location[0]}::{item.location[2]}"
         for item in request.session.items
-        # The local cluster's own tests have others, which nothing here disturbs.
+        # The local cluster's own tests use other clusters, which nothing here disturbs.
         if item.path.name not in (*ALONE, LOCALCLUSTER)
     ]
     eventually(
@@ -158,13 +158,13 @@ def others_have_ended(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def begun() -> float:
-    """When the run first used the cluster, in seconds of Unix time."""
+    """The time of the run's first use of the cluster, in seconds of Unix time."""
     return float(RUN.once("begun", time.time))
 
 
 @pytest.fixture(scope="session")
 def installed(begun: float) -> Installed:
-    """The operator on a local cluster of the tests' own."""
+    """The operator, installed on the tests' own local cluster."""
     return Installed(**RUN.once("installed", lambda: asdict(install(CLUSTER))))
 
 
@@ -175,7 +175,7 @@ def cluster(installed: Installed) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def stand_in(installed: Installed) -> StandIn:
-    """Services of the real serving program that draw nothing, for what isn't about pictures."""
+    """Services of the real serving program on the stand-in, for tests that need no real picture."""
 
     def image() -> str:
         built = [sys.executable, "tests/support/standin/image.py"]
@@ -200,12 +200,12 @@ def operator(cluster: Kubectl, installed: Installed) -> OperatorPod:
 
 @pytest.fixture
 def gpus() -> Iterator[None]:
-    """Nobody else changes, or looks at, the node's stand-in GPUs meanwhile."""
+    """Holds the lock on the node's stand-in GPUs for the time of the test."""
     with RUN.held("gpus"):
         yield
 
 
 @pytest.fixture
 def forward(kubectl: Kubectl) -> Forward:
-    """``with forward("service/demo") as client``: an HTTP client through kubectl port-forward."""
+    """An HTTP client through kubectl port-forward: ``with forward("service/demo") as client``."""
     return lambda target: forwarded(kubectl, target)

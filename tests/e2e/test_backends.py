@@ -1,7 +1,7 @@
-"""Each backend on a real node: its image, its start, its surface, its end, and what it refuses.
+"""Each backend on a real node: image, start, HTTP surface, refusals and end.
 
-The tests of one backend share one service and follow one another: it is made, changed and ended in
-the order in which they stand here.
+The tests of one backend share one service and follow one another: they create, change and end the
+service in the order of this file.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ PATIENT: Object = {"maxLength": MOST_WAITING, "timeout": "300s"}
 AUTH: Object = {"apiKeySecretRef": {"name": "keys", "key": "api-keys"}}
 FIRST_KEY, SECOND_KEY = "a-first-key", "a-second-key"
 KEYS_REPLACED_WITHIN = 180.0
-# Copies of the demo model that were cut off, and that hold a pickle instead of safetensors.
+# Copies of the demo model: one has truncated weights, one a pickle instead of safetensors.
 SPOIL = """
 for how in corrupted pickled; do cp -r /models/demo /models/other/$how; done
 truncate -s 1000 /models/other/corrupted/unet/diffusion_pytorch_model.safetensors
@@ -57,7 +57,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def kubectl(cluster: Kubectl, backend: str) -> Iterator[Kubectl]:
-    """kubectl in a namespace with one service of the backend, which became Ready."""
+    """kubectl in a namespace with one Ready service of the backend."""
     with namespace(cluster) as kubectl:
         pod = {"spec": {"containers": [SMALL]}}
         kubectl.apply(
@@ -88,7 +88,7 @@ def restarts(pod: Object) -> int:
 
 
 def the_pod(kubectl: Kubectl) -> Object:
-    """The service's pod, once there is just one."""
+    """Waits until the service has exactly one pod, and returns the pod."""
     (pod,) = eventually(
         lambda: pods if len(pods := kubectl.list("pods", OF_SERVICE)) == 1 else None,
         within=120,
@@ -98,16 +98,18 @@ def the_pod(kubectl: Kubectl) -> Object:
     return pod
 
 
-def test_ready_it_tells_what_it_is(kubectl: Kubectl, served: httpx.Client, backend: str) -> None:
+def test_when_ready_it_describes_itself(
+    kubectl: Kubectl, served: httpx.Client, backend: str
+) -> None:
     service = kubectl.get("dsvc", "demo")
     about = served.get("/about").json()
     assert (about["backend"], about["device"], about["dtype"]) == (backend, "cpu", "float32")
     assert about["revision"] == service["status"]["revision"]
     framework = {"rayserve": "ray"}.get(backend, backend)
     assert {"torch", "diffusers", framework} <= set(about["versions"])
-    told = {kind: condition(service, kind)["status"] for kind in
+    statuses_by_type = {kind: condition(service, kind)["status"] for kind in
             ("Ready", "Progressing", "ModelLoaded", "PodsScheduled", "Stopped")}  # fmt: skip
-    assert told == {
+    assert statuses_by_type == {
         "Ready": "True",
         "Progressing": "False",
         "ModelLoaded": "True",
@@ -125,27 +127,27 @@ def test_it_draws_what_prompts_ask_for(served: httpx.Client) -> None:
     for seed, prompt in enumerate(prompts):
         answer = served.post("/predict", json={"prompt": prompt, "seed": seed})
         assert wrong(answer, prompt) == []
-    asked = {"prompt": prompts[2], "seed": 2}
-    raw = served.post("/predict", json=asked, headers={"Accept": "image/png"})
+    body = {"prompt": prompts[2], "seed": 2}
+    raw = served.post("/predict", json=body, headers={"Accept": "image/png"})
     assert raw.content == picture(answer)
 
 
-class TestWhatAPodChangesOfTheSurface:
-    """What of the suite that processes pass whole a pod could yet break.
+class TestSurfaceInAPod:
+    """The tests of the HTTP surface that could fail in a pod although they pass in a process.
 
-    The image holds the pages and the encoders, and its own user has to be able to read them. On a
-    file system that is read-only each process has its metrics in a memory file. A large body meets
-    the pod's memory, and comes through a Service.
+    The image holds the pages and the encoders, and its own user must be able to read them. On a
+    read-only file system each process has its metrics in a memory file. A large body meets the
+    pod's memory limit, and comes through a Service.
     """
 
     test_documentation = Surface.test_documentation_and_description_are_served
-    test_root = Surface.test_root_is_the_frameworks_where_it_keeps_it
+    test_root = Surface.test_root_is_the_frameworks_answer_or_the_page
     test_encoders = Surface.test_an_image_comes_as_bytes
     test_metrics = Surface.test_one_scrape_shows_all_processes
     test_large_body = Surface.test_large_body_is_refused_and_the_server_goes_on
 
 
-def test_whatever_was_asked_the_pod_goes_on_and_tells_no_prompt(
+def test_the_pod_survives_any_request_and_shows_no_prompt(
     kubectl: Kubectl, served: httpx.Client, backend: str
 ) -> None:
     for steps in (1, 10_000):
@@ -159,7 +161,7 @@ def test_whatever_was_asked_the_pod_goes_on_and_tells_no_prompt(
 
 def test_no_request_fails_while_it_changes_grows_and_loses_a_pod(kubectl: Kubectl) -> None:
     first = kubectl.get("dsvc", "demo")["status"]["revision"]
-    # The users bring the key before it is asked for.
+    # The users send the key before the service requires it.
     kubectl.apply(keys(FIRST_KEY))
     think = {"min": "100ms", "max": "1500ms"}
     kubectl.apply(load_test(users=UNTIL_STOPPED, think=think, auth=AUTH))
@@ -178,7 +180,7 @@ def test_no_request_fails_while_it_changes_grows_and_loses_a_pod(kubectl: Kubect
 
 
 def go_on(kubectl: Kubectl, requests: int = 10) -> None:
-    """Wait for that many more requests of the load; none may have failed."""
+    """Waits for that many more requests of the load; none may have failed."""
     before = requests_so_far(kubectl, "ramp")
     eventually(
         lambda: requests_so_far(kubectl, "ramp") >= before + requests, within=120, what="load"
@@ -188,22 +190,22 @@ def go_on(kubectl: Kubectl, requests: int = 10) -> None:
 
 
 def keys(key: str) -> Object:
-    """The Secret with that key alone."""
+    """A Secret that holds only that key."""
     name, value = AUTH["apiKeySecretRef"]["name"], {AUTH["apiKeySecretRef"]["key"]: key}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": value}
 
 
 def statuses(client: httpx.Client, key: str = "") -> set[int]:
-    """What the routes that make images, or tell what does, answer to who brings that key."""
+    """The statuses of the routes that need a key, for requests with that key."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    asked = {"prompt": "a red circle"}
-    answers = [client.post(path, json=asked, headers=headers)
+    body = {"prompt": "a red circle"}
+    answers = [client.post(path, json=body, headers=headers)
                for path in ("/predict", "/v1/images/generations")]  # fmt: skip
     answers.append(client.get("/v1/models", headers=headers))
     return {answer.status_code for answer in answers}
 
 
-def test_only_who_has_a_key_is_served(kubectl: Kubectl) -> None:
+def test_only_requests_with_a_key_are_served(kubectl: Kubectl) -> None:
     the_pod(kubectl)
     with forwarded(kubectl, "service/demo") as client:
         assert statuses(client) == statuses(client, SECOND_KEY) == {401}
@@ -218,7 +220,7 @@ def test_only_who_has_a_key_is_served(kubectl: Kubectl) -> None:
 def test_a_replaced_key_is_taken_and_the_old_one_refused_without_a_restart(
     kubectl: Kubectl, backend: str
 ) -> None:
-    # After the tests before this one all of it is so already.
+    # After the tests above, the service already has this state.
     kubectl.apply(keys(FIRST_KEY))
     kubectl.patch("dsvc", "demo", {"spec": {"auth": AUTH}})
     wait_until_ready(kubectl)
@@ -237,13 +239,13 @@ def test_a_replaced_key_is_taken_and_the_old_one_refused_without_a_restart(
 
 
 @pytest.mark.parametrize("backend", BACKENDS[:1], indirect=True)
-def test_models_that_cannot_be_loaded_are_said_and_not_served(
+def test_models_that_cannot_be_loaded_are_reported_and_not_served(
     kubectl: Kubectl, backend: str
 ) -> None:
-    """One backend: the program looks at the model before it knows which one it is to start."""
+    """One backend is enough: the program checks the model before it starts the backend."""
     pod_template = {"spec": with_spoilt_models(kubectl)}
     changed, *made = REFUSED_MODELS
-    # One takes the place of a good one, and the others never had one.
+    # One model replaces a good one; the other services never had a good one.
     source, _ = REFUSED_MODELS[changed]
     change = {"model": {"source": source}, "podTemplate": pod_template}
     kubectl.patch("dsvc", "demo", {"spec": change})
@@ -259,12 +261,12 @@ def test_models_that_cannot_be_loaded_are_said_and_not_served(
 
 
 def refused(kubectl: Kubectl, name: str, words: str) -> str:
-    """The message of the Ready condition once it is a refused model with these words."""
+    """Waits until the Ready condition reports a refused model with these words; its message."""
 
     def look() -> str:
         message = str(condition(kubectl.get("dsvc", name), "Ready").get("message", ""))
-        told = ready_reason(kubectl, name) == "ModelLoadFailed" and words in message
-        return message if told else ""
+        is_refused = ready_reason(kubectl, name) == "ModelLoadFailed" and words in message
+        return message if is_refused else ""
 
     message = eventually(look, within=180, every=0.5, what=f"the refusal of {name}")
     failure = kubectl.status("dsvc", name)["lastFailure"]
@@ -275,7 +277,7 @@ def refused(kubectl: Kubectl, name: str, words: str) -> str:
 
 
 def with_spoilt_models(kubectl: Kubectl) -> Object:
-    """What a pod's spec needs so that spoilt models lie below /models/other."""
+    """The fields of a pod's spec that put the damaged models below /models/other."""
     image = kubectl.get("deployment", "demo")["spec"]["template"]["spec"]["containers"][0]["image"]
     mount = {"name": "other", "mountPath": "/models/other"}
     spoil = {

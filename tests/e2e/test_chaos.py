@@ -1,4 +1,4 @@
-"""What breaks around a service under load: no request fails, and the status ends true."""
+"""Disturbances around a service under load: no request fails, and the status recovers."""
 
 import os
 import random
@@ -18,12 +18,12 @@ from in_cluster import OperatorPod, StandIn, finished, requests_so_far, wait_unt
 from install import Installed
 from kubectl import Kubectl, KubectlError, condition, eventually
 from manifests import load_test
-from steady_load import MENDED_WITHIN, STEADY, Load
+from steady_load import RECOVERED_WITHIN, STEADY, Load
 
 # A request that waits for a frozen pod is late, not lost.
 FROZEN_SECONDS = 10
-# The local cluster's kubelet looks at a pod's Secrets each 5 to 8 seconds: one that comes back
-# sooner is not missed.
+# The local cluster's kubelet reads a pod's Secrets every 5 to 8 seconds, and would not notice a
+# shorter absence.
 SECRET_AWAY_SECONDS = 20.0
 KEYS = "api-keys"
 Forward = Callable[[str], Any]
@@ -34,7 +34,7 @@ QUICK = {"steps": 1, "guidanceScale": "1", "scheduler": "ddim"}
 
 @pytest.fixture
 def load(kubectl: Kubectl, stand_in: StandIn) -> Iterator[Load]:
-    """Two replicas with a key, under a small steady load; afterwards no request has failed."""
+    """Two replicas with a key, under a small steady load; no request may have failed at the end."""
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -57,7 +57,7 @@ def load(kubectl: Kubectl, stand_in: StandIn) -> Iterator[Load]:
 
 
 def replicas_answer(kubectl: Kubectl, besides: str = "") -> bool:
-    """Whether two pods are ready, none of them that one."""
+    """Whether two pods other than that one are Ready."""
     try:
         pods = kubectl.list("pods", "diffusion.dev/service=demo")
     except KubectlError:
@@ -68,12 +68,12 @@ def replicas_answer(kubectl: Kubectl, besides: str = "") -> bool:
 
 
 def a_pod(kubectl: Kubectl) -> str:
-    found = kubectl.list("pods", "diffusion.dev/service=demo")
-    return str(min(pod["metadata"]["name"] for pod in found))
+    pods = kubectl.list("pods", "diffusion.dev/service=demo")
+    return str(min(pod["metadata"]["name"] for pod in pods))
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
-def test_whatever_breaks_around_it_no_request_fails(
+def test_no_disturbance_around_the_service_fails_a_request(
     kubectl: Kubectl, cluster: Kubectl, operator: OperatorPod, load: Load, kills: int
 ) -> None:
     moments = random.Random(kills)
@@ -83,12 +83,12 @@ def test_whatever_breaks_around_it_no_request_fails(
 
     lost = a_pod(kubectl)
     kubectl.delete("pod", lost, wait=False)
-    eventually(lambda: replicas_answer(kubectl, lost), within=MENDED_WITHIN, what="another pod")
+    eventually(lambda: replicas_answer(kubectl, lost), within=RECOVERED_WITHIN, what="another pod")
 
     before = kill_api_server(cluster.kubeconfig)
     eventually(
         lambda: api_server_pid(cluster.kubeconfig) not in {None, before},
-        within=MENDED_WITHIN,
+        within=RECOVERED_WITHIN,
         what="another API server",
     )
     load.goes_on()
@@ -119,11 +119,11 @@ def test_whatever_breaks_around_it_no_request_fails(
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     try:
-        time.sleep(FROZEN_SECONDS)  # it is the length of the disturbance, not a wait for its end
+        time.sleep(FROZEN_SECONDS)  # the length of the disturbance, not a wait for its end
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
-    eventually(lambda: replicas_answer(kubectl), within=MENDED_WITHIN, what="both replicas")
+    eventually(lambda: replicas_answer(kubectl), within=RECOVERED_WITHIN, what="both replicas")
 
 
 def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
@@ -140,8 +140,8 @@ def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
     assert (status["state"], summary["failures"], summary["maxUsers"]) == ("Complete", 0, 6), status
     with forward("service/demo") as server:
         text = server.get("/metrics").text
-    told = re.findall(r"^diffusion_requests_total\{([^}]*)\} (\d+)", text, re.MULTILINE)
-    served = sum(int(count) for labels, count in told if "/predict" in labels)
+    samples = re.findall(r"^diffusion_requests_total\{([^}]*)\} (\d+)", text, re.MULTILINE)
+    served = sum(int(count) for labels, count in samples if "/predict" in labels)
     assert summary["requests"] == served
 
     page, image = tmp_path / "report.html", tmp_path / "circle.png"
@@ -161,6 +161,6 @@ def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
 
 
 def plugin(installed: Installed, kubectl: Kubectl, *arguments: str) -> None:
-    """``kubectl diffusion``, as kubectl would start it."""
+    """Runs ``kubectl diffusion`` as kubectl would."""
     at = [f"--kubeconfig={installed.kubeconfig}", f"--namespace={kubectl.namespace}"]
     subprocess.run([sys.executable, "-m", "kubectl_diffusion", *arguments, *at], check=True)

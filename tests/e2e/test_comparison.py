@@ -1,4 +1,4 @@
-"""Comparisons on a real node: real services, one after the other, under real load."""
+"""Comparisons on a real node: real services, one after another, under real load."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "comparison.yaml"
 
 PLAIN: Object = {"name": "plain"}
 TWIN: Object = {"name": "twin"}
-# So little work that 200 ms stand out, whoever else wants the cores.
+# The work is so little that 200 ms stand out even on busy cores.
 SMALL: Object = {
     "steps": 1,
     "width": 64,
@@ -24,7 +24,7 @@ SMALL: Object = {
     "guidanceScale": "2",
     "scheduler": "ddim",
 }
-# Python imports it at its start, and each request is 200 ms late from then on.
+# Python imports this at its start; from then on each request is 200 ms late.
 LATE = """
 import asyncio
 from starlette.applications import Starlette
@@ -40,14 +40,14 @@ async def late(self, scope, receive, send):
 
 Starlette.__call__ = late
 """
-# One core for the server leaves the other one to those who measure it.
+# One core for the server leaves the other one to the load test.
 SERVER: Object = {"name": "server", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}
-# Long enough that those who measure have the cores meanwhile, and short beside what LATE adds.
+# A step is long enough to leave the cores to the load test, and short beside the 200 ms of LATE.
 STEP_SECONDS = "0.03"
 
 
 def handicapped(server: Object) -> Object:
-    """The variant whose server is late."""
+    """A variant whose server answers 200 ms late."""
     container = {
         **server,
         "env": [*server["env"], {"name": "PYTHONPATH", "value": "/late:/app"}],
@@ -59,7 +59,7 @@ def handicapped(server: Object) -> Object:
 
 
 def comparison(server: Object, *variants: Object) -> Object:
-    """Two users, as many requests as a 95th percentile takes, three times."""
+    """A Comparison with two users, enough requests for a 95th percentile, and three repetitions."""
     return {
         "apiVersion": API_VERSION,
         "kind": "Comparison",
@@ -84,63 +84,65 @@ def comparison(server: Object, *variants: Object) -> Object:
 
 
 def over(kubectl: Kubectl, name: str = "study", within: float = 480) -> Object:
-    """The Comparison's status once it has ended."""
+    """Waits until the Comparison has ended, and returns its status."""
 
     def look() -> Object | None:
         status = kubectl.status("cmp", name)
         return status if status.get("state") in {"Complete", "Failed"} else None
 
-    # Each look takes processor time from what is measured.
+    # Each look takes CPU time from the processes that are measured.
     return eventually(look, within=within, every=3, what=f"{name} to end")
 
 
 def too_busy(status: Object) -> bool:
-    """Whether someone else had the cores, so that the client could not keep up."""
+    """Whether the client could not keep up because the cores were busy."""
     return any(row["reason"] == "ClientSaturated" for row in status["results"])
 
 
-def told(status: Object) -> str:
-    """What a failed assertion shows of it."""
+def shown(status: Object) -> str:
+    """The parts of the status that a failed assertion shows."""
     return json.dumps([status.get("conclusion"), status.get("results"), status.get("runs")])
 
 
 def assert_it_says_what_it_could_not_measure(status: Object) -> None:
-    assert status["state"] == "Complete", told(status)
-    assert status["recommended"] == "", told(status)
+    assert status["state"] == "Complete", shown(status)
+    assert status["recommended"] == "", shown(status)
     late = [row for row in status["results"] if row["reason"]]
-    assert all("rank" not in row and row["message"] for row in late), told(status)
+    assert all("rank" not in row and row["message"] for row in late), shown(status)
 
 
 def assert_the_late_one_is_last_and_separated(kubectl: Kubectl, status: Object) -> None:
-    assert status["state"] == "Complete", told(status)
+    assert status["state"] == "Complete", shown(status)
     ranked = [(row["variant"], row.get("rank")) for row in status["results"]]
-    assert ranked == [("plain", 1), ("late", 2)], told(status)
+    assert ranked == [("plain", 1), ("late", 2)], shown(status)
     best, worst = status["results"]
     assert float(worst["requestsPerSecond"]["high"]) < float(best["requestsPerSecond"]["low"])
-    assert condition(kubectl.get("cmp", "study"), "Comparable")["status"] == "True", told(status)
+    assert condition(kubectl.get("cmp", "study"), "Comparable")["status"] == "True", shown(status)
 
 
 def assert_none_of_the_two_is_recommended(status: Object) -> None:
-    assert status["state"] == "Complete", told(status)
-    assert status["recommended"] == "", told(status)
-    assert sorted(row.get("rank", 0) for row in status["results"]) == [1, 2], told(status)
-    assert "is not separated from" in status["conclusion"], told(status)
+    assert status["state"] == "Complete", shown(status)
+    assert status["recommended"] == "", shown(status)
+    assert sorted(row.get("rank", 0) for row in status["results"]) == [1, 2], shown(status)
+    assert "is not separated from" in status["conclusion"], shown(status)
 
 
 def assert_rows_are_filled(status: Object) -> None:
     for row in status["results"]:
-        assert row["runs"] == 3, told(status)
-        assert row["failures"] == 0, told(status)
+        assert row["runs"] == 3, shown(status)
+        assert row["failures"] == 0, shown(status)
         for figure in ("requestsPerSecond", "p50", "p95", "p99", "efficiency", "coldStartSeconds"):
-            found = row[figure]
-            assert 0 < float(found["low"]) <= float(found["mean"]) <= float(found["high"]), row
+            interval = row[figure]
+            assert (
+                0 < float(interval["low"]) <= float(interval["mean"]) <= float(interval["high"])
+            ), row
         assert row["tax"]["denoise"] > 0
         assert row["memoryBytes"] > 0
 
 
 @pytest.fixture
 def server(stand_in: StandIn) -> Object:
-    """The container of a service that is compared."""
+    """The container of the compared services."""
     return stand_in.container(step_seconds=STEP_SECONDS, **SERVER)
 
 
@@ -161,7 +163,7 @@ def test_a_hidden_handicap_is_found_though_the_operator_is_killed_in_the_middle(
     )
     operator.kill()
     status = over(kubectl)
-    assert status["progress"] == "6/6", told(status)
+    assert status["progress"] == "6/6", shown(status)
     assert kubectl.list("dsvc") == []
     assert len(kubectl.list("lt")) == 6
     if too_busy(status):
@@ -181,7 +183,7 @@ def test_of_two_identical_variants_none_is_recommended(kubectl: Kubectl, server:
 
 
 def measured(kubectl: Kubectl) -> Object:
-    """The status once it has ended, made anew once if someone else had the cores."""
+    """The status at the end of the Comparison, repeated once if the cores were busy."""
     status = over(kubectl)
     if not too_busy(status):
         return status
@@ -192,7 +194,7 @@ def measured(kubectl: Kubectl) -> Object:
         {key: made[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": "study"}}
     )
     status = over(kubectl)
-    assert not too_busy(status), f"nothing was shown in two tries: {told(status)}"
+    assert not too_busy(status), f"both tries were on busy cores: {shown(status)}"
     return status
 
 
@@ -224,6 +226,6 @@ def test_the_example_compares_all_backends(kubectl: Kubectl, operator: OperatorP
         )
         operator.kill()
     status = over(kubectl, "frameworks", within=1200)
-    assert status["state"] == "Complete", told(status)
+    assert status["state"] == "Complete", shown(status)
     assert len(status["results"]) == 3
     assert_rows_are_filled(status)

@@ -43,8 +43,8 @@ def test_many_requests_at_once_are_answered_each_with_its_own_picture(
     prompts = [f"a {colour} {shape}" for colour in ("red", "blue", "green", "black")
                for shape in ("circle", "square", "triangle")]  # fmt: skip
     with concurrent.futures.ThreadPoolExecutor(len(prompts)) as pool:
-        asked = [{"prompt": prompt, "seed": number} for number, prompt in enumerate(prompts)]
-        answers = list(pool.map(lambda body: served.post("/predict", json=body), asked))
+        bodies = [{"prompt": prompt, "seed": number} for number, prompt in enumerate(prompts)]
+        answers = list(pool.map(lambda body: served.post("/predict", json=body), bodies))
     right = sum(not wrong(answer, prompt) for answer, prompt in zip(answers, prompts, strict=True))
-    # The model itself draws about one in twenty wrong; a swapped picture would show in many.
+    # The model itself draws about one in twenty wrong; swapped pictures would be many.
     assert right >= len(prompts) - 2

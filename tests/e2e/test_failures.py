@@ -1,4 +1,4 @@
-"""Each way in which a service can fail, provoked for real and named for what it is."""
+"""Each failure of a service, provoked on a real node, has its own reason in the status."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from in_cluster import StandIn, ready_reason
 from kubectl import Kubectl, condition, eventually
 
 Object = dict[str, Any]
-NO_ONE = "http://127.0.0.1:9"  # where nothing listens
+NO_ONE = "http://127.0.0.1:9"  # no server listens there
 
 
 def small(pod: Object | None = None, **server: Any) -> Object:
-    """A podTemplate that takes next to nothing of the node."""
+    """A podTemplate with very small requests."""
     resources = {"requests": {"cpu": "10m", "memory": "32Mi"}}
     container = {"name": "server", "resources": resources, **server}
     return {"spec": {"containers": [container], **(pod or {})}}
@@ -70,7 +70,7 @@ SERVICES: dict[str, tuple[Object, str, str]] = {
 }
 
 
-def test_each_failure_is_named_for_what_it_is(kubectl: Kubectl, stand_in: StandIn) -> None:
+def test_each_failure_has_its_own_reason(kubectl: Kubectl, stand_in: StandIn) -> None:
     kubectl("create", "quota", "gpus", "--hard=requests.diffusion.dev/standin-gpu=0")
     kubectl(
         *("create", "secret", "generic", "bucket", f"--from-literal=AWS_ENDPOINT_URL={NO_ONE}"),
@@ -88,7 +88,7 @@ def test_each_failure_is_named_for_what_it_is(kubectl: Kubectl, stand_in: StandI
         for name, (_, reason, words) in SERVICES.items():
             ready = condition(kubectl.get("dsvc", name), "Ready")
             assert ready.get("status") != "True", name
-            # In the first seconds of a cluster the API server may refuse for reasons of its own.
+            # In a cluster's first seconds the API server may refuse for other reasons.
             if ready.get("reason") == reason and words in ready["message"]:
                 named.add(name)
         return named == SERVICES.keys()

@@ -1,4 +1,4 @@
-"""A Ray cluster that KubeRay makes and replaces: its own operator, at work on a real node."""
+"""A Ray cluster that KubeRay's real operator makes and replaces on a real node."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ REPLACED_WITHIN = 420.0
 
 @pytest.fixture
 def kuberay(cluster: Kubectl, installed: Installed, tmp_path: Path) -> Iterator[Path]:
-    """The log of KubeRay's operator, which runs with its own kinds for a while."""
+    """Runs KubeRay's operator with its kinds; yields the log."""
     files = [argument for path in definitions() for argument in ("-f", str(path))]
     cluster("apply", "--server-side", *files)
     with operating(installed.kubeconfig, tmp_path) as log:
@@ -30,11 +30,11 @@ def kuberay(cluster: Kubectl, installed: Installed, tmp_path: Path) -> Iterator[
 
 
 def ray_clusters(kubectl: Kubectl) -> list[str]:
-    return [found["metadata"]["name"] for found in kubectl.list("rayclusters")]
+    return [each["metadata"]["name"] for each in kubectl.list("rayclusters")]
 
 
 def served_cluster(kubectl: Kubectl) -> str:
-    """The RayCluster that serves, as KubeRay says."""
+    """The name of the RayCluster that serves, from KubeRay's status."""
     active = kubectl.status("rayservice", "demo").get("activeServiceStatus") or {}
     return str(active.get("rayClusterName", ""))
 
@@ -53,7 +53,7 @@ def test_kuberay_makes_the_cluster_and_another_takes_over_without_a_failed_reque
     wait_until_ready(kubectl)
     assert kubectl.find("deployment", "demo") is None
     (first,) = ray_clusters(kubectl)
-    eventually(lambda: served_cluster(kubectl) == first, within=60, what="KubeRay's own word")
+    eventually(lambda: served_cluster(kubectl) == first, within=60, what="KubeRay's status")
     kubectl.apply(load_test(**STEADY))
     load = Load(kubectl)
     load.goes_on()
@@ -109,13 +109,15 @@ def test_one_ray_cluster_serves_from_its_workers_and_outlives_the_loss_of_each_o
         ask_at_once(client, 4)
     wait_until_ready(kubectl)
     lose(kubectl, "diffusion.dev/ray-head=demo")
-    eventually(lambda: ready_reason(kubectl) == "HeadLost", within=60, what="the loss to be said")
+    eventually(
+        lambda: ready_reason(kubectl) == "HeadLost", within=60, what="the loss in the status"
+    )
     wait_until_ready(kubectl)
     with forward("service/demo") as client:
         ask_at_once(client, 4)
 
 
 def lose(kubectl: Kubectl, selector: str) -> None:
-    """Delete the first pod of the selector without grace, as when its node is lost."""
+    """Deletes the first pod of the selector without grace, as if its node were lost."""
     name = kubectl.list("pods", selector)[0]["metadata"]["name"]
     kubectl("delete", "pod", name, "--grace-period=0", "--force")

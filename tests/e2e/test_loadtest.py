@@ -55,7 +55,7 @@ def test_figures_of_a_real_run_stand_in_the_columns(
     assert "red circle" not in json.dumps(report) + logs
 
 
-def test_an_operator_killed_in_the_middle_of_a_run_reports_it_all_the_same(
+def test_an_operator_killed_in_the_middle_of_a_run_still_reports_it(
     kubectl: Kubectl, operator: OperatorPod, stand_in: StandIn
 ) -> None:
     kubectl.apply(stand_in.service())
@@ -70,7 +70,7 @@ def test_an_operator_killed_in_the_middle_of_a_run_reports_it_all_the_same(
     assert kubectl.find("configmap", status["reportRef"]["name"]) is not None
 
 
-def test_a_url_that_nobody_answers_at_is_a_failed_test(kubectl: Kubectl) -> None:
+def test_a_url_without_a_server_is_a_failed_test(kubectl: Kubectl) -> None:
     kubectl.apply(load_test(targetRef=None, url="http://nobody.invalid"))
     status = finished(kubectl, "ramp")
     assert status["state"] == "Failed"
@@ -88,7 +88,7 @@ def test_prompts_of_a_config_map_are_used(kubectl: Kubectl, stand_in: StandIn) -
 
 
 @pytest.mark.full
-def test_whatever_ends_a_run_is_told_and_the_load_stops(
+def test_each_end_of_a_run_is_reported_and_the_load_stops(
     kubectl: Kubectl, stand_in: StandIn
 ) -> None:
     kubectl.apply(stand_in.service(generation=QUICK))
@@ -105,7 +105,7 @@ def test_whatever_ends_a_run_is_told_and_the_load_stops(
     kubectl("delete", "pods", "-l", RUNNERS, "--grace-period=0", "--force")
     status = finished(kubectl, "ramp", within=60)
     failed = condition({"status": status}, "Failed")
-    # without grace it is ended by SIGTERM all the same, and may still get its report out
+    # Without grace the runner still gets SIGTERM, and may still publish its report.
     assert status["state"] == "Failed"
     assert failed["reason"] in {"Interrupted", "RunnerLost"}
 
@@ -125,24 +125,24 @@ def test_whatever_ends_a_run_is_told_and_the_load_stops(
 
 
 @pytest.mark.full
-def test_a_runner_without_an_image_and_a_worker_without_a_node_are_said(
+def test_a_runner_without_an_image_and_a_worker_without_a_node_are_reported(
     kubectl: Kubectl, installed: Installed
 ) -> None:
     node = kubectl.list("nodes")[0]["status"]["allocatable"]["cpu"]
-    # of two pods that take more than half a node each, one finds no place
+    # Of two pods that request more than half a node each, one fits.
     cores = parse_quantity(node) * Decimal("0.6")
     nowhere = load_test(targetRef=None, url="http://nobody.invalid", workers=2)
     with settings_of(installed, f"runnerResources.requests.cpu={int(cores * 1000)}m"):
         kubectl.apply(nowhere)
-        said_within_15_seconds(kubectl, "Unschedulable", "Insufficient cpu")
+        assert_reason_within_15_seconds(kubectl, "Unschedulable", "Insufficient cpu")
         kubectl.delete("lt", "ramp")
     with settings_of(installed, "images.loadtest=localhost:1/none:none"):
         kubectl.apply(nowhere)
-        said_within_15_seconds(kubectl, "ImagePullFailed", "localhost:1/none:none")
+        assert_reason_within_15_seconds(kubectl, "ImagePullFailed", "localhost:1/none:none")
 
 
-def said_within_15_seconds(kubectl: Kubectl, reason: str, words: str) -> None:
-    """The reason and the words stand in the status so soon after the Job was made."""
+def assert_reason_within_15_seconds(kubectl: Kubectl, reason: str, words: str) -> None:
+    """Asserts that the status has the reason and the words soon after the Job was created."""
     eventually(lambda: kubectl.list("jobs"), what="a Job")
     eventually(
         lambda: condition(kubectl.get("lt", "ramp"), "Complete").get("reason") == reason,
@@ -153,5 +153,5 @@ def said_within_15_seconds(kubectl: Kubectl, reason: str, words: str) -> None:
 
 
 def no_load(kubectl: Kubectl) -> None:
-    """The load's pods are gone within seconds."""
+    """Waits until the load's pods are gone, within seconds."""
     eventually(lambda: not kubectl.list("pods", RUNNERS), within=20, what="the load to stop")

@@ -1,4 +1,4 @@
-"""The local cluster itself: a real one is made, used, killed at bad moments and removed."""
+"""Local clusters, created, used, killed at bad moments and removed for real."""
 
 import json
 import os
@@ -25,11 +25,11 @@ from localcluster.paths import Cache, ClusterPaths
 REPOSITORY = Path(__file__).parents[2]
 READY_WITHIN = 10.0
 AGAIN_WITHIN = 5.0
-"""Seconds until a control plane alone is ready, its programs built."""
+"""Seconds of a second `up`; above, of a control plane's first; both with built programs."""
 
 needs_node = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0 or kind.usable(),
-    reason="a local node takes Linux and root, and is not what is used where kind is",
+    reason="a local node needs Linux and root, and is not used where kind is usable",
 )
 
 
@@ -80,7 +80,7 @@ class Cluster:
         return done.stdout
 
     def leftovers(self) -> dict[str, list[str]]:
-        """What is left on the machine, by kind; each an empty list when it is really gone."""
+        """Remains of the cluster on the machine, by kind; empty lists mean that it is gone."""
         folder = str(self.paths.root)
         mounted = Path("/proc/mounts").read_text().splitlines()
         return {
@@ -116,7 +116,7 @@ def until(condition: Callable[[], bool], what: str, timeout: float = 60.0) -> No
 
 
 def in_time(taken: list[float], seconds: float) -> None:
-    """One of the tries was; nothing is said of that where others want the processors as well."""
+    """Asserts that one try was fast enough; skips on a machine that is busy otherwise."""
     if min(taken) >= seconds and os.getloadavg()[0] > (os.cpu_count() or 1):
         pytest.skip(f"took {min(taken):.1f} s on a machine that is busy with something else")
     assert min(taken) < seconds
@@ -124,7 +124,7 @@ def in_time(taken: list[float], seconds: float) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def built() -> None:
-    """The programs are built outside of what is measured here."""
+    """Builds the programs before the tests, which measure times."""
     for program in (programs.NODE, programs.COREDNS, programs.PAUSE):
         programs.built(program, Cache.of(), _Silent())
 
@@ -208,7 +208,7 @@ class TestControlPlaneEnds:
 
     def test_it_is_ready_in_time_and_leaves_nothing(self, made: Cluster) -> None:
         taken = []
-        for _ in range(3):  # the machine may be busy with something else once
+        for _ in range(3):  # the machine may be busy for one try
             begin = time.monotonic()
             made.up()
             taken.append(time.monotonic() - begin)
@@ -244,7 +244,7 @@ class TestControlPlaneEnds:
     def test_up_killed_half_way_is_recovered_from(self, made: Cluster) -> None:
         for pause in (0.1, 0.5, 2.0):
             process = made.start_up()
-            time.sleep(pause)  # what is tested is being killed at an arbitrary moment
+            time.sleep(pause)  # a kill at an arbitrary moment is the subject
             process.kill()
             process.wait()
         made.up()
@@ -296,7 +296,7 @@ spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 
 
 def ask_dns(name: str, port: int) -> str:
-    """The first address that the server on loopback has for `name`, by DNS over TCP."""
+    """The first address of `name` from the DNS server on loopback, over TCP."""
     question = b"".join(bytes([len(p)]) + p.encode() for p in name.split("."))
     query = struct.pack("!6H", 1, 0x0100, 1, 0, 0, 0) + question + b"\0" + struct.pack("!2H", 1, 1)
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
@@ -308,7 +308,7 @@ def ask_dns(name: str, port: int) -> str:
 
 @contextmanager
 def forwarded(made: Cluster, namespace: str, target: str, port: int) -> Iterator[int]:
-    """A port of loopback that leads to `target` in the cluster."""
+    """Forwards a port of loopback to `target` in the cluster, and yields the port."""
     kubectl = programs.built(programs.NODE, made.paths.cache, _Silent()) / "kubectl"
     with subprocess.Popen(
         [
@@ -339,7 +339,7 @@ def running() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="class")
 def web(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """A restricted pod behind a Service, of an image that was loaded from an archive."""
+    """A restricted pod behind a Service; its image was loaded from an archive."""
     archive = tmp_path_factory.mktemp("image") / "web.tar"
     program = programs.built(programs.COREDNS, running.paths.cache, _Silent()) / "coredns"
     oci.write_archive(archive, "localhost/test/web:1", program)
@@ -397,7 +397,7 @@ class TestNode:
 
         until(answers, "kube-proxy to know the pod")
 
-    def test_a_pod_that_is_not_restricted_is_refused_where_that_is_asked(
+    def test_an_unrestricted_pod_is_refused_where_the_namespace_enforces_it(
         self, web: Cluster
     ) -> None:
         with pytest.raises(AssertionError, match="violates PodSecurity"):
@@ -419,7 +419,7 @@ class TestNode:
             again = localcluster(
                 "load", "--name", web.paths.name, "localhost/localcluster-test/web:2"
             )
-            assert (again.stdout.strip(), again.stderr) == (image, "")  # nothing was moved
+            assert (again.stdout.strip(), again.stderr) == (image, "")  # no image was transferred
         finally:
             remove = ["buildah", "rmi", "localhost/localcluster-test/web:2"]
             subprocess.run(remove, check=True, capture_output=True)
@@ -451,7 +451,7 @@ class TestNode:
     def test_a_second_up_takes_seconds_and_changes_nothing(self, web: Cluster) -> None:
         before = node.first_process(web.paths)
         taken = []
-        for _ in range(3):  # the machine may be busy with something else once
+        for _ in range(3):  # the machine may be busy for one try
             begin = time.monotonic()
             web.up()
             taken.append(time.monotonic() - begin)
@@ -484,14 +484,14 @@ sys.stdin.readline()
 def test_with_cgroup_version_2_pods_get_a_limit_beside_the_nodes_processes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """On a machine of version 1 with the controllers that this leaves to version 2."""
+    """Uses, on a machine with version 1, the controllers that version 1 leaves to version 2."""
     roots = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
-    found = [root for root in roots if (root / "cgroup.controllers").exists()]
-    controllers = (found[0] / "cgroup.controllers").read_text().split() if found else []
+    hierarchies = [root for root in roots if (root / "cgroup.controllers").exists()]
+    controllers = (hierarchies[0] / "cgroup.controllers").read_text().split() if hierarchies else []
     if not controllers:
         pytest.skip("no version 2 hierarchy with a controller here")
     name = "localcluster-test-v2"
-    monkeypatch.setattr(cgroups, "_ROOT", found[0])
+    monkeypatch.setattr(cgroups, "_ROOT", hierarchies[0])
     monkeypatch.setattr(cgroups, "_NEEDED", {controllers[0]})
     groups = cgroups.plan(name)
     cgroups.create(groups)
@@ -524,7 +524,7 @@ def test_with_cgroup_version_2_pods_get_a_limit_beside_the_nodes_processes(
 
 @needs_node
 class TestNodeEnds:
-    """Whatever is killed, and whenever, nothing is left and the next `up` works."""
+    """Kills of any process at any moment: nothing is left, and the next `up` works."""
 
     @pytest.fixture
     def made(self) -> Iterator[Cluster]:
@@ -550,7 +550,9 @@ class TestNodeEnds:
             for path, _, _ in os.walk(folder)
             for pid in (Path(path) / "cgroup.procs").read_text().split()
         }
-        assert len(inhabitants) > len(processes.marked(made.paths.root))  # pods are among them
+        assert len(inhabitants) > len(
+            processes.marked(made.paths.root)
+        )  # the pods' processes are included
         os.kill(creator, signal.SIGKILL)
         until(
             lambda: not any(processes.arguments(pid) for pid in inhabitants), "every process to end"
@@ -571,7 +573,7 @@ class TestNodeEnds:
         moments = random.Random(3)
         for _ in range(6):
             process = made.start_up()
-            time.sleep(moments.uniform(0.1, 6.0))  # being killed at any moment is what is tested
+            time.sleep(moments.uniform(0.1, 6.0))  # a kill at any moment is the subject
             process.kill()
             process.wait()
             made.down()

@@ -1,7 +1,7 @@
-"""What only some services ask for: it is made, and goes when it is asked for no longer.
+"""Optional children of services: created while the spec needs them, and deleted afterwards.
 
-The services need no pods for that, so none starts: they are suspended, or wait for a GPU, or for a
-KubeRay that isn't there.
+The services need no running pods for this: they are suspended, or wait for a GPU, or for KubeRay,
+which isn't installed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,22 +39,22 @@ def parts(kubectl: Kubectl, service: str, kinds: str = KINDS) -> list[str]:
 def become(
     kubectl: Kubectl,
     service: str,
-    *wanted: str,
+    *optional: str,
     kinds: str = KINDS,
     least: Sequence[str] = LEAST,
 ) -> None:
-    """Wait until the service has the least that each has, and just this beside it."""
+    """Waits until the service has the children that each has, and only these beside them."""
     eventually(
-        lambda: parts(kubectl, service, kinds) == sorted([*least, *wanted]),
+        lambda: parts(kubectl, service, kinds) == sorted([*least, *optional]),
         within=60,
         every=0.5,
-        what=f"{service} with {wanted}",
+        what=f"{service} with {optional}",
     )
 
 
 @contextmanager
 def known(cluster: Kubectl, *kinds: Object) -> Iterator[None]:
-    """The cluster knows these kinds of objects, for a while."""
+    """Installs these kinds in the cluster for the time of the context."""
     for kind in kinds:
         cluster.apply(kind)
     try:
@@ -64,14 +64,14 @@ def known(cluster: Kubectl, *kinds: Object) -> Iterator[None]:
             cluster.delete(kind["kind"], kind["metadata"]["name"])
 
 
-def test_what_is_asked_for_no_longer_goes(
+def test_children_that_are_no_longer_needed_go(
     cluster: Kubectl, kubectl: Kubectl, installed: Installed
 ) -> None:
     ray: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}, "model": CACHED}
     waiting: Object = {"gpu": {"type": "standin"}, "autoscaling": SCALING, "route": GATEWAY}
     nothing: Object = {"autoscaling": None, "route": None}
     least: Object = {"backend": "fastapi", "replicas": 1, "rayserve": None, "model": LITTLE}
-    # Others' kinds are watched from the operator's start on: it starts with its new settings.
+    # The operator watches other software's kinds from its start; its new settings restart it.
     with known(cluster, HTTP_ROUTES, SCALED_OBJECTS, RAY_SERVICES, RAY_CLUSTERS):
         with settings_of(installed, "networkPolicy.enabled=true"):
             kubectl.apply(diffusion_service("ray", replicas=2, **ray))
@@ -85,7 +85,7 @@ def test_what_is_asked_for_no_longer_goes(
             become(
                 kubectl, "open", "poddisruptionbudget", "networkpolicy", *outside, kinds=WITH_OTHERS
             )
-            told_of_refused_pods(kubectl, "ray")
+            report_refused_pods(kubectl, "ray")
             kubectl.patch("dsvc", "open", {"spec": nothing})
             kubectl.patch("dsvc", "ray", {"spec": {**least, "suspend": True}})
             become(kubectl, "open", "networkpolicy", kinds=WITH_OTHERS)
@@ -99,8 +99,8 @@ def test_what_is_asked_for_no_longer_goes(
         become(kubectl, "open")
 
 
-def told_of_refused_pods(kubectl: Kubectl, name: str) -> None:
-    """Play KubeRay, whose RayCluster alone tells that its pods were refused."""
+def report_refused_pods(kubectl: Kubectl, name: str) -> None:
+    """Plays KubeRay, which reports refused pods in the RayCluster's status only."""
     refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreateWorkerPod",
                "lastTransitionTime": "2026-01-02T03:04:05Z",
                "message": "pods is forbidden: exceeded quota: few"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""A model that is fetched into the cluster, from a hub or a bucket in it."""
+"""Models that pods fetch from a hub or a bucket inside the cluster."""
 
 import json
 from typing import Any
@@ -24,16 +24,20 @@ Object = dict[str, Any]
 Forward = Any
 
 
-def test_what_a_remote_model_lacks_is_said_and_three_replicas_fetch_it_once(
+def test_missing_and_wrong_tokens_are_reported_and_three_replicas_fetch_the_model_once(
     kubectl: Kubectl, forward: Forward, stand_in: StandIn
 ) -> None:
     start_hub(kubectl, stand_in.image)
     with shared_claim(kubectl, stand_in.image, "models"):
         kubectl.apply(remote_service(stand_in))
-        eventually(lambda: ready_reason(kubectl) == "SecretNotFound", within=120, what="the lack")
+        eventually(
+            lambda: ready_reason(kubectl) == "SecretNotFound", within=120, what="the missing Secret"
+        )
         assert "hub-token" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
         kubectl.apply(secret("hub-token", token="a-wrong-token"))
-        eventually(lambda: ready_reason(kubectl) == "DownloadFailed", within=180, what="the no")
+        eventually(
+            lambda: ready_reason(kubectl) == "DownloadFailed", within=180, what="the refusal"
+        )
         failure = kubectl.status("dsvc", "demo")["lastFailure"]
         assert REPO in failure["message"]
         assert "wrong-token" not in failure["message"]
@@ -41,25 +45,27 @@ def test_what_a_remote_model_lacks_is_said_and_three_replicas_fetch_it_once(
         kubectl.delete_all("pods", OF_SERVICE)
         wait_until_ready(kubectl)
         pods = kubectl.list("pods", OF_SERVICE)
-        told = [word for pod in pods for word in fetching(kubectl, pod)]
-        assert (len(pods), told.count("fetched")) == (3, 1), told
+        messages = [word for pod in pods for word in fetching(kubectl, pod)]
+        assert (len(pods), messages.count("fetched")) == (3, 1), messages
         with forward("service/demo") as client:
             assert client.get("/about").json()["source"] == f"hf://{REPO}"
-        # The same files that draw in an image: what a picture would show of them, and exactly.
+        # Equal files prove more than an equal picture.
         same, other = compared_to_the_demo_model(kubectl, pods[0])
-        assert same >= 6, "a model has at least its index and the parts' configurations and weights"
+        assert same >= 6, (
+            "a model has at least its index, and the configurations and weights of its parts"
+        )
         assert other == []
         kubectl.delete("dsvc", "demo")
 
 
 @pytest.mark.full
-def test_model_comes_from_a_bucket_to_whoever_has_its_key(
+def test_model_comes_from_a_bucket_only_with_its_key(
     kubectl: Kubectl, forward: Forward, stand_in: StandIn
 ) -> None:
     start_s3(kubectl, stand_in.image)
     kubectl.apply(bucket_key("AKIAWRONG"))
     kubectl.apply(bucket_service())
-    eventually(lambda: ready_reason(kubectl) == "DownloadFailed", within=180, what="the no")
+    eventually(lambda: ready_reason(kubectl) == "DownloadFailed", within=180, what="the refusal")
     failure = kubectl.status("dsvc", "demo")["lastFailure"]
     assert "refused access to s3://weights/models/shapes" in failure["message"]
     kubectl.apply(bucket_key(S3_ACCESS_KEY))
@@ -102,7 +108,7 @@ print(json.dumps([len(same), sum(other, [])]))
 
 
 def compared_to_the_demo_model(kubectl: Kubectl, pod: Object) -> tuple[int, list[str]]:
-    """How many files of the model that the pod serves are the demo model's, and which aren't."""
+    """The number of files that the pod's model shares with the demo model, and the other files."""
     answer = kubectl("exec", pod["metadata"]["name"], "-c", "server", "--", "python", "-c", COMPARE)
     same, other = json.loads(answer)
     return same, other
@@ -129,6 +135,6 @@ def secret(name: str, **values: str) -> Object:
 
 
 def fetching(kubectl: Kubectl, pod: Object) -> list[str]:
-    """What the container that fetches said in the pod."""
+    """The log messages of the pod's container that fetches."""
     lines = kubectl("logs", pod["metadata"]["name"], "-c", "model").splitlines()
     return [str(json.loads(line)["message"]) for line in lines]

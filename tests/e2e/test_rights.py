@@ -1,4 +1,4 @@
-"""The operator's rights: each is used, and none is lacking. Runs last, over all before it."""
+"""The operator's rights: each is used, and none is missing. The check of the whole run is last."""
 
 import json
 import subprocess
@@ -13,10 +13,10 @@ from kubectl import Kubectl, eventually
 from rights import Right, done_by, granted, lacking, used
 
 HERE = Path(__file__).parent
-# Rights of which the audit log shows no use, each for a reason.
+# Rights without a use in the audit log, each with a reason.
 HELD = {
-    # Admission asks for them, as the operator names owners that block deletion: without them no
-    # child could be made (OwnerReferencesPermissionEnforcement).
+    # Admission requires them, since the operator sets owners that block deletion: without them it
+    # could create no child (OwnerReferencesPermissionEnforcement).
     *(
         Right("diffusion.dev", f"{plural}/finalizers", "update")
         for plural in ("diffusionservices", "loadtests", "comparisons")
@@ -26,12 +26,12 @@ HELD = {
 
 @pytest.fixture
 def whole_run(request: pytest.FixtureRequest) -> None:
-    """What wasn't run can't have used its rights."""
+    """Skips unless all tests run: tests that don't run use no rights."""
     if request.config.option.keyword:
-        pytest.skip("nothing was judged: only some of the end-to-end tests were asked for")
-    asked = [Path(each.partition("::")[0]).absolute() for each in request.config.args]
-    if not any(HERE.is_relative_to(path) for path in asked):
-        pytest.skip("nothing was judged: not the whole folder of end-to-end tests was asked for")
+        pytest.skip("the rights are checked only when all end-to-end tests run, without -k")
+    paths = [Path(each.partition("::")[0]).absolute() for each in request.config.args]
+    if not any(HERE.is_relative_to(path) for path in paths):
+        pytest.skip("the rights are checked only when the whole folder of end-to-end tests runs")
 
 
 def test_a_lease_that_is_deleted_is_made_again(cluster: Kubectl, installed: Installed) -> None:
@@ -40,14 +40,14 @@ def test_a_lease_that_is_deleted_is_made_again(cluster: Kubectl, installed: Inst
     system("delete", "lease", installed.release)
 
     def another() -> bool:
-        found = system.find("lease", installed.release)
-        return found is not None and found["metadata"]["uid"] != before
+        lease = system.find("lease", installed.release)
+        return lease is not None and lease["metadata"]["uid"] != before
 
     eventually(another, what="another Lease")
 
 
 @pytest.mark.usefixtures("whole_run")
-def test_every_right_is_used_and_none_is_lacking(
+def test_every_right_is_used_and_none_is_missing(
     begun: float, cluster: Kubectl, installed: Installed
 ) -> None:
     username = f"system:serviceaccount:{installed.namespace}:{installed.release}"
@@ -60,7 +60,7 @@ def test_every_right_is_used_and_none_is_lacking(
 
 
 def audit_logs() -> list[Path]:
-    """The API server's audit log, and what was rotated out of it."""
+    """The API server's audit log, and its rotated files."""
     command = [sys.executable, "-m", "localcluster", "status", "--name", "e2e", "--json"]
     status = json.loads(subprocess.check_output(command, cwd=ROOT))
     log = Path(status["auditLog"])

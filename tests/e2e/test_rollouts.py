@@ -1,7 +1,7 @@
-"""One service on a real node under load, through what a rollout and its load do to it.
+"""Rollouts of one service on a real node under load.
 
-The tests share the service and its load and follow one another, in the order in which they stand
-here. No request fails in any of them.
+The tests share the service and its load, and follow one another in the order of this file. No
+request fails in any of them.
 """
 
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ from steady_load import STEADY, Load
 Object = dict[str, Any]
 
 TRIED_WITHIN = 180.0
-# Eight users find a queue, and a machine of two cores has time for all else.
+# Steps are long enough for a queue with eight users, and short enough for two cores.
 STEP_SECONDS = "0.05"
 
 
 @pytest.fixture(scope="module")
 def kubectl(cluster: Kubectl, stand_in: StandIn) -> Iterator[Kubectl]:
-    """kubectl in a namespace with one service, which became Ready, and a steady load on it."""
+    """kubectl in a namespace with one Ready service under a steady load."""
     with namespace(cluster) as kubectl:
         kubectl.apply(stand_in.service(batching={"maxSize": 2}, step_seconds=STEP_SECONDS))
         wait_until_ready(kubectl)
@@ -40,7 +40,7 @@ def kubectl(cluster: Kubectl, stand_in: StandIn) -> Iterator[Kubectl]:
 
 @pytest.fixture
 def load(kubectl: Kubectl) -> Iterator[Load]:
-    """The load, which goes on and of which nothing fails."""
+    """The steady load, which must continue without a failure."""
     load = Load(kubectl)
     load.goes_on()
     yield load
@@ -49,7 +49,7 @@ def load(kubectl: Kubectl) -> Iterator[Load]:
 
 
 def gate(p95: str) -> Object:
-    """Some hundred requests, of which most have to be that quick."""
+    """A gate with at least 60 requests and that limit of the 95th percentile."""
     users = {"stages": [{"users": 1, "duration": "1s"}]}
     quick = {"steps": 1, "guidanceScale": "1", "width": 64, "height": 64}
     template = {"users": users, "minRequests": 60, "request": quick, "slo": {"p95": p95}}
@@ -57,7 +57,7 @@ def gate(p95: str) -> Object:
 
 
 def decided(kubectl: Kubectl) -> Object:
-    """The service, once its candidate has been taken or refused."""
+    """Waits until the candidate has taken over or was refused; returns the service."""
 
     def look() -> Object | None:
         service = kubectl.get("dsvc", "demo")
@@ -69,12 +69,12 @@ def decided(kubectl: Kubectl) -> Object:
 
 
 def try_candidate(kubectl: Kubectl, steps: int, p95: str) -> tuple[Object, Object]:
-    """The service after a gated change, and the load test that its candidate had."""
+    """Makes a gated change; returns the service and the candidate's load test at its end."""
     change = {"generation": {"steps": steps}, "rollout": gate(p95)}
     kubectl.patch("dsvc", "demo", {"spec": change})
     eventually(lambda: ready_reason(kubectl) == "Gating", what="the trial")
     service = decided(kubectl)
-    (test,) = [found for found in kubectl.list("lt") if found["metadata"]["name"] != "ramp"]
+    (test,) = [each for each in kubectl.list("lt") if each["metadata"]["name"] != "ramp"]
     assert test["spec"]["url"] == f"http://demo-preview.{kubectl.namespace}.svc"
     gone = (("deployment", "demo-candidate"), ("service", "demo-preview"))
     eventually(
@@ -99,7 +99,7 @@ def test_a_candidate_within_its_objective_takes_over(kubectl: Kubectl, load: Loa
     service, test = try_candidate(kubectl, 6, "30s")
     valid = condition(test, "Valid")
     assert condition(test, "SLOMet")["status"] == "True"
-    # On a machine too busy for the figures to be believed nothing may take over.
+    # No candidate may take over if the machine is too busy for valid figures.
     assert valid["status"] == "True" or valid["reason"] == "ClientSaturated", valid
     taken = service["status"]["revision"] != before
     assert taken == (valid["status"] == "True"), service["status"]
@@ -125,13 +125,13 @@ def test_a_revision_that_never_gets_ready_gives_way_to_the_last_good_one(
     wait_until_ready(kubectl)
 
 
-def test_replicas_come_for_what_waits_and_finish_what_they_have_as_they_go(
+def test_replicas_are_added_for_queued_requests_and_finish_theirs_when_they_end(
     kubectl: Kubectl, load: Load
 ) -> None:
     scaling = {"minReplicas": 1, "maxReplicas": 2, "targetQueuedPerReplica": 1}
     kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": scaling}})
     crowd = {"stages": [{"users": 8, "duration": "3600s"}], "spawnRate": "8"}
-    # A target of its own name, so that it need not wait for the steady load's end.
+    # The URL makes it another target, so that it need not wait for the steady load's end.
     outside = f"http://demo.{kubectl.namespace}.svc"
     kubectl.apply(load_test("crowd", targetRef=None, url=outside, users=crowd))
 
@@ -167,7 +167,9 @@ def test_where_no_gpu_is_spare_replicas_are_replaced_one_by_one(
         def way() -> str:
             return str(condition(kubectl.get("dsvc", "demo"), "Progressing")["reason"])
 
-        eventually(lambda: way() == "RollingOutInPlace", within=TRIED_WITHIN, what="the way")
+        eventually(
+            lambda: way() == "RollingOutInPlace", within=TRIED_WITHIN, what="the way of the rollout"
+        )
         wait_until_ready(kubectl)
         assert kubectl.status("dsvc", "demo")["revision"] != before
         load.goes_on()

@@ -1,4 +1,4 @@
-"""What may happen to a DiffusionService on a real node."""
+"""Events in the life of a DiffusionService on a real node."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ CHILDREN = ("deployment", "service", "serviceaccount", "replicaset", "pod")
 
 def test_an_identity_in_the_cloud_is_given_and_taken_back(kubectl: Kubectl) -> None:
     def annotations() -> Object:
-        found = kubectl.find("serviceaccount", "demo")
-        return found["metadata"]["annotations"] if found else {}
+        account = kubectl.find("serviceaccount", "demo")
+        return account["metadata"]["annotations"] if account else {}
 
     identity = {"cloud.test/identity": "painter"}
-    # Suspended: no pod has to start for this.
+    # A suspended service needs no pod for this.
     kubectl.apply(diffusion_service(suspend=True, serviceAccount={"annotations": identity}))
     eventually(lambda: identity.items() <= annotations().items(), what="the identity")
     kubectl.patch("dsvc", "demo", {"spec": {"serviceAccount": None}})
@@ -64,7 +64,9 @@ def test_a_stand_in_gpu_places_the_pod_and_a_missing_one_is_named(
     cluster: Kubectl, kubectl: Kubectl, stand_in: StandIn, gpus: None
 ) -> None:
     kubectl.apply(stand_in.service(gpu={"type": "standin"}))
-    eventually(lambda: ready_reason(kubectl) == "InsufficientGPU", within=60, what="the lack")
+    eventually(
+        lambda: ready_reason(kubectl) == "InsufficientGPU", within=60, what="the missing GPU"
+    )
     with stand_in_gpus(cluster, 1):
         wait_until_ready(kubectl)
         (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
@@ -78,7 +80,7 @@ def test_a_cuda_service_on_a_machine_without_cuda_is_never_ready(
     name = node["metadata"]["name"]
     kubectl.apply(stand_in.service(gpu={"type": "nvidia-l4"}))
     eventually(lambda: ready_reason(kubectl) == "NoMatchingNode", within=60, what="no such node")
-    # What a node pool with L4s looks like to the scheduler; there is none behind it.
+    # To the scheduler the node now looks like one of a pool with L4s.
     cluster("label", "node", name, "cloud.google.com/gke-accelerator=nvidia-l4")
     capacity = {"status": {"capacity": {"nvidia.com/gpu": "1"}}}
     cluster.patch("node", name, capacity, "--subresource=status")

@@ -1,8 +1,8 @@
-"""What Terraform would install on GKE, installed here: the planned release, value for value.
+"""The Helm release that Terraform would install on GKE, installed on the local cluster.
 
-The one thing that differs from a plan for Google Cloud is the input `images`, which names the
-images of this cluster's registry; every value of the release is then as Terraform's plan has it.
-The release that was there is taken away first and comes back afterwards.
+Only the input `images` differs from a plan for Google Cloud: it names the images of this cluster's
+registry. All values of the release are those of Terraform's plan. The tests' own release is
+uninstalled first, and installed again afterwards.
 """
 
 import json
@@ -38,7 +38,7 @@ def helm(installed: Installed) -> Helm:
 
 @pytest.fixture(scope="module")
 def own_values(installed: Installed, helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The values that the tests' own release has."""
+    """The values of the tests' own release."""
     file = tmp_path_factory.mktemp("own") / "values.yaml"
     file.write_text(helm("get", "values", installed.release, "--output", "yaml"))
     return file
@@ -46,7 +46,7 @@ def own_values(installed: Installed, helm: Helm, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def release(own_values: Path, tmp_path_factory: pytest.TempPathFactory) -> Object:
-    """The release as Terraform plans it for prod, given this cluster's images."""
+    """The release in Terraform's plan for prod, with this cluster's images."""
     planned = Plan.of(
         Workspace.of_checkout(tmp_path_factory.mktemp("terraform")),
         "environments/prod",
@@ -55,8 +55,8 @@ def release(own_values: Path, tmp_path_factory: pytest.TempPathFactory) -> Objec
         zones=["europe-west4-a"],
         images=yaml.safe_load(own_values.read_text())["images"],
     )
-    (found,) = planned.all_of("helm_release")
-    return found
+    (planned_release,) = planned.all_of("helm_release")
+    return planned_release
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def values(release: Object, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def replaced(helm: Helm, own_values: Path, release: Object, values: Path) -> Iterator[None]:
-    """The operator installed anew as Terraform would, and the tests' own afterwards."""
+    """Installs the operator as Terraform would, and the tests' own release afterwards."""
 
     def install(chart: Path, values: Path) -> None:
         helm("install", release["name"], str(chart), "--values", str(values), "--wait",
@@ -77,7 +77,7 @@ def replaced(helm: Helm, own_values: Path, release: Object, values: Path) -> Ite
 
     helm("uninstall", release["name"], "--wait")
     try:
-        # The plan's path starts where Terraform runs.
+        # The chart's path in the plan is relative to Terraform's directory.
         install(TERRAFORM / "environments" / "prod" / release["chart"], values)
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What the other tests of a real node leave out: a framework's own batches."""
+"""Framework batching on a real node, which the other tests leave out."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""A real control plane with a node that only pretends, and the operator as a process of its own.
+"""A real control plane with a pretend node, and the operator as a process.
 
-There is no kubelet in this tier: where a pod or a runner has to do something, the test plays it
-by writing the status or the report that the real one would. The end-to-end tier has the real ones.
+This tier has no kubelet. A test plays the kubelet or the runner by writing the status or the report
+that the real one would write. The end-to-end tier has the real ones.
 """
 
 import itertools
@@ -25,15 +25,15 @@ _names = itertools.count(1)
 
 
 def output(command: list[str]) -> str:
-    """What the command prints."""
+    """The output of the command."""
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip()
 
 
 @pytest.fixture(scope="session")
 def control_plane(worker_id: str) -> Iterator[Kubectl]:
-    """A control plane of the worker's own, gone after the session."""
-    # Two sessions in one checkout, at the same time, need two names.
+    """The worker's own control plane, which is removed after the session."""
+    # Two sessions that run in one checkout at the same time need two names.
     name = f"operator-tests-{os.environ.get('OPERATOR_TESTS', '')}{worker_id}"
     localcluster = [sys.executable, "-m", "localcluster"]
     subprocess.run(
@@ -65,7 +65,7 @@ def kubectl(control_plane: Kubectl) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def refusing(control_plane: Kubectl) -> Kubectl:
-    """kubectl in one namespace for all that is refused, and so leaves nothing in it."""
+    """kubectl in one namespace for all refused objects, which leave nothing in it."""
     control_plane.create(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "refusing"}}
     )
@@ -74,10 +74,10 @@ def refusing(control_plane: Kubectl) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def prometheus() -> Iterator[LocalPrometheus]:
-    """The Prometheus that the operator knows."""
-    found = LocalPrometheus(lambda _: vector())
-    yield found
-    found.close()
+    """The Prometheus server in the operator's settings."""
+    server = LocalPrometheus(lambda _: vector())
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def operator_process(
     prometheus: LocalPrometheus,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OperatorProcess]:
-    """The operator with the rights that the chart gives it, and no others."""
+    """The operator, with the chart's rights only."""
     directory = tmp_path_factory.mktemp("operator")
     of_chart = chart("diffusion-operator", "default")
     kubeconfig = kubeconfig_of_the_operator(control_plane, of_chart, directory)
@@ -94,15 +94,15 @@ def operator_process(
     process.start()
     yield process
     process.kill()
-    told = process.log.read_text()
-    assert "Traceback" not in told
-    for line in told.splitlines():
+    text = process.log.read_text()
+    assert "Traceback" not in text
+    for line in text.splitlines():
         assert json.loads(line)["severity"], line
 
 
 @pytest.fixture
 def operator(operator_process: OperatorProcess) -> Iterator[OperatorProcess]:
-    """The running operator; a test that ended it finds it started again for the next."""
+    """The running operator, started again after a test that ended it."""
     yield operator_process
     if not operator_process.running:
         operator_process.start()
@@ -110,7 +110,7 @@ def operator(operator_process: OperatorProcess) -> Iterator[OperatorProcess]:
 
 @pytest.fixture(scope="module")
 def alone(operator_process: OperatorProcess) -> Iterator[None]:
-    """The session's operator, which knows no Lease, is held still: a start takes seconds."""
+    """Pauses the session's operator, which uses no Lease; a restart would take seconds."""
     if not operator_process.running:
         operator_process.start()
     with operator_process.paused():

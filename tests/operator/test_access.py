@@ -1,4 +1,4 @@
-"""The ways in to a DiffusionService from outside the cluster."""
+"""Access to a DiffusionService from outside the cluster: Ingress and HTTPRoute."""
 
 from typing import Any
 
@@ -31,19 +31,19 @@ def test_an_http_route_is_made_once_the_cluster_knows_the_gateway_api(
     control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(diffusion_service(route=GATEWAY))
-    eventually(lambda: children(kubectl), what="the children all the same")
+    eventually(lambda: children(kubectl), what="the other children")
 
     def reason() -> str:
         return str(condition(kubectl.get("dsvc", "demo"), "Ready").get("reason", ""))
 
-    eventually(lambda: reason() == "KindNotInstalled", what="the lack to be said")
+    eventually(lambda: reason() == "KindNotInstalled", what="the missing kind in the status")
     control_plane.apply(HTTP_ROUTES)
     try:
         control_plane("wait", "--for=condition=Established", "crd", HTTP_ROUTES["metadata"]["name"])
         kubectl.patch("dsvc", "demo", {"metadata": {"labels": {"look": "again"}}})
         made = eventually(lambda: kubectl.find("httproute", "demo"), what="the HTTPRoute")
         assert made["spec"]["hostnames"] == ["a.test"]
-        eventually(lambda: reason() == "RollingOut", what="the trouble to be over")
+        eventually(lambda: reason() == "RollingOut", what="the recovery")
         kubectl.apply(diffusion_service())
     finally:
         control_plane("delete", "crd", HTTP_ROUTES["metadata"]["name"])

@@ -1,4 +1,4 @@
-"""Comparisons against a real API server; kubelet and runners are played by the test."""
+"""Comparisons against a real API server; the tests play the kubelet and the runners."""
 
 import json
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ Object = dict[str, Any]
 
 
 def row(status: Object, variant: str) -> Object:
-    (found,) = [found for found in status["results"] if found["variant"] == variant]
-    return dict(found)
+    (result,) = [each for each in status["results"] if each["variant"] == variant]
+    return dict(result)
 
 
 def ended(status: Object) -> list[tuple[str, int]]:
@@ -31,7 +31,7 @@ def ended(status: Object) -> list[tuple[str, int]]:
 
 @contextmanager
 def short_ready_timeout(kubectl: Kubectl) -> Iterator[None]:
-    """The shortest wait that there is, for a variant that never gets Ready and for no other."""
+    """Sets the shortest readyTimeout, for a variant that never gets Ready and for no other."""
     kubectl.patch("cmp", "study", {"spec": {"readyTimeout": "10s"}})
     yield
     kubectl.patch("cmp", "study", {"spec": {"readyTimeout": "10m"}})
@@ -48,16 +48,16 @@ def test_variants_take_turns_on_the_hardware_and_end_in_a_ranked_table(
     assert study.services == {frozenset({"study-slow"}), frozenset({"study-fast"})}
     assert [len(pods) for pods in study.served] == [1, 1, 1, 1]
     assert len(frozenset.union(*study.served)) == 4, "two repetitions shared a pod"
-    assert [(found["variant"], found["rank"]) for found in status["results"]] == [
+    assert [(result["variant"], result["rank"]) for result in status["results"]] == [
         ("fast", 1),
         ("slow", 2),
     ]
-    for found in status["results"]:
-        assert found["runs"] == 2
-        assert found["tax"] == {"queue": 10}
-        assert found["memoryBytes"] == 2_000_000_000
+    for result in status["results"]:
+        assert result["runs"] == 2
+        assert result["tax"] == {"queue": 10}
+        assert result["memoryBytes"] == 2_000_000_000
         for figure in ("requestsPerSecond", "p50", "p95", "p99", "efficiency"):
-            assert float(found[figure]["mean"]) > 0, figure
+            assert float(result[figure]["mean"]) > 0, figure
     assert all("ready" in run["coldStart"] for run in status["runs"])
     header, shown = kubectl("get", "comparisons").splitlines()
     assert header.split() == ["NAME", "STATE", "VARIANT-NOW", "PROGRESS", "RECOMMENDED", "AGE"]
@@ -72,10 +72,10 @@ def test_variants_take_turns_on_the_hardware_and_end_in_a_ranked_table(
     kubectl.delete("lt", "study-fast-1")
     kubectl.patch("cmp", "study", {"spec": {"cooldown": "2s"}})
     eventually(
-        lambda: kubectl.status("cmp", "study").get("observedGeneration") == 2, what="a look at it"
+        lambda: kubectl.status("cmp", "study").get("observedGeneration") == 2, what="a reconcile"
     )
     kept = kubectl.get("configmap", reference["name"])["data"][reference["key"]]
-    assert kept == written, "a deleted load test took its part of the report along"
+    assert kept == written, "the report lost the part of a deleted load test"
 
     kubectl.delete("cmp", "study")
     eventually(
@@ -108,7 +108,7 @@ def test_an_operator_killed_in_each_turn_goes_on_where_it_was(
         ("slow", 3),
         ("fast", 3),
     ]
-    assert [(found["variant"], found["runs"]) for found in status["results"]] == [
+    assert [(result["variant"], result["runs"]) for result in status["results"]] == [
         ("fast", 3),
         ("slow", 3),
     ]
@@ -116,7 +116,7 @@ def test_an_operator_killed_in_each_turn_goes_on_where_it_was(
     assert study.services == {frozenset({"study-slow"}), frozenset({"study-fast"})}
 
 
-def test_a_suspended_one_frees_the_hardware_and_goes_on_at_its_repetition(
+def test_a_suspended_comparison_frees_the_hardware_and_resumes_its_repetition(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(comparison())
@@ -151,14 +151,14 @@ def test_a_variant_that_is_renamed_in_the_middle_leaves_the_hardware_first(
     waiting = "waiting until study-slow and its pods are gone"
     eventually(
         lambda: waiting in condition(kubectl.get("cmp", "study"), "Complete").get("message", ""),
-        what="the wait for its pods, which nobody has ended yet",
+        what="the wait for its pods, which have not ended",
     )
     study = PlayedStudy(kubectl, {"tardy": 5.0, "fast": 8.0})
     assert study.until_over()["state"] == "Complete"
     assert all(len(together) == 1 for together in study.services), study.services
 
 
-def test_a_second_one_waits_until_the_first_is_done_with_the_hardware(
+def test_a_second_comparison_waits_until_the_first_frees_the_hardware(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(comparison())
@@ -166,9 +166,9 @@ def test_a_second_one_waits_until_the_first_is_done_with_the_hardware(
     kubectl.apply(comparison("another"))
     study = PlayedStudy(kubectl, SPEEDS)
     eventually(lambda: kubectl.status("cmp", "another").get("state") == "Waiting", what="the queue")
-    told = condition(kubectl.get("cmp", "another"), "Complete")
-    assert told["reason"] == "HardwareInUse"
-    assert "study goes first" in told["message"]
+    complete = condition(kubectl.get("cmp", "another"), "Complete")
+    assert complete["reason"] == "HardwareInUse"
+    assert "study goes first" in complete["message"]
     study.until(lambda status: bool(status.get("variant")), "the first variant")
     operator.kill()
     operator.start()
@@ -179,7 +179,7 @@ def test_a_second_one_waits_until_the_first_is_done_with_the_hardware(
     assert all(len(names) == 1 for names in study.services), study.services
 
 
-def test_a_deleted_one_in_the_middle_leaves_nothing(
+def test_a_comparison_deleted_in_the_middle_leaves_nothing(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(comparison())
@@ -189,7 +189,7 @@ def test_a_deleted_one_in_the_middle_leaves_nothing(
     eventually(lambda: not any(kubectl.list(kind) for kind in kinds), what="no child to be left")
 
 
-def test_the_worst_variants_are_told_apart_and_the_others_ranked(
+def test_failed_variants_have_their_reasons_and_the_others_are_ranked(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     never = {"name": "never", "service": {"batching": {"maxSize": 2}}}
@@ -201,7 +201,7 @@ def test_the_worst_variants_are_told_apart_and_the_others_ranked(
         study.until(lambda status: status.get("variant") == "failing", "the end of the wait")
     status = study.until_over()
     assert status["state"] == "Complete", status
-    assert [found["variant"] for found in status["results"][:2]] == ["fast", "slow"]
+    assert [result["variant"] for result in status["results"][:2]] == ["fast", "slow"]
     assert row(status, "never")["reason"] == "NotReady"
     assert row(status, "failing")["reason"] == "AllRequestsFailed"
     assert row(status, "failing")["failures"] == 200
@@ -213,7 +213,7 @@ def test_the_worst_variants_are_told_apart_and_the_others_ranked(
     ("kind", "child", "reason"),
     [("lt", "study-slow-1", "LoadTestDeleted"), ("dsvc", "study-slow", "ServiceDeleted")],
 )
-def test_a_deleted_child_is_told_and_the_others_go_on(
+def test_a_deleted_child_is_reported_and_the_others_go_on(
     kubectl: Kubectl, operator: OperatorProcess, kind: str, child: str, reason: str
 ) -> None:
     kubectl.apply(comparison())
@@ -228,7 +228,7 @@ def test_a_deleted_child_is_told_and_the_others_go_on(
     assert row(status, "fast")["rank"] == 1
 
 
-def test_what_someone_else_has_made_under_a_childs_name_is_left_alone_and_the_others_ranked(
+def test_another_owners_object_with_a_childs_name_stays_and_the_others_are_ranked(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     theirs: Object = {
@@ -249,7 +249,7 @@ def test_what_someone_else_has_made_under_a_childs_name_is_left_alone_and_the_ot
     kubectl.apply(comparison(variants=[*TWO, {"name": "third", "service": {}}]))
     status = PlayedStudy(kubectl, {**SPEEDS, "third": 6.0}).until_over()
     assert status["state"] == "Complete", status
-    assert [(found["variant"], found["reason"]) for found in status["results"]] == [
+    assert [(result["variant"], result["reason"]) for result in status["results"]] == [
         ("third", ""),
         ("slow", "NameTaken"),
         ("fast", "NameTaken"),
@@ -260,7 +260,7 @@ def test_what_someone_else_has_made_under_a_childs_name_is_left_alone_and_the_ot
     assert kubectl.find("lt", "study-fast-1")
 
 
-def test_a_load_that_does_not_begin_is_told_in_its_own_words_and_the_others_go_on(
+def test_a_load_test_that_does_not_begin_is_quoted_and_the_others_go_on(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     missing = {"request": {"prompts": {"configMapRef": {"name": "nowhere"}}}}
@@ -272,17 +272,19 @@ def test_a_load_that_does_not_begin_is_told_in_its_own_words_and_the_others_go_o
             "PromptsMissing: there is no ConfigMap 'nowhere'"
             in condition(kubectl.get("cmp", "study"), "Complete").get("message", "")
         ),
-        "the LoadTest's words",
+        "the LoadTest's message",
     )
     with short_ready_timeout(kubectl):
         study.until(lambda status: status.get("variant") == "slow", "the end of the wait")
     status = study.until_over()
     assert status["state"] == "Complete", status
     assert row(status, "never")["reason"] == "NotBegun"
-    assert kubectl.find("lt", "study-never-1") is None, "it could begin later, beside others"
+    assert kubectl.find("lt", "study-never-1") is None, (
+        "the load test could begin later, beside others"
+    )
 
 
-def test_one_that_is_changed_to_something_invalid_frees_the_hardware(
+def test_a_comparison_with_an_invalid_change_frees_the_hardware(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(comparison())
@@ -293,7 +295,7 @@ def test_one_that_is_changed_to_something_invalid_frees_the_hardware(
     eventually(lambda: kubectl.status("cmp", "study").get("state") == "Failed", what="the verdict")
 
 
-def test_a_report_that_cannot_be_written_is_said_and_the_figures_stay(
+def test_a_report_that_cannot_be_written_is_reported_and_the_figures_stay(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(config_map("study-comparison", {}))
@@ -302,13 +304,13 @@ def test_a_report_that_cannot_be_written_is_said_and_the_figures_stay(
     assert status["state"] == "Complete", status
     assert status["results"][0]["variant"] == "fast"
     assert "reportRef" not in status
-    said = condition(kubectl.get("cmp", "study"), "Complete")["message"]
-    assert "its report is not written: ConfigMap study-comparison exists" in said
+    message = condition(kubectl.get("cmp", "study"), "Complete")["message"]
+    assert "its report is not written: ConfigMap study-comparison exists" in message
     kubectl.delete("configmap", "study-comparison")
     eventually(lambda: "reportRef" in kubectl.status("cmp", "study"), within=40, what="the report")
 
 
-def test_energy_and_utilisation_are_asked_of_prometheus_and_said_to_be_unknown_where_it_has_none(
+def test_energy_and_utilisation_come_from_prometheus_and_are_unknown_without_a_sample(
     kubectl: Kubectl, operator: OperatorProcess, prometheus: LocalPrometheus
 ) -> None:
     def of_the_fast_one(query: str) -> Answer:
@@ -320,7 +322,7 @@ def test_energy_and_utilisation_are_asked_of_prometheus_and_said_to_be_unknown_w
     kubectl.apply(comparison(prometheus=queries))
     status = PlayedStudy(kubectl, SPEEDS).until_over()
     assert status["state"] == "Complete", status
-    # Of 200 requests, and 4 of the warm-up.
+    # The energy is of 200 requests and 4 of the warm-up.
     assert row(status, "fast")["joulesPerImage"] == "2"
     assert row(status, "slow")["unknown"]["joulesPerImage"] == (
         "Prometheus has no sample for the query"
@@ -329,7 +331,7 @@ def test_energy_and_utilisation_are_asked_of_prometheus_and_said_to_be_unknown_w
     assert "no GPU" in row(status, "fast")["unknown"]["gpuUtilisation"]
 
 
-def test_other_fields_begin_anew(kubectl: Kubectl, operator: OperatorProcess) -> None:
+def test_changed_fields_begin_a_new_run(kubectl: Kubectl, operator: OperatorProcess) -> None:
     kubectl.apply(comparison())
     first = PlayedStudy(kubectl, SPEEDS).until_over()
     longer = {"users": {"stages": [{"users": 3, "duration": "5s"}]}}
@@ -341,14 +343,12 @@ def test_other_fields_begin_anew(kubectl: Kubectl, operator: OperatorProcess) ->
     assert tests == [longer["users"]["stages"]] * 2
 
 
-def test_a_variant_that_makes_no_service_is_said(
-    kubectl: Kubectl, operator: OperatorProcess
-) -> None:
+def test_an_invalid_variant_is_reported(kubectl: Kubectl, operator: OperatorProcess) -> None:
     kubectl.apply(comparison(variants=[*TWO, {"name": "typo", "service": {"backend": "flask"}}]))
     eventually(lambda: kubectl.status("cmp", "study").get("state") == "Failed", what="the verdict")
-    said = condition(kubectl.get("cmp", "study"), "Failed")
-    assert said["reason"] == "InvalidVariant"
-    assert "variant typo: service.backend" in said["message"]
+    failed = condition(kubectl.get("cmp", "study"), "Failed")
+    assert failed["reason"] == "InvalidVariant"
+    assert "variant typo: service.backend" in failed["message"]
     assert kubectl.list("dsvc") == []
 
 
@@ -370,7 +370,7 @@ def test_a_variant_that_makes_no_service_is_said(
         ({"service": {**SERVICE, "model": {"source": "demo"}}}, "model.source"),
     ],
 )
-def test_a_bad_one_is_refused(refusing: Kubectl, spec: Object, sentence: str) -> None:
+def test_a_bad_comparison_is_refused(refusing: Kubectl, spec: Object, sentence: str) -> None:
     with pytest.raises(KubectlError) as refused:
         refusing.apply(comparison(**spec))
     assert sentence in str(refused.value)

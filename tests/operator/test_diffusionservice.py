@@ -15,17 +15,17 @@ Object = dict[str, Any]
 
 
 def ready_reason(kubectl: Kubectl, name: str = "demo") -> str:
-    found = condition(kubectl.get("dsvc", name), "Ready")
-    return str(found.get("reason", ""))
+    ready = condition(kubectl.get("dsvc", name), "Ready")
+    return str(ready.get("reason", ""))
 
 
 def versions(kubectl: Kubectl) -> dict[str, str]:
-    """The resource version of everything that the operator writes."""
+    """The resource version of every object that the operator writes."""
     kinds = ("dsvc", "lt", *CHILDREN, "configmap", "role", "rolebinding", "job")
     return {
-        f"{kind}/{found['metadata']['name']}": found["metadata"]["resourceVersion"]
+        f"{kind}/{each['metadata']['name']}": each["metadata"]["resourceVersion"]
         for kind in kinds
-        for found in kubectl.list(kind)
+        for each in kubectl.list(kind)
     }
 
 
@@ -33,9 +33,9 @@ def test_a_service_gets_its_children_and_is_ready_when_its_pods_answer(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(diffusion_service(replicas=2))
-    found = eventually(lambda: children(kubectl), what="the children")
+    objects = eventually(lambda: children(kubectl), what="the children")
     uid = kubectl.get("dsvc", "demo")["metadata"]["uid"]
-    assert {child["metadata"]["ownerReferences"][0]["uid"] for child in found} == {uid}
+    assert {child["metadata"]["ownerReferences"][0]["uid"] for child in objects} == {uid}
     eventually(lambda: ready_reason(kubectl) == "RollingOut", what="the rollout to begin")
     make_pods_ready(kubectl)
     status = kubectl.get("dsvc", "demo")["status"]
@@ -45,7 +45,9 @@ def test_a_service_gets_its_children_and_is_ready_when_its_pods_answer(
     kubectl("wait", "--for=condition=Ready", "dsvc/demo", "--timeout=30s")
 
 
-def test_the_columns_tell_the_story(kubectl: Kubectl, operator: OperatorProcess) -> None:
+def test_the_columns_show_backend_model_and_state(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
     kubectl.apply(diffusion_service())
     eventually(lambda: ready_reason(kubectl), what="a status")
     header, row = kubectl("get", "dsvc").splitlines()
@@ -63,10 +65,10 @@ def test_the_operator_leaves_the_resource_as_its_author_wrote_it(
     manifest = diffusion_service()
     kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     eventually(lambda: ready_reason(kubectl), what="a status")
-    found = kubectl.get("dsvc", "demo")
-    assert found["spec"] == {**manifest["spec"], "replicas": 1}  # the one schema default
-    assert "finalizers" not in found["metadata"]
-    assert list(found["metadata"]["annotations"]) == [
+    service = kubectl.get("dsvc", "demo")
+    assert service["spec"] == {**manifest["spec"], "replicas": 1}  # the schema's only default
+    assert "finalizers" not in service["metadata"]
+    assert list(service["metadata"]["annotations"]) == [
         "kubectl.kubernetes.io/last-applied-configuration"
     ]
 
@@ -79,8 +81,8 @@ def test_scaling_works_by_kubectl_scale_and_starts_no_new_revision(
     kubectl("scale", "dsvc/demo", "--replicas=3")
 
     def scaled() -> Object | None:
-        found = kubectl.get("deployment", "demo")
-        return found if found["spec"]["replicas"] == 3 else None
+        deployment = kubectl.get("deployment", "demo")
+        return deployment if deployment["spec"]["replicas"] == 3 else None
 
     after = eventually(scaled, what="three replicas")
     assert after["spec"]["template"] == before["spec"]["template"]
@@ -98,7 +100,7 @@ def test_changing_what_the_pods_do_rolls_out_a_new_revision(
     assert kubectl.get("dsvc", "demo")["status"]["revision"] != first
 
 
-def test_what_someone_changes_in_a_child_is_set_right_and_what_they_add_stays(
+def test_changes_to_a_child_are_reverted_and_additions_stay(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(diffusion_service())
@@ -113,12 +115,12 @@ def test_what_someone_changes_in_a_child_is_set_right_and_what_they_add_stays(
     eventually(lambda: kubectl.find("service", "demo"), what="the Service to come back")
 
 
-def test_an_identity_that_is_asked_for_no_longer_goes(
+def test_a_removed_identity_is_removed_from_the_account(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     def annotations() -> Object:
-        found: Object = kubectl.get("serviceaccount", "demo")["metadata"]["annotations"]
-        return found
+        current: Object = kubectl.get("serviceaccount", "demo")["metadata"]["annotations"]
+        return current
 
     identity = {"cloud/identity": "painter"}
     kubectl.apply(diffusion_service(serviceAccount={"annotations": identity}))
@@ -136,24 +138,24 @@ def test_an_object_of_someone_else_in_the_way_is_named_and_left_alone(
     kubectl("create", "deployment", "demo", "--image=theirs:1")
     before = kubectl.get("deployment", "demo")["spec"]
     kubectl.apply(diffusion_service())
-    eventually(lambda: ready_reason(kubectl) == "NameTaken", what="the conflict to be said")
+    eventually(lambda: ready_reason(kubectl) == "NameTaken", what="the conflict in the status")
     message = condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
     assert "Deployment demo exists and is not this DiffusionService's" in message
     assert kubectl.get("deployment", "demo")["spec"] == before
 
 
-def test_nothing_takes_up_hardware_under_an_address_that_is_anothers(
+def test_no_deployment_is_made_while_another_owner_has_the_services_name(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl("create", "service", "clusterip", "demo", "--tcp=80:80")
     kubectl.apply(diffusion_service())
-    eventually(lambda: ready_reason(kubectl) == "NameTaken", what="the conflict to be said")
+    eventually(lambda: ready_reason(kubectl) == "NameTaken", what="the conflict in the status")
     message = condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
     assert "Service demo exists and is not this DiffusionService's" in message
     assert not kubectl.find("deployment", "demo")
 
 
-def test_a_service_waits_for_what_its_predecessor_has_left_and_says_so(
+def test_a_service_waits_for_its_predecessors_children_and_says_so(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(diffusion_service())
@@ -165,7 +167,7 @@ def test_a_service_waits_for_what_its_predecessor_has_left_and_says_so(
     words = "Deployment demo of the deleted DiffusionService demo is still there"
     eventually(
         lambda: condition(kubectl.get("dsvc", "demo"), "Ready").get("message") == words,
-        what="what it waits for",
+        what="the message of the wait",
     )
     ready = condition(kubectl.get("dsvc", "demo"), "Ready")
     assert (ready["status"], ready["reason"]) == ("Unknown", "AwaitingCleanup")
@@ -181,9 +183,7 @@ def test_an_unknown_gpu_lists_the_known_ones(kubectl: Kubectl, operator: Operato
     eventually(lambda: children(kubectl), what="the children after the correction")
 
 
-def test_a_gpu_that_no_node_has_is_named_as_what_is_lacking(
-    kubectl: Kubectl, operator: OperatorProcess
-) -> None:
+def test_a_gpu_that_no_node_has_is_named(kubectl: Kubectl, operator: OperatorProcess) -> None:
     kubectl.apply(diffusion_service(gpu={"type": "standin"}))
     eventually(lambda: ready_reason(kubectl) == "InsufficientGPU", what="the reason")
     service = kubectl.get("dsvc", "demo")
@@ -231,7 +231,7 @@ def test_a_model_that_fails_to_load_says_so_in_the_servers_own_words(
     assert failure["message"] == "/models/demo has no model_index.json"
 
 
-def test_a_model_that_cannot_be_fetched_says_so_in_the_words_of_what_fetches(
+def test_a_model_that_cannot_be_fetched_says_so_in_the_fetchers_words(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(diffusion_service(model={"source": "hf://owner/model"}))
@@ -292,7 +292,7 @@ def test_a_suspended_service_ends_its_pods_and_comes_back_as_it_was(
     eventually(lambda: ready_reason(kubectl) == "Suspended", what="the suspension")
     stopped = condition(kubectl.get("dsvc", "demo"), "Stopped")
     assert (stopped["status"], stopped["reason"]) == ("False", "Stopping")
-    # As the kubelet does at their end.
+    # The test plays the kubelet, which removes ended pods.
     kubectl.delete_all("pods", "diffusion.dev/service=demo", now=True)
     kubectl("wait", "--for=condition=Stopped", "dsvc/demo", "--timeout=30s")
     assert kubectl.get("dsvc", "demo")["spec"]["replicas"] == 2
@@ -312,7 +312,7 @@ def test_a_cache_of_the_services_own_is_made_and_goes_when_it_is_not_asked_for(
     eventually(lambda: not kubectl.find("pvc", "demo-models"), what="the claim to go")
 
 
-def test_what_the_api_server_refuses_to_make_is_said(
+def test_a_child_that_the_api_server_refuses_is_reported(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     limit(kubectl, "count/deployments.apps", DEPLOYMENT)
@@ -320,7 +320,7 @@ def test_what_the_api_server_refuses_to_make_is_said(
     eventually(lambda: ready_reason(kubectl) == "QuotaExceeded", what="the reason")
     assert "count/deployments.apps" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
     kubectl.delete("quota", "none")
-    eventually(lambda: children(kubectl), what="the children once there is room")
+    eventually(lambda: children(kubectl), what="the children after the quota is gone")
 
 
 def test_a_ray_cluster_without_kuberay_is_refused_and_the_pods_serve_on(
@@ -344,7 +344,7 @@ def test_the_pods_can_be_changed_and_what_would_break_them_is_refused(
     kubectl.apply(diffusion_service(podTemplate=template))
     eventually(lambda: children(kubectl), what="the children")
     pod = kubectl.get("deployment", "demo")["spec"]["template"]["spec"]
-    assert {found["name"] for found in pod["containers"]} == {"proxy", "server"}
+    assert {each["name"] for each in pod["containers"]} == {"proxy", "server"}
     assert pod["priorityClassName"] == "system-node-critical"
     gone = {"spec": {"containers": [{"name": "server", "$patch": "delete"}]}}
     kubectl.apply(diffusion_service(podTemplate=gone))
@@ -358,7 +358,7 @@ def test_the_pods_can_be_changed_and_what_would_break_them_is_refused(
     eventually(lambda: ready_reason(kubectl) == "Refused", what="the API server's refusal")
 
 
-def test_a_misspelt_field_is_told_of_a_service_that_is_there_already(
+def test_a_misspelt_field_of_an_existing_service_is_reported(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     have_ready(kubectl, diffusion_service())
@@ -380,22 +380,22 @@ def test_several_replicas_are_drained_one_at_a_time(
     eventually(lambda: not kubectl.find("pdb", "demo"), what="the budget to go")
 
 
-def test_trouble_is_told_in_an_event_once(kubectl: Kubectl, operator: OperatorProcess) -> None:
+def test_a_failure_has_one_event(kubectl: Kubectl, operator: OperatorProcess) -> None:
     kubectl.apply(diffusion_service(gpu={"type": "nvidia-l5"}))
 
-    def told() -> list[tuple[str, str]]:
+    def events_of_services() -> list[tuple[str, str]]:
         return [
             (event["metadata"]["uid"], event["reason"])
             for event in kubectl.list("events")
             if event["involvedObject"]["kind"] == "DiffusionService"
         ]
 
-    first = eventually(told, what="the Event")
+    first = eventually(events_of_services, what="the Event")
     operator.stop()
     operator.start()
     kubectl.apply(diffusion_service("later"))
     eventually(lambda: children(kubectl, "later"), what="the later service's children")
-    assert told() == first
+    assert events_of_services() == first
     assert [reason for _, reason in first] == ["UnknownAccelerator"]
 
 
@@ -410,7 +410,7 @@ def test_a_restart_of_the_operator_writes_nothing(
     before = versions(kubectl)
     assert operator.stop() == 0
     operator.start()
-    # A service made afterwards is served only when the earlier ones have been looked at.
+    # The operator reconciles a later service only after the earlier ones.
     kubectl.apply(diffusion_service("later"))
     eventually(lambda: children(kubectl, "later"), what="the later service's children")
     after = versions(kubectl)
@@ -432,7 +432,7 @@ def test_deleting_a_service_leaves_no_child_even_while_the_operator_is_down(
     eventually(lambda: children(kubectl), what="the children of its successor")
 
 
-def test_what_changed_while_the_operator_was_down_is_made_true_when_it_is_back(
+def test_changes_while_the_operator_was_down_are_applied_after_its_restart(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(diffusion_service())
@@ -482,7 +482,7 @@ def test_a_model_that_cannot_fit_its_gpu_is_warned_of_before_it_starts(
     )
 
 
-def test_a_spec_that_cannot_come_true_leaves_what_serves_in_the_status(
+def test_an_impossible_spec_leaves_the_served_state_in_the_status(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     have_ready(kubectl, diffusion_service())
@@ -491,7 +491,7 @@ def test_a_spec_that_cannot_come_true_leaves_what_serves_in_the_status(
     eventually(lambda: ready_reason(kubectl) == "UnknownAccelerator", what="the reason")
     assert "previous pods still serve" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
     assert what_serves(kubectl) == before
-    # The API server quotes the name in its refusal, which is longer than a condition may be.
+    # The API server's refusal quotes the name, and so is longer than a condition's message may be.
     mounts = [{"name": "x" * 40_000, "mountPath": "/x"}]
     template = {"spec": {"containers": [{"name": "server", "volumeMounts": mounts}]}}
     kubectl.patch("dsvc", "demo", {"spec": {"gpu": None, "podTemplate": template}})
@@ -500,7 +500,7 @@ def test_a_spec_that_cannot_come_true_leaves_what_serves_in_the_status(
 
 
 def what_serves(kubectl: Kubectl) -> Object:
-    """The part of the status that is of the pods."""
+    """The part of the status that describes the pods."""
     service = kubectl.get("dsvc", "demo")
     names = ("replicas", "readyReplicas", "revision", "precision")
     loaded = condition(service, "ModelLoaded").get("status")

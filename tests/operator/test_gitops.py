@@ -1,4 +1,4 @@
-"""What a GitOps tool sees of what it has synced, once the operator has worked on it."""
+"""A synced DiffusionService as a GitOps tool sees it, after the operator's work."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_a_synced_service_shows_no_diff(synced: Kubectl) -> None:
     assert synced("diff", *AS_ARGO_CD) == ""
 
 
-def test_what_a_synced_service_makes_is_not_labelled_as_the_tools_own(synced: Kubectl) -> None:
+def test_children_of_a_synced_service_have_no_tracking_label_of_the_tool(synced: Kubectl) -> None:
     tracking = {"app.kubernetes.io/instance": "diffusion-services"}
     synced.label("dsvc", "demo", tracking)
     make_pods_ready(synced)

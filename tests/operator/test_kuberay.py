@@ -1,4 +1,4 @@
-"""Where KubeRay's own kinds are installed, it makes the Ray cluster. Its part is played here."""
+"""Ray clusters by KubeRay, where its kinds are installed; the tests play KubeRay."""
 
 import itertools
 import json
@@ -15,21 +15,21 @@ from operator_process import OperatorProcess
 
 Object = dict[str, Any]
 CLUSTER: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}}
-WITHIN = 90  # what the cluster offers is asked every ten seconds
+WITHIN = 90  # the operator discovers the cluster's kinds every ten seconds
 HEAD = {"diffusion.dev/ray-head": "demo"}
 KINDS = ("rayservices", "rayclusters")
 DEFINED = [f"{kind}.ray.io" for kind in KINDS]
 
 
 class Definitions:
-    """KubeRay's kinds as published, on a cluster that may have them or not."""
+    """KubeRay's published kinds, which can be installed and removed."""
 
     def __init__(self, cluster: Kubectl) -> None:
         self._cluster = cluster
         self._is_there = False
 
     def install(self, kubectl: Kubectl) -> None:
-        """Have them there, and known to the operator."""
+        """Installs the kinds, and waits until the operator knows them."""
         if self._is_there:
             return
         published = {path.name: str(path) for path in definitions()}
@@ -47,7 +47,7 @@ class Definitions:
         kubectl.delete("dsvc", "probe")
 
     def remove(self) -> None:
-        """Have them gone with all of their kind, which takes the API server some seconds."""
+        """Removes the kinds with all their objects, which takes the API server some seconds."""
         if self._is_there:
             self._cluster("delete", "crd", *DEFINED, "--ignore-not-found")
             self._is_there = False
@@ -55,7 +55,7 @@ class Definitions:
 
 @pytest.fixture(scope="module")
 def kinds(control_plane: Kubectl) -> Iterator[Definitions]:
-    """KubeRay's kinds, which are gone after these tests."""
+    """KubeRay's kinds, removed after these tests."""
     made = Definitions(control_plane)
     yield made
     made.remove()
@@ -63,10 +63,10 @@ def kinds(control_plane: Kubectl) -> Iterator[Definitions]:
 
 @pytest.fixture
 def kuberay(kubectl: Kubectl, kinds: Definitions, operator: OperatorProcess) -> Iterator[None]:
-    """KubeRay's kinds are there; the operator knows them from the start."""
+    """Installs KubeRay's kinds before the test, so that the operator knows them."""
     kinds.install(kubectl)
     yield
-    # Else the operator makes anew what the definitions' removal waits for.
+    # Otherwise the operator recreates objects that the removal of the definitions waits for.
     kubectl.delete_all("dsvc")
 
 
@@ -77,7 +77,7 @@ def made(kubectl: Kubectl, name: str = "demo") -> Object:
 
 
 def workers(kubectl: Kubectl, ray_cluster: str) -> set[int]:
-    """How many workers the RayService and its RayCluster ask for."""
+    """The numbers of workers in the specs of the RayService and its RayCluster."""
     config = kubectl.get("rayservice", "demo")["spec"]["rayClusterConfig"]
     existing = kubectl.get("raycluster", ray_cluster)["spec"]
     fields = ("replicas", "minReplicas", "maxReplicas")
@@ -90,8 +90,8 @@ def ready_of(kubectl: Kubectl) -> Object:
 
 
 def is_ready(kubectl: Kubectl, status: str, reason: str) -> bool:
-    found = ready_of(kubectl)
-    return (found.get("status"), found.get("reason")) == (status, reason)
+    ready = ready_of(kubectl)
+    return (ready.get("status"), ready.get("reason")) == (status, reason)
 
 
 def becomes(kubectl: Kubectl, status: str, reason: str) -> None:
@@ -99,7 +99,7 @@ def becomes(kubectl: Kubectl, status: str, reason: str) -> None:
 
 
 def act(kubectl: Kubectl, ray_service: Object, ray_cluster: str) -> None:
-    """Play KubeRay: pods from the templates, which answer, and the status that tells of them."""
+    """Plays KubeRay: creates Ready pods from the templates, and writes the status."""
     spec = ray_service["spec"]["rayClusterConfig"]
     (group,) = spec["workerGroupSpecs"]
     pods = [(f"{ray_cluster}-head", spec["headGroupSpec"]["template"])]
@@ -114,9 +114,9 @@ def act(kubectl: Kubectl, ray_service: Object, ray_cluster: str) -> None:
     tell(kubectl, activeServiceStatus={"rayClusterName": ray_cluster})
 
 
-def tell(kubectl: Kubectl, **said: Any) -> None:
+def tell(kubectl: Kubectl, **fields: Any) -> None:
     generation = kubectl.get("rayservice", "demo")["metadata"]["generation"]
-    status = {"status": {"observedGeneration": generation, **said}}
+    status = {"status": {"observedGeneration": generation, **fields}}
     kubectl.patch("rayservice", "demo", status, "--subresource=status")
 
 
@@ -125,14 +125,14 @@ def leave(kubectl: Kubectl, ray_cluster: str) -> None:
 
 
 def make(kubectl: Kubectl, ray_cluster: str) -> None:
-    """Play KubeRay: a RayCluster of the RayService as it is."""
+    """Plays KubeRay: makes a RayCluster of the RayService as it is."""
     spec = kubectl.get("rayservice", "demo")["spec"]["rayClusterConfig"]
     meta = {"name": ray_cluster}
     kubectl.apply({"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": meta, "spec": spec})
 
 
 def begin(kubectl: Kubectl, ray_cluster: str, *conditions: Object) -> None:
-    """Play KubeRay: a RayCluster that is to serve, which alone tells of refused pods."""
+    """Plays KubeRay: makes a pending RayCluster, whose conditions alone report refused pods."""
     make(kubectl, ray_cluster)
     status = {"status": {"conditions": list(conditions)}}
     kubectl.patch("raycluster", ray_cluster, status, "--subresource=status")
@@ -144,7 +144,7 @@ def gone(kubectl: Kubectl, kind: str, name: str) -> bool:
 
 
 def former_head(kubectl: Kubectl) -> None:
-    """Make the head's objects of release 0.1.0, whose operator made the cluster itself."""
+    """Makes the head's objects as the operator of release 0.1.0 did, without KubeRay."""
     workers = kubectl.get("deployment", "demo")["metadata"]
     own = {part: workers[part] for part in ("labels", "ownerReferences")}
     meta = {"name": "demo-head", **own}
@@ -215,7 +215,7 @@ def test_a_ray_cluster_is_kuberays_from_its_first_pod_to_its_last(
     assert (budget.get("minAvailable"), budget.get("maxUnavailable")) == (2, None)
 
     kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
-    eventually(lambda: not kubectl.find("rayservice", "demo"), what="it to go")
+    eventually(lambda: not kubectl.find("rayservice", "demo"), what="the RayService to go")
     leave(kubectl, "one")
     becomes(kubectl, "False", "Suspended")
     kubectl.patch("dsvc", "demo", {"spec": {"suspend": False}})
@@ -253,7 +253,7 @@ def test_a_new_revision_takes_over_from_one_that_serves_meanwhile(
 def test_a_kuberay_without_tokens_is_given_no_cluster_that_anyone_could_run_code_in(
     control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess, kinds: Definitions
 ) -> None:
-    """As one before 1.5 is."""
+    """KubeRay before 1.5 has no authOptions."""
     of_cluster = "spec/properties/rayClusterConfig/properties/authOptions"
     path = f"/spec/versions/0/schema/openAPIV3Schema/properties/{of_cluster}"
     gone = json.dumps([{"op": "remove", "path": path}])
@@ -280,8 +280,8 @@ def test_a_kuberay_without_tokens_is_given_no_cluster_that_anyone_could_run_code
     becomes(kubectl, "False", "KubeRayTooOld")
     assert "1.5" in ready_of(kubectl)["message"]
     assert kubectl.find("rayservice", "demo") is None
-    # What served before is left to serve.
+    # The former pods still serve.
     assert kubectl.find("deployment", "demo") is not None
     assert kubectl.get("service", "demo")["spec"]["selector"] != HEAD
     kubectl.delete_all("dsvc")
-    kinds.remove()  # for they are no longer as published
+    kinds.remove()  # since the test changed them

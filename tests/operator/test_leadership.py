@@ -7,7 +7,7 @@ import pytest
 
 from kubectl import Kubectl, eventually
 from manifests import diffusion_service
-from operator_metrics import told
+from operator_metrics import metric_value
 from operator_process import STARTED, OperatorProcess
 from played import children
 from ports import free_port
@@ -18,7 +18,7 @@ TAKEN_OVER_WITHIN = 15.0
 
 @pytest.fixture
 def ports() -> tuple[int, int]:
-    """Where the two tell of themselves."""
+    """The metrics ports of the two operators."""
     return free_port(), free_port()
 
 
@@ -26,7 +26,7 @@ def ports() -> tuple[int, int]:
 def pair(
     kubectl: Kubectl, tmp_path: Path, ports: tuple[int, int]
 ) -> Iterator[tuple[OperatorProcess, OperatorProcess]]:
-    """The one that leads and the one that stands by, looking after the test's namespace alone."""
+    """The leader and the standby, both for the test's namespace only."""
     options = (f"--lease={kubectl.namespace}/{LEASE}", f"--namespace={kubectl.namespace}")
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
@@ -50,13 +50,13 @@ def test_a_killed_leader_is_followed_by_the_one_that_stands_by(
     leader, standby = pair
     kubectl.apply(diffusion_service())
     eventually(lambda: children(kubectl), what="the children")
-    assert standby.said(STARTED) == 0
+    assert standby.count_in_log(STARTED) == 0
     leader.kill()
     kubectl.apply(diffusion_service("later"))
     eventually(
-        lambda: standby.said(STARTED) == 1,
+        lambda: standby.count_in_log(STARTED) == 1,
         within=TAKEN_OVER_WITHIN,
-        what="its first word as the leader",
+        what="the standby to lead",
     )
     eventually(lambda: children(kubectl, "later"), what="the later children")
 
@@ -66,7 +66,9 @@ def test_a_leader_that_ends_leaves_the_lease_to_the_other_at_once(
 ) -> None:
     leader, standby = pair
     assert leader.stop() == 0
-    assert "holderIdentity" not in kubectl.get("lease", LEASE)["spec"] or standby.said(STARTED)
+    assert "holderIdentity" not in kubectl.get("lease", LEASE)["spec"] or standby.count_in_log(
+        STARTED
+    )
     kubectl.apply(diffusion_service())
     eventually(lambda: children(kubectl), what="the children")
 
@@ -76,11 +78,11 @@ def test_a_leader_that_loses_its_lease_ends_rather_than_write_beside_another(
 ) -> None:
     leader, _ = pair
     kubectl.patch("lease", LEASE, {"spec": {"holderIdentity": "someone-else"}})
-    eventually(lambda: leader.said("the Lease was lost"), what="the loss to be noticed")
+    eventually(lambda: leader.count_in_log("the Lease was lost"), what="the loss to be noticed")
     assert leader.wait() == 0
 
 
-def test_each_tells_prometheus_whether_it_leads_and_what_it_has_done(
+def test_metrics_show_which_operator_leads_and_its_reconciles(
     alone: None,
     kubectl: Kubectl,
     pair: tuple[OperatorProcess, OperatorProcess],
@@ -91,18 +93,20 @@ def test_each_tells_prometheus_whether_it_leads_and_what_it_has_done(
     done = ("diffusion_operator_reconciles_total", {"kind": "DiffusionService", "outcome": "done"})
     counted = ("diffusion_operator_reconcile_seconds_count", {"kind": "DiffusionService"})
     taken = ("diffusion_operator_reconcile_seconds_sum", {"kind": "DiffusionService"})
-    assert told(leads, "diffusion_operator_leader") == 1
-    assert told(stands_by, "diffusion_operator_leader") == 0
+    assert metric_value(leads, "diffusion_operator_leader") == 1
+    assert metric_value(stands_by, "diffusion_operator_leader") == 0
     kubectl.apply(diffusion_service())
     eventually(lambda: kubectl.status("dsvc", "demo"), what="the status")
-    eventually(lambda: told(leads, done[0], **done[1]) >= 1, what="a look that is done")
-    assert told(leads, counted[0], **counted[1]) >= 1
-    assert 0 < told(leads, taken[0], **taken[1]) < TAKEN_OVER_WITHIN
-    assert told(stands_by, done[0]) == told(stands_by, counted[0]) == 0
+    eventually(lambda: metric_value(leads, done[0], **done[1]) >= 1, what="a completed reconcile")
+    assert metric_value(leads, counted[0], **counted[1]) >= 1
+    assert 0 < metric_value(leads, taken[0], **taken[1]) < TAKEN_OVER_WITHIN
+    assert metric_value(stands_by, done[0]) == metric_value(stands_by, counted[0]) == 0
     leader.stop()
     eventually(
-        lambda: told(stands_by, "diffusion_operator_leader") == 1,
+        lambda: metric_value(stands_by, "diffusion_operator_leader") == 1,
         within=TAKEN_OVER_WITHIN,
         what="the other to lead",
     )
-    eventually(lambda: told(stands_by, done[0], **done[1]) >= 1, what="a look of the other's")
+    eventually(
+        lambda: metric_value(stands_by, done[0], **done[1]) >= 1, what="a reconcile of the other"
+    )

@@ -1,4 +1,4 @@
-"""LoadTests against a real API server; the runner is played by the test, as is the kubelet."""
+"""LoadTests against a real API server; the tests play the runner and the kubelet."""
 
 import json
 
@@ -21,7 +21,7 @@ def test_a_test_waits_for_its_target_and_says_so(
     kubectl.apply(diffusion_service())
     eventually(
         lambda: condition(kubectl.get("lt", "ramp"), "Complete").get("reason") == "TargetNotReady",
-        what="the target to be seen",
+        what="the reason for the target",
     )
     assert kubectl.list("jobs") == []
     eventually(lambda: children(kubectl), what="the service's children")
@@ -130,7 +130,7 @@ def test_a_runner_that_ends_without_a_report_is_a_failed_test(
     assert (failed["status"], failed["reason"]) == ("True", "RunnerLost")
 
 
-def test_a_runner_image_that_cannot_be_pulled_is_said(
+def test_a_runner_image_that_cannot_be_pulled_is_reported(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     begin(kubectl)
@@ -158,9 +158,9 @@ def test_deleting_a_test_leaves_nothing(kubectl: Kubectl, operator: OperatorProc
     eventually(
         lambda: (
             not any(
-                found["metadata"]["name"].startswith("ramp")
+                each["metadata"]["name"].startswith("ramp")
                 for kind in kinds
-                for found in kubectl.list(kind)
+                for each in kubectl.list(kind)
             )
         ),
         what="no child left",

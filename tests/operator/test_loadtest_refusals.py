@@ -1,4 +1,4 @@
-"""LoadTests that the API server refuses, with a sentence that says what to write."""
+"""LoadTests that the API server refuses, with a sentence about the remedy."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ SLO = {"p95": "8s"}
 
 
 def loaded(**spec: Any) -> Object:
-    """A spec without the users that the manifest has by itself."""
+    """A spec without the manifest's default users."""
     return {"users": None, **spec}
 
 
@@ -31,7 +31,7 @@ def loaded(**spec: Any) -> Object:
         {"rerun": "OnTargetChange", "historyLimit": 0, "suspend": True},
     ],
 )
-def test_a_good_one_is_taken(kubectl: Kubectl, spec: Object) -> None:
+def test_a_good_load_test_is_accepted(kubectl: Kubectl, spec: Object) -> None:
     kubectl.apply(load_test(**spec))
 
 
@@ -72,7 +72,7 @@ def test_a_good_one_is_taken(kubectl: Kubectl, spec: Object) -> None:
         ({"rerun": "Always"}, 'supported values: "Never", "OnSpecChange", "OnTargetChange"'),
     ],
 )
-def test_a_bad_one_is_refused(refusing: Kubectl, spec: Object, sentence: str) -> None:
+def test_a_bad_load_test_is_refused(refusing: Kubectl, spec: Object, sentence: str) -> None:
     with pytest.raises(KubectlError) as refused:
         refusing.apply(load_test(**spec))
     assert sentence in str(refused.value)

@@ -1,4 +1,4 @@
-"""When a LoadTest runs, runs again, waits its turn and stops; and what stays of each run."""
+"""Runs of LoadTests: start, rerun, queue, stop, and the history."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,8 @@ from played_runner import (
     report,
     run_name,
     runner_jobs,
-    said,
     state,
+    status_and_reason,
     stopped,
     the_job,
 )
@@ -33,7 +33,7 @@ RUN_AT = "diffusion.dev/run-at"
 
 
 def against_demo(kubectl: Kubectl, replicas: int = 1, **spec: Any) -> str:
-    """A running LoadTest of a Ready DiffusionService; returns its run."""
+    """Starts a LoadTest of a Ready DiffusionService; returns its run."""
     kubectl.apply(diffusion_service(replicas=replicas))
     make_pods_ready(kubectl)
     kubectl.apply(load_test(**spec))
@@ -82,13 +82,13 @@ def test_a_test_that_never_reruns_keeps_its_figures_whatever_changes(
     run = begin(kubectl, rerun="Never")
     finish(kubectl, run)
     kubectl.patch("lt", "ramp", {"spec": {"users": {"spawnRate": "1"}}})
-    eventually(lambda: kubectl.status("lt", "ramp")["observedGeneration"] == 2, what="a look at it")
+    eventually(lambda: kubectl.status("lt", "ramp")["observedGeneration"] == 2, what="a reconcile")
     assert (state(kubectl), kubectl.status("lt", "ramp")["run"]) == ("Complete", run)
     kubectl.annotate("lt", "ramp", {RUN_AT: "now"})
     begun(kubectl, after=run)
 
 
-def test_a_new_revision_of_the_target_is_tested_where_that_is_wanted(
+def test_a_new_revision_of_the_target_is_tested_if_the_spec_says_so(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     first = against_demo(kubectl, rerun="OnTargetChange")
@@ -101,7 +101,7 @@ def test_a_new_revision_of_the_target_is_tested_where_that_is_wanted(
     assert len(set(revisions)) == 2
 
 
-def test_a_finish_that_came_with_the_operator_away_is_not_lost_to_a_changed_spec(
+def test_a_run_that_finished_while_the_operator_was_down_survives_a_changed_spec(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     first = begin(kubectl)
@@ -126,11 +126,11 @@ def test_suspending_stops_the_load_and_resuming_begins_anew(
     second = begun(kubectl, after=first)
     finish(kubectl, second)
     kubectl.patch("lt", "ramp", {"spec": {"suspend": True}})
-    eventually(lambda: kubectl.status("lt", "ramp")["observedGeneration"] == 4, what="a look at it")
+    eventually(lambda: kubectl.status("lt", "ramp")["observedGeneration"] == 4, what="a reconcile")
     assert state(kubectl) == "Complete"
 
 
-def test_a_stopped_runners_last_word_may_come_before_the_pause_is_told(
+def test_a_stopped_runners_report_may_come_before_the_status_shows_the_pause(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     first = begin(kubectl)
@@ -139,8 +139,8 @@ def test_a_stopped_runners_last_word_may_come_before_the_pause_is_told(
     kubectl.patch("lt", "ramp", {"spec": {"suspend": True}})
     publish(kubectl, "report.json", stopped(first))
     operator.start()
-    eventually(lambda: state(kubectl) != "Starting", what="a look at it")
-    assert said(kubectl, "Complete") == ("False", "Suspended")
+    eventually(lambda: state(kubectl) != "Starting", what="a reconcile")
+    assert status_and_reason(kubectl, "Complete") == ("False", "Suspended")
     kubectl.patch("lt", "ramp", {"spec": {"suspend": False}})
     begun(kubectl, after=first)
 
@@ -150,7 +150,7 @@ def test_tests_of_one_target_take_turns_by_age(kubectl: Kubectl, operator: Opera
     for name in ("b", "c"):
         kubectl.apply(load_test(name, **ANYWHERE))
         eventually(partial(is_queued, kubectl, name), what=f"{name} to queue")
-    assert said(kubectl, "Complete", "b") == ("False", "OthersFirst")
+    assert status_and_reason(kubectl, "Complete", "b") == ("False", "OthersFirst")
     begin(kubectl, "elsewhere", url="http://127.0.0.1:2")
     finish(kubectl, first, "a")
     begun(kubectl, "b")
@@ -168,7 +168,9 @@ def test_workers_get_a_job_of_their_own_and_no_rights(
     run = begin(kubectl, workers=3)
     pods = eventually(
         lambda: (
-            found if len(found := kubectl.list("pods", f"diffusion.dev/run={run}")) == 4 else []
+            pods_of_run
+            if len(pods_of_run := kubectl.list("pods", f"diffusion.dev/run={run}")) == 4
+            else []
         ),
         what="a runner and three workers",
     )
@@ -183,7 +185,7 @@ def test_workers_get_a_job_of_their_own_and_no_rights(
     finish(kubectl, run)
 
 
-def test_a_worker_without_a_node_is_said_with_the_schedulers_words(
+def test_a_worker_without_a_node_is_reported_in_the_schedulers_words(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(load_test(**{**ANYWHERE, "workers": 64}))
@@ -198,25 +200,33 @@ def test_a_worker_without_a_node_is_said_with_the_schedulers_words(
         "reason": "Unschedulable",
         "message": "0/1 nodes are available: 1 Insufficient cpu.",
     }
-    eventually(lambda: said(kubectl, "Complete")[1] == "RunnerWaiting", what="the wait")
+    eventually(
+        lambda: status_and_reason(kubectl, "Complete")[1] == "RunnerWaiting", what="the wait"
+    )
     status = {"status": {"conditions": [no_node]}}
     kubectl.patch("pod", pods[0]["metadata"]["name"], status, "--subresource=status")
-    eventually(lambda: said(kubectl, "Complete")[1] == "Unschedulable", what="the reason")
+    eventually(
+        lambda: status_and_reason(kubectl, "Complete")[1] == "Unschedulable", what="the reason"
+    )
     assert "Insufficient cpu" in condition(kubectl.get("lt", "ramp"), "Complete")["message"]
 
 
-def test_a_job_that_gets_no_pod_is_said(kubectl: Kubectl, operator: OperatorProcess) -> None:
+def test_a_job_that_gets_no_pod_is_reported(kubectl: Kubectl, operator: OperatorProcess) -> None:
     limit(kubectl, "pods", POD)
     begin(kubectl)
-    eventually(lambda: said(kubectl, "Complete")[1] == "NoPods", within=60, what="the reason")
+    eventually(
+        lambda: status_and_reason(kubectl, "Complete")[1] == "NoPods", within=60, what="the reason"
+    )
 
 
-def test_a_job_that_is_refused_is_said_and_made_once_it_may_be(
+def test_a_refused_job_is_reported_and_made_once_it_is_allowed(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     limit(kubectl, "count/jobs.batch", JOB)
     kubectl.apply(load_test(**ANYWHERE))
-    eventually(lambda: said(kubectl, "Complete")[1] == "QuotaExceeded", what="the reason")
+    eventually(
+        lambda: status_and_reason(kubectl, "Complete")[1] == "QuotaExceeded", what="the reason"
+    )
     kubectl.delete("quota", "none")
     eventually(lambda: kubectl.list("jobs"), within=40, what="its Job")
 
@@ -230,25 +240,26 @@ def test_a_job_that_someone_deletes_is_a_lost_run_and_no_new_one(
     for pod in kubectl.list("pods", "diffusion.dev/loadtest=ramp"):
         kubectl.delete("pod", pod["metadata"]["name"], now=True, wait=False)
     eventually(lambda: state(kubectl) == "Failed", what="the end")
-    assert said(kubectl, "Failed") == ("True", "RunnerLost")
+    assert status_and_reason(kubectl, "Failed") == ("True", "RunnerLost")
     assert "run-at" in condition(kubectl.get("lt", "ramp"), "Failed")["message"]
 
 
-def test_a_lost_report_is_said_and_the_summary_stays(
+def test_a_lost_report_is_reported_missing_and_the_summary_stays(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     run = begin(kubectl)
     finish(kubectl, run)
-    assert said(kubectl, "ReportAvailable") == ("True", "Available")
+    assert status_and_reason(kubectl, "ReportAvailable") == ("True", "Available")
     kubectl.delete("configmap", "ramp-loadtest")
     eventually(
-        lambda: said(kubectl, "ReportAvailable") == ("False", "ReportMissing"), what="the loss"
+        lambda: status_and_reason(kubectl, "ReportAvailable") == ("False", "ReportMissing"),
+        what="the loss",
     )
     status = kubectl.status("lt", "ramp")
     assert (status["state"], status["summary"]["requests"]) == ("Complete", 200)
 
 
-def test_a_report_deleted_in_mid_run_has_somewhere_to_go_again(
+def test_a_config_map_deleted_in_mid_run_is_made_again_for_the_report(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     run = begin(kubectl)
@@ -257,20 +268,22 @@ def test_a_report_deleted_in_mid_run_has_somewhere_to_go_again(
     finish(kubectl, run)
 
 
-def test_prompts_that_are_missing_are_said_and_waited_for(
+def test_missing_prompts_are_reported_and_the_run_waits_for_them(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     prompts = {"prompts": {"configMapRef": {"name": "words"}}}
     kubectl.apply(config_map("words", {"prompts.txt": " "}))
     kubectl.apply(load_test(**ANYWHERE, request=prompts))
-    eventually(lambda: said(kubectl, "Complete")[1] == "PromptsMissing", what="the reason")
+    eventually(
+        lambda: status_and_reason(kubectl, "Complete")[1] == "PromptsMissing", what="the reason"
+    )
     message = condition(kubectl.get("lt", "ramp"), "Complete")["message"]
     assert message == "ConfigMap 'words' has no prompt under 'prompts.txt'"
     kubectl.patch("configmap", "words", {"data": {"prompts.txt": "a red circle"}})
     begun(kubectl)
 
 
-def test_a_missing_key_is_said_in_the_kubelets_words(
+def test_a_missing_key_is_reported_in_the_kubelets_words(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     begin(kubectl, auth={"apiKeySecretRef": {"name": "keys", "key": "api"}})
@@ -288,12 +301,14 @@ def test_a_missing_key_is_said_in_the_kubelets_words(
     }
     status = {"status": {"containerStatuses": [container]}}
     kubectl.patch("pod", pods[0]["metadata"]["name"], status, "--subresource=status")
-    eventually(lambda: said(kubectl, "Complete")[1] == "SecretNotFound", what="the reason")
+    eventually(
+        lambda: status_and_reason(kubectl, "Complete")[1] == "SecretNotFound", what="the reason"
+    )
     assert 'secret "keys" not found' in condition(kubectl.get("lt", "ramp"), "Complete")["message"]
 
 
 def restart_a_container(kubectl: Kubectl) -> None:
-    """Play the kubelet, which restarts the container of a serving pod."""
+    """Plays the kubelet, which restarts the container of a serving pod."""
     pod = kubectl.list("pods", "diffusion.dev/service=demo")[0]
     container = {
         "name": "server",
@@ -329,10 +344,13 @@ def test_figures_of_a_disturbed_target_are_not_valid(
 ) -> None:
     run = against_demo(kubectl)
     disturb(kubectl)
-    eventually(lambda: said(kubectl, "Valid") == ("False", reason), what="the verdict in mid-run")
+    eventually(
+        lambda: status_and_reason(kubectl, "Valid") == ("False", reason),
+        what="the verdict in mid-run",
+    )
     status = finish(kubectl, run, completionTime=just_now())
     assert status["state"] == "Complete"
-    assert said(kubectl, "Valid") == ("False", reason)
+    assert status_and_reason(kubectl, "Valid") == ("False", reason)
 
 
 def test_an_undisturbed_target_is_valid_and_has_a_fingerprint(
@@ -340,14 +358,14 @@ def test_an_undisturbed_target_is_valid_and_has_a_fingerprint(
 ) -> None:
     run = against_demo(kubectl, replicas=2)
     status = finish(kubectl, run, completionTime=just_now())
-    assert said(kubectl, "Valid") == ("True", "Measured")
+    assert status_and_reason(kubectl, "Valid") == ("True", "Measured")
     target = status["target"]
     assert target["revision"] == kubectl.status("dsvc", "demo")["revision"]
     assert target["fingerprint"]["replicas"] == 2
     assert target["fingerprint"]["facts"] == {"device": "cpu", "torch": "2.12.0"}
 
 
-def test_what_happens_to_the_target_after_the_run_is_none_of_its_business(
+def test_a_restart_of_the_target_after_the_run_does_not_matter(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     run = against_demo(kubectl)
@@ -357,7 +375,7 @@ def test_what_happens_to_the_target_after_the_run_is_none_of_its_business(
     restart_a_container(kubectl)
     operator.start()
     eventually(lambda: state(kubectl) == "Complete", what="the end")
-    assert said(kubectl, "Valid") == ("True", "Measured")
+    assert status_and_reason(kubectl, "Valid") == ("True", "Measured")
 
 
 def test_a_target_deleted_in_mid_run_ends_the_run_and_its_figures_stay(
@@ -365,15 +383,18 @@ def test_a_target_deleted_in_mid_run_ends_the_run_and_its_figures_stay(
 ) -> None:
     run = against_demo(kubectl)
     kubectl.delete("dsvc", "demo")
-    eventually(lambda: said(kubectl, "Valid") == ("False", "TargetDeleted"), what="the verdict")
+    eventually(
+        lambda: status_and_reason(kubectl, "Valid") == ("False", "TargetDeleted"),
+        what="the verdict",
+    )
     eventually(lambda: not runner_jobs(kubectl), what="the load to be stopped")
     publish(kubectl, "report.json", stopped(run))
     eventually(lambda: state(kubectl) == "Failed", what="the end")
-    assert said(kubectl, "Failed") == ("True", "TargetDeleted")
+    assert status_and_reason(kubectl, "Failed") == ("True", "TargetDeleted")
     assert kubectl.status("lt", "ramp")["summary"]["requests"] == 200
 
 
-def test_a_rerun_of_an_operator_that_knows_only_the_jobs_makes_no_second_one(
+def test_an_operator_that_finds_only_the_job_makes_no_second_one(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     run = begin(kubectl)

@@ -1,4 +1,4 @@
-"""Whatever one writes is refused with a sentence or reconciled."""
+"""Random specs are refused with a sentence or reconciled."""
 
 import json
 import re
@@ -22,17 +22,17 @@ CRDS = Path(__file__).parents[2] / "crds"
 GROUP, VERSION = "diffusion.dev", "v1alpha1"
 BATCH = 50
 REFUSED = {400, 422}
-# What is told apart from a mistake in the operator: the API server's own words, and a wait.
+# Errors that are no bugs of the operator: the API server's own refusals, and a wait.
 EXPECTED_FAILURES = {"ReconcileError", "LeftoverError"}
 FAILED = re.compile(r"failed, again in [0-9.]+ s: (\w+): (.{0,300})")
 KINDS = {"diffusionservices": "DiffusionService", "loadtests": "LoadTest"}
 
 
 def drawn(plural: str, count: int) -> list[Object]:
-    """So many specs, the same ones every time."""
+    """That many specs, the same in every run."""
     crd = yaml.safe_load((CRDS / f"{plural}.yaml").read_text())
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    found: list[Object] = []
+    examples: list[Object] = []
 
     @seed(1)
     @settings(
@@ -44,14 +44,14 @@ def drawn(plural: str, count: int) -> list[Object]:
     )
     @given(specs(schema))
     def draw(spec: Object) -> None:
-        found.append(spec)
+        examples.append(spec)
 
     draw()
-    return [_few_pods(_likely(plural, index, spec)) for index, spec in enumerate(found)]
+    return [_few_pods(_likely(plural, index, spec)) for index, spec in enumerate(examples)]
 
 
 def _likely(plural: str, index: int, spec: Any) -> Any:
-    """Three tests in four get a target and users, which hardly ever meet by chance."""
+    """Adds a target and users to three LoadTests in four, since both are rare by chance."""
     if plural != "loadtests" or index % 4 == 0 or not isinstance(spec, dict):
         return spec
     users = {"stages": [{"users": 2, "duration": "5s"}]}
@@ -59,7 +59,7 @@ def _likely(plural: str, index: int, spec: Any) -> Any:
 
 
 def _few_pods(spec: Any) -> Any:
-    """Thousands of pods would show nothing that one doesn't."""
+    """Limits the spec to one replica: thousands of pods would show no more."""
     many = isinstance(spec, dict) and isinstance(spec.get("replicas"), int) and spec["replicas"] > 1
     return {**spec, "replicas": 1} if many else spec
 
@@ -99,11 +99,11 @@ def test_a_random_spec_is_refused_with_a_sentence_or_reconciled(
             what=f"an answer to each of {json.dumps(accepted)}",
         )
         kubectl.delete_all(plural, wait=False)
-    # A generator whose every spec is refused, or none, would show little.
+    # A generator would show little if the API server refused all specs, or none.
     assert count / 10 < taken < count * 9 / 10
     log = operator.log.read_text()[begun:]
     assert "Traceback" not in log
-    mistakes = {found for found in FAILED.findall(log) if found[0] not in EXPECTED_FAILURES}
+    mistakes = {match for match in FAILED.findall(log) if match[0] not in EXPECTED_FAILURES}
     assert mistakes == set()
 
 
@@ -119,7 +119,7 @@ def _create(
     number: int,
     batch: list[Object],
 ) -> dict[str, Object]:
-    """Those of the batch that the API server took, by name."""
+    """Creates the batch; returns the specs that the API server accepted, by name."""
     accepted, refusals = {}, []
     for index, spec in enumerate(batch):
         name = f"random-{number}-{index}"
@@ -132,23 +132,23 @@ def _create(
         try:
             objects.create_namespaced_custom_object(GROUP, VERSION, namespace, plural, body)
         except client.ApiException as refused:
-            said = json.loads(refused.body or "{}").get("message", "")
-            refusals.append((refused.status, said))
+            message = json.loads(refused.body or "{}").get("message", "")
+            refusals.append((refused.status, message))
         else:
             accepted[name] = spec
-    unclear = [told for told in refusals if told[0] not in REFUSED or "spec" not in told[1]]
+    unclear = [each for each in refusals if each[0] not in REFUSED or "spec" not in each[1]]
     assert unclear == []
     return accepted
 
 
 def _all_answered(kubectl: Kubectl, plural: str, accepted: dict[str, Object]) -> bool:
-    """Whether each has a status with a reason in words."""
-    found = {obj["metadata"]["name"]: obj for obj in kubectl.list(plural)}
-    return all(_answered(found[name]) for name in accepted)
+    """Whether each object has a status with a reason and a message."""
+    by_name = {obj["metadata"]["name"]: obj for obj in kubectl.list(plural)}
+    return all(_answered(by_name[name]) for name in accepted)
 
 
 def _answered(obj: Object) -> bool:
     conditions = (obj.get("status") or {}).get("conditions") or []
-    said = [found for found in conditions if found["reason"] and found["message"]]
+    explained = [each for each in conditions if each["reason"] and each["message"]]
     main = condition(obj, "Ready") or condition(obj, "Complete") or condition(obj, "Failed")
-    return bool(said) and bool(main)
+    return bool(explained) and bool(main)

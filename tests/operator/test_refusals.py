@@ -1,4 +1,4 @@
-"""Bad input is refused by ``kubectl apply`` with a sentence that says what to write instead."""
+"""``kubectl apply`` refuses bad input with a sentence about the remedy."""
 
 import json
 from typing import Any
@@ -108,7 +108,7 @@ def test_a_lora_may_be_one_file_of_a_repository(kubectl: Kubectl) -> None:
         ({"size": "3Gi", "storageClassName": "t"}, "storageClassName can't be changed"),
     ],
 )
-def test_what_a_claim_cannot_do_is_refused_before_it_is_tried(
+def test_an_impossible_change_of_a_claim_is_refused(
     kubectl: Kubectl, cache: Object, sentence: str
 ) -> None:
     made = {"size": "2Gi", "storageClassName": "s"}
@@ -172,7 +172,7 @@ def test_a_name_that_leaves_no_room_for_its_pods_is_refused(kubectl: Kubectl, ma
         ("loadtest.spec.users.stages.duration", "the ramp to the stage's users is part of it"),
     ],
 )
-def test_kubectl_explain_has_something_to_say(
+def test_kubectl_explain_shows_the_fields_description(
     kubectl: Kubectl, field: str, explanation: str
 ) -> None:
     assert explanation in " ".join(kubectl("explain", field).split())

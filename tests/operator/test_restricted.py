@@ -52,7 +52,7 @@ def test_a_pod_of_each_kind_is_admitted(restricted: Kubectl, operator: OperatorP
 
 
 def test_a_pod_that_is_not_restricted_is_refused_there(restricted: Kubectl) -> None:
-    """Otherwise the test before this one would show nothing."""
+    """The namespace enforces the standard; otherwise the test above would show nothing."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -1,4 +1,4 @@
-"""The operator where it may look after some namespaces only."""
+"""The operator with rights in some namespaces only."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ def test_with_rights_in_one_namespace_it_serves_that_one_and_asks_for_no_more(
 ) -> None:
     mine = kubectl.namespace
     objects = chart("of-one", mine, f"watchNamespaces={{{mine}}}")
-    assert {found["kind"] for found in objects} == {"ServiceAccount", "Role", "RoleBinding"}
+    assert {each["kind"] for each in objects} == {"ServiceAccount", "Role", "RoleBinding"}
     kubeconfig = kubeconfig_of_the_operator(kubectl, objects, tmp_path)
     operator = OperatorProcess(
         kubeconfig, tmp_path, f"--lease={mine}/of-one", f"--namespace={mine}"

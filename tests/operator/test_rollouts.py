@@ -1,4 +1,4 @@
-"""How one revision of a DiffusionService takes over from another."""
+"""Rollouts: a revision of a DiffusionService takes over from another."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,20 +20,20 @@ Capacity = Callable[[int], None]
 
 @pytest.fixture
 def spare(control_plane: Kubectl, kubectl: Kubectl) -> Iterator[Capacity]:
-    """Gives the pretend node so many stand-ins of a GPU; afterwards it has none again."""
+    """Gives the pretend node that many stand-in GPUs; afterwards the node has none."""
 
     def have(count: int) -> None:
         gpus = {STANDIN: str(count)}
         status = {"status": {"capacity": gpus, "allocatable": gpus}}
         control_plane.patch("node", NAME, status, "--subresource=status")
 
-    # Services of other tests may have been waiting for one.
+    # Services of other tests may still wait for a GPU.
     for namespace in {pod["metadata"]["namespace"] for pod in takers(control_plane)}:
         delete_services(control_plane.in_namespace(namespace))
-    eventually(lambda: not takers(control_plane), what="no other pod to want one")
+    eventually(lambda: not takers(control_plane), what="no other pod with a GPU")
     yield have
     delete_services(kubectl)
-    eventually(lambda: end_pods(kubectl), what="no pod to hold one")
+    eventually(lambda: end_pods(kubectl), what="no pod with a GPU")
     have(0)
 
 
@@ -43,7 +43,7 @@ def delete_services(kubectl: Kubectl) -> None:
 
 
 def takers(control_plane: Kubectl) -> list[Object]:
-    """The pods that want a stand-in, of all namespaces."""
+    """The pods of all namespaces that request a stand-in GPU."""
     return [
         pod
         for pod in control_plane.list("pods", everywhere=True)
@@ -53,7 +53,7 @@ def takers(control_plane: Kubectl) -> list[Object]:
 
 
 def end_pods(kubectl: Kubectl) -> bool:
-    """Play the kubelet at the pods' end; whether there was none left."""
+    """Plays the kubelet, which removes ended pods; returns whether no pod is left."""
     kubectl.delete_all("pods", now=True)
     return not kubectl.list("pods")
 
@@ -66,8 +66,8 @@ def says(kubectl: Kubectl, kind: str) -> str:
     return str(condition(kubectl.get("dsvc", "demo"), kind).get("reason", ""))
 
 
-def end_what_is_being_deleted(kubectl: Kubectl) -> bool:
-    """Play the kubelet: what has to end has ended. Whether there was anything."""
+def end_deleted_pods(kubectl: Kubectl) -> bool:
+    """Plays the kubelet, which removes pods under deletion; returns whether there were any."""
     ending = [pod for pod in mine(kubectl) if pod["metadata"].get("deletionTimestamp")]
     for pod in ending:
         kubectl.delete("pod", pod["metadata"]["name"], now=True)
@@ -85,7 +85,7 @@ def test_with_a_spare_gpu_the_new_pod_starts_beside_the_old_one(
         what="both on the node",
     )
     assert not any(pod["metadata"].get("deletionTimestamp") for pod in mine(kubectl))
-    eventually(lambda: says(kubectl, "Progressing") == "RollingOut", what="the way")
+    eventually(lambda: says(kubectl, "Progressing") == "RollingOut", what="the way of the rollout")
 
 
 def test_without_a_spare_gpu_the_only_replica_ends_first_and_the_downtime_is_announced(
@@ -105,7 +105,7 @@ def test_without_a_spare_gpu_the_only_replica_ends_first_and_the_downtime_is_ann
         ),
         what="the Event",
     )
-    eventually(lambda: end_what_is_being_deleted(kubectl), what="the old one to end")
+    eventually(lambda: end_deleted_pods(kubectl), what="the old pod to end")
     make_pods_ready(kubectl)
     assert says(kubectl, "Progressing") == "UpToDate"
     assert len(mine(kubectl)) == 1
@@ -117,10 +117,12 @@ def test_without_a_spare_gpu_several_replicas_go_one_at_a_time(
     spare(2)
     have_ready(kubectl, diffusion_service(gpu=GPU, replicas=2))
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
-    eventually(lambda: says(kubectl, "Progressing") == "RollingOutInPlace", what="the way")
+    eventually(
+        lambda: says(kubectl, "Progressing") == "RollingOutInPlace", what="the way of the rollout"
+    )
     eventually(
         lambda: any(pod["metadata"].get("deletionTimestamp") for pod in mine(kubectl)),
-        what="an old one to end",
+        what="an old pod to end",
     )
     ending = [pod for pod in mine(kubectl) if pod["metadata"].get("deletionTimestamp")]
     assert len(ending) == 1
@@ -128,7 +130,7 @@ def test_without_a_spare_gpu_several_replicas_go_one_at_a_time(
 
 
 def end_loading(kubectl: Kubectl, revision: str, times: int) -> None:
-    """Play the kubelet: the pods of that revision have ended so often, in the server's words."""
+    """Plays the kubelet: the servers of that revision have failed to load that many times."""
     words = '{"reason": "ModelLoadFailed", "message": "/models/none has no model_index.json"}'
     container = {
         "name": "server",
@@ -154,14 +156,14 @@ def deployed(kubectl: Kubectl) -> str:
 
 
 def another_revision(kubectl: Kubectl, before: str, **spec: Any) -> str:
-    """The revision that the changed spec asks for, once it rolls out."""
+    """Changes the spec, and waits for the rollout of its revision, which it returns."""
     kubectl.patch("dsvc", "demo", {"spec": spec})
     eventually(lambda: deployed(kubectl) != before, what="the new revision")
     return deployed(kubectl)
 
 
 def events_of(kubectl: Kubectl, reason: str) -> list[Object]:
-    return [found for found in kubectl.list("events") if found["reason"] == reason]
+    return [each for each in kubectl.list("events") if each["reason"] == reason]
 
 
 def test_a_revision_that_never_becomes_ready_gives_way_to_the_last_good_one(
@@ -171,7 +173,9 @@ def test_a_revision_that_never_becomes_ready_gives_way_to_the_last_good_one(
     good = deployed(kubectl)
     bad = another_revision(kubectl, good, model={"source": "image:///models/none"})
     end_loading(kubectl, bad, times=1)
-    eventually(lambda: says(kubectl, "Ready") == "ModelLoadFailed", what="the failure to be said")
+    eventually(
+        lambda: says(kubectl, "Ready") == "ModelLoadFailed", what="the failure in the status"
+    )
     assert deployed(kubectl) == bad
     end_loading(kubectl, bad, times=3)
     eventually(lambda: says(kubectl, "Ready") == "RolledBack", what="the rollback")
@@ -203,7 +207,7 @@ def test_one_good_revision_is_kept_and_goes_with_the_service(
         before = deployed(kubectl)
         another_revision(kubectl, before, generation={"steps": steps})
         make_pods_ready(kubectl)
-        kept = [found["metadata"]["name"] for found in kubectl.list("controllerrevisions")]
+        kept = [each["metadata"]["name"] for each in kubectl.list("controllerrevisions")]
         assert f"demo-{before}" in kept
         eventually(lambda: len(kubectl.list("controllerrevisions")) == 1, what="only one kept")
     kubectl.delete("dsvc", "demo")
@@ -235,7 +239,7 @@ GATE: Object = {
 
 
 def begin_gate(kubectl: Kubectl) -> tuple[str, str]:
-    """A served revision beside a candidate under load; the test and its run."""
+    """Starts a candidate's load test beside a served revision; returns the test and its run."""
     have_ready(kubectl, diffusion_service(rollout=GATE))
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
     mark_ready(kubectl, "diffusion.dev/candidate=demo")
@@ -246,11 +250,11 @@ def begin_gate(kubectl: Kubectl) -> tuple[str, str]:
 
 
 def mark_ready(kubectl: Kubectl, selector: str) -> None:
-    """Play the kubelet: the pods found so answer."""
-    found = eventually(lambda: kubectl.list("pods", selector), what=f"pods of {selector}")
+    """Plays the kubelet: makes the pods of the selector Ready."""
+    pods = eventually(lambda: kubectl.list("pods", selector), what=f"pods of {selector}")
     ready = [{"type": kind, "status": "True"} for kind in ("Ready", "PodScheduled")]
     status = {"status": {"conditions": ready, "phase": "Running"}}
-    for pod in found:
+    for pod in pods:
         kubectl.patch("pod", pod["metadata"]["name"], status, "--subresource=status")
 
 
@@ -260,7 +264,7 @@ def test_a_gated_revision_takes_over_when_it_has_passed_its_load_test(
     test, run = begin_gate(kubectl)
     before = deployed(kubectl)
     assert kubectl.status("dsvc", "demo")["revision"] == before
-    eventually(lambda: says(kubectl, "Ready") == "Gating", what="the trial to be told")
+    eventually(lambda: says(kubectl, "Ready") == "Gating", what="the trial in the status")
     (candidate,) = kubectl.list("pods", "diffusion.dev/candidate=demo")
     assert "diffusion.dev/service" not in candidate["metadata"]["labels"]
     operator.stop()
@@ -289,7 +293,7 @@ def test_a_gated_revision_that_fails_its_load_test_takes_no_traffic(
     assert kubectl.find("lt", test)
 
 
-def test_a_gated_revision_that_is_asked_for_again_is_tried_anew(
+def test_a_gated_revision_that_the_spec_returns_to_is_tried_again(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     test, run = begin_gate(kubectl)
@@ -303,15 +307,15 @@ def test_a_gated_revision_that_is_asked_for_again_is_tried_anew(
     eventually(lambda: says(kubectl, "Ready") == "RolledBack", what="the refusal")
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 4}}})
     eventually(lambda: says(kubectl, "Ready") == "Serving", what="the served revision")
-    assert uid(kubectl, test) == second, "it tells why the candidate was refused"
+    assert uid(kubectl, test) == second, "the test shows why the candidate was refused"
     tried_again(kubectl, test, after=second)
 
 
-def test_a_candidate_is_not_said_to_be_tried_while_its_service_is_suspended(
+def test_the_status_shows_no_trial_while_the_service_is_suspended(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     begin_gate(kubectl)
-    eventually(lambda: says(kubectl, "Progressing") == "Gating", what="the trial to be told")
+    eventually(lambda: says(kubectl, "Progressing") == "Gating", what="the trial in the status")
     kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
     eventually(lambda: not kubectl.find("deployment", "demo-candidate"), what="the candidate to go")
     eventually(lambda: says(kubectl, "Progressing") != "Gating", what="the end of the trial")
@@ -319,18 +323,18 @@ def test_a_candidate_is_not_said_to_be_tried_while_its_service_is_suspended(
 
 
 def uid(kubectl: Kubectl, test: str) -> str:
-    """The identity of the LoadTest, if it is there."""
-    found = kubectl.find("lt", test)
-    return str(found["metadata"]["uid"]) if found else ""
+    """The uid of the LoadTest, or an empty text if it does not exist."""
+    load_test = kubectl.find("lt", test)
+    return str(load_test["metadata"]["uid"]) if load_test else ""
 
 
 def tried_again(kubectl: Kubectl, test: str, *, after: str) -> str:
-    """Ask for the candidate's revision once more; returns what its own test is."""
+    """Sets the candidate's spec again; returns the uid of its new load test."""
     kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
 
     def another() -> str:
         mark_ready(kubectl, "diffusion.dev/candidate=demo")
-        found = uid(kubectl, test)
-        return "" if found == after else found
+        current = uid(kubectl, test)
+        return "" if current == after else current
 
     return eventually(another, what="a test of the new candidate")

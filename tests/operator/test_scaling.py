@@ -1,4 +1,4 @@
-"""Replicas by what waits in the queues, whoever decides on them."""
+"""Replicas by queue length, decided by the operator, KEDA or Kubernetes' autoscaler."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from played import have_ready, make_pods_ready
 from stand_ins import SCALED_OBJECTS
 
 Object = dict[str, Any]
-ADDRESS = "127.77.0.1"  # of this machine alone, and of no one else on it
+ADDRESS = "127.77.0.1"  # a loopback address that nothing else uses
 SCALING: Object = {"minReplicas": 1, "maxReplicas": 3, "targetQueuedPerReplica": 4}
 
 
@@ -29,7 +29,7 @@ class Metrics(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
+        """Keeps the requests out of the test's output."""
 
 
 @contextmanager
@@ -50,12 +50,12 @@ def replicas(kubectl: Kubectl) -> int:
 
 
 def ready_replicas(kubectl: Kubectl) -> int:
-    """How many the status tells of, with every pod that is there made ready."""
+    """Makes every pod Ready, and returns the status's number of ready replicas."""
     make_pods_ready(kubectl)
     return int(kubectl.status("dsvc", "demo").get("readyReplicas", 0))
 
 
-def test_without_help_the_operator_adds_replicas_for_what_waits(
+def test_without_an_autoscaler_the_operator_adds_replicas_for_queued_requests(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     have_ready(kubectl, diffusion_service(autoscaling=SCALING))
@@ -64,13 +64,13 @@ def test_without_help_the_operator_adds_replicas_for_what_waits(
     with busy_pod():
         kubectl.patch("pod", pod["metadata"]["name"], address, "--subresource=status")
         eventually(lambda: replicas(kubectl) == 3, what="three replicas for nine requests")
-        eventually(lambda: ready_replicas(kubectl) == 3, what="three replicas that answer")
+        eventually(lambda: ready_replicas(kubectl) == 3, what="three ready replicas")
     assert kubectl.get("dsvc", "demo")["spec"]["replicas"] == 1
     kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": None}})
     eventually(lambda: replicas(kubectl) == 1, what="the spec's own number again")
 
 
-def test_replicas_that_keda_owns_are_left_to_it(
+def test_the_operator_leaves_replicas_to_keda(
     control_plane: Kubectl, kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
     kubectl.apply(diffusion_service(replicas=2))
@@ -91,7 +91,7 @@ def test_replicas_that_keda_owns_are_left_to_it(
         )
         assert replicas(kubectl) == 3
         kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": None}})
-        eventually(lambda: not kubectl.find("scaledobject", "demo"), what="it to go")
+        eventually(lambda: not kubectl.find("scaledobject", "demo"), what="the ScaledObject to go")
         eventually(lambda: replicas(kubectl) == 2, what="the spec's own number again")
     finally:
         control_plane("delete", "crd", "scaledobjects.keda.sh")
@@ -103,17 +103,17 @@ def test_where_a_custom_metrics_api_is_kubernetes_own_autoscaler_decides(
     have_ready(kubectl, diffusion_service())
     (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
     with custom_metrics(control_plane, {pod["metadata"]["name"]: 9}):
-        # Who is there is asked every ten seconds, and another test may have had it asked just now.
+        # The operator discovers APIs every ten seconds, and may have done so just before.
         kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": SCALING}})
         made = eventually(lambda: kubectl.find("hpa", "demo"), within=40, what="the autoscaler")
         assert made["spec"]["scaleTargetRef"]["name"] == "demo"
         eventually(lambda: replicas(kubectl) == 3, within=90, what="three replicas for nine")
-        eventually(lambda: ready_replicas(kubectl) == 3, what="three replicas that answer")
+        eventually(lambda: ready_replicas(kubectl) == 3, what="three ready replicas")
         kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
         eventually(lambda: replicas(kubectl) == 0, what="no replica while it is suspended")
         kubectl.patch("dsvc", "demo", {"spec": {"suspend": False}})
         # The autoscaler leaves a Deployment of no replicas alone.
         eventually(lambda: replicas(kubectl) > 0, what="a replica to go on from")
         kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": None}})
-        eventually(lambda: not kubectl.find("hpa", "demo"), what="it to go")
+        eventually(lambda: not kubectl.find("hpa", "demo"), what="the autoscaler to go")
         eventually(lambda: replicas(kubectl) == 1, what="the spec's own number again")

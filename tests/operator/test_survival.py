@@ -1,4 +1,4 @@
-"""The operator where the way to the API server fails: it goes on, and ends in the right state."""
+"""The operator recovers from faults between it and the API server."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,20 +9,20 @@ from control_plane_parts import api_server_pid, compact_etcd, kill_api_server
 from faulty_proxy import Fault, FaultyProxy
 from kubectl import Kubectl, KubectlError, eventually
 from manifests import diffusion_service
-from operator_metrics import told
+from operator_metrics import metric_value
 from operator_process import OperatorProcess
 from played import CHILDREN, children
 from ports import free_port
 
 SPACE = "survival"
 WATCH_FAILED = "the watch of "
-# The API server takes its time to come back, and kopf tries again after pauses that grow.
+# The API server needs time to restart, and kopf retries after growing pauses.
 RECOVERED_WITHIN = 180.0
 
 
 @pytest.fixture(scope="module")
 def space(control_plane: Kubectl) -> Kubectl:
-    """kubectl in the one namespace that the operator behind the proxy looks after."""
+    """kubectl in the one namespace of the operator behind the proxy."""
     control_plane.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
     own = control_plane.in_namespace(SPACE)
     eventually(lambda: own.find("serviceaccount", "default"), what="the namespace to be set up")
@@ -31,7 +31,7 @@ def space(control_plane: Kubectl) -> Kubectl:
 
 @pytest.fixture
 def kubectl(space: Kubectl) -> Iterator[Kubectl]:
-    """kubectl in that namespace, in which nothing is left after the test."""
+    """kubectl in that namespace, which is empty after the test."""
     yield space
     space.delete_all("dsvc")
     owned = "diffusion.dev/service"
@@ -50,7 +50,7 @@ def faulty(
 
 @pytest.fixture
 def proxy(faulty: FaultyProxy) -> Iterator[FaultyProxy]:
-    """The proxy without a fault, and with nothing counted."""
+    """The proxy, without faults and with reset counts."""
     faulty.heal()
     yield faulty
     faulty.heal()
@@ -69,7 +69,7 @@ def process(
     tmp_path_factory: pytest.TempPathFactory,
     metrics_port: int,
 ) -> Iterator[OperatorProcess]:
-    """An operator that knows the API server through the proxy only."""
+    """An operator that reaches the API server through the proxy only."""
     options = (f"--namespace={space.namespace}", f"--metrics-port={metrics_port}")
     process = OperatorProcess(faulty.kubeconfig, tmp_path_factory.mktemp("operator"), *options)
     process.start()
@@ -80,12 +80,12 @@ def process(
 
 @pytest.fixture
 def behind_proxy(proxy: FaultyProxy, process: OperatorProcess) -> OperatorProcess:
-    """That operator, with the proxy as it should be."""
+    """The operator behind the proxy, which has no fault at the start."""
     return process
 
 
 def settled(kubectl: Kubectl, name: str) -> bool:
-    """Whether the service's children are there, and its status is of its present generation."""
+    """Whether the service's children exist, and its status is of its current generation."""
     service = kubectl.get("dsvc", name)
     status = service.get("status") or {}
     return bool(
@@ -95,7 +95,7 @@ def settled(kubectl: Kubectl, name: str) -> bool:
 
 
 @pytest.mark.parametrize("status", [409, 429, 500, 503])
-def test_refused_writes_are_made_again(
+def test_refused_writes_are_retried(
     kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess, status: int
 ) -> None:
     proxy.fail(Fault(("POST", "PATCH"), status, times=5))
@@ -104,30 +104,30 @@ def test_refused_writes_are_made_again(
     assert proxy.refused == 5
 
 
-def test_a_refused_write_is_made_again_when_the_api_server_says(
+def test_a_refused_write_is_retried_after_the_api_servers_retry_after(
     kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess
 ) -> None:
     proxy.fail(Fault(("POST", "PATCH"), 429, times=1, retry_after=5))
     begun = time.monotonic()
-    # A name of its own: what another test has left of a service would wake this one's, too.
+    # The name is unique: the remains of another test's service would wake this one, too.
     kubectl.apply(diffusion_service("patient"))
     eventually(lambda: settled(kubectl, "patient"), within=RECOVERED_WITHIN, what="the service")
     assert proxy.refused == 1
     assert time.monotonic() - begun >= 5
 
 
-def test_prometheus_is_told_of_what_failed_and_was_made_again(
+def test_metrics_count_failures_and_retries(
     kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess, metrics_port: int
 ) -> None:
     def looks(outcome: str) -> float:
         name = "diffusion_operator_reconciles_total"
-        return told(metrics_port, name, kind="DiffusionService", outcome=outcome)
+        return metric_value(metrics_port, name, kind="DiffusionService", outcome=outcome)
 
     def failed_watches() -> float:
-        return told(metrics_port, "diffusion_operator_watch_errors_total")
+        return metric_value(metrics_port, "diffusion_operator_watch_errors_total")
 
     def refused_requests() -> float:
-        return told(metrics_port, "diffusion_operator_api_errors_total", code="500")
+        return metric_value(metrics_port, "diffusion_operator_api_errors_total", code="500")
 
     failed, done, refused = looks("failed"), looks("done"), refused_requests()
     proxy.fail(Fault(("POST", "PATCH"), 500, times=3))
@@ -136,28 +136,30 @@ def test_prometheus_is_told_of_what_failed_and_was_made_again(
     assert looks("failed") > failed
     assert looks("done") > done
     assert refused_requests() == refused + 3
-    before, noticed_before = failed_watches(), behind_proxy.said(WATCH_FAILED)
+    before, noticed_before = failed_watches(), behind_proxy.count_in_log(WATCH_FAILED)
     proxy.deaf = True
     proxy.cut_watches()
-    # Those of the children, which are the operator's own.
-    noticed = eventually(lambda: behind_proxy.said(WATCH_FAILED) - noticed_before, what="failures")
+    # The log shows only the watches of children, which are the operator's own.
+    noticed = eventually(
+        lambda: behind_proxy.count_in_log(WATCH_FAILED) - noticed_before, what="failures"
+    )
     assert failed_watches() - before >= noticed
     proxy.deaf = False
     kubectl.apply(diffusion_service(replicas=2))
     eventually(lambda: replicas(kubectl) == 2, within=RECOVERED_WITHIN, what="the change")
 
 
-def test_refused_reads_are_made_again(
+def test_refused_reads_are_retried(
     kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess
 ) -> None:
     proxy.fail(Fault(("GET",), 503, times=4))
-    # The name of what only some services have is asked for before it is taken.
+    # The operator reads an optional child's name before it uses the name.
     kubectl.apply(diffusion_service(replicas=2))
     eventually(lambda: settled(kubectl, "demo"), within=RECOVERED_WITHIN, what="the service")
     assert proxy.refused == 4
 
 
-def test_what_happened_while_the_watch_was_lost_is_caught_up_with(
+def test_changes_during_a_watch_gap_are_reconciled(
     kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess
 ) -> None:
     kubectl.apply(diffusion_service())
@@ -172,7 +174,7 @@ def test_what_happened_while_the_watch_was_lost_is_caught_up_with(
     eventually(lambda: replicas(kubectl) == 2, within=RECOVERED_WITHIN, what="the change")
 
 
-def test_a_history_that_is_gone_is_listed_anew(
+def test_objects_are_listed_again_after_a_compaction(
     kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess
 ) -> None:
     kubectl.apply(diffusion_service())
@@ -187,14 +189,14 @@ def test_a_history_that_is_gone_is_listed_anew(
     proxy.deaf = False
     eventually(lambda: settled(kubectl, "later"), within=RECOVERED_WITHIN, what="the later one")
     eventually(lambda: replicas(kubectl) == 2, within=RECOVERED_WITHIN, what="the change")
-    # The one that left is forgotten: another of its name is made as new.
+    # The deleted service is forgotten: another one of its name is created as new.
     gone = lambda: kubectl.find("deployment", "leaving") is None  # noqa: E731
     eventually(gone, within=RECOVERED_WITHIN, what="the children of the deleted one to go")
     kubectl.apply(diffusion_service("leaving"))
     eventually(lambda: settled(kubectl, "leaving"), within=RECOVERED_WITHIN, what="its successor")
 
 
-def test_what_went_in_a_history_that_is_gone_is_missed(
+def test_deletions_during_a_watch_gap_without_history_are_noticed(
     kubectl: Kubectl, proxy: FaultyProxy, behind_proxy: OperatorProcess
 ) -> None:
     kubectl.apply(diffusion_service())
@@ -210,7 +212,7 @@ def test_what_went_in_a_history_that_is_gone_is_missed(
     proxy.forget_history()
     proxy.deaf = False
     eventually(
-        lambda: children(kubectl, "demo"), within=RECOVERED_WITHIN, what="what someone deleted"
+        lambda: children(kubectl, "demo"), within=RECOVERED_WITHIN, what="the deleted children"
     )
     kubectl.apply(diffusion_service("leaving"))
     eventually(lambda: settled(kubectl, "leaving"), within=RECOVERED_WITHIN, what="its successor")
@@ -233,12 +235,12 @@ def test_a_restart_of_the_api_server_is_outlived(
 
 
 def replicas(kubectl: Kubectl) -> int:
-    """What the Deployment is asked for."""
+    """The replicas in the Deployment's spec."""
     return int(kubectl.get("deployment", "demo")["spec"]["replicas"])
 
 
 def trying(look: Callable[[], bool | None]) -> Callable[[], bool]:
-    """Whether it could be done, and wasn't false, with an API server that may be away."""
+    """A look that is truthy once ``look`` raises no ``KubectlError`` and doesn't return False."""
 
     def done() -> bool:
         try:

@@ -1,4 +1,4 @@
-"""The very chart installs on a real API server with the very values that Terraform gives it."""
+"""The chart installs on a real API server with Terraform's values."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ OPERATOR = f"registry.example/diffusion-operator@sha256:{'1' * 64}"
 
 @pytest.fixture
 def values(tmp_path: Path) -> Path:
-    """A file of what prod's plan gives the chart."""
+    """A file with the chart's values in prod's plan."""
     plan = Plan.of(
         Workspace.of_checkout(tmp_path),
         "environments/prod",
@@ -35,7 +35,7 @@ def values(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def helm(control_plane: Kubectl) -> Iterator[list[str]]:
-    """The start of a Helm command; what it installs is gone after the test."""
+    """The start of a Helm command; the fixture uninstalls the release after the test."""
     tool = [sys.executable, "-m", "localcluster", "tool", "helm"]
     program = subprocess.run(tool, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     command = [program.stdout.strip(), f"--kubeconfig={control_plane.kubeconfig}"]
@@ -48,7 +48,7 @@ def helm(control_plane: Kubectl) -> Iterator[list[str]]:
 def test_the_chart_installs_with_terraforms_values(
     control_plane: Kubectl, helm: list[str], values: Path
 ) -> None:
-    # The definitions are there already, and belong to this tier's other tests.
+    # The CRDs exist already, and belong to this tier's other tests.
     install = ["install", RELEASE, str(ROOT / "deploy" / "chart"), "--namespace", RELEASE]
     install += ["--create-namespace", "--values", str(values), "--set", "crds.install=false"]
     done = subprocess.run([*helm, *install], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What an earlier release made is taken over as it is."""
+"""Upgrades take over the objects of an earlier release without restarting pods."""
 
 import json
 from functools import partial
@@ -17,33 +17,33 @@ Object = dict[str, Any]
 DIGEST = "diffusion.dev/applied-digest"
 MANAGER = "--field-manager=diffusion-operator"
 APPLY = ("apply", "--server-side", "--force-conflicts", MANAGER, "-f", "-")
-# What the operator makes by a POST, not by an apply.
+# The operator creates these kinds by a POST, not by an apply.
 CREATED = {"ServiceAccount", "Deployment", "Secret"}
 RESTARTED = """\
 An upgrade from {release} restarts the pods of {name}, which no one has changed.
-Either keep the pod as it was (see {file}), or store what the new release makes
-in its place, as the file's own head tells, and say in the changelog that pods restart."""
+Either keep the pod as it was (see {file}), or replace the file by the children of the
+new release, with the command at its top, and say in the changelog that pods restart."""
 REWRITTEN = """\
-An upgrade from {release} writes the Deployment of {name} anew, without a restart of its pods.
-Either keep it as it was (see {file}), or store what the new release makes
-in its place, as the file's own head tells."""
+An upgrade from {release} changes the Deployment of {name}, without a restart of its pods.
+Either keep the Deployment as it was (see {file}), or replace the file by the children
+of the new release, with the command at its top."""
 
 
 def identities(kubectl: Kubectl, kinds: tuple[str, ...]) -> dict[str, str]:
     """The uid of each object of the service, by kind and name."""
     return {
-        f"{kind}/{found['metadata']['name']}": found["metadata"]["uid"]
+        f"{kind}/{each['metadata']['name']}": each["metadata"]["uid"]
         for kind in kinds
-        for found in kubectl.list(kind, "diffusion.dev/service=demo")
+        for each in kubectl.list(kind, "diffusion.dev/service=demo")
     }
 
 
 def as_an_earlier_release_made_it(kubectl: Kubectl) -> None:
-    """The same pods in a Deployment that is otherwise another, applied under the same manager."""
+    """Applies a different Deployment of the same pods, under the operator's field manager."""
     deployment = kubectl.get("deployment", "demo")
     meta = deployment["metadata"]
     kept = ("name", "namespace", "labels", "ownerReferences")
-    # What the API server and kubectl add is no one's wish.
+    # Fields that the API server and kubectl add are left out.
     spec = {**deployment["spec"], "revisionHistoryLimit": 7, "minReadySeconds": 1}
     earlier = {
         "apiVersion": "apps/v1",
@@ -75,20 +75,20 @@ def test_a_release_that_changes_nothing_about_the_pods_restarts_none(
 
     eventually(taken_over, what="the Deployment to be this release's")
     assert kubectl.get("deployment", "demo")["spec"]["revisionHistoryLimit"] != 7
-    # What an earlier release asked for and this one doesn't goes with it.
+    # A field that only the earlier release set is removed.
     assert not kubectl.get("deployment", "demo")["spec"].get("minReadySeconds")
     make_pods_ready(kubectl)
     assert identities(kubectl, kinds) == before
 
 
 def make(kubectl: Kubectl, child: Object) -> None:
-    """Make the child in the way that the operator does."""
+    """Creates or applies the child as the operator does."""
     created = child["kind"] in CREATED
     kubectl(*(("create", MANAGER, "-f", "-") if created else APPLY), stdin=json.dumps(child))
 
 
 def as_released(kubectl: Kubectl, text: str) -> list[Object]:
-    """Make the services and children of a release; returns the children that have pods."""
+    """Makes the services and children of a release; returns the Deployments."""
     names = [each["metadata"]["name"] for each in SERVICES]
     for document in yaml.safe_load_all(text):
         if document["kind"] == "DiffusionService":
@@ -105,10 +105,10 @@ def as_released(kubectl: Kubectl, text: str) -> list[Object]:
 
 
 def running(kubectl: Kubectl, name: str) -> Object | None:
-    """The Deployment as it is, and its pods by name, once it has all of them."""
+    """The Deployment's generation, template and pods, or None until it has all pods."""
     deployment = kubectl.get("deployment", name)
-    wanted = deployment["spec"]["selector"]["matchLabels"]
-    selector = ",".join(f"{key}={value}" for key, value in wanted.items())
+    labels = deployment["spec"]["selector"]["matchLabels"]
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
     pods = {
         pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in kubectl.list("pods", selector)
     }
@@ -121,7 +121,7 @@ def running(kubectl: Kubectl, name: str) -> Object | None:
     }
 
 
-def test_what_the_last_release_made_runs_on(
+def test_pods_of_the_last_release_keep_running(
     control_plane: Kubectl, operator: OperatorProcess
 ) -> None:
     (file,) = FOLDER.glob("*.yaml")
@@ -136,9 +136,9 @@ def test_what_the_last_release_made_runs_on(
     operator.start()
     for service in SERVICES:
         name = service["metadata"]["name"]
-        # Told once the children are as this release wants them.
-        told = partial(kubectl.status, "dsvc", name)
-        eventually(told, what=f"the status of {name}")
+        # The status is written after the children are reconciled.
+        status = partial(kubectl.status, "dsvc", name)
+        eventually(status, what=f"the status of {name}")
     for name, earlier in before.items():
         about = {"release": file.stem, "file": file.relative_to(FOLDER.parents[2]), "name": name}
         now = kubectl.get("deployment", name)

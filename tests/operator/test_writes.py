@@ -1,4 +1,4 @@
-"""What a service costs the API server, by its own audit log."""
+"""The operator's writes for a service, counted in the API server's audit log."""
 
 from collections import Counter
 from pathlib import Path
@@ -15,7 +15,7 @@ Object = dict[str, Any]
 USER = "system:serviceaccount:default:diffusion-operator"
 WRITES = {"create", "update", "patch", "delete"}
 LEAST = ("deployments", "serviceaccounts", "services")
-# A second replica brings a budget for disruptions, and each of the others one child of its own.
+# The second replica adds a PodDisruptionBudget, and each other field one child.
 MORE: Object = {
     "replicas": 2,
     "route": {"host": "a.test", "ingressClassName": "nginx"},
@@ -25,7 +25,7 @@ THEIRS = ("ingresses", "persistentvolumeclaims", "poddisruptionbudgets")
 
 
 def children_written(kubectl: Kubectl) -> Counter[str]:
-    """How often the operator wrote an object of each resource in the namespace, its own aside."""
+    """Counts the operator's writes to the namespace by resource, without services and events."""
     log = Path(kubectl.kubeconfig).parent / "logs" / "audit.log"
     return Counter(
         event["objectRef"]["resource"]

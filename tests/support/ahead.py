@@ -1,7 +1,7 @@
-"""What is timed goes ahead of the machine's other work, at both ends, where that is allowed.
+"""Scheduling priority for timed processes, the client and its target, where the user may set it.
 
-Otherwise each end waits for a core now and then. The client's figures have that wait in them and
-its target's record has not, so that a comparison of the two would be one of the machine.
+Without the priority each of them waits for a core now and then. The client's figures include that
+wait and its target's records don't, so that a comparison of the two would measure the machine.
 """
 
 import os
@@ -13,7 +13,7 @@ _NICE = -10
 
 
 def go_ahead(thread: int = 0) -> None:
-    """Put a thread of this process, or the calling one, before all others."""
+    """Gives a thread of this process, by default the calling one, priority over all others."""
     try:
         os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(_REAL_TIME))
     except PermissionError:
@@ -23,7 +23,7 @@ def go_ahead(thread: int = 0) -> None:
 
 @cache
 def is_strict() -> bool:
-    """Whether this user may put a thread before all others, so that little comes in between."""
+    """Whether this user may set a real-time priority, so that little else delays a thread."""
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_REAL_TIME))
     except PermissionError:
@@ -33,7 +33,7 @@ def is_strict() -> bool:
 
 
 def ahead() -> list[str]:
-    """What to put before a command whose process is to go ahead; it runs wherever that may not."""
+    """The prefix of a command that raises its priority; the command runs without the right, too."""
     if is_strict():
         return ["chrt", "--rr", str(_REAL_TIME)]
     return ["nice", "-n", str(_NICE)]

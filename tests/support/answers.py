@@ -1,4 +1,4 @@
-"""What answers over HTTP, a process or a pod, and how the tests ask it."""
+"""Requests of the tests to a server that answers over HTTP: a process or a pod."""
 
 import socket
 from typing import Any
@@ -7,11 +7,11 @@ import httpx
 
 LIMITS = {"maxSteps": 500, "maxPixels": 16384, "maxImagesPerRequest": 4, "maxPromptLength": 1000}
 MOST_WAITING = 60
-"""The limits of every server that the suite of `http_surface` asks."""
+"""The queue length, beside `LIMITS`, of every server under the suite of `http_surface`."""
 
 
 class Answers:
-    """A server, asked through an HTTP client, or a connection of its own."""
+    """A server, with an HTTP client and with raw connections to it."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
@@ -26,7 +26,7 @@ class Answers:
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
     def send(self, body: bytes) -> socket.socket:
-        """An open connection on which a request to make images has been sent."""
+        """Sends a request for images, and returns the open connection."""
         address = self.client.base_url
         assert address.port is not None
         connection = socket.create_connection((address.host, address.port))

@@ -1,4 +1,4 @@
-"""What Argo CD's health scripts say of a resource, on the Lua that Argo CD embeds."""
+"""Runs Argo CD's health scripts for a resource, on the Lua interpreter that Argo CD embeds."""
 
 import subprocess
 from pathlib import Path
@@ -34,7 +34,7 @@ def lua(value: Any) -> str:
 
 
 def health(script: Path, resource: dict[str, Any], folder: Path) -> dict[str, str]:
-    """What the script says of the resource."""
+    """The health of the resource by the script: status and message."""
     harness = folder / "harness.lua"
     harness.write_text(_HARNESS.format(object=lua(resource), script=lua(str(script))))
     done = subprocess.run([glua(), harness], capture_output=True, text=True, check=False)

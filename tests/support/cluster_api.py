@@ -1,4 +1,4 @@
-"""One lasting HTTP connection to an API server: requests, the kinds it knows, and watches."""
+"""One persistent HTTP client of an API server: requests, known kinds, and watches."""
 
 import json
 import ssl
@@ -18,9 +18,9 @@ Object = dict[str, Any]
 
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-NOT_FOUND = "(NotFound)"  # absent from the answer of a server that doesn't know the kind
+NOT_FOUND = "(NotFound)"  # a server that doesn't know the kind answers without this reason
 KIND_KNOWN_WITHIN = 5.0
-"""Seconds that an API server may take from a definition's Established to its discovery."""
+"""Seconds from a definition's condition Established to the kind's discovery, at most."""
 _WATCHED_AGAIN_AFTER = 0.5
 _REQUEST_SECONDS = 60.0
 
@@ -30,7 +30,7 @@ class KubectlError(Exception):
 
 
 class NotFoundError(KubectlError):
-    """There is no such object, while its kind is known."""
+    """The object does not exist, while its kind is known."""
 
 
 class Kind(NamedTuple):
@@ -42,7 +42,7 @@ class Kind(NamedTuple):
     namespaced: bool
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The URL's path; without a namespace that of all namespaces."""
+        """The URL's path; without a namespace, the path of all namespaces."""
         root = "/apis/" if "/" in self.api_version else "/api/"
         space = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
         parts = "".join(f"/{part}" for part in (name, subresource) if part)
@@ -50,7 +50,7 @@ class Kind(NamedTuple):
 
 
 class ClusterApi:
-    """An API server as the identity of one kubeconfig sees it."""
+    """An API server, with the identity of one kubeconfig."""
 
     def __init__(self, kubeconfig: str) -> None:
         own = client.Configuration()
@@ -89,35 +89,35 @@ class ClusterApi:
         except httpx.TransportError as error:
             raise KubectlError(f"{method} {path}: {error!r}") from error
         if answer.is_error:
-            said = f"{method} {path}: {_said(answer)}"
-            raise NotFoundError(said) if NOT_FOUND in said else KubectlError(said)
-        found: Object = answer.json()
-        return found
+            message = f"{method} {path}: {_error_text(answer)}"
+            raise NotFoundError(message) if NOT_FOUND in message else KubectlError(message)
+        document: Object = answer.json()
+        return document
 
     def kind(self, name: str) -> Kind:
-        """The kind that kubectl takes the name for: plural, singular, short, or with its group.
+        """The kind by a name that kubectl accepts: plural, singular, short, or with its group.
 
         Raises ``KubectlError``.
         """
-        wanted = name.lower()
+        key = name.lower()
         deadline = time.monotonic() + KIND_KNOWN_WITHIN
-        while wanted not in self._kinds:
+        while key not in self._kinds:
             self._kinds = self._discover()
-            if wanted not in self._kinds and time.monotonic() > deadline:
+            if key not in self._kinds and time.monotonic() > deadline:
                 raise KubectlError(f'the server doesn\'t have a resource type "{name}"')
-            if wanted not in self._kinds:
+            if key not in self._kinds:
                 time.sleep(0.1)
-        return self._kinds[wanted]
+        return self._kinds[key]
 
     def kind_of(self, manifest: Mapping[str, Any]) -> Kind:
         """The kind of a manifest. Raises ``KubectlError``."""
         version, kind = manifest["apiVersion"], manifest["kind"]
         group = version.rpartition("/")[0]
-        found = self.kind(f"{kind}.{group}" if group else kind)
-        return found._replace(api_version=version)
+        known = self.kind(f"{kind}.{group}" if group else kind)
+        return known._replace(api_version=version)
 
     def watch(self, kind: Kind) -> None:
-        """Have ``waiting`` told of each change of the kind's objects from now on."""
+        """Reports each change of the kind's objects to ``waiting`` from now on."""
         with self._lock:
             begun = self._watched.get(kind)
             if begun is None:
@@ -130,14 +130,14 @@ class ClusterApi:
             with suppress(httpx.HTTPError, ValueError):
                 if not self._watch_once(kind, begun):
                     break
-            begun.set()  # what waits for the watch looks again by itself
+            begun.set()  # without the watch, a waiting look is repeated by its own interval
             time.sleep(_WATCHED_AGAIN_AFTER)
         with self._lock:
             del self._watched[kind]
         begun.set()
 
     def _watch_once(self, kind: Kind, begun: threading.Event) -> bool:
-        """Pass on what one watch tells; False if there is nothing that one may watch."""
+        """Passes on the events of one watch; False if the kind can't be watched."""
         with self._client.stream(
             "GET",
             kind.path(),
@@ -157,22 +157,22 @@ class ClusterApi:
         return waiting.Topic(self.server, kind.path(), namespace if kind.namespaced else "")
 
     def _discover(self) -> dict[str, Kind]:
-        found: dict[str, Kind] = {}
+        kinds: dict[str, Kind] = {}
         for root in ("/api", "/apis"):
             for group in self.request("GET", root, accept=DISCOVERY)["items"]:
                 for name, kind in _named(group):
-                    found.setdefault(name, kind)  # as kubectl: the first group has precedence
-        return found
+                    kinds.setdefault(name, kind)  # the first group has precedence, as in kubectl
+        return kinds
 
 
 @cache
 def cluster_api(kubeconfig: str) -> ClusterApi:
-    """The one connection of that kubeconfig in this process."""
+    """The client of that kubeconfig, one in this process."""
     return ClusterApi(kubeconfig)
 
 
 def _named(group: Object) -> Iterator[tuple[str, Kind]]:
-    """Each name of each of the group's resources, those of its preferred version first."""
+    """Yields each name of each resource of the group, the preferred version first."""
     name = group["metadata"].get("name", "")
     for version in group["versions"]:
         for resource in version.get("resources", ()):
@@ -195,8 +195,8 @@ def _tls(own: client.Configuration) -> ssl.SSLContext:
     return tls
 
 
-def _said(answer: httpx.Response) -> str:
-    """The error in the words that kubectl has for it."""
+def _error_text(answer: httpx.Response) -> str:
+    """The error as kubectl words it."""
     try:
         status = answer.json()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Reports of comparisons as the operator writes them, with made-up but plausible figures."""
+"""Reports of Comparisons as the operator writes them, with invented but plausible figures."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ TAX = {"queue": 900, "textEncoder": 20, "denoise": 480, "vae": 60, "encode": 12,
 
 
 def study(load: Object = USERS) -> Object:
-    """Three backends, three times, and a fourth variant that was never Ready."""
+    """A report of three backends, three runs each, and of a fourth variant that was never Ready."""
     names = [*SPEEDS, "broken"]
     comparison = {
         "apiVersion": "diffusion.dev/v1alpha1",
@@ -40,8 +40,8 @@ def study(load: Object = USERS) -> Object:
     }
     runs = [_run(name, repetition) for repetition in (1, 2, 3) for name in SPEEDS]
     begun = Run(variant="broken", repetition=1, state="Starting", start_time=_at(30))
-    said = "not Ready within 20m: ImagePullFailed: no such tag"
-    runs.append(failed(begun, "NotReady", said, now=_at(31)))
+    message = "not Ready within 20m: ImagePullFailed: no such tag"
+    runs.append(failed(begun, "NotReady", message, now=_at(31)))
     compared = Compared(
         criterion=criterion(load),
         loads=dict.fromkeys(names, load),
@@ -56,7 +56,7 @@ def study(load: Object = USERS) -> Object:
 
 
 def _load(run: Run, load: Object) -> Object:
-    """The runner's report, as fast as the variant is."""
+    """The runner's report, scaled to the variant's speed."""
     report = (search if "search" in load else ramp)(run.load_test)
     speed = SPEEDS[run.variant] / max(SPEEDS.values())
     for point in (*report["timeline"], *report["stages"]):

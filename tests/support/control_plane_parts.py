@@ -1,4 +1,4 @@
-"""What a test does to the parts of a control plane that it has made: a restart, a compaction."""
+"""Disturbances of a control plane's parts: a killed API server, a compacted etcd."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from localcluster import processes
 
 
 class _UnixConnection(HTTPConnection):
-    """HTTP over a Unix socket, which may lie deeper than a socket's path may be long."""
+    """HTTP over a Unix socket, whose path may be longer than the limit for sockets."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=30)
@@ -27,7 +27,7 @@ class _UnixConnection(HTTPConnection):
 
 
 def api_server_pid(kubeconfig: str) -> int | None:
-    """The process of the cluster whose kubeconfig that is, if it runs."""
+    """The id of the API server's process in the cluster of that kubeconfig, if it runs."""
     for pid in processes.marked(Path(kubeconfig).parent):
         program, *_ = [*processes.arguments(pid), ""]
         if program.endswith("/kube-apiserver"):
@@ -36,7 +36,7 @@ def api_server_pid(kubeconfig: str) -> int | None:
 
 
 def kill_api_server(kubeconfig: str) -> int:
-    """End it as a crash would; the cluster's supervisor starts another. Returns its process id."""
+    """Kills the API server, which the cluster's supervisor restarts; returns the old process id."""
     pid = api_server_pid(kubeconfig)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -44,7 +44,7 @@ def kill_api_server(kubeconfig: str) -> int:
 
 
 def compact_etcd(kubeconfig: str) -> None:
-    """Drop all history up to now, so that no watch can go on from before."""
+    """Drops all history up to now, so that no watch can resume from an earlier version."""
     etcd = Path(kubeconfig).parent / "run" / "etcd:0"
     newest = _ask(etcd, "/v3/kv/range", {"key": "AA=="})["header"]["revision"]
     _ask(etcd, "/v3/kv/compaction", {"revision": newest, "physical": True})
@@ -56,18 +56,18 @@ def _ask(etcd: Path, route: str, question: dict[str, object]) -> dict[str, dict[
     answer = connection.getresponse()
     text = answer.read().decode()
     assert answer.status == 200, f"{route}: {answer.status} {text}"
-    found: dict[str, dict[str, str]] = json.loads(text)
-    return found
+    document: dict[str, dict[str, str]] = json.loads(text)
+    return document
 
 
 def server_pids(pod: str) -> list[int]:
-    """The serving processes of that pod, as this machine numbers them."""
+    """The ids of the pod's serving processes on this machine."""
     named = f"HOSTNAME={pod}".encode()
-    found = []
+    pids = []
     for folder in Path("/proc").iterdir():
         try:
             if folder.name.isdigit() and named in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-        except OSError:  # it ended meanwhile
+                pids.append(int(folder.name))
+        except OSError:  # the process ended meanwhile
             continue
-    return found
+    return pids

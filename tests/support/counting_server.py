@@ -1,6 +1,6 @@
-"""The serving program, which also counts the U-Net's calls: a byte in a file for each.
+"""The serving program that also counts the U-Net's calls, one byte in a file for each.
 
-`python -m counting_server FILE …`, then as `python -m diffusion_serving`.
+`python -m counting_server FILE …`; the other arguments are those of `python -m diffusion_serving`.
 """
 
 import os
@@ -18,7 +18,7 @@ from diffusion_serving.settings import read_settings
 
 
 def load(counter: Path, config: ServingConfig, device_index: int) -> Pipeline:
-    """A `startup.Load`, once its first argument is given; importable, for workers of their own."""
+    """A `startup.Load`, once its first argument is bound; worker processes can import it."""
     pipeline: Any = load_model(config, device_index)
     pipeline._pipe.unet.register_forward_hook(partial(_count, counter))
     loaded: Pipeline = pipeline
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # By its name: another process can't import what is in `__main__`.
+    # Other processes import the module by its name: they can't import from `__main__`.
     code = import_module("counting_server").main()
     sys.stdout.flush()
     os._exit(code)

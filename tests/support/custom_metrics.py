@@ -1,4 +1,4 @@
-"""A custom-metrics API for a cluster: it says of each pod that so many requests wait in it."""
+"""A custom-metrics API for a cluster, with the queue length of each pod."""
 
 import json
 import ssl
@@ -28,10 +28,10 @@ _RESOURCE = {
 
 @contextmanager
 def custom_metrics(cluster: Kubectl, waiting: dict[str, int]) -> Iterator[None]:
-    """The API, for as long as it lasts; ``waiting`` is by the pods' names, and may change."""
+    """Serves the API for a while; ``waiting`` has the queue lengths by pod, and may change."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(waiting))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # The API server asks for no one's certificate in particular.
+    # The API server accepts any certificate here (insecureSkipTLSVerify).
     keys = Path(cluster.kubeconfig).parent / "pki"
     tls.load_cert_chain(keys / "apiserver.crt", keys / "apiserver.key")
     server.socket = tls.wrap_socket(server.socket, server_side=True)
@@ -72,7 +72,7 @@ def _handler(waiting: dict[str, int]) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
-            """Say nothing."""
+            """Keeps the requests out of the test's output."""
 
     return Handler
 

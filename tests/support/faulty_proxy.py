@@ -1,4 +1,4 @@
-"""A way to the API server that fails on demand: refused requests, lost watches, deaf spells."""
+"""A proxy of the API server with faults on demand: refused requests, cut or refused watches."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ _DROPPED = {"transfer-encoding", "content-length", "content-encoding", "connecti
 
 @dataclass
 class Fault:
-    """The answer to the next so many requests of those methods."""
+    """The answer to the next ``times`` requests of those methods."""
 
     methods: Sequence[str]
     status: int
@@ -29,18 +29,18 @@ class Fault:
     def answer(self) -> web.Response:
         self.times -= 1
         status = HTTPStatus(self.status)
-        said = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": self.status}
+        failure = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": self.status}
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        body = json.dumps({**said, "message": f"made up: {status.phrase}"})
+        body = json.dumps({**failure, "message": f"made up: {status.phrase}"})
         return web.Response(
             status=self.status, text=body, content_type="application/json", headers=headers
         )
 
 
 class FaultyProxy:
-    """Plain HTTP on loopback towards the operator, the cluster's own TLS towards the API server.
+    """A proxy with plain HTTP towards the operator and the cluster's TLS towards the API server.
 
-    Use as a context manager; ``kubeconfig`` is a file that leads through it.
+    Use it as a context manager; ``kubeconfig`` is a file that leads through the proxy.
     """
 
     def __init__(self, kubeconfig: str, directory: Path) -> None:
@@ -59,9 +59,9 @@ class FaultyProxy:
         """Whether watches are refused."""
         self._remembered: set[str] | None = None
         self.lost = 0
-        """How many watches were cut."""
+        """The number of watches that were cut."""
         self.refused = 0
-        """How many requests were answered by a fault."""
+        """The number of requests that a fault answered."""
 
     @property
     def kubeconfig(self) -> str:
@@ -89,20 +89,20 @@ class FaultyProxy:
         self._loop.close()
 
     def fail(self, fault: Fault) -> None:
-        """Answer the next requests so; the API server never sees them."""
+        """Answers the next requests with the fault; the API server never receives them."""
         self._fault = fault
 
     def heal(self) -> None:
-        """Have no fault from now on, and nothing counted."""
+        """Removes all faults, and resets the counts."""
         self._fault, self._remembered, self.deaf = None, None, False
         self.lost = self.refused = 0
 
     def cut_watches(self) -> None:
-        """End every watch in the middle of its stream."""
+        """Ends every watch in the middle of its stream."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(30)
 
     def forget_history(self) -> None:
-        """Tell the next watch of each kind that what it asks for is gone, as a new server does."""
+        """Answers the next watch of each kind with 410 Gone, as a restarted API server does."""
         self._remembered = set()
 
     async def _cut(self) -> None:

@@ -1,4 +1,4 @@
-"""The command that fetches models, as a process, and what it is given to fetch."""
+"""The command that fetches models, as a process, and content for it to fetch."""
 
 import json
 import os
@@ -21,12 +21,12 @@ FetchHere = Callable[..., Path]
 
 
 def fetched(folder: Path) -> dict[str, bytes]:
-    """What is in a directory that was fetched, without the note of its versions."""
+    """The files of a directory that was fetched, without the file with their versions."""
     return {path: content for path, content in files_of(folder).items() if path[0] != "."}
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Content by relative path."""
+    """The content of each file, by relative path."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -60,7 +60,7 @@ class Run:
         return [json.loads(line) for line in self.output.read_text().splitlines()]
 
     @property
-    def said(self) -> list[str]:
+    def messages(self) -> list[str]:
         return [line["message"] for line in self.lines]
 
     @property

@@ -8,10 +8,10 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 
 
 class ByGroup(LoadScopeScheduling):  # type: ignore[misc] # same
-    """Gives each worker one group after the other, in the order of the tests.
+    """Gives each worker one group after another, in the order of the tests.
 
-    pytest-xdist's own groups (`--dist loadgroup`) are lost on pytest 9.2, whose node ids it can't
-    change any more.
+    pytest-xdist's own groups (`--dist loadgroup`) don't work with pytest 9.2, since xdist can no
+    longer change node ids there.
     """
 
     def __init__(self, config: pytest.Config, log: Producer, group: Callable[[str], str]) -> None:

@@ -1,6 +1,6 @@
 """One HTTP surface: the suite that processes and pods of every backend pass.
 
-Its requests need no more than an HTTP client, and no certain model nor defaults.
+The tests need an HTTP client only; any model and any defaults will do.
 """
 
 import base64
@@ -41,8 +41,8 @@ def picture(file: bytes) -> Image.Image:
     return image.convert("RGB")
 
 
-def assert_only_who_stays_is_served(server: Answers) -> None:
-    """Fills the queue behind a slow request: 429; all but 10 leave; the 10 are served."""
+def assert_only_waiting_clients_are_served(server: Answers) -> None:
+    """Fills the queue behind a slow request up to a 429; all but 10 hang up; the 10 are served."""
     images, hung_up = server.metric("diffusion_images_total"), server.metric(HUNG_UP)
     started = server.metric(STARTED)
     with ThreadPoolExecutor(11) as threads:
@@ -58,14 +58,14 @@ def assert_only_who_stays_is_served(server: Answers) -> None:
             connection.close()
         eventually(lambda: server.metric(HUNG_UP) == hung_up + len(leaving))
         assert server.metric(WAITING) == len(staying)
-        assert not busy.done(), "the slow request must outlast what is looked at meanwhile"
+        assert not busy.done(), "the slow request must outlast the checks"
         assert {one.result().status_code for one in (busy, *staying)} == {200}
     assert server.metric("diffusion_images_total") == images + 10 + SLOWEST["images"]
     assert server.metric(WAITING) == 0
 
 
 class Pictures:
-    """The part of the surface whose subject are pictures."""
+    """The tests of the surface that look at pictures."""
 
     def test_images_come_as_json_with_what_was_done(self, server: Answers) -> None:
         answer = server.predict(
@@ -91,23 +91,21 @@ class Pictures:
         assert answer.headers["diffusion-seed"] == "5"
         assert Image.open(io.BytesIO(answer.content)).get_format_mimetype() == media
 
-    def test_each_step_is_told_as_it_is_done_and_the_image_at_the_end(
-        self, server: Answers
-    ) -> None:
-        asked = {"prompt": "x", "seed": 5, "steps": 6}
-        told: list[tuple[str, dict[str, Any]]] = []
+    def test_each_step_is_an_event_and_the_image_is_the_last(self, server: Answers) -> None:
+        body = {"prompt": "x", "seed": 5, "steps": 6}
+        events: list[tuple[str, dict[str, Any]]] = []
         headers = {"Accept": "text/event-stream"}
-        with server.client.stream("POST", "/predict", json=asked, headers=headers) as answer:
+        with server.client.stream("POST", "/predict", json=body, headers=headers) as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
             for line in answer.iter_lines():
                 if line.startswith("event: "):
                     event = line.removeprefix("event: ")
                 elif line.startswith("data: "):
-                    told.append((event, json.loads(line.removeprefix("data: "))))
-        *steps, (last, document) = told
+                    events.append((event, json.loads(line.removeprefix("data: "))))
+        *steps, (last, document) = events
         assert steps == [("step", {"step": step, "steps": 6}) for step in range(1, 7)]
         assert last == "images"
-        assert document["images"] == server.predict(**asked).json()["images"]
+        assert document["images"] == server.predict(**body).json()["images"]
 
     def test_random_seed_is_reported_and_gives_the_image_again(self, server: Answers) -> None:
         first, second = (server.predict(prompt="x").json() for _ in range(2))
@@ -118,7 +116,7 @@ class Pictures:
     def test_a_seed_gives_the_same_image_alone_and_in_a_batch_of_8_mixed_prompts(
         self, server: Answers
     ) -> None:
-        asked = [
+        requests = [
             {"prompt": f"picture {n}", "negative_prompt": "x" * n, "seed": 100 + n}
             for n in range(8)
         ]
@@ -128,14 +126,14 @@ class Pictures:
             assert answer.status_code == 200, answer.text
             return answer.content
 
-        alone = [picture(file(fields)) for fields in asked]
+        alone = [picture(file(fields)) for fields in requests]
         full = 'diffusion_batch_size_bucket{le="4.0"}'
         batches, small = server.metric("diffusion_batch_size_count"), server.metric(full)
         started = server.metric(STARTED)
         with ThreadPoolExecutor(9) as threads:
             busy = threads.submit(server.predict, **SLOWEST)
             eventually(lambda: server.metric(STARTED) == started + 1)
-            together = [picture(one) for one in threads.map(file, asked)]
+            together = [picture(one) for one in threads.map(file, requests)]
             assert busy.result().status_code == 200
         large = server.metric("diffusion_batch_size_count") - batches - server.metric(full) + small
         assert large >= 1, "there was no batch of more than 4"
@@ -153,9 +151,9 @@ class Pictures:
 
 
 class Surface(Pictures):
-    """What a client sees of a server, whatever its backend and wherever it runs.
+    """The HTTP surface that every server has, with any backend, as a process or in a pod.
 
-    Who inherits it has the fixtures `server`, with the limits of `answers`, and `variant`.
+    A subclass needs the fixtures `variant` and `server`, which has the limits of `answers`.
     """
 
     def test_answers_are_not_compressed(self, server: Answers) -> None:
@@ -178,7 +176,7 @@ class Surface(Pictures):
             ({"prompt": "x", "lora": {"name": "none"}}, "lora"),
         ],
     )
-    def test_what_cannot_be_done_is_said(
+    def test_each_invalid_field_is_named(
         self, server: Answers, fields: dict[str, Any], word: str
     ) -> None:
         document = assert_problem(server.predict(**fields), 422, word)
@@ -215,7 +213,7 @@ class Surface(Pictures):
         assert server.predict(prompt="x").status_code == 200
 
     def test_fifty_clients_hang_up_and_only_the_others_are_served(self, server: Answers) -> None:
-        assert_only_who_stays_is_served(server)
+        assert_only_waiting_clients_are_served(server)
 
     def test_client_that_hangs_up_while_it_is_served_disturbs_nobody(self, server: Answers) -> None:
         started, hung_up = server.metric(STARTED), server.metric(HUNG_UP)
@@ -267,7 +265,7 @@ class Surface(Pictures):
         document = server.client.get("/openapi.json").json()
         assert {"/predict", "/v1/images/generations", "/healthz"} <= set(document["paths"])
 
-    def test_root_is_the_frameworks_where_it_keeps_it(
+    def test_root_is_the_frameworks_answer_or_the_page(
         self, server: Answers, variant: Variant
     ) -> None:
         answer = server.client.get("/", follow_redirects=True)

@@ -1,4 +1,4 @@
-"""What the end-to-end tests do to a cluster and wait for in it."""
+"""Actions of the end-to-end tests on a cluster, and conditions that they wait for."""
 
 import base64
 import itertools
@@ -24,9 +24,9 @@ from shared_run import SharedRun
 ROOT = Path(__file__).parents[2]
 STARTED_WITHIN = 300.0
 OF_SERVICE = "diffusion.dev/service=demo"
-# Several pods at once find room on a node of two cores.
+# A small request lets several pods fit on a node of two cores.
 SMALL = {"name": "server", "resources": {"requests": {"cpu": "100m"}}}
-# A container of the stand-in's image holds some 100 MB.
+# A container of the stand-in's image takes about 100 MB.
 LITTLE = {"name": "server", "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
 
 RED_CIRCLE = "a red circle"
@@ -38,11 +38,11 @@ _names = itertools.count(1)
 
 @contextmanager
 def namespace(cluster: Kubectl) -> Iterator[Kubectl]:
-    """kubectl in a namespace of its own, where only restricted pods are admitted."""
+    """kubectl in a new namespace that admits restricted pods only."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw")
     name = f"e2e-{worker}-{next(_names)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    if cluster.find("namespace", name):  # of a run before, on a cluster that was kept
+    if cluster.find("namespace", name):  # left by an earlier run on a cluster that was kept
         cluster.delete("namespace", name)
     cluster.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
@@ -83,7 +83,7 @@ class StandIn:
         self.image = image
 
     def service(self, name: str = "demo", *, step_seconds: str = "", **spec: Any) -> Object:
-        """The DiffusionService; its ``podTemplate`` may say more of the pod."""
+        """The DiffusionService; its ``podTemplate`` may add fields to the pod."""
         pod = dict((spec.pop("podTemplate", None) or {}).get("spec", {}))
         (server,) = pod.pop("containers", [{}])
         container = self.container(step_seconds=step_seconds, **server)
@@ -92,14 +92,14 @@ class StandIn:
         )
 
     def container(self, *, step_seconds: str = "", **server: Any) -> Object:
-        """The pod's container, which takes little of the node unless it says otherwise."""
+        """The pod's container, with small requests unless ``server`` has others."""
         env = [{"name": "STANDIN_STEP_SECONDS", "value": step_seconds}] if step_seconds else []
         env += server.pop("env", [])
         return {**LITTLE, "image": self.image, **({"env": env} if env else {}), **server}
 
 
 class OperatorPod:
-    """The operator as it runs in the cluster; one test at a time takes it away."""
+    """The operator's pod in the cluster; only one test at a time may end it."""
 
     _SELECTOR = "app.kubernetes.io/name=diffusion-operator"
 
@@ -109,14 +109,14 @@ class OperatorPod:
         self._run = run
 
     def kill(self) -> None:
-        """Delete its pod without grace, as when its node is lost."""
+        """Deletes the pod without grace, as if its node were lost."""
         with self._run.held("operator"):
             self._kubectl("delete", "pods", "-l", self._SELECTOR, "--grace-period=0", "--force")
             self._kubectl("rollout", "status", self._deployment, "--timeout=120s")
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """No operator runs for a while."""
+        """Stops the operator for the time of the context."""
         with self._run.held("operator"):
             self._kubectl("scale", self._deployment, "--replicas=0")
             self._kubectl("wait", "--for=delete", "pods", "-l", self._SELECTOR, "--timeout=60s")
@@ -131,7 +131,7 @@ class OperatorPod:
 
 
 def wait_until_ready(kubectl: Kubectl, name: str = "demo") -> None:
-    """Until the service that the spec now describes is Ready, not one before its last change."""
+    """Waits until the service is Ready at the generation of its current spec."""
 
     def is_ready() -> bool:
         service = kubectl.get("dsvc", name)
@@ -156,7 +156,7 @@ def finished(kubectl: Kubectl, name: str, within: float = 240) -> Object:
 
 
 def requests_so_far(kubectl: Kubectl, name: str) -> int:
-    """How many requests of a running LoadTest have ended."""
+    """The number of ended requests of a running LoadTest."""
     status = kubectl.status("lt", name)
     return int((status.get("progress") or {}).get("requests", 0))
 
@@ -168,7 +168,7 @@ def picture(answer: httpx.Response) -> bytes:
 
 
 def wrong(answer: httpx.Response, prompt: str) -> list[str]:
-    """What of the picture isn't as the prompt asks."""
+    """The differences between the picture and its prompt."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(picture(answer))
         file.flush()
@@ -181,7 +181,7 @@ def ready_reason(kubectl: Kubectl, name: str = "demo") -> str:
 
 @contextmanager
 def stand_in_gpus(cluster: Kubectl, number: int) -> Iterator[None]:
-    """The node has so many of the resource that stands in for GPUs, for a while."""
+    """Gives the node that many stand-in GPUs for the time of the context."""
 
     def offer(count: int) -> None:
         (node,) = cluster.list("nodes")
@@ -197,7 +197,7 @@ def stand_in_gpus(cluster: Kubectl, number: int) -> Iterator[None]:
 
 @contextmanager
 def settings_of(installed: Installed, *values: str) -> Iterator[None]:
-    """The operator with other values of its chart, and as it was afterwards."""
+    """Runs the operator with other values of its chart, and restores them afterwards."""
 
     def helm(*arguments: str) -> None:
         where = [f"--kubeconfig={installed.kubeconfig}", f"--namespace={installed.namespace}"]
@@ -218,8 +218,8 @@ def metric(client: httpx.Client, name: str) -> float:
 
 
 def ask_at_once(client: httpx.Client, count: int) -> None:
-    """Asks for pictures, each of which must show what was asked for."""
+    """Sends requests for pictures at once, and asserts that each picture shows its prompt."""
     body = {"prompt": RED_CIRCLE, "seed": 1}
     with ThreadPoolExecutor(count) as threads:
-        asked = [threads.submit(client.post, "/predict", json=body) for _ in range(count)]
-    assert [wrong(one.result(), RED_CIRCLE) for one in asked] == [[]] * count
+        sent = [threads.submit(client.post, "/predict", json=body) for _ in range(count)]
+    assert [wrong(one.result(), RED_CIRCLE) for one in sent] == [[]] * count

@@ -1,4 +1,4 @@
-"""Folders that take long to make and are kept between runs."""
+"""Folders that are slow to make, and are therefore kept between runs."""
 
 import fcntl
 import shutil
@@ -9,9 +9,9 @@ from terraform_offline.paths import KEPT, content_hash
 
 
 def kept(name: str, make: Callable[[Path], None], *parts: bytes) -> Path:
-    """The folder that ``make`` fills, made once for the parts that it is made of.
+    """The folder that ``make`` fills once for each content of the parts.
 
-    Several processes may ask at once: one makes it, the others wait.
+    Several processes may call this at once: one makes the folder, the others wait.
     """
     folder = KEPT / f"{name}-{content_hash(*parts)}"
     KEPT.mkdir(parents=True, exist_ok=True)

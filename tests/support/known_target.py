@@ -1,4 +1,4 @@
-"""A target whose latencies are known, in a process of its own, which records what it served.
+"""A target of known latencies, in its own process, which records each request.
 
 `python known_target.py '{"median": 0.3, …}'` prints its port and serves until it is killed.
 """
@@ -24,54 +24,55 @@ from PIL import Image
 from ahead import go_ahead, is_strict
 
 BACKLOG = 4096
-"""More connections at once than any test opens."""
+"""The listen backlog: more connections than any test opens at once."""
 
 ALLOWED_AT_ONCE = 0.5
-"""A rate may be exceeded for a moment by what it allows in so many seconds."""
+"""Seconds of the rate's allowance that a burst may use at once."""
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How it answers. Times are seconds."""
+    """Latencies, failures and limits of the target. Times are seconds."""
 
     median: float = 0.3
-    """Of the log-normal service times."""
+    """The median of the log-normal service times."""
     sigma: float = 0.0
-    """Of their logarithms; 0: all the same."""
+    """The standard deviation of their logarithms; 0: all service times are equal."""
     levels: tuple[tuple[float, float], ...] = ()
-    """Instead: service times to choose from, and how often each is chosen."""
+    """Service times to choose from, with their weights, instead of the log-normal ones."""
     longest: float = 5.0
-    """No service time is longer."""
+    """The upper limit of a service time."""
     seed: int = 1
     failure_ratio: float = 0.0
-    """So many are refused with 500 after their service time."""
+    """The share of requests that are answered with 500 after their service time."""
     rate: float = 0.0
-    """So many a second are served, on average; what is more is refused with 500. 0: all."""
+    """Requests per second, on average, beyond which requests get 500; 0: no limit."""
     slots: int = 0
-    """So many are served at a time, the others wait in order; 0: all."""
+    """The number of requests served at a time, while others wait in order; 0: no limit."""
     slowdown: float = 0.0
-    """Each other request under way makes a service time longer by this share."""
+    """The share by which each other request in flight lengthens a service time."""
     stall_after: float = 0.0
-    """So long after the first request all answers are held back for `stall_for`."""
+    """Seconds after the first request from which all answers wait, for `stall_for`."""
     stall_for: float = 0.0
     key: str = ""
-    """Without it in the Authorization header a request is refused with 401."""
+    """The key that the Authorization header must hold; other requests get 401."""
     port: int = 0
 
 
 @dataclass(frozen=True)
 class Served:
-    """What it saw of one request, by its own clock; `wanted` is the service time it set out for."""
+    """One request as the target recorded it, by the target's clock."""
 
     arrived: float
     answered: float
-    wanted: float
+    service_time: float
+    """Seconds that the target meant to take; timers may make it later."""
     status: int
     seed: int | None
 
 
 def picture() -> bytes:
-    """A PNG of 128x128 pixels of noise, which makes for some 50 KB as a real image does."""
+    """A PNG of 128x128 pixels of noise, of about 50 KB like a real image."""
     image = Image.effect_noise((128, 128), 90).convert("RGB")
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
@@ -95,7 +96,7 @@ class Target:
         self._answer = json.dumps(body | {"width": 128, "height": 128}).encode()
 
     async def serve(self) -> None:
-        """Print the port and serve for ever."""
+        """Prints the port, and serves for ever."""
         server = await asyncio.start_server(
             self._talk, "127.0.0.1", self._behaviour.port, backlog=BACKLOG
         )
@@ -132,21 +133,21 @@ class Target:
         if self._behaviour.key and f"bearer {self._behaviour.key}" not in head:
             _write(writer, 401, b"{}")
             return
-        wanted, status = self._draw()
+        service_time, status = self._draw()
         self._busy += 1
         try:
             async with self._slots:
                 queued = time.perf_counter() - arrived
-                await asyncio.sleep(wanted)
+                await asyncio.sleep(service_time)
             await asyncio.sleep(self._stalled())
         finally:
             self._busy -= 1
-        timing = f"queue;dur={queued * 1000:.3f}, denoise;dur={wanted * 800:.3f}"
-        timing += f", vae;dur={wanted * 200:.3f}, text_encoder;dur=0, encode;dur=0"
+        timing = f"queue;dur={queued * 1000:.3f}, denoise;dur={service_time * 800:.3f}"
+        timing += f", vae;dur={service_time * 200:.3f}, text_encoder;dur=0, encode;dur=0"
         _write(writer, status, self._answer if status == 200 else b"{}", timing)
         await writer.drain()
         seed = json.loads(body).get("seed")
-        self._served.append(Served(arrived, time.perf_counter(), wanted, status, seed))
+        self._served.append(Served(arrived, time.perf_counter(), service_time, status, seed))
 
     def _draw(self) -> tuple[float, int]:
         behaviour = self._behaviour
@@ -160,7 +161,7 @@ class Target:
         return min(slowed, behaviour.longest), 500 if failed else 200
 
     def _is_too_much(self) -> bool:
-        """Whether more come than the rate allows, by a bucket of what it has allowed so far."""
+        """Whether the request exceeds the rate, by a token bucket."""
         rate, now = self._behaviour.rate, time.perf_counter()
         if not rate:
             return False
@@ -172,7 +173,7 @@ class Target:
         return False
 
     def _stalled(self) -> float:
-        """How long an answer that is ready now is still held back."""
+        """Seconds that an answer which is ready now still has to wait."""
         since = time.perf_counter() - (self._first or 0.0)
         begin = self._behaviour.stall_after
         end = begin + self._behaviour.stall_for
@@ -188,20 +189,20 @@ def _write(writer: asyncio.StreamWriter, status: int, body: bytes, timing: str =
 
 @dataclass(frozen=True)
 class KnownTarget:
-    """A target that runs."""
+    """A running target."""
 
     url: str
     process: "subprocess.Popen[str]"
 
     def served(self) -> list[Served]:
-        """All that it has answered so far, in the order of its answers."""
+        """The requests that the target has answered so far, in the order of the answers."""
         with urllib.request.urlopen(f"{self.url}/served", timeout=30) as answer:
             return [Served(*fields) for fields in json.load(answer)]
 
 
 @contextmanager
 def known_target(**behaviour: Any) -> Iterator[KnownTarget]:
-    """A target of that behaviour, which is gone afterwards."""
+    """Runs a target of that behaviour for the time of the context."""
     command = [sys.executable, str(Path(__file__)), json.dumps(behaviour)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -212,16 +213,16 @@ def known_target(**behaviour: Any) -> Iterator[KnownTarget]:
 
 
 def nearest_rank(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile, written anew here, since it judges the one under test."""
+    """The nearest-rank percentile; its own code, since it judges the one under test."""
     ordered = sorted(values)
     return ordered[max(1, int(-(-len(ordered) * percent // 100))) - 1]
 
 
 def noise(lateness: Sequence[float]) -> float:
-    """Seconds that the machine may put between what a target recorded and what its client saw.
+    """Seconds by which a target's record and its client's figure may differ for lack of a core.
 
-    Each waits for a core, seldom where both go ahead of all others; how long, the lateness of the
-    target's own timers tells, of which the client's is a multiple at times.
+    Both processes wait for cores, rarely where they have priority. The lateness of the target's own
+    timers shows how long; the client's is a multiple of it at times.
     """
     return (0.0 if is_strict() else 0.02) + 5 * nearest_rank(lateness, 95)
 

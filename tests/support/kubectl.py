@@ -1,6 +1,6 @@
-"""kubectl, as the tests use it: reads and writes as one would type them, over one connection.
+"""kubectl for the tests: its reads and writes over one connection, without a process each.
 
-A call of the object runs kubectl itself, for tests whose subject is what kubectl does or prints.
+A call of the object runs kubectl itself, for tests of kubectl's own effects or output.
 """
 
 import json
@@ -30,7 +30,7 @@ class Kubectl:
         self.namespace = namespace
 
     def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
-        """Standard output of kubectl itself. Raises ``KubectlError``."""
+        """Runs kubectl itself, and returns its standard output. Raises ``KubectlError``."""
         waiting.acts()
         command = [
             self.program,
@@ -50,11 +50,11 @@ class Kubectl:
 
     def get(self, kind: str, name: str) -> Object:
         """The object. Raises ``KubectlError``."""
-        found = self._read(kind)
-        return _shown(self._api.request("GET", found.path(self.namespace, name)))
+        known = self._read(kind)
+        return _shown(self._api.request("GET", known.path(self.namespace, name)))
 
     def find(self, kind: str, name: str) -> Object | None:
-        """The object, or nothing where there is none."""
+        """The object, or None where it does not exist."""
         try:
             return self.get(kind, name)
         except NotFoundError:
@@ -65,37 +65,37 @@ class Kubectl:
         return self.get(kind, name).get("status") or {}
 
     def list(self, kind: str, selector: str = "", *, everywhere: bool = False) -> list[Object]:
-        """The objects of the namespace or, if so asked, of all."""
-        found = self._read(kind, everywhere=everywhere)
-        path = found.path("" if everywhere else self.namespace)
+        """The objects of the namespace or, with ``everywhere``, of all namespaces."""
+        known = self._read(kind, everywhere=everywhere)
+        path = known.path("" if everywhere else self.namespace)
         answer = self._api.request("GET", path, options={"labelSelector": selector})
-        named = {"apiVersion": found.api_version, "kind": found.kind}
+        named = {"apiVersion": known.api_version, "kind": known.kind}
         return [_shown({**named, **item}) for item in answer["items"]]
 
     def apply(self, manifest: Object) -> None:
-        """Create the object or change it to what the manifest says, as client-side apply does.
+        """Creates the object or changes it to the manifest, as client-side apply does.
 
-        A list of a built-in kind is replaced, where kubectl would merge it by its keys.
+        Lists are replaced, also those that kubectl would merge by their keys.
         """
         kind = self._api.kind_of(manifest)
         metadata = manifest["metadata"]
         namespace = metadata.get("namespace", self.namespace)
         annotations = metadata.get("annotations") or {}
-        told = {**annotations, LAST_APPLIED: json.dumps(manifest, sort_keys=True)}
-        wanted: Object = {**manifest, "metadata": {**metadata, "annotations": told}}
+        all_annotations = {**annotations, LAST_APPLIED: json.dumps(manifest, sort_keys=True)}
+        desired: Object = {**manifest, "metadata": {**metadata, "annotations": all_annotations}}
         options = {"fieldManager": "kubectl-client-side-apply", "fieldValidation": "Strict"}
         before = self.in_namespace(namespace).find(_full_name(kind), metadata["name"])
         waiting.acts()
         if before is None:
-            self._api.request("POST", kind.path(namespace), wanted, options=options)
+            self._api.request("POST", kind.path(namespace), desired, options=options)
             return
         last = json.loads(before["metadata"].get("annotations", {}).get(LAST_APPLIED, "{}"))
-        change = _with_removals(last, wanted)
+        change = _with_removals(last, desired)
         path = kind.path(namespace, metadata["name"])
         self._api.request("PATCH", path, change, content_type=MERGE, options=options)
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> None:
-        """Create the object. Raises ``KubectlError``."""
+        """Creates the object. Raises ``KubectlError``."""
         waiting.acts()
         options = {"fieldManager": "kubectl-create", "fieldValidation": "Strict"}
         if dry_run:
@@ -105,7 +105,7 @@ class Kubectl:
         self._api.request("POST", path, manifest, options=options)
 
     def patch(self, kind: str, name: str, patch: Object, *more: str) -> None:
-        """Merge the patch into the object; ``more`` may name a subresource as kubectl takes it."""
+        """Merges the patch into the object; ``more`` may be kubectl's option for a subresource."""
         waiting.acts()
         assert all(each.startswith(_SUBRESOURCE) for each in more), more
         subresource = "".join(more).removeprefix(_SUBRESOURCE)
@@ -115,7 +115,7 @@ class Kubectl:
         )
 
     def scale(self, kind: str, name: str, replicas: int) -> None:
-        """What ``kubectl scale`` does: write the scale subresource alone."""
+        """Writes the scale subresource alone, as ``kubectl scale`` does."""
         self.patch(kind, name, {"spec": {"replicas": replicas}}, f"{_SUBRESOURCE}scale")
 
     def label(self, kind: str, name: str, labels: dict[str, str]) -> None:
@@ -125,7 +125,7 @@ class Kubectl:
         self.patch(kind, name, {"metadata": {"annotations": annotations}})
 
     def delete(self, kind: str, name: str, *, now: bool = False, wait: bool = True) -> None:
-        """Delete the object and wait until it is gone; ``now`` plays the kubelet at its end.
+        """Deletes the object, and waits until it is gone; ``now`` skips the grace period.
 
         Raises ``KubectlError`` where there is none.
         """
@@ -139,18 +139,18 @@ class Kubectl:
     def delete_all(
         self, kind: str, selector: str = "", *, now: bool = False, wait: bool = True
     ) -> None:
-        """Delete the objects of the namespace and wait until they are gone."""
+        """Deletes the objects of the namespace, and waits until they are gone."""
         waiting.acts()
-        uids = {found["metadata"]["uid"] for found in self.list(kind, selector)}
+        uids = {each["metadata"]["uid"] for each in self.list(kind, selector)}
         path = self._api.kind(kind).path(self.namespace)
         self._api.request("DELETE", path, _deletion(now=now), options={"labelSelector": selector})
         if wait:
             self._gone(kind, uids)
 
     def _gone(self, kind: str, uids: set[str]) -> None:
-        """Wait until those objects are gone, though others may have their names by now."""
+        """Waits until those objects are gone; other objects may have their names by then."""
         eventually(
-            lambda: not uids & {found["metadata"]["uid"] for found in self.list(kind)},
+            lambda: not uids & {each["metadata"]["uid"] for each in self.list(kind)},
             within=DELETED_WITHIN,
             what=f"the {kind} to go",
         )
@@ -160,7 +160,7 @@ class Kubectl:
         return cluster_api(self.kubeconfig)
 
     def _read(self, name: str, *, everywhere: bool = False) -> Kind:
-        """The kind, whose changes the current look is told of from now on."""
+        """The kind; changes of its objects repeat the current look from now on."""
         kind = self._api.kind(name)
         if waiting.is_looking():
             if everywhere:
@@ -173,11 +173,11 @@ class Kubectl:
 def condition(obj: Object, kind: str) -> Object:
     """The condition of that type, or an empty mapping."""
     conditions = (obj.get("status") or {}).get("conditions") or []
-    return next((found for found in conditions if found["type"] == kind), {})
+    return next((each for each in conditions if each["type"] == kind), {})
 
 
 def _shown(obj: Object) -> Object:
-    """The object as ``kubectl get`` shows it, without the record of who wrote which field."""
+    """The object as ``kubectl get`` shows it, without managedFields."""
     obj["metadata"].pop("managedFields", None)
     return obj
 
@@ -192,10 +192,10 @@ def _deletion(*, now: bool) -> Object:
     return {**options, "gracePeriodSeconds": 0} if now else {**options}
 
 
-def _with_removals(last: Object, wanted: Object) -> Object:
-    """What is wanted, as a merge patch that removes what was applied last and is wanted no more."""
-    change: Object = {key: None for key in last if key not in wanted}
-    for key, value in wanted.items():
+def _with_removals(last: Object, desired: Object) -> Object:
+    """A merge patch to the desired fields that removes fields of the last apply."""
+    change: Object = {key: None for key in last if key not in desired}
+    for key, value in desired.items():
         before = last.get(key)
         both = isinstance(value, dict) and isinstance(before, dict)
         change[key] = _with_removals(before or {}, value) if both else value

@@ -1,4 +1,4 @@
-"""Load reports as the runner writes them, with made-up but plausible figures."""
+"""Load reports as the runner writes them, with invented but plausible figures."""
 
 import math
 import random
@@ -26,7 +26,7 @@ TIMINGS = ("queue", "textEncoder", "denoise", "vae", "encode", "other")
 def ramp(
     run: str = "3f2a9c", users: tuple[int, ...] = (10, 20, 30), seconds: float = 120.0
 ) -> Object:
-    """Users in stages, ever slower, with a few failures at the top."""
+    """A report of users in stages, with rising latency and a few failures in the last."""
     rng = random.Random(run)
     duration = seconds * len(users)
     step = max(1.0, round(duration / 180))
@@ -113,7 +113,7 @@ def ramp(
 
 
 def search(run: str = "5ea4c1") -> Object:
-    """The search for the most users within an SLO: a knee at 24."""
+    """A report of a search for the most users within an SLO: the knee is 24."""
     report = ramp(run, users=(1, 2, 4, 8, 16, 32, 24, 28, 26, 25, 24), seconds=60.0)
     curve = []
     for level in (1, 2, 4, 8, 16, 24, 25, 26, 28, 32):
@@ -148,7 +148,7 @@ def search(run: str = "5ea4c1") -> Object:
 
 
 def nothing_answered(run: str = "0dead0") -> Object:
-    """A run whose every request failed: no latency, and half of all figures null."""
+    """A report of a run whose every request failed: half of all figures are null."""
     report = ramp(run, users=(4,), seconds=30.0)
     nothing = {"p50": None, "p95": None, "p99": None, "mean": None, "requestsPerSecond": 0.0}
     failed = {**nothing, "requests": 40, "failures": 40, "failureRatio": 1.0}

@@ -1,4 +1,4 @@
-"""Bucket servers on loopback: S3 by moto, as a process, and the part of Google's that is read."""
+"""Bucket servers on loopback: moto's S3 in a process, and the read API of Google's."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ REGION = "eu-central-1"
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
-    """An S3 server, which asks for no particular key; its endpoint."""
+    """Runs an S3 server that accepts any key; yields its endpoint."""
     port = free_port()
     environ = {**os.environ, "AWS_DEFAULT_REGION": REGION}
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
@@ -42,8 +42,8 @@ def _answers(url: str) -> bool:
         return True
 
 
-def ask_for_rights(endpoint: str, requests_without: int) -> None:
-    """From the request after so many on, an S3 server of moto's looks at who asks."""
+def require_rights(endpoint: str, requests_without: int) -> None:
+    """Makes moto's S3 server check credentials after that many requests."""
     url = f"{endpoint}/moto-api/reset-auth"
     body = str(requests_without).encode()
     with urlopen(Request(url, body, {"Content-Type": "text/plain"}), timeout=10):
@@ -51,13 +51,13 @@ def ask_for_rights(endpoint: str, requests_without: int) -> None:
 
 
 class GoogleBuckets:
-    """`objects` by bucket and name. With a `token`, others are refused."""
+    """A server of `objects` by bucket and name. With a `token`, it refuses all requests."""
 
     def __init__(self, objects: dict[str, dict[str, bytes]], token: str | None = None) -> None:
         self.objects = objects
         self.token = token
         self.overloaded = 0
-        """The next downloads are answered 503."""
+        """The number of next downloads that are answered with 503."""
         self.ranges: list[str] = []
 
     def __enter__(self) -> Self:
@@ -81,35 +81,37 @@ class _Google(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         address = urlsplit(self.path)
         query = parse_qs(address.query)
-        found = re.fullmatch(r"(/download)?/storage/v1/b/([^/]+)/o(?:/(.+))?", address.path)
+        match = re.fullmatch(r"(/download)?/storage/v1/b/([^/]+)/o(?:/(.+))?", address.path)
         if self.its.token is not None:
             self._error(403, "does not have storage.objects.list access")
-        elif found is None or (bucket := self.its.objects.get(found[2])) is None:
+        elif match is None or (bucket := self.its.objects.get(match[2])) is None:
             self._error(404, "The specified bucket does not exist.")
-        elif found[3] is None:
+        elif match[3] is None:
             prefix = query.get("prefix", [""])[0]
             names = [name for name in sorted(bucket) if name.startswith(prefix)]
-            items = [_described(found[2], name, bucket[name]) for name in names]
+            items = [_described(match[2], name, bucket[name]) for name in names]
             self._json({"kind": "storage#objects", "items": items})
-        elif (content := bucket.get(unquote(found[3]))) is None:
+        elif (content := bucket.get(unquote(match[3]))) is None:
             self._error(404, "No such object")
-        elif found[1] or query.get("alt") == ["media"]:
+        elif match[1] or query.get("alt") == ["media"]:
             self._media(content)
         else:
-            self._json(_described(found[2], unquote(found[3]), content))
+            self._json(_described(match[2], unquote(match[3]), content))
 
     def _media(self, content: bytes) -> None:
         if self.its.overloaded:
             self.its.overloaded -= 1
             self._error(503, "Backend Error")
             return
-        wanted = self.headers.get("Range", "")
-        self.its.ranges.append(wanted)
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        byte_range = self.headers.get("Range", "")
+        self.its.ranges.append(byte_range)
+        first, _, last = byte_range.removeprefix("bytes=").partition("-")
         begin, total = int(first or 0), len(content)
         content = content[begin : int(last) + 1 if last else total]
         span = f"bytes {begin}-{begin + len(content) - 1}/{total}"
-        self._reply(206 if wanted else 200, content, **({"Content-Range": span} if wanted else {}))
+        self._reply(
+            206 if byte_range else 200, content, **({"Content-Range": span} if byte_range else {})
+        )
 
     def _json(self, document: dict[str, Any], status: int = 200) -> None:
         self._reply(status, json.dumps(document).encode(), **{"Content-Type": "application/json"})

@@ -1,5 +1,8 @@
-"""A hub on loopback that speaks the Hugging Face Hub's HTTP API, with a host of its own for large
-files, as the real one has. Faults can be made: a slow line, a broken one, an overloaded server."""
+"""A hub on loopback with the Hugging Face Hub's HTTP API.
+
+Large files have a host of their own, as in the real hub. Faults can be set: a slow or broken
+connection, an overloaded server.
+"""
 
 import hashlib
 import json
@@ -18,13 +21,13 @@ _SIGNATURE = "Signature=signed-for-a-while"
 
 @dataclass
 class Repo:
-    """One repository; `revisions` has the files of each branch, tag or commit."""
+    """A repository; `revisions` has the files of each branch, tag or commit."""
 
     revisions: dict[str, dict[str, bytes]]
     token: str | None = None
-    """Who has it may see the repository; None lets everybody."""
+    """The token that a client needs to see the repository; None: no token is needed."""
     gated: bool = False
-    """Everybody sees the list of the files, nobody their content."""
+    """Whether all clients may list the files, and none may read them."""
 
     def commit(self, revision: str) -> str:
         tree = sorted((path, _blob(content)) for path, content in self.revisions[revision].items())
@@ -41,29 +44,29 @@ class Repo:
 @dataclass
 class Faults:
     cut_after: int | None = None
-    """The next answers with more bytes than this break off there, `cuts` times."""
+    """Bytes after which the next `cuts` larger answers break off."""
     cuts: int = 0
     bytes_per_second: int | None = None
     overloaded: int = 0
-    """The next downloads are answered 503."""
+    """The number of next downloads that are answered with 503."""
     wrong_bytes: bool = False
     no_ranges: bool = False
 
 
 @dataclass
 class LocalHub:
-    """A context manager. `served` counts the bytes of content by path."""
+    """The hub as a context manager. `served` counts the bytes of content by path."""
 
     repos: dict[str, Repo] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     served: Counter[str] = field(default_factory=Counter)
     requests: list[tuple[str, str]] = field(default_factory=list)
     keys_at_the_store: list[str] = field(default_factory=list)
-    """Authorization headers that reached the large files' host: there should be none."""
+    """Authorization headers that reached the large files' host, which must get none."""
     host: str = "127.0.0.1"
     """The address to listen at."""
     ports: tuple[int, int] = (0, 0)
-    """Of the API and of the large files' host; 0 is any that is free."""
+    """Ports of the API and of the large files' host; 0: any free port."""
 
     def __enter__(self) -> Self:
         self._servers = [
@@ -74,7 +77,7 @@ class LocalHub:
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         self.endpoint, self.store = (
             f"http://localhost:{self._servers[0].server_port}",
-            # Another host, so that a client that sends its token everywhere is found out.
+            # Another host reveals a client that sends its token to every host.
             f"http://127.0.0.1:{self._servers[1].server_port}",
         )
         return self
@@ -104,7 +107,7 @@ class _Server(ThreadingHTTPServer):
         self.hub = hub
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that is killed is part of the tests."""
+        """Ignores lost connections: some tests kill their client."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -142,16 +145,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.reply(status, body, X_Error_Code=code, X_Error_Message=message)
 
     def content(self, path: str, content: bytes, **headers: str) -> None:
-        """The content or a range of it, with the faults that are wanted."""
+        """Sends the content or a range of it, subject to the faults."""
         faults = self.hub.faults
         if faults.overloaded:
             faults.overloaded -= 1
             self.reply(503)
             return
         begin, total = 0, len(content)
-        wanted = self.headers.get("Range", "")
-        if wanted.startswith("bytes=") and not faults.no_ranges:
-            first, _, last = wanted.removeprefix("bytes=").partition("-")
+        byte_range = self.headers.get("Range", "")
+        if byte_range.startswith("bytes=") and not faults.no_ranges:
+            first, _, last = byte_range.removeprefix("bytes=").partition("-")
             begin = int(first)
             if begin >= total:
                 self.reply(416, Content_Range=f"bytes */{total}")
@@ -186,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Api(_Handler):
-    """`/api/models/…` and `/org/repo/resolve/revision/path`."""
+    """The API: `/api/models/…` and `/org/repo/resolve/revision/path`."""
 
     def answer(self, path: str) -> None:
         parts = [unquote(part) for part in path.strip("/").split("/")]
@@ -204,7 +207,7 @@ class _Api(_Handler):
         if given.startswith("expired"):
             self.refuse(401, "", "Invalid credentials in Authorization header")
         elif repo is None or (repo.token is not None and given != repo.token):
-            # The real one does not tell the two apart either.
+            # The real hub does not distinguish the two either.
             status = 404 if given else 401
             self.refuse(status, "RepoNotFound", "Repository not found")
         else:
@@ -214,10 +217,10 @@ class _Api(_Handler):
     def _info(self, name: str, revision: str) -> None:
         if (repo := self._visible(name)) is None:
             return
-        if (found := repo.files(revision)) is None:
+        if (at_revision := repo.files(revision)) is None:
             self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
             return
-        commit, files = found
+        commit, files = at_revision
         with_blobs = parse_qs(urlsplit(self.path).query).get("blobs") in (["true"], ["True"])
         siblings = [_sibling(path, content, with_blobs) for path, content in files.items()]
         document = {
@@ -239,10 +242,10 @@ class _Api(_Handler):
         if repo.gated:
             self.refuse(403, "GatedRepo", f"Access to model {name} is restricted")
             return
-        if (found := repo.files(revision)) is None:
+        if (at_revision := repo.files(revision)) is None:
             self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
             return
-        commit, files = found
+        commit, files = at_revision
         if (content := files.get(path)) is None:
             self.refuse(404, "EntryNotFound", "Entry not found")
             return
@@ -260,7 +263,7 @@ class _Api(_Handler):
 
 
 class _Store(_Handler):
-    """`/checksum?Signature=…`: the host of the large files."""
+    """The host of the large files: `/checksum?Signature=…`."""
 
     def answer(self, path: str) -> None:
         if (key := self.headers.get("Authorization")) is not None:
@@ -273,13 +276,13 @@ class _Store(_Handler):
 
 
 def _sibling(path: str, content: bytes, with_blobs: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"rfilename": path}
+    sibling: dict[str, Any] = {"rfilename": path}
     if with_blobs:
-        found |= {"size": len(content), "blobId": _blob(content)}
+        sibling |= {"size": len(content), "blobId": _blob(content)}
         if path.endswith(_LARGE):
             lfs = {"sha256": _sha256(content), "size": len(content), "pointerSize": 134}
-            found["lfs"] = lfs
-    return found
+            sibling["lfs"] = lfs
+    return sibling
 
 
 @cache

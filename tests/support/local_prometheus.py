@@ -1,4 +1,4 @@
-"""A server that speaks so much of Prometheus' HTTP API as an instant query takes."""
+"""A server with Prometheus' HTTP API for instant queries."""
 
 import json
 from collections.abc import Callable
@@ -25,11 +25,11 @@ def refusal(error: str) -> Answer:
 
 
 class LocalPrometheus:
-    """Answers each query by `answer`, and keeps what it was asked."""
+    """A server that answers each query by `answer`, and records the requests."""
 
     def __init__(self, answer: Callable[[str], Answer]) -> None:
         self.answer = answer
-        self.asked: list[dict[str, str]] = []
+        self.requests: list[dict[str, str]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -45,7 +45,7 @@ class LocalPrometheus:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 form = {name: values[0] for name, values in parse_qs(body).items()}
-                prometheus.asked.append({"path": self.path, **form})
+                prometheus.requests.append({"path": self.path, **form})
                 status, text = prometheus.answer(form["query"])
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text.encode())))
@@ -53,6 +53,6 @@ class LocalPrometheus:
                 self.wfile.write(text.encode())
 
             def log_message(self, *arguments: Any) -> None:
-                """The tests look at `asked`."""
+                """Keeps the requests out of the test's output; the tests use `requests`."""
 
         return Handler

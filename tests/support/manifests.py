@@ -1,4 +1,4 @@
-"""Manifests that the tests apply, and change."""
+"""Manifests that the tests apply and change."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 def diffusion_service(name: str = "demo", **spec: Any) -> Object:
-    """A DiffusionService with the demo model on CPU."""
+    """A DiffusionService with the demo model on a CPU."""
     return {
         "apiVersion": API_VERSION,
         "kind": "DiffusionService",

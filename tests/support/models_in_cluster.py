@@ -1,6 +1,6 @@
-"""Where models come from, as pods of the cluster: a hub and an S3 server with the demo model.
+"""Sources of models as pods of the cluster: a hub and an S3 server with the demo model.
 
-They run in the image of a backend, which holds that model.
+Both run in the image of a backend, which holds that model.
 """
 
 from collections.abc import Sequence
@@ -45,17 +45,17 @@ s3_server("0.0.0.0", {_PORTS[0]}, "weights", files, "{S3_ACCESS_KEY}").serve_for
 
 
 def start_hub(kubectl: Kubectl, image: str) -> None:
-    """Start it in the namespace, as ``ENDPOINT``, and wait until it answers."""
+    """Starts the hub in the namespace, as ``ENDPOINT``, and waits until it answers."""
     _start(kubectl, _pod("hub", image, _PORTS[-1]), _program("local_hub.py", _HUB), _PORTS)
 
 
 def start_s3(kubectl: Kubectl, image: str) -> None:
-    """Start it in the namespace, as ``S3_ENDPOINT``, and wait until it answers."""
+    """Starts the S3 server in the namespace, as ``S3_ENDPOINT``, and waits until it answers."""
     _start(kubectl, _pod("s3", image, _PORTS[0]), _program("small_s3.py", _S3), _PORTS[:1])
 
 
 def _program(module: str, main: str) -> dict[str, str]:
-    """The files of a program: a module of this folder, and what uses it."""
+    """The files of a program: a module of this folder, and a main module that uses it."""
     return {module: (Path(__file__).parent / module).read_text(), "main.py": main}
 
 

@@ -1,4 +1,4 @@
-"""A volume that many pods write to at once, as a folder of the local cluster's one node."""
+"""A volume for several writing pods: a folder of the local cluster's one node."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ Object = dict[str, Any]
 
 @contextmanager
 def shared_claim(kubectl: Kubectl, image: str, name: str) -> Iterator[None]:
-    """A ReadWriteMany claim of that name in the namespace, empty, and writable for everybody.
+    """Makes an empty ReadWriteMany claim of that name in the namespace, writable for any user.
 
     A pod of ``image`` makes the folder, in the namespace ``default``, where root is admitted.
     """
@@ -29,7 +29,7 @@ def shared_claim(kubectl: Kubectl, image: str, name: str) -> Iterator[None]:
 
 
 def _folder(volume: str) -> str:
-    # The local cluster's node keeps /var/lib in memory, so nothing stays of it.
+    # The local cluster's node keeps /var/lib in memory, so nothing is left behind.
     return f"/var/lib/diffusion-e2e/{volume}"
 
 

@@ -1,4 +1,4 @@
-"""The operator as a process of its own, to be ended in every way that a cluster ends one."""
+"""The operator as a process, which a test can end in every way that a cluster does."""
 
 import json
 import os
@@ -38,7 +38,7 @@ STARTED = "the operator has started"
 
 
 class OperatorProcess:
-    """The operator, to be started, stopped, killed and started again."""
+    """The operator's process, which a test starts, stops, kills and starts again."""
 
     program: tuple[str, ...] = ("-m", "diffusion_operator", "--liveness", "")
 
@@ -53,13 +53,13 @@ class OperatorProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, until: str = STARTED) -> None:
-        """Start it, and wait until its log says so."""
+        """Starts the operator, and waits until its log has the words ``until``."""
         environment = {
             **os.environ,
             "KUBECONFIG": self._kubeconfig,
             "DIFFUSION_OPERATOR_SETTINGS": str(self._settings),
         }
-        seen = self.said(until)
+        seen = self.count_in_log(until)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *self.program, *self._arguments],
@@ -69,9 +69,12 @@ class OperatorProcess:
                 stderr=subprocess.STDOUT,
             )
         try:
-            eventually(lambda: self.said(until) > seen, within=120, what="the operator to start")
+            eventually(
+                lambda: self.count_in_log(until) > seen, within=120, what="the operator to start"
+            )
         except BaseException:
-            self.kill()  # or it would be a second operator of the next plane of that name
+            # Otherwise this operator would also act on the next control plane of that name.
+            self.kill()
             raise
 
     @property
@@ -80,23 +83,23 @@ class OperatorProcess:
 
     @property
     def pid(self) -> int:
-        """Its process, while it runs."""
+        """The id of the process, while it runs."""
         assert self._process is not None
         return self._process.pid
 
-    def said(self, words: str) -> int:
-        """How often its log says that."""
+    def count_in_log(self, words: str) -> int:
+        """The number of times that the log has those words."""
         return self.log.read_text().count(words) if self.log.exists() else 0
 
     def kill(self) -> None:
-        """End it as a lost node would: at once, in the middle of anything."""
+        """Ends the process as a lost node would: at once, in the middle of anything."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
     def stop(self) -> int:
-        """End it as a kubelet would; returns its exit code."""
+        """Ends the process as a kubelet would, and returns its exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(timeout=60)
@@ -105,7 +108,7 @@ class OperatorProcess:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Its process is held still, and afterwards goes on and catches up."""
+        """Pauses the process for the time of the context; it continues and catches up."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
@@ -113,7 +116,7 @@ class OperatorProcess:
             os.kill(self.pid, signal.SIGCONT)
 
     def wait(self) -> int:
-        """Its exit code, once it has ended by itself."""
+        """Waits for the process to end by itself, and returns its exit code."""
         assert self._process is not None
         code = self._process.wait(timeout=30)
         self._process = None

@@ -1,4 +1,4 @@
-"""Loading real pipelines and looking at what comes out of them."""
+"""Loads real pipelines, and examines their pictures and calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ else:
 
 
 def configured(model: Path, scheduler: str = "ddim", **document: Any) -> ServingConfig:
-    """A configuration for that directory."""
+    """The configuration of a server with the model in that directory."""
     loras = document.pop("loras", [])
     return ServingConfig.model_validate(
         {
@@ -35,8 +35,8 @@ def loaded(model: Path, scheduler: str = "ddim", **document: Any) -> DiffusersPi
     return serving_pipeline.load_pipeline(inspect(model), configured(model, scheduler, **document))
 
 
-def wanted(prompt: str = "a red circle", **changes: Any) -> ImageRequest:
-    """A generation of the tiny models' own size."""
+def image_request(prompt: str = "a red circle", **changes: Any) -> ImageRequest:
+    """An image request of the tiny models' own size."""
     fields: dict[str, Any] = {
         "negative_prompt": "",
         "steps": 2,

@@ -1,4 +1,4 @@
-"""What a service's children are, and the kubelet's part in them where there is no kubelet."""
+"""A service's children, and the kubelet's part, which tests without a kubelet play."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ CHILDREN = ("serviceaccount", "deployment", "service")
 
 def children(kubectl: Kubectl, name: str = "demo") -> list[Object] | None:
     """All children of the service, once all are there."""
-    found = [kubectl.find(kind, name) for kind in CHILDREN]
-    return [child for child in found if child] if all(found) else None
+    objects = [kubectl.find(kind, name) for kind in CHILDREN]
+    return [child for child in objects if child] if all(objects) else None
 
 
 def make_pods_ready(kubectl: Kubectl, name: str = "demo") -> None:
-    """Play the kubelet: every pod of the service answers from now on."""
+    """Plays the kubelet: makes every pod of the service Ready, and waits for the service."""
     ready = {"conditions": [{"type": kind, "status": "True"} for kind in ("Ready", "PodScheduled")]}
 
     def all_ready() -> bool:
@@ -36,7 +36,7 @@ def make_pods_ready(kubectl: Kubectl, name: str = "demo") -> None:
 
 
 def have_ready(kubectl: Kubectl, service: Object) -> None:
-    """Apply the service, and play the kubelet until it is Ready."""
+    """Applies the service, and plays the kubelet until the service is Ready."""
     name = service["metadata"]["name"]
     kubectl.apply(service)
     eventually(lambda: children(kubectl, name), what="the children")

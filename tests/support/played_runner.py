@@ -1,4 +1,4 @@
-"""The load runner's part in a LoadTest, where there is no runner: what it would write."""
+"""The load runner's part in a LoadTest, which tests without a runner play."""
 
 import json
 from typing import Any
@@ -15,10 +15,10 @@ def state(kubectl: Kubectl, name: str = "ramp") -> str:
     return str(kubectl.status("lt", name).get("state", ""))
 
 
-def said(kubectl: Kubectl, kind: str, name: str = "ramp") -> tuple[str, str]:
-    """Status and reason of a LoadTest's condition."""
-    found = condition(kubectl.get("lt", name), kind)
-    return str(found.get("status", "")), str(found.get("reason", ""))
+def status_and_reason(kubectl: Kubectl, kind: str, name: str = "ramp") -> tuple[str, str]:
+    """The status and the reason of a LoadTest's condition."""
+    current = condition(kubectl.get("lt", name), kind)
+    return str(current.get("status", "")), str(current.get("reason", ""))
 
 
 def runner_jobs(kubectl: Kubectl, name: str = "ramp") -> list[Object]:
@@ -36,38 +36,38 @@ def run_name(job: Object) -> str:
 
 
 def begun(kubectl: Kubectl, name: str = "ramp", *, after: str = "") -> str:
-    """The run that the Job is for, once there is one that isn't ``after`` and it can report."""
+    """Waits for a run other than ``after`` that has a Job and can report; returns its name."""
 
     def run() -> str:
         job = the_job(kubectl, name)
-        found = run_name(job) if job else after
+        current = run_name(job) if job else after
         can_report = kubectl.find("configmap", f"{name}-loadtest") is not None
-        return "" if found == after or not can_report else found
+        return "" if current == after or not can_report else current
 
     return eventually(run, what=f"a run of {name}" + (f" after {after}" if after else ""))
 
 
 def begin(kubectl: Kubectl, name: str = "ramp", **spec: Any) -> str:
-    """A running LoadTest of a URL; returns the run that its Job is for."""
+    """Starts a LoadTest of a URL, and returns the run of its Job."""
     kubectl.apply(load_test(name, **{**ANYWHERE, **spec}))
     return begun(kubectl, name)
 
 
 def publish(kubectl: Kubectl, key: str, document: Object, name: str = "ramp") -> None:
-    """Write a document where the runner would."""
+    """Writes a document to the runner's ConfigMap."""
     kubectl.patch("configmap", f"{name}-loadtest", {"data": {key: json.dumps(document)}})
 
 
 def finish(kubectl: Kubectl, run: str, name: str = "ramp", **changes: Any) -> Object:
-    """Publish the run's report and wait until the status tells of it; returns the status."""
+    """Publishes the run's report, and returns the status once it shows the run's end."""
     publish(kubectl, "report.json", report(run, **changes), name)
 
-    def told() -> Object | None:
+    def ended_status() -> Object | None:
         status = kubectl.status("lt", name)
         ended = status.get("run") == run and status.get("state") in {"Complete", "Failed"}
         return status if ended else None
 
-    return eventually(told, what=f"the end of {name}")
+    return eventually(ended_status, what=f"the end of {name}")
 
 
 def progress(run: str, requests: int, **changes: Any) -> Object:
@@ -121,6 +121,6 @@ def report(run: str, **changes: Any) -> Object:
 
 
 def stopped(run: str) -> Object:
-    """What a runner reports that is told to end."""
+    """The report of a runner that a signal stopped."""
     error = {"reason": "Interrupted", "message": "The run was stopped after 3 s of load."}
     return report(run, error=error, valid={"status": False, **error})

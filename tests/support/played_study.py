@@ -1,4 +1,4 @@
-"""The kubelet's and the runners' part in a Comparison, where there are neither."""
+"""The kubelet's and the runners' part in a Comparison, which tests without them play."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ SPEEDS = {"fast": 8.0, "slow": 5.0}
 
 
 def comparison(name: str = "study", **spec: Any) -> Object:
-    """Two variants, each once, without a pause between them."""
+    """A Comparison of two variants, one run each, without a pause between them."""
     return {
         "apiVersion": API_VERSION,
         "kind": "Comparison",
@@ -46,10 +46,10 @@ def comparison(name: str = "study", **spec: Any) -> Object:
 class PlayedStudy:
     """Starts and ends pods, and writes a report for each runner's Job.
 
-    ``speeds`` holds each variant's requests per second; a variant without one never gets Ready.
-    ``failing`` are those whose every request fails; while ``silent``, no runner reports.
-    ``services`` grows by each set of services that had pods at the same time, ``order`` by each
-    load test that a runner reported; ``served`` has the uids of the pods that each of them found.
+    ``speeds`` has each variant's requests per second; a variant without a speed never gets Ready.
+    Every request of the variants in ``failing`` fails. With ``silent``, no runner reports.
+    ``services`` records each set of services that had pods at the same time. ``order`` records the
+    load tests in the order of their reports, and ``served`` the uids of the pods during each.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class PlayedStudy:
         self._speeds = speeds
         self._failing = failing
         self._silent = silent
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self.services: set[frozenset[str]] = set()
         self.order: list[str] = []
         self.served: list[frozenset[str]] = []
 
     def until(self, done: Callable[[Object], bool], what: str) -> Object:
-        """Play on until the Comparison's status is as asked for; returns that status."""
+        """Plays on until ``done`` holds for the Comparison's status; returns that status."""
 
         def look() -> Object | None:
             status = self._kubectl.status("cmp", "study")
@@ -93,7 +93,7 @@ class PlayedStudy:
         for pod in pods:
             self._play_kubelet(pod)
         for job in [] if self._silent else self._kubectl.list("jobs"):
-            begins = job["metadata"]["uid"] not in self._told
+            begins = job["metadata"]["uid"] not in self._reported
             if begins and self._play_runner(job):
                 self.served.append(frozenset(pod["metadata"]["uid"] for pod in serving))
 
@@ -124,45 +124,45 @@ class PlayedStudy:
         self._kubectl.patch("pod", name, {"status": status}, "--subresource=status")
 
     def _play_runner(self, job: Object) -> bool:
-        """Publish the run's report; False if its LoadTest has just been deleted."""
+        """Publishes the run's report; False if its LoadTest has just been deleted."""
         test = job["metadata"]["labels"][f"{FIELD}loadtest"]
         variant = test.removeprefix("study-").rpartition("-")[0]
         run = job["metadata"]["labels"][f"{FIELD}run"]
-        found = failed_report(run) if variant in self._failing else self._report(run, variant)
-        data = {"data": {"report.json": json.dumps(found)}}
+        document = failed_report(run) if variant in self._failing else self._report(run, variant)
+        data = {"data": {"report.json": json.dumps(document)}}
         try:
             self._kubectl.patch("configmap", f"{test}-loadtest", data)
         except NotFoundError:
             return False
-        self._told.add(job["metadata"]["uid"])
+        self._reported.add(job["metadata"]["uid"])
         self.order.append(test.removeprefix("study-"))
         return True
 
     def _report(self, run: str, variant: str) -> Object:
-        # A little unlike from run to run, as measured figures are.
+        # Figures differ a little between runs, as measured ones do.
         speed = self._speeds[variant] * (1 + 0.002 * (len(self.order) % 3))
-        found = report(run)
-        found["summary"] |= {
+        document = report(run)
+        document["summary"] |= {
             "requestsPerSecond": speed,
             "failures": 0,
             "failuresByKind": {},
             "timings": {"queue": {"mean": 9.6, "p50": 9.0, "p95": 12.0}},
         }
-        found["target"]["about"] = {
+        document["target"]["about"] = {
             "backend": "fastapi",
             "startup": {"load_seconds": 3.25, "warm_up_seconds": 1.5},
             "bare_pipeline": [{"images": 1, "seconds": 0.2}, {"images": 8, "seconds": 0.8}],
         }
         usage = {"memory_peak_bytes": 2_000_000_000}
-        found["target"]["aboutAfter"] = {**found["target"]["about"], "usage": usage}
-        return found
+        document["target"]["aboutAfter"] = {**document["target"]["about"], "usage": usage}
+        return document
 
 
 def failed_report(run: str) -> Object:
-    """What the runner says of a target that answered nothing."""
+    """The runner's report of a target that failed every request."""
     error = {"reason": "AllRequestsFailed", "message": "every request failed: 200 HTTP500"}
     nothing = {"requestsPerSecond": 0.0, "p50": None, "p95": None, "p99": None}
-    found = report(run, error=error, valid={"status": False, **error})
-    found["summary"] |= {**nothing, "failures": 200, "failuresByKind": {"HTTP500": 200}}
-    found["stages"] = []
-    return found
+    document = report(run, error=error, valid={"status": False, **error})
+    document["summary"] |= {**nothing, "failures": 200, "failuresByKind": {"HTTP500": 200}}
+    document["stages"] = []
+    return document

@@ -6,9 +6,9 @@ import socket
 
 
 def free_port() -> int:
-    """One that nobody uses, and nobody will be given: not by the kernel, not by Ray.
+    """A free port outside of the ranges from which the kernel and Ray allocate ports.
 
-    Ray takes 10002 to 19999 for its workers and a few up from 30000, the kernel those from 32768.
+    Ray allocates 10002 to 19999 for its workers and a few from 30000 on, the kernel from 32768 on.
     """
     while True:
         port = random.randrange(20000, 30000)

@@ -1,4 +1,4 @@
-"""A node without a machine: the real scheduler places pods on it, and nothing runs them."""
+"""A node without a machine: the real scheduler places pods on the node, and nothing runs them."""
 
 import threading
 from contextlib import suppress
@@ -17,7 +17,7 @@ def _now() -> str:
 
 
 class PretendNode:
-    """Registers the node and renews its lease, as a kubelet would, until it is closed."""
+    """Registers the node and renews its lease, as a kubelet would, until ``close``."""
 
     def __init__(self, kubectl: Kubectl) -> None:
         self._kubectl = kubectl.in_namespace("kube-node-lease")
@@ -60,5 +60,5 @@ class PretendNode:
 
     def _renew(self) -> None:
         while not self._closed.wait(LEASE_SECONDS / 4):
-            with suppress(KubectlError):  # a test may have the API server away for a moment
+            with suppress(KubectlError):  # a test may stop the API server for a moment
                 self._lease()

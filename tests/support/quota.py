@@ -1,4 +1,4 @@
-"""A quota that holds from its first moment on."""
+"""A ResourceQuota that is enforced when the function returns."""
 
 from typing import Any
 
@@ -35,9 +35,9 @@ JOB: Object = {
 
 
 def limit(kubectl: Kubectl, resource: str, attempt: Object) -> None:
-    """Allow none of the resource, and wait until the attempt is refused, which makes nothing.
+    """Allows none of the resource, and waits until a dry run of ``attempt`` is refused.
 
-    Its status is there a moment before admission knows of it, so only a refusal tells.
+    The quota has a status a moment before admission enforces it, so only a refusal is proof.
     """
     kubectl.create(
         {

@@ -1,10 +1,10 @@
-"""What this operator makes of a few services, to be stored with a release and upgraded from later.
+"""The children that this operator makes for a few services, stored to test later upgrades.
 
     PYTHONPATH=operator:tests/support .venv/bin/python -m released_children 0.1.0 \
         > tests/operator/released/0.1.0.yaml
 
-The settings and images are those of the tests' operator, the uids placeholders. The namespace is
-none: the pods of a Ray cluster name it, so that their revision depends on it.
+The settings and images are those of the tests' operator; the uids are placeholders. The namespace
+is always the same, since a revision may depend on it: the pods of a Ray cluster name it.
 """
 
 import sys
@@ -45,20 +45,20 @@ SERVICES = (
     ),
 )
 HEADER = """\
-# What diffusion-operator {version} makes of two services. tests/operator/test_upgrade.py upgrades
-# from it. Made by:
+# The children that diffusion-operator {version} makes for two services.
+# tests/operator/test_upgrade.py upgrades from them. The command that wrote this file:
 #   PYTHONPATH=operator:tests/support .venv/bin/python -m released_children {version} \\
 #     > tests/operator/released/{version}.yaml
 """
 
 
 def placeholder(name: str) -> str:
-    """What stands for the uid of the service of that name."""
+    """The placeholder for the uid of the service of that name."""
     return f"uid-of-{name}"
 
 
 def with_digest(child: Object) -> Object:
-    """The child with the digest of its content that the operator marks it with."""
+    """The child with the operator's annotation for the digest of its content."""
     metadata = child["metadata"]
     annotations = {k: v for k, v in metadata["annotations"].items() if k != DIGEST_ANNOTATION}
     content = {**metadata, "annotations": annotations}
@@ -69,7 +69,7 @@ def with_digest(child: Object) -> Object:
 
 
 def children(manifest: Object, settings: Settings) -> list[Object]:
-    """The service's children, in an order in which they can be made."""
+    """The service's children, in an order in which they can be created."""
     name = manifest["metadata"]["name"]
     metadata = {**manifest["metadata"], "namespace": NAMESPACE, "uid": placeholder(name)}
     owner = {**manifest, "metadata": metadata}
@@ -83,9 +83,9 @@ def children(manifest: Object, settings: Settings) -> list[Object]:
 
 
 class _Whole(yaml.SafeDumper):
-    """Writes what occurs twice twice."""
+    """Writes repeated values in full, without YAML's aliases."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - whatever it is
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the same for any data
         return True
 
 

@@ -1,4 +1,4 @@
-"""What an identity may do, and what the API server's audit log shows that it did."""
+"""Rights of an identity: granted by roles, and used or denied by the API server's audit log."""
 
 import itertools
 import json
@@ -19,7 +19,7 @@ class Right(NamedTuple):
 
 
 class Denial(NamedTuple):
-    """What was refused for lack of a right."""
+    """A request that was refused for lack of a right."""
 
     right: Right
     namespace: str
@@ -28,21 +28,21 @@ class Denial(NamedTuple):
 def granted(rules: Iterable[Object]) -> set[Right]:
     """Each right that the rules of a Role or ClusterRole list."""
     return {
-        Right(*found)
+        Right(*each)
         for rule in rules
-        for found in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])
+        for each in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])
     }
 
 
 def done_by(username: str, logs: Iterable[Path], *, since: float) -> Iterator[Object]:
-    """That user's requests to resources since that time, as the audit logs have them.
+    """Yields that user's requests to resources since that time, from the audit logs.
 
     ``since`` is in seconds of Unix time.
     """
     for log in logs:
         with log.open() as lines:
             for line in lines:
-                # The last line may still be in the writing.
+                # The last line may be incomplete.
                 event = json.loads(line) if username in line and line.endswith("\n") else {}
                 if (
                     "objectRef" in event
@@ -53,20 +53,20 @@ def done_by(username: str, logs: Iterable[Path], *, since: float) -> Iterator[Ob
 
 
 def used(events: Iterable[Object]) -> set[Right]:
-    """The rights that were needed for what was done."""
-    found = set()
+    """The rights that the allowed requests needed."""
+    rights = set()
     for event in events:
         if _decision(event) == "allow":
             right = _right(event)
-            found.add(right)
-            # Server-side apply of what isn't there yet needs both.
+            rights.add(right)
+            # Server-side apply of a new object needs both verbs.
             if right.verb == "patch" and event["responseStatus"].get("code") == 201:
-                found.add(right._replace(verb="create"))
-    return found
+                rights.add(right._replace(verb="create"))
+    return rights
 
 
 def denied(events: Iterable[Object]) -> set[Denial]:
-    """What was asked for without the right to it."""
+    """The requests that were refused for lack of a right."""
     return {
         Denial(_right(event), event["objectRef"].get("namespace", ""))
         for event in events
@@ -77,9 +77,9 @@ def denied(events: Iterable[Object]) -> set[Denial]:
 def lacking(
     events: Iterable[Object], everywhere: Collection[Right], within: Mapping[str, Collection[Right]]
 ) -> set[Denial]:
-    """What was refused though no role grants it, cluster-wide or ``within`` that namespace.
+    """The refused requests that no role grants, neither cluster-wide nor ``within`` the namespace.
 
-    What a role grants is refused only while the role is away, because its chart is.
+    A right that a role grants is refused only while the chart, and so the role, isn't installed.
     """
     return {
         refused

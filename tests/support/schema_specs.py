@@ -1,4 +1,4 @@
-"""Random specs from a CRD's own schema: most as it says, some broken in one place or more."""
+"""Random specs from a CRD's own schema: most are valid, some broken in one place or more."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ _ANYTHING: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-# What a rule, and not the schema, says about the form of a field.
+# Values for fields whose form a rule defines, not the schema.
 _KNOWN: Mapping[str, st.SearchStrategy[Any]] = {
     "source": st.sampled_from(
         ["image:///models/demo", "pvc://claim/a", "hf://a/b", "s3://a/b", "gs://a/b", "a", "/é"]
@@ -33,7 +33,7 @@ _KNOWN: Mapping[str, st.SearchStrategy[Any]] = {
 
 
 def specs(schema: Schema) -> st.SearchStrategy[Any]:
-    """A spec of the schema; one in about four is broken somewhere."""
+    """Generates specs of the schema; about one in four is broken somewhere."""
     return st.integers(0, 3).flatmap(lambda dice: _valued(schema, broken=dice == 0))
 
 
@@ -45,22 +45,22 @@ def _valued(schema: Schema, *, broken: bool) -> st.SearchStrategy[Any]:
 
 
 def _valid(schema: Schema, *, broken: bool) -> st.SearchStrategy[Any]:
-    found: st.SearchStrategy[Any] = _ANYTHING
+    strategy: st.SearchStrategy[Any] = _ANYTHING
     if "enum" in schema:
-        found = st.sampled_from(schema["enum"])
+        strategy = st.sampled_from(schema["enum"])
     elif schema.get("type") == "object":
-        found = _object(schema, broken=broken)
+        strategy = _object(schema, broken=broken)
     elif schema.get("type") == "array":
         most = min(schema.get("maxItems", 2), 2)
         items = _valued(schema["items"], broken=broken)
-        found = st.lists(items, min_size=schema.get("minItems", 0), max_size=most)
+        strategy = st.lists(items, min_size=schema.get("minItems", 0), max_size=most)
     elif schema.get("type") == "string":
-        found = _string(schema)
+        strategy = _string(schema)
     elif schema.get("type") == "integer":
-        found = _integer(schema)
+        strategy = _integer(schema)
     elif schema.get("type") == "boolean":
-        found = st.booleans()
-    return found
+        strategy = st.booleans()
+    return strategy
 
 
 def _integer(schema: Schema) -> st.SearchStrategy[int]:

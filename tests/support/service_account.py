@@ -1,4 +1,4 @@
-"""An account of the operator's own on a control plane, with the rights that its chart gives it."""
+"""The operator's ServiceAccount on a control plane, with the rights of its chart."""
 
 import json
 import subprocess
@@ -18,21 +18,21 @@ _OF_RIGHTS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "Ro
 
 
 def chart(release: str, namespace: str, *values: str) -> list[Object]:
-    """The chart's objects that say who the operator is and what it may do."""
+    """The chart's ServiceAccount, roles and bindings."""
     helm = [sys.executable, "-m", "localcluster", "tool", "helm"]
     program = subprocess.check_output(helm, cwd=ROOT, text=True).strip()
     command = [program, "template", release, "deploy/chart", f"--namespace={namespace}"]
     text = subprocess.check_output([*command, *(f"--set={value}" for value in values)], cwd=ROOT)
-    return [found for found in yaml.safe_load_all(text) if found and found["kind"] in _OF_RIGHTS]
+    return [each for each in yaml.safe_load_all(text) if each and each["kind"] in _OF_RIGHTS]
 
 
 def kubeconfig_of_the_operator(cluster: Kubectl, objects: Iterable[Object], directory: Path) -> str:
-    """Make the account with its rights, and a file in the directory for who acts as it."""
+    """Creates the account with its rights; returns a kubeconfig of the account in the directory."""
     objects = list(objects)
-    (account,) = [found["metadata"] for found in objects if found["kind"] == "ServiceAccount"]
+    (account,) = [each["metadata"] for each in objects if each["kind"] == "ServiceAccount"]
     own = cluster.in_namespace(account["namespace"])
-    for found in objects:
-        own.in_namespace(found["metadata"].get("namespace", own.namespace)).apply(found)
+    for each in objects:
+        own.in_namespace(each["metadata"].get("namespace", own.namespace)).apply(each)
     token = own("create", "token", account["name"], "--duration=12h").strip()
     config = yaml.safe_load(Path(cluster.kubeconfig).read_text())
     config["users"][0]["user"] = {"token": token}

@@ -1,4 +1,4 @@
-"""The serving program as a process: started, asked, watched, ended, with all its children."""
+"""The serving program as a process, with all its children: start, requests, memory, end."""
 
 import contextlib
 import json
@@ -24,22 +24,22 @@ STAND_IN = {
     "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "standin/path"), str(SERVING)]),
     "STANDIN_STEP_SECONDS": "0.01",
 }
-"""Of a server that makes its pictures without torch: `SLOW` takes 5 s of it, on any machine."""
+"""The environment of a server on the stand-in, without torch: `SLOW` takes 5 s on any machine."""
 START_SECONDS = 180.0
 KEY = "a-key-for-tests"
 SLOW: dict[str, Any] = {"prompt": "slow", "steps": 500, "width": 64, "height": 64}
-"""Keeps the engine busy for a few seconds."""
+"""A request that keeps the engine busy for a few seconds."""
 SLOWEST: dict[str, Any] = SLOW | {"images": 4}
-"""Keeps the engine busy for long enough to see what happens meanwhile."""
+"""A request that keeps the engine busy for the length of a test's checks."""
 
 
 eventually = partial(waiting.eventually, forgive=httpx.TransportError)
-"""The first truthy answer, a connection that is refused counting as none."""
+"""Waits for a truthy answer; a refused connection counts as none yet."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A backend and who forms its batches."""
+    """A backend with its mode of batching."""
 
     backend: str
     mode: str = "engine"
@@ -56,7 +56,7 @@ VARIANTS = (
 )
 RAY_BATCHES = Variant("rayserve", "framework")
 _WAITS = {
-    # A framework takes what comes within this time, Ray Serve even while nothing could start.
+    # A framework's batch takes requests of this many ms; Ray Serve waits so even when it is busy.
     Variant("litserve", "framework"): 100,
     RAY_BATCHES: 500,
 }
@@ -65,7 +65,7 @@ _WAITS = {
 def configuration(
     model: Path, variant: Variant, loras: Mapping[str, Path] | None = None, **changes: Any
 ) -> dict[str, str]:
-    """The environment of a server of the tiny model, patient and with a queue for 60."""
+    """The environment of a server of the tiny model, with long timeouts and a queue for 60."""
     document = {
         "version": 1,
         "backend": variant.backend,
@@ -92,7 +92,7 @@ def configuration(
 
 
 def demo_configuration(variant: Variant) -> dict[str, str]:
-    """The environment of a server of the demo model, whose queue takes a thousand."""
+    """The environment of a server of the demo model, with a queue for 1000."""
     return configuration(
         IMAGES / "demo_model/weights",
         variant,
@@ -102,9 +102,9 @@ def demo_configuration(variant: Variant) -> dict[str, str]:
 
 
 class Server(Answers):
-    """One server. Its output goes to a file; `early` has its answers while it was loading.
+    """A server process. Its output goes to a file; `early` has its answers while it was loading.
 
-    `program` is the module that is run, with arguments of its own.
+    `program` is the module to run, with its arguments.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Server(Answers):
         self.early: dict[str, httpx.Response] = {}
 
     def up(self) -> "Server":
-        """Waits until HTTP is answered, which is before the model has loaded."""
+        """Waits until the server answers HTTP, which it does before the model is loaded."""
         eventually(
             lambda: self._lives() and self.client.get("/healthz").status_code == 200,
             within=START_SECONDS,
@@ -161,7 +161,7 @@ class Server(Answers):
 
     @property
     def family(self) -> set[int]:
-        """The processes of this server: its own and all that come from it."""
+        """The processes of this server: its own and all descendants."""
         return {self.process.pid, *descendants(self.process.pid)}
 
     def end(self) -> None:
@@ -178,28 +178,28 @@ class Server(Answers):
 
 
 def descendants(pid: int) -> set[int]:
-    """All processes that this one has started, and those that they have."""
+    """The children of the process, their children, and so on."""
     children: dict[int, list[int]] = {}
     for child, parent, _ in _processes():
         children.setdefault(parent, []).append(child)
-    found: set[int] = set()
+    family: set[int] = set()
     waiting = [pid]
     while waiting:
         born = children.get(waiting.pop(), [])
-        found.update(born)
+        family.update(born)
         waiting += born
-    return found
+    return family
 
 
 def living(pids: set[int]) -> set[int]:
-    """Those of the processes that still run."""
+    """The processes of the set that still run."""
     return {pid for pid, _, state in _processes() if pid in pids and state != "Z"}
 
 
 def resident_bytes(pids: set[int]) -> int:
-    """Memory that the processes hold for themselves, what they share of it counted in parts.
+    """Anonymous memory of the processes; memory that they share counts in parts.
 
-    Files are left out: how much of them is mapped is up to the kernel, and to whoever else maps it.
+    Mapped files are left out: their share depends on the kernel and on other processes.
     """
     return sum(_own_bytes(pid) for pid in pids)
 
@@ -207,14 +207,14 @@ def resident_bytes(pids: set[int]) -> int:
 def _own_bytes(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return 0
     sizes = {name: int(rest.split()[0]) for name, _, rest in (x.partition(":") for x in lines[1:])}
     return (sizes["Pss_Anon"] + sizes["Pss_Shmem"]) * 1024
 
 
 def _processes() -> Iterator[tuple[int, int, str]]:
-    """The id, the parent's id and the state of each process."""
+    """Yields the id, the parent's id and the state of each process."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
@@ -223,7 +223,7 @@ def _processes() -> Iterator[tuple[int, int, str]]:
 
 
 class Pool:
-    """Servers that tests share: one of each kind, of one variant at a time."""
+    """Servers that tests share: one of each kind, and of one variant at a time."""
 
     def __init__(
         self, folder: Callable[[str], Path], model: Path, loras: Mapping[str, Path]
@@ -235,7 +235,7 @@ class Pool:
         self._servers: dict[str, Server] = {}
 
     def patient(self, variant: Variant) -> Server:
-        """A ready server of the real model that lets requests wait for long, and has LoRAs."""
+        """A ready server of the real model with LoRAs, which lets requests wait for long."""
 
         def settings() -> dict[str, str]:
             with_loras = configuration(self._model, variant, self._loras)
@@ -244,18 +244,18 @@ class Pool:
         return self._get(variant, "patient", settings)
 
     def quick(self, variant: Variant) -> Server:
-        """The same of the stand-in, which draws in no time and without torch."""
+        """A ready server on the stand-in, which is fast and needs no torch."""
 
         def settings() -> dict[str, str]:
             with_loras = configuration(self._model, variant, self._loras)
-            # Fifty connections through Ray's proxy take longest: its engine is busy for longer.
+            # Fifty connections through Ray's proxy take longest; the busy engine must outlast them.
             slower = {"STANDIN_STEP_SECONDS": "0.02"} if variant.backend == "rayserve" else {}
             return {**with_loras, **STAND_IN, **slower, "DIFFUSION_DRAIN_SECONDS": "3"}
 
         return self._get(variant, "quick", settings)
 
     def strict(self, variant: Variant) -> Server:
-        """A ready server of the stand-in: it wants a key, and lets a request wait for a second."""
+        """A ready server on the stand-in that requires a key; a request may wait for one second."""
 
         def settings() -> dict[str, str]:
             keys = self._folder("keys") / "keys"

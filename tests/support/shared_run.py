@@ -1,7 +1,7 @@
-"""What the workers of one test run share: a folder with locks, results made once, and who is done.
+"""State that the workers of one test run share: a folder with locks, results and ended tests.
 
-pytest-xdist's workers are processes that the one that pytest started starts; they inherit the
-folder's name from it. Without workers the one process is all there is.
+pytest-xdist's workers are child processes of pytest's own, and inherit the folder's name from it.
+Without workers there is only pytest's process.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ class SharedRun:
 
     def __init__(self) -> None:
         named = os.environ.get(_FOLDER)
-        # Workers know their run by its name where the process that started them has made no folder.
+        # Where the parent process has made no folder, workers share the id of their run.
         run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or os.getpid()
         self.folder = Path(named or f"{tempfile.gettempdir()}/diffusion-tests-{run}")
         self.folder.mkdir(exist_ok=True)
@@ -30,27 +30,27 @@ class SharedRun:
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
-        """One worker at a time has what is named so; the others wait."""
+        """Holds the lock of that name; other workers wait."""
         with (self.folder / f"{name}.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """The JSON that ``make`` returns; the first worker to ask makes it, the others wait."""
+        """The JSON that ``make`` returns; the first worker makes it, the others wait for it."""
         with self.held(name):
             if (made := self.made(name)) is not None:
                 return made
-            found = make()
-            self._document(name).write_text(json.dumps(found))
-            return found
+            document = make()
+            self._document(name).write_text(json.dumps(document))
+            return document
 
     def made(self, name: str) -> Any:
-        """What ``once`` has made under that name, nothing before."""
+        """The result of ``once`` under that name; None before it exists."""
         document = self._document(name)
         return json.loads(document.read_text()) if document.exists() else None
 
     def end(self, test: str) -> None:
-        """Note that the test is over, whatever came of it."""
+        """Notes that the test has ended, passed or failed."""
         self._mark(test).touch()
 
     def is_over(self, test: str) -> bool:

@@ -1,4 +1,4 @@
-"""As much of S3 as reading takes, for a pod whose image has no S3 server. Standard library only."""
+"""The read API of S3, for a pod whose image has no S3 server. Standard library only."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,9 +17,9 @@ def s3_server(
     *,
     pause: Callable[[int], object] = lambda _: None,
 ) -> ThreadingHTTPServer:
-    """A server of one bucket, to which only that access key is let. Signatures aren't checked.
+    """A server of one bucket that requires that access key, and checks no signature.
 
-    Before it sends a part of an object, it calls ``pause`` with the number of its first byte.
+    Before the server sends a range of an object, it calls ``pause`` with the range's first byte.
     """
     its: dict[str, Any] = {"bucket": bucket, "objects": objects, "access_key": access_key}
     its["pause"] = staticmethod(pause)
@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_object(self.objects[key])
 
     def _list(self, prefix: str) -> None:
-        found = [
+        contents = [
             f"<Contents><Key>{escape(key)}</Key><Size>{len(content)}</Size><ETag>{_tag(content)}"
             "</ETag><LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents>"
             for key, content in self.objects.items()
@@ -63,18 +63,18 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         self._xml(
             200,
-            f"<ListBucketResult><Name>{self.bucket}</Name><KeyCount>{len(found)}</KeyCount>"
-            f"<IsTruncated>false</IsTruncated>{''.join(found)}</ListBucketResult>",
+            f"<ListBucketResult><Name>{self.bucket}</Name><KeyCount>{len(contents)}</KeyCount>"
+            f"<IsTruncated>false</IsTruncated>{''.join(contents)}</ListBucketResult>",
         )
 
     def _send_object(self, content: bytes) -> None:
         headers = {"ETag": _tag(content), "Last-Modified": "Fri, 02 Jan 2026 03:04:05 GMT"}
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked is None:
+        byte_range = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if byte_range is None:
             self._send(200, content, headers)
             return
-        self.pause(int(asked[1]))
-        begin, end = int(asked[1]), min(int(asked[2] or len(content)) + 1, len(content))
+        self.pause(int(byte_range[1]))
+        begin, end = int(byte_range[1]), min(int(byte_range[2] or len(content)) + 1, len(content))
         headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
         self._send(206, content[begin:end], headers)
 

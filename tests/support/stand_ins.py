@@ -1,4 +1,4 @@
-"""API kinds of other people's software, as far as the operator's objects need them to be there."""
+"""Kinds of third-party APIs, reduced to accepting the operator's objects."""
 
 from typing import Any
 

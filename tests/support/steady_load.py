@@ -1,4 +1,4 @@
-"""A small load that goes on while something is done to its target, and what came of it so far."""
+"""A small load on a target that a test disturbs, and the failures so far."""
 
 import time
 from typing import Any
@@ -7,13 +7,13 @@ from kubectl import Kubectl, KubectlError, eventually
 
 Object = dict[str, Any]
 
-# Longer than any test takes; the test ends it when it has seen enough.
+# The load is longer than any test, which ends it.
 STEADY: Object = {
     "users": {"stages": [{"users": 2, "duration": "3600s"}], "spawnRate": "2"},
     "think": {"min": "200ms", "max": "600ms"},
 }
-# What is done to the target takes some time to mend.
-MENDED_WITHIN = 180.0
+# Seconds in which a target recovers from a disturbance.
+RECOVERED_WITHIN = 180.0
 REQUESTS_AFTER = 5
 
 
@@ -25,37 +25,37 @@ class Load:
         self._name = name
 
     def progress(self) -> tuple[int, int]:
-        """Requests, and how many of them failed."""
+        """The requests so far, and the failed ones."""
         try:
-            found = self._kubectl.status("lt", self._name).get("progress") or {}
-        except KubectlError:  # the API server is away
+            document = self._kubectl.status("lt", self._name).get("progress") or {}
+        except KubectlError:  # the API server does not respond
             return 0, 0
-        return int(found.get("requests", 0)), int(found.get("failures", 0))
+        return int(document.get("requests", 0)), int(document.get("failures", 0))
 
     def goes_on(self, requests: int = REQUESTS_AFTER) -> None:
-        """Wait for that many more requests."""
+        """Waits for that many more requests."""
         before, _ = eventually(
-            lambda: found if (found := self.progress())[0] else None,
-            within=MENDED_WITHIN,
+            lambda: counts if (counts := self.progress())[0] else None,
+            within=RECOVERED_WITHIN,
             every=0.5,
             what="load",
         )
         eventually(
             lambda: self.progress()[0] >= before + requests,
-            within=MENDED_WITHIN,
+            within=RECOVERED_WITHIN,
             every=0.5,
             what=f"{requests} more requests than {before}",
         )
 
     def goes_on_for(self, seconds: float) -> None:
-        """Wait that long, in which more and more requests are made."""
+        """Waits that long, while the load continues."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.goes_on()
 
     def assert_none_failed(self) -> None:
-        """It still runs, and each of its requests so far was answered."""
+        """Asserts that the load test still runs, without a failed request."""
         status = self._kubectl.status("lt", self._name)
-        # Not the progress alone: a run that has ended has none.
+        # The progress alone isn't enough: a run that has ended has none.
         assert status["state"] == "Running", status
         assert status["progress"]["failures"] == 0, status

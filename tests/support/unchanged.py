@@ -1,4 +1,4 @@
-"""Tests that needn't run again: they passed on this machine, and nothing has changed since."""
+"""Tests that needn't run again: they passed on this machine, and their files are unchanged."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Passed:
-    """Which tests have passed with just this content of some files, by the machine's cache."""
+    """The tests that passed with the present content of some files, from the machine's cache."""
 
     def __init__(self, subject: str, *paths: str, root: Path = ROOT) -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

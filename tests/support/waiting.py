@@ -1,4 +1,4 @@
-"""Waiting for what a test expects: at each change of what it reads in a cluster, else by a poll."""
+"""Waiting for a condition, evaluated at each change of the objects that it reads, or by polling."""
 
 import asyncio
 import threading
@@ -11,9 +11,11 @@ from typing import NamedTuple, TypeVar
 T = TypeVar("T")
 
 LOOK_AGAIN = 0.5
-"""Seconds after which a look is repeated though nothing it read has changed: a look may depend on
-more than objects, and a watch may be broken because its API server is away."""
-_BURST = 0.01  # changes come in bursts; one look after the burst sees them all
+"""Seconds after which a look is repeated although no object has changed.
+
+A look may depend on more than objects, and a watch may be broken while its API server is down.
+"""
+_BURST = 0.01  # changes come in bursts; one look after a burst sees all of them
 
 
 class Topic(NamedTuple):
@@ -25,12 +27,12 @@ class Topic(NamedTuple):
 
 
 class Look:
-    """What one evaluation of a condition has read, and whether more than reads happened."""
+    """One evaluation of a condition: the objects that it read, and whether it did more."""
 
     def __init__(self) -> None:
         self.topics: set[Topic] = set()
-        self.told_of_all = True
-        """False when it wrote, or looked where no watch tells of changes."""
+        self.is_watched = True
+        """False when the look wrote, or read something without a watch."""
 
 
 _look: ContextVar[Look | None] = ContextVar("_look", default=None)
@@ -45,19 +47,19 @@ def is_looking() -> bool:
 
 
 def reads(topic: Topic) -> None:
-    """Note that the current look depends on those objects."""
+    """Notes that the current look depends on those objects."""
     if look := _look.get():
         look.topics.add(topic)
 
 
 def acts() -> None:
-    """Note that the current look does what no watch can tell of."""
+    """Notes that the current look wrote, or read something without a watch."""
     if look := _look.get():
-        look.told_of_all = False
+        look.is_watched = False
 
 
 def changed(topic: Topic) -> None:
-    """Wake the looks that depend on those objects."""
+    """Wakes the looks that depend on those objects."""
     global _clock  # noqa: PLW0603 - one clock for all clusters that a test waits for
     with _changed:
         _clock += 1
@@ -73,25 +75,24 @@ def eventually(
     every: float = 0.05,
     forgive: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> T:
-    """The first truthy answer of ``look``; fails with the last one after ``within`` seconds.
+    """Waits for the first truthy result of ``look``; fails after ``within`` seconds.
 
     A look that only reads objects through ``Kubectl`` is repeated when one of them changes, any
-    other look after ``every`` seconds. An exception of ``forgive`` counts as an answer that isn't
-    there yet.
+    other look after ``every`` seconds. An exception of ``forgive`` counts as no result yet.
     """
     deadline = time.monotonic() + within
     while True:
         since = _clock
-        found: T | Exception | None
+        result: T | Exception | None
         with _looking() as seen:
             try:
-                if found := look():
-                    return found
+                if result := look():
+                    return result
             except forgive as error:
-                found = error
+                result = error
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s: {what}; last seen: {found!r}")
-        if seen.told_of_all and seen.topics:
+            raise AssertionError(f"not within {within:g} s: {what}; last seen: {result!r}")
+        if seen.is_watched and seen.topics:
             _wait_for_change(seen.topics, since)
         else:
             time.sleep(every)
@@ -100,9 +101,9 @@ def eventually(
 async def settled(
     look: Callable[[], object], *, within: float = 60.0, every: float = 0.002
 ) -> None:
-    """Waits on an event loop, which goes on meanwhile, until ``look`` answers truthily."""
+    """Waits until ``look`` is truthy, while the event loop continues."""
     async with asyncio.timeout(within):
-        while not look():  # noqa: ASYNC110 - what it waits for happens in another thread
+        while not look():  # noqa: ASYNC110 - another thread makes the change
             await asyncio.sleep(every)
 
 
@@ -116,7 +117,7 @@ def _looking() -> Iterator[Look]:
         _look.reset(before)
         if outer:
             outer.topics |= look.topics
-            outer.told_of_all &= look.told_of_all
+            outer.is_watched &= look.is_watched
 
 
 def _wait_for_change(topics: set[Topic], since: int) -> None:

@@ -46,13 +46,13 @@ def test_the_directory_is_small_and_holds_safetensors_alone() -> None:
 
 
 def test_unseen_prompts_come_out_right(pipeline: Any) -> None:
-    # Of 24, a model that gets 97% right fails more than 3 once in 260 runs; one that gets 70%
+    # A model that gets 97% right fails more than 3 of 24 once in 260 runs; a model that gets 70%
     # right, 19 times in 20. The seeds are fixed, so the outcome is too.
-    wanted = evaluate.prompts(24)
-    pictures = evaluate.draw(pipeline, [text for text, _ in wanted], steps=4, guidance=2.0)
+    cases = evaluate.prompts(24)
+    pictures = evaluate.draw(pipeline, [text for text, _ in cases], steps=4, guidance=2.0)
     wrong = {
         text: str(seen)
-        for (text, subject), picture in zip(wanted, pictures, strict=True)
+        for (text, subject), picture in zip(cases, pictures, strict=True)
         if (seen := look(picture)).differences(subject)
     }
     assert len(wrong) <= 3, wrong
@@ -60,13 +60,13 @@ def test_unseen_prompts_come_out_right(pipeline: Any) -> None:
 
 @pytest.mark.full
 def test_over_500_unseen_prompts_95_percent_are_right_in_everything(pipeline: Any) -> None:
-    wanted = evaluate.prompts(500)
-    pictures = evaluate.draw(pipeline, [text for text, _ in wanted], steps=4, guidance=2.0)
+    cases = evaluate.prompts(500)
+    pictures = evaluate.draw(pipeline, [text for text, _ in cases], steps=4, guidance=2.0)
     right = sum(
         not look(picture).differences(subject)
-        for (_, subject), picture in zip(wanted, pictures, strict=True)
+        for (_, subject), picture in zip(cases, pictures, strict=True)
     )
-    assert right >= 0.95 * len(wanted)
+    assert right >= 0.95 * len(cases)
 
 
 def test_a_seed_gives_its_picture_again_and_another_seed_gives_another(pipeline: Any) -> None:

@@ -1,4 +1,4 @@
-"""The programs that render what is applied."""
+"""Fixtures that render the manifests with the real programs."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The app of apps: every wave's Application, and what it would apply."""
+"""The app of apps: the Application of every wave, and the objects that it would apply."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_each_points_at_something_that_is_there(kustomize: Render) -> None:
             assert (folder / file).is_file(), file
 
 
-def test_the_project_lets_them_and_nobody_else(kustomize: Render) -> None:
+def test_the_project_allows_their_namespaces_and_source_only(kustomize: Render) -> None:
     objects = kustomize("deploy/argocd/apps")
     (project,) = [each for each in objects if each["kind"] == "AppProject"]
     allowed = {each["namespace"] for each in project["spec"]["destinations"]}
@@ -63,7 +63,7 @@ def test_the_project_lets_them_and_nobody_else(kustomize: Render) -> None:
     ]
 
 
-def test_the_project_lets_in_all_that_is_cluster_wide(kustomize: Render, template: Render) -> None:
+def test_the_project_allows_every_cluster_wide_object(kustomize: Render, template: Render) -> None:
     objects = kustomize("deploy/argocd/apps")
     (project,) = [each for each in objects if each["kind"] == "AppProject"]
     allowed = {
@@ -99,7 +99,7 @@ def _git(folder: Path, *arguments: str) -> str:
 def test_a_commit_of_the_workflows_makes_the_operator_run_what_was_built(
     template: Render, tmp_path: Path
 ) -> None:
-    """The workflow's own step, in a clone of a repository that holds what it touches."""
+    """Runs the workflow's own step in a clone of a repository with the files that it changes."""
     digest = f"sha256:{'5' * 64}"
     targets = ("operator", "loadtest", "fastapi", "litserve", "rayserve")
     origin, clone = tmp_path / "origin", tmp_path / "clone"
@@ -108,7 +108,7 @@ def test_a_commit_of_the_workflows_makes_the_operator_run_what_was_built(
     _git(clone, "checkout", "--quiet", "-B", "main")
     shutil.copytree(ROOT / "deploy", clone / "deploy", symlinks=True)
     _git(clone, "add", "deploy")
-    _git(clone, "commit", "--quiet", "--message", "what was there")
+    _git(clone, "commit", "--quiet", "--message", "the state before")
     built = {target: f"ghcr.io/team/diffusion-{target}@{digest}" for target in targets}
     (clone / "built").mkdir()
     (clone / "built" / "built.json").write_text(json.dumps(built))
@@ -144,7 +144,7 @@ def test_argo_cd_is_taught_each_check_under_its_key(kustomize: Render) -> None:
 
 
 def written(objects: list[dict[str, Any]]) -> list[str]:
-    """The objects in an order of their own, and each with its keys in order."""
+    """The objects as JSON with sorted keys, sorted."""
     return sorted(json.dumps(each, sort_keys=True) for each in objects)
 
 
@@ -160,4 +160,4 @@ def test_the_operator_that_stands_by_is_on_another_node(template: Render) -> Non
     (apart,) = operator["template"]["spec"]["topologySpreadConstraints"]
     assert apart["topologyKey"] == "kubernetes.io/hostname"
     assert apart["labelSelector"] == operator["selector"]
-    assert apart["whenUnsatisfiable"] == "ScheduleAnyway", "a cluster may have one node"
+    assert apart["whenUnsatisfiable"] == "ScheduleAnyway", "a cluster may have one node only"

@@ -1,7 +1,7 @@
-"""Argo CD's view of the resources: its own test files, run by the Lua that it embeds.
+"""Health of the resources in Argo CD, computed by the Lua interpreter that Argo CD embeds.
 
-The files are as in Argo CD's resource_customizations: health_test.yaml beside health.lua lists
-inputs and the health that must come out of each.
+The files are laid out as in Argo CD's resource_customizations: health_test.yaml, beside
+health.lua, lists inputs and the expected health of each.
 """
 
 from pathlib import Path
@@ -16,12 +16,12 @@ OWN_KINDS = {"DiffusionService", "LoadTest", "Comparison"}
 
 
 def cases() -> list[Any]:
-    found = []
+    params = []
     for tests in sorted(CUSTOMIZATIONS.glob("*/*/health_test.yaml")):
         for each in yaml.safe_load(tests.read_text())["tests"]:
             name = f"{tests.parent.name}-{Path(each['inputPath']).stem}"
-            found.append(pytest.param(tests.parent, each, id=name))
-    return found
+            params.append(pytest.param(tests.parent, each, id=name))
+    return params
 
 
 @pytest.mark.parametrize(("folder", "case"), cases())

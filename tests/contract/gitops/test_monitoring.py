@@ -1,4 +1,4 @@
-"""What Prometheus is told to scrape is there, once, under the names that the chart gives it."""
+"""The chart's monitors select each pod once, by ports and names that exist."""
 
 import subprocess
 import sys
@@ -31,16 +31,16 @@ def enabled(kind: str, *more: str) -> tuple[str, ...]:
 
 
 def monitors(objects: list[Object], kind: str) -> dict[str, Object]:
-    """What each monitor of the kind says, by its name."""
-    return {found["metadata"]["name"]: found["spec"] for found in objects if found["kind"] == kind}
+    """The spec of each monitor of the kind, by name."""
+    return {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == kind}
 
 
-def finds(selector: Object, labels: Object) -> bool:
-    """Whether a selector finds what has the labels."""
-    asked = selector.get("matchExpressions", ())
-    assert {one["operator"] for one in asked} <= {"Exists", "DoesNotExist"}
+def matches(selector: Object, labels: Object) -> bool:
+    """Whether the selector matches the labels."""
+    expressions = selector.get("matchExpressions", ())
+    assert {one["operator"] for one in expressions} <= {"Exists", "DoesNotExist"}
     return selector.get("matchLabels", {}).items() <= labels.items() and all(
-        (one["key"] in labels) == (one["operator"] == "Exists") for one in asked
+        (one["key"] in labels) == (one["operator"] == "Exists") for one in expressions
     )
 
 
@@ -51,30 +51,34 @@ def ports(pod: Object) -> list[str]:
 def scraped(
     monitor: Object, kind: str, services: list[Object], pods: dict[str, Object]
 ) -> Iterator[tuple[str, str]]:
-    """Each scrape: the pod's name here, and the service that its series are said to be of."""
-    asked = [endpoint["port"] for endpoint in monitor[ENDPOINTS[kind]]]
+    """Yields each scrape: the pod's name in this test, and the service that labels its series."""
+    endpoint_ports = [endpoint["port"] for endpoint in monitor[ENDPOINTS[kind]]]
     for name, pod in pods.items():
         labels = pod["metadata"]["labels"]
-        if kind == "PodMonitor" and finds(monitor["selector"], labels):
+        if kind == "PodMonitor" and matches(monitor["selector"], labels):
             (endpoint,) = monitor[ENDPOINTS[kind]]
             (relabelled,) = endpoint["relabelings"]
             assert relabelled["targetLabel"] == "diffusion_dev_service"
             (source,) = relabelled["sourceLabels"]
             (value,) = (value for key, value in labels.items() if source.endswith(plain(key)))
-            yield from ((name, value) for port in ports(pod) if port in asked)
+            yield from ((name, value) for port in ports(pod) if port in endpoint_ports)
     for each in services if kind == "ServiceMonitor" else ():
-        if finds(monitor["selector"], each["metadata"]["labels"]):
+        if matches(monitor["selector"], each["metadata"]["labels"]):
             (label,) = monitor["targetLabels"]
             assert plain(label) == "diffusion_dev_service"
             value = each["metadata"]["labels"][label]
             for name, pod in pods.items():
                 if each["spec"]["selector"].items() <= pod["metadata"]["labels"].items():
-                    targets = [p["targetPort"] for p in each["spec"]["ports"] if p["name"] in asked]
+                    targets = [
+                        p["targetPort"]
+                        for p in each["spec"]["ports"]
+                        if p["name"] in endpoint_ports
+                    ]
                     yield from ((name, value) for target in targets if target in ports(pod))
 
 
 def plain(label: str) -> str:
-    """The name of a label as Prometheus has it."""
+    """The name of a label as Prometheus writes it."""
     return "".join(letter if letter.isalnum() else "_" for letter in label)
 
 
@@ -120,24 +124,24 @@ def test_the_pods_that_answer_are_scraped_once_under_their_services_names(
 ) -> None:
     services, pods = in_namespace()
     assert len(services) == 3
-    found = monitors(template(*enabled(kind)), kind)
-    monitor = found.pop("diffusion-operator-services")
+    by_name = monitors(template(*enabled(kind)), kind)
+    monitor = by_name.pop("diffusion-operator-services")
     assert monitor["namespaceSelector"] == {"any": True}
     assert sorted(scraped(monitor, kind, services, pods)) == [
         ("KubeRay's head", "theirs"),
         ("served", "demo"),
     ]
-    (others,) = found.values()
+    (others,) = by_name.values()
     labels = [each["metadata"]["labels"] for each in (*services, *pods.values())]
-    assert not any(finds(others["selector"], each) for each in labels)
+    assert not any(matches(others["selector"], each) for each in labels)
 
 
 def test_the_operators_own_pods_are_scraped_on_their_port(template: Render) -> None:
     objects = template(*enabled("PodMonitor"))
-    (operator,) = [found for found in objects if found["kind"] == "Deployment"]
+    (operator,) = [each for each in objects if each["kind"] == "Deployment"]
     pod = operator["spec"]["template"]
     spec = monitors(objects, "PodMonitor")["diffusion-operator"]
-    assert finds(spec["selector"], pod["metadata"]["labels"])
+    assert matches(spec["selector"], pod["metadata"]["labels"])
     assert {each["port"] for each in spec["podMetricsEndpoints"]} <= set(ports(pod))
 
 
@@ -145,11 +149,11 @@ def test_the_operators_own_service_leads_to_the_port_that_its_pods_answer_on(
     template: Render,
 ) -> None:
     objects = template(*enabled("ServiceMonitor"))
-    (operator,) = [found for found in objects if found["kind"] == "Deployment"]
-    (own,) = [found for found in objects if found["kind"] == "Service"]
+    (operator,) = [each for each in objects if each["kind"] == "Deployment"]
+    (own,) = [each for each in objects if each["kind"] == "Service"]
     pod = operator["spec"]["template"]
     spec = monitors(objects, "ServiceMonitor")["diffusion-operator"]
-    assert finds(spec["selector"], own["metadata"]["labels"])
+    assert matches(spec["selector"], own["metadata"]["labels"])
     assert own["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
     assert own["spec"]["clusterIP"] == "None"
     (port,) = own["spec"]["ports"]
@@ -183,6 +187,6 @@ def test_both_ways_at_once_are_refused_as_they_would_scrape_each_pod_twice() -> 
     assert "enable one of them" in done.stderr
 
 
-def test_without_the_prometheus_operator_nothing_of_it_is_asked_for(template: Render) -> None:
+def test_by_default_no_object_of_the_prometheus_operator_is_rendered(template: Render) -> None:
     objects = template()
-    assert not [found for found in objects if found["kind"] in WAYS]
+    assert not [each for each in objects if each["kind"] in WAYS]

@@ -1,4 +1,4 @@
-"""Nothing that checkov finds insecure in the chart or the images, but what is meant, and why."""
+"""Checkov finds nothing in the chart and the images but exceptions with a reason."""
 
 import json
 import subprocess
@@ -14,20 +14,20 @@ ROOT = Path(__file__).parents[3]
 Render = Callable[..., list[dict[str, Any]]]
 
 CHART = {
-    "CKV_K8S_11": "A limit of processor time slows the operator down while the node's idle; its "
+    "CKV_K8S_11": "A limit of CPU time slows the operator down although the node is idle; its "
     "memory is limited.",
-    "CKV_K8S_38": "The token is what the operator talks to the API server with.",
-    "CKV2_K8S_6": "The pod answers its probes and nothing else, and where the API server is, which "
-    "a policy would have to let it reach, differs by cluster.",
+    "CKV_K8S_38": "The operator authenticates to the API server with the token.",
+    "CKV2_K8S_6": "The pod answers its probes and nothing else, and a policy would have to allow "
+    "the API server's address, which differs by cluster.",
 }
 IMAGES = {
-    "CKV_DOCKER_2": "Kubernetes looks at probes, which every pod has, and never at HEALTHCHECK.",
-    "CKV_DOCKER_7": "The base is an argument of the build, which gives it with its version.",
+    "CKV_DOCKER_2": "Kubernetes uses probes, which every pod has, and ignores HEALTHCHECK.",
+    "CKV_DOCKER_7": "The base image is an argument of the build, which passes it with its version.",
 }
 
 
 def findings(framework: str, file: Path) -> tuple[int, set[str]]:
-    """How many checks passed, and which did not."""
+    """Counts the checks that passed, and lists those that failed."""
     command = [str(checkov()), "--file", str(file), "--framework", framework]
     command += ["--skip-download", "--output", "json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

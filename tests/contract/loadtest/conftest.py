@@ -1,4 +1,4 @@
-"""Real servers on loopback that the load test's real process is run against."""
+"""Real servers on loopback, as targets of the load test's real process."""
 
 import asyncio
 import base64
@@ -34,7 +34,7 @@ Behaviour = Callable[[int], tuple[float, str]]
 
 
 def picture(kind: str, size: int = 128) -> bytes:
-    # noise on purpose: it compresses to about 50 KB, as a real image of that size does
+    # Noise compresses to about 50 KB, as a real image of that size does.
     image = Image.effect_noise((size, size), 90).convert("RGB")
     buffer = io.BytesIO()
     image.save(buffer, kind)
@@ -77,7 +77,7 @@ KINDS = {
 
 @dataclass
 class Served:
-    """What the server itself saw of one request; times by its own clock."""
+    """One request as the server saw it; times are of the server's clock."""
 
     arrived: float
     answered: float
@@ -88,7 +88,7 @@ class Served:
 
 @dataclass
 class Server:
-    """An HTTP/1.1 server with keep-alive in a thread of its own; `behaviour` decides."""
+    """An HTTP/1.1 server with keep-alive, in its own thread; `behaviour` decides each answer."""
 
     behaviour: Behaviour
     about: dict[str, Any] | None = None
@@ -171,7 +171,7 @@ class Server:
             await asyncio.sleep(delay)
             if outcome in ANSWERS:
                 writer.write(_response(*ANSWERS[outcome]))
-            elif outcome == "hangup":  # a whole answer, and then the server closes unannounced
+            elif outcome == "hangup":  # a complete answer; then the server closes the connection
                 writer.write(_response(*ANSWERS["ok"]))
             elif outcome == "cut":
                 writer.write(_response(*ANSWERS["ok"])[:-100])
@@ -250,7 +250,7 @@ class Runner:
             [
                 *ahead(),
                 sys.executable,
-                *("-W", "error::RuntimeWarning"),  # how gevent says that it patched too late
+                *("-W", "error::RuntimeWarning"),  # gevent's warning that it patched too late
                 *("-m", "diffusion_loadtest", "--out", str(self.out), *options),
             ],
             env=environment,
@@ -261,8 +261,10 @@ class Runner:
         self._processes.append(process)
         return process
 
-    def start_crew(self, document: dict[str, Any], workers: int, **variables: str) -> list[Any]:
-        """A master and its workers; the master comes first."""
+    def start_distributed(
+        self, document: dict[str, Any], workers: int, **variables: str
+    ) -> list[Any]:
+        """Starts a master and its workers, and returns them in that order."""
         port = free_port()
         document = document | {"workers": workers}
         master = self.start(document, "--role", "master", "--port", str(port), **variables)
@@ -273,18 +275,18 @@ class Runner:
         return [master, *others]
 
     def finish(self, process: Any) -> tuple[int, str]:
-        """The exit code, and all that the process printed."""
+        """Waits for the exit code, and for all that the process printed."""
         out, err = process.communicate(timeout=FINISHED_WITHIN)
         return process.returncode, out + err
 
     def report(
         self, document: dict[str, Any], *options: str, workers: int = 1, **variables: str
     ) -> dict[str, Any]:
-        """The report of a run that publishes one; all its processes ended well."""
+        """Runs the load test to its report; each of its processes must exit with 0."""
         started = (
             [self.start(document, *options, **variables)]
             if workers == 1
-            else self.start_crew(document, workers, **variables)
+            else self.start_distributed(document, workers, **variables)
         )
         for process in started:
             code, printed = self.finish(process)
@@ -292,11 +294,11 @@ class Runner:
         return self.read("report.json")
 
     def read(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.out / name).read_text())
-        return found
+        document: dict[str, Any] = json.loads((self.out / name).read_text())
+        return document
 
     def progress(self, requests: int) -> dict[str, Any]:
-        """The first progress by which so many requests had ended."""
+        """Waits for a progress document with at least that many ended requests."""
 
         def enough() -> dict[str, Any] | None:
             progress = self.read("progress.json")
@@ -305,7 +307,7 @@ class Runner:
         return eventually(enough, forgive=FileNotFoundError, what=f"{requests} requests have ended")
 
     def kill(self) -> None:
-        """Leave nothing behind, whatever became of the test."""
+        """Ends the processes that still run, also after a failed test."""
         for process in self._processes:
             if process.poll() is None:
                 process.kill()
@@ -326,7 +328,7 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
 
 @dataclass
 class Finished:
-    """A run that is over: its target, its report, and all that it published or printed."""
+    """A run that has ended: its target, its report, and all that it published or printed."""
 
     server: Server
     report: dict[str, Any]
@@ -337,8 +339,9 @@ class Finished:
 
 @pytest.fixture(scope="module")
 def mixed_run(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """12 users, answers in about 300 ms with a long tail, a tenth failing in every way."""
+    """A run of 12 users; answers take about 300 ms with a long tail, and a tenth fails."""
     chance = random.Random(7)
+    # A stall would hold the run up until its timeout.
     faults = [outcome for outcome in KINDS if outcome != "stall"]
 
     def behaviour(_: int) -> tuple[float, str]:

@@ -1,4 +1,4 @@
-"""Progress and report reach the ConfigMap through an API server that comes and goes."""
+"""Progress and report reach the ConfigMap although the API server fails now and then."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ import pytest
 
 
 class ApiServer(ThreadingHTTPServer):
-    """Takes patches of one ConfigMap; refuses the next `faults` ones with those statuses."""
+    """Takes patches of one ConfigMap, and answers reports with `report_faults` first."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -85,7 +85,7 @@ def kubeconfig(api: ApiServer, folder: Path) -> str:
 def test_progress_and_report_are_merged_into_the_config_map(
     serve: Any, runner: Any, api: ApiServer, tmp_path: Path
 ) -> None:
-    # away for a moment, deleted and made anew, not yet allowed
+    # The server fails, the ConfigMap is missing, the right is missing: each refuses one patch.
     api.report_faults = [500, 404, 403]
     server = serve(lambda _: (0.05, "ok"))
     document = server.plan([(2, 4.5)], report={"configMap": "demo-load-loadtest"})
@@ -101,7 +101,7 @@ def test_progress_and_report_are_merged_into_the_config_map(
     states = [json.loads(p["data"]["progress.json"])["state"] for p in api.patches]
     assert states[0] in {"Waiting", "Running"}
     assert states[-1] == "Finished"
-    # the report and the word that the run is over come as one
+    # One patch holds both the report and the final state.
     assert [set(p["data"]) for p in api.patches][-1] == {"progress.json", "report.json"}
     counts = [json.loads(p["data"]["progress.json"])["requests"] for p in api.patches]
     assert counts == sorted(counts)
@@ -111,7 +111,7 @@ def test_progress_and_report_are_merged_into_the_config_map(
     assert moving[0] < counts[-1]
 
 
-def test_unreachable_target_and_refused_report_are_said_in_sentences(
+def test_unreachable_target_and_refused_report_are_explained_in_sentences(
     runner: Any, make_plan: Any, api: ApiServer, tmp_path: Path
 ) -> None:
     api.report_faults = [422]
@@ -122,9 +122,9 @@ def test_unreachable_target_and_refused_report_are_said_in_sentences(
     code, printed = runner.finish(process)
 
     assert code == 1, printed
-    said = json.loads(runner.termination_log.read_text())
-    assert (said["reason"], said["summary"]["requests"]) == ("ReportNotPublished", 0)
-    # the folder has what the ConfigMap lacks, and so has the log
+    message = json.loads(runner.termination_log.read_text())
+    assert (message["reason"], message["summary"]["requests"]) == ("ReportNotPublished", 0)
+    # The folder and the log hold the report that the ConfigMap lacks.
     report = runner.read("report.json")
     assert report["error"]["reason"] == "TargetUnreachable"
     assert "127.0.0.1:9 was not ready within 1 s: Connection refused" in report["error"]["message"]

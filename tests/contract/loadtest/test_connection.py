@@ -1,4 +1,4 @@
-"""One user's connection against a real server: what it reuses, and how it fails."""
+"""One user's connection to a real server: reuse, and failures."""
 
 import time
 from itertools import pairwise
@@ -18,7 +18,9 @@ BODY = b'{"prompt": "a red circle"}'
 def test_connection_is_kept_and_its_answers_are_timed_to_the_last_byte(serve: Any) -> None:
     server = serve(lambda _: (0.1, "ok"))
     with Connection(server.url, 5.0) as connection:
-        connection.get("/readyz")  # the process's very first request sets up what all others use
+        connection.get(
+            "/readyz"
+        )  # the first request of a process also pays for set-up that others share
         begun = [time.perf_counter()]
         answers = []
         for _ in range(3):
@@ -55,7 +57,7 @@ def test_connection_that_the_server_closed_is_no_failure_of_the_next_request(ser
     with Connection(server.url, 5.0) as connection:
         for _ in range(5):
             assert connection.post("/predict", BODY).status == 200
-            # the user thinks, and meanwhile the server's word arrives
+            # The server's close arrives between two requests of the user.
             eventually(lambda: server.closed == server.connections, what="its end", every=0.005)
     assert server.connections == 5
 
@@ -74,7 +76,7 @@ def test_missing_answer_is_a_failure_and_the_next_request_a_new_try(
             connection.post("/predict", BODY)
         assert caught.value.kind == kind
         assert time.monotonic() - began < 30
-        # a request is never sent twice behind the user's back
+        # The client never repeats a request by itself.
         assert len(server.served) == 1
         assert connection.post("/predict", BODY).status == 200
 
@@ -90,7 +92,7 @@ def test_answer_that_trickles_in_is_timed_out_as_a_whole(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://nowhere.invalid"])
-def test_nobody_there_is_a_connection_error(url: str) -> None:
+def test_address_without_a_server_is_a_connection_error(url: str) -> None:
     with Connection(url, 60.0) as connection, pytest.raises(NoResponseError) as caught:
         connection.get("/readyz")
     assert caught.value.kind == "ConnectionError"

@@ -1,4 +1,4 @@
-"""What is reported of a target of known latency, against what that target itself recorded."""
+"""Reports on a target of known latency, compared with the target's own records."""
 
 import math
 import signal
@@ -8,7 +8,7 @@ import pytest
 
 from known_target import known_target, nearest_rank, noise
 
-# percentiles fall on a level each, so that a late answer or two move none of them far
+# Each percentile falls on its own level, so that one or two late answers move none of them far.
 LEVELS = ((0.5, 70), (0.9, 22), (1.4, 6), (2.0, 2))
 SECONDS = 5.0
 USERS = 30
@@ -32,7 +32,7 @@ STEADY = {"levels": LEVELS}
         (CLOSED, 3, STEADY),
         (CLOSED, 1, SLOWING),
         (arrivals("constant"), 1, STEADY),
-        # the first of these may come a while after the beginning: longer, so that it weighs less
+        # The first Poisson arrival may be late; a longer run makes that weigh less.
         (arrivals("poisson", seconds=2 * SECONDS), 3, STEADY),
     ],
     ids=["closed-1", "closed-3", "closed-slowing-1", "constant-1", "poisson-3"],
@@ -54,26 +54,26 @@ def test_figures_are_within_one_per_cent_of_what_the_target_recorded(
     assert summary["failuresByKind"] == {"HTTP500": failed}
     assert summary["failureRatio"] == round(failed / len(served), 6)
 
-    between = noise([s.answered - s.arrived - s.wanted for s in served])
+    between = noise([s.answered - s.arrived - s.service_time for s in served])
     took = sorted(s.answered - s.arrived for s in good)
     for percent in (50, 95, 99):
         expected = nearest_rank(took, percent)
         close = 0.01 * expected + between
         assert summary[f"p{percent}"] / 1000 == pytest.approx(expected, abs=close)
-    # the distribution's own samples are the target's, each in its rank's place
+    # The histogram holds as many samples as the target recorded, at the same ranks.
     seen = [low / 1000 for low, count in report["histogram"]["buckets"] for _ in range(count)]
     assert len(seen) == len(took)
     assert nearest_rank(seen, 99) == pytest.approx(summary["p99"] / 1000, rel=0.001)
-    # the target knows when the first request came, which is second 0 to a few milliseconds
+    # The target's time of the first request is the run's second 0, to a few milliseconds.
     span = max(s.answered for s in good) - min(s.arrived for s in served)
     assert summary["requestsPerSecond"] == pytest.approx(
         len(good) / span, rel=0.01 + between / span
     )
 
     timings = summary["timings"]
-    wanted = sum(s.wanted for s in good) / len(good) * 1000
-    assert timings["denoise"]["mean"] == pytest.approx(0.8 * wanted, rel=1e-3)
-    assert timings["vae"]["mean"] == pytest.approx(0.2 * wanted, rel=1e-3)
+    service_ms = sum(s.service_time for s in good) / len(good) * 1000
+    assert timings["denoise"]["mean"] == pytest.approx(0.8 * service_ms, rel=1e-3)
+    assert timings["vae"]["mean"] == pytest.approx(0.2 * service_ms, rel=1e-3)
     assert summary["mean"] == pytest.approx(
         sum(part["mean"] for part in timings.values()), rel=1e-3
     )
@@ -84,7 +84,7 @@ def test_figures_are_within_one_per_cent_of_what_the_target_recorded(
         assert summary["maxUsers"] == USERS
     else:
         assert report["stages"][0]["users"] == summary["maxUsers"] > RATE * 0.5
-    # on a machine too busy to go ahead on, that the client came late is for it to say
+    # The client may be late on a machine that is too busy, and must report that.
     assert report["valid"]["reason"] in {"Measured", "ClientSaturated"}
 
 
@@ -96,7 +96,7 @@ def test_stall_shows_in_the_open_loop(make_plan: Any, runner: Any) -> None:
         )
         served = target.served()
     summary = report["summary"]
-    # a hundred requests were due while the target stalled: each was sent, and waited for its end
+    # A hundred requests were due during the stall: each was sent, and waited for the stall's end.
     assert summary["requests"] == len(served) == 180
     assert 4.5 < summary["p99"] / 1000 < 5.5
     waited = sum(count for bound, count in report["histogram"]["buckets"] if bound > 500)
@@ -105,7 +105,7 @@ def test_stall_shows_in_the_open_loop(make_plan: Any, runner: Any) -> None:
 
 
 def test_search_finds_the_knee(make_plan: Any, runner: Any) -> None:
-    # 2 at a time, 0.1 s each: n users wait n/2 * 0.1 s, which is within 0.425 s for up to 8
+    # The target serves 2 at a time, 0.1 s each: n users wait n/2 * 0.1 s, within 0.425 s up to 8.
     with known_target(median=0.1, slots=2) as target:
         report = runner.report(
             make_plan(target.url, [])
@@ -116,28 +116,28 @@ def test_search_finds_the_knee(make_plan: Any, runner: Any) -> None:
             }
         )
         served = target.served()
-    found = report["search"]
-    assert 7 <= found["knee"] <= 9
-    assert found["step"] == 1
-    assert found["confirmed"]
+    search = report["search"]
+    assert 7 <= search["knee"] <= 9
+    assert search["step"] == 1
+    assert search["confirmed"]
     assert len(report["stages"]) <= 12
     assert report["slo"]["met"]
-    assert report["summary"]["maxUsersWithinSlo"] == found["knee"]
-    # the curve is that of such a queue: 2 answers each 0.1 s, and waiting beyond 2 users
-    levels = [point["level"] for point in found["curve"]]
+    assert report["summary"]["maxUsersWithinSlo"] == search["knee"]
+    # The curve is that of the queue: 2 answers every 0.1 s, and waiting from the third user on.
+    levels = [point["level"] for point in search["curve"]]
     assert levels == sorted(levels)
     assert [levels[0], levels[-1]] == [3, 12]
     at_both_ends = 2 * (1.5 / 0.1 + 1) / 1.5
-    assert all(point["requestsPerSecond"] <= at_both_ends + 0.1 for point in found["curve"])
-    late = noise([s.answered - s.arrived - s.wanted for s in served[:3]])
-    assert found["curve"][-1]["p50"] / 1000 == pytest.approx(12 / 2 * 0.1, rel=0.1, abs=6 * late)
+    assert all(point["requestsPerSecond"] <= at_both_ends + 0.1 for point in search["curve"])
+    late = noise([s.answered - s.arrived - s.service_time for s in served[:3]])
+    assert search["curve"][-1]["p50"] / 1000 == pytest.approx(12 / 2 * 0.1, rel=0.1, abs=6 * late)
     counted = sum(stage["requests"] + stage["discarded"] for stage in report["stages"])
     assert counted == len(served)
 
 
 @pytest.mark.full
 def test_search_finds_the_highest_rate(make_plan: Any, runner: Any) -> None:
-    # of 300 a second 270 are served, which makes a tenth fail; with more, more
+    # At 300 a second 270 are served, so that a tenth fails; at a higher rate, more.
     with known_target(median=0.02, rate=270.0) as target:
         report = runner.report(
             make_plan(target.url, [])
@@ -147,20 +147,20 @@ def test_search_finds_the_highest_rate(make_plan: Any, runner: Any) -> None:
                 "slo": {"maxFailureRatio": 0.1},
             }
         )
-    found = report["search"]
+    search = report["search"]
     assert len(report["stages"]) <= 12
-    assert report["summary"]["maxRateWithinSlo"] == found["knee"]
-    # so near to the knee chance decides a probe: one that fails when repeated counts as beyond
-    assert found["step"] <= 0.05 * found["knee"]
-    # a Poisson process of that rate brings 3000 in a probe, more or less by their root
+    assert report["summary"]["maxRateWithinSlo"] == search["knee"]
+    # Near the knee chance decides a probe; a level that fails when repeated counts as beyond.
+    assert search["step"] <= 0.05 * search["knee"]
+    # A Poisson process of that rate sends 3000 in a probe, give or take their square root.
     by_chance = 3 * 300 / math.sqrt(3000)
-    assert found["knee"] == pytest.approx(300, abs=found["step"] + by_chance)
+    assert search["knee"] == pytest.approx(300, abs=search["step"] + by_chance)
 
 
-def test_worker_that_is_lost_is_said_and_the_others_take_over(make_plan: Any, runner: Any) -> None:
+def test_lost_worker_is_reported_and_the_others_take_over(make_plan: Any, runner: Any) -> None:
     with known_target(median=0.1) as target:
         document = make_plan(target.url, [(8, 1.0)]) | {"minRequests": 1000}
-        master, first, second = runner.start_crew(document, 2)
+        master, first, second = runner.start_distributed(document, 2)
         assert runner.progress(200)["workersConnected"] == 2
         first.kill()
         for process in (master, second):
@@ -170,10 +170,10 @@ def test_worker_that_is_lost_is_said_and_the_others_take_over(make_plan: Any, ru
     report = runner.read("report.json")
     assert (report["valid"]["status"], report["valid"]["reason"]) == (False, "WorkerLost")
     assert report["error"] is None
-    # what the lost one had not told is lost, which is less than all that it had seen
+    # Only the samples that the lost worker had not sent are missing, fewer than all of its samples.
     unseen = len(served) - report["summary"]["requests"]
     assert 0 <= unseen < 80
-    # at the end there are eight users again
+    # At the end eight users run again.
     end = max(s.answered for s in served)
     last = [s for s in served if s.answered > end - 2.0]
     waited = sum(s.answered - max(s.arrived, end - 2.0) for s in last)
@@ -183,7 +183,7 @@ def test_worker_that_is_lost_is_said_and_the_others_take_over(make_plan: Any, ru
 
 def test_termination_of_the_master_stops_all_workers(make_plan: Any, runner: Any) -> None:
     with known_target(median=0.1) as target:
-        master, *workers = runner.start_crew(make_plan(target.url, [(8, 300.0)]), 2)
+        master, *workers = runner.start_distributed(make_plan(target.url, [(8, 300.0)]), 2)
         runner.progress(30)
         master.send_signal(signal.SIGTERM)
         for process in (master, *workers):
@@ -194,14 +194,14 @@ def test_termination_of_the_master_stops_all_workers(make_plan: Any, runner: Any
     assert report["error"]["reason"] == "Interrupted"
     assert report["valid"]["reason"] == "Interrupted"
     assert report["summary"]["failures"] == 0
-    # all but the answers that were on their way
+    # Only answers that were in flight may be missing.
     assert 0 <= len(served) - report["summary"]["requests"] <= 8
 
 
 @pytest.mark.full
 def test_workers_without_their_master_stop_the_load(make_plan: Any, runner: Any) -> None:
     with known_target(median=0.05) as target:
-        master, *workers = runner.start_crew(make_plan(target.url, [(4, 300.0)]), 2)
+        master, *workers = runner.start_distributed(make_plan(target.url, [(4, 300.0)]), 2)
         runner.progress(20)
         master.kill()
         for worker in workers:
@@ -220,12 +220,12 @@ def test_warm_up_is_left_out_and_the_last_stage_goes_on_until_there_are_enough(
         )
         served = target.served()
     summary = report["summary"]
-    # and what ended before the client looked, and what was under way then
+    # Requests that ended or were in flight before the client noticed the tenth are discarded too.
     assert 10 <= summary["discarded"] <= 20
-    # it would have been about 60 without
+    # Without minRequests there would have been about 60.
     assert 120 <= summary["requests"] <= 180
     assert summary["requests"] + summary["discarded"] == len(served)
-    # none of the warm-up was still under way when the load began
+    # No request of the warm-up was in flight when the load began.
     warm, cold = served[: summary["discarded"]], served[summary["discarded"] :]
     assert max(s.answered for s in warm) < min(s.arrived for s in cold)
     first, last = report["stages"]
@@ -233,8 +233,8 @@ def test_warm_up_is_left_out_and_the_last_stage_goes_on_until_there_are_enough(
     assert last["durationSeconds"] > 0.5
 
 
-def test_client_that_is_the_bottleneck_says_so(make_plan: Any, runner: Any) -> None:
-    # a target that answers at once, and every image of it is decoded
+def test_client_that_is_the_bottleneck_is_reported(make_plan: Any, runner: Any) -> None:
+    # The target answers at once, and the client decodes every image.
     with known_target(median=0.0) as target:
         report = runner.report(
             make_plan(target.url, [(64, 4.0)]) | {"request": {"decodeShare": 1.0}}

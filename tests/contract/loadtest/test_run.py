@@ -1,4 +1,4 @@
-"""The figures of real runs against what the target itself recorded."""
+"""The figures of real runs, compared with the target's own records."""
 
 import json
 import signal
@@ -30,9 +30,9 @@ def test_requests_and_failures_are_those_that_the_target_counted(mixed_run: Any)
     about = {"backend": "fastapi", "revision": "r1"}
     target = mixed_run.report["target"]
     assert (target["url"], target["about"]) == (mixed_run.server.url, about)
-    # what every request asks for is part of what the figures depend on
-    asked = {"steps": "4", "width": "128", "height": "128"}
-    assert target["fingerprint"] == about | asked
+    # The fields of every request are part of the fingerprint.
+    requested = {"steps": "4", "width": "128", "height": "128"}
+    assert target["fingerprint"] == about | requested
     assert mixed_run.report["error"] is None
 
 
@@ -77,11 +77,11 @@ def test_stages_are_reached_at_the_spawn_rate_and_left_again(serve: Any, runner:
     assert [s["users"] for s in report["stages"]] == [2, 8, 1]
     assert sum(s["requests"] for s in report["stages"]) == len(server.served)
     assert server.busiest == 8
-    # one more user every 0.5 s from second 2 on, and one less from second 6 on; a busy machine may
-    # be half a second late with them
+    # Users: one more every 0.5 s from second 2 on, one less from second 6 on. A busy machine may be
+    # half a second late.
     users = [point["users"] for point in report["timeline"]][:10]
     assert users == pytest.approx([2, 2, 4.5, 6.5, 8, 8, 7.5, 5.5, 3.5, 1.5], abs=1.6)
-    # in a closed loop of constant latency the rates are to each other as the users on average
+    # In a closed loop of constant latency, rates are proportional to the average number of users.
     first, second, third = (s["requestsPerSecond"] for s in report["stages"])
     assert second / first == pytest.approx((0.5 * (3 + 4 + 5 + 6 + 7) + 12) / 4 / 1.75, rel=0.25)
     assert third / first == pytest.approx((0.5 * (7 + 6 + 5 + 4 + 3 + 2) + 1) / 4 / 1.75, rel=0.25)
@@ -95,7 +95,7 @@ def test_answers_after_the_last_stage_are_awaited(serve: Any, runner: Any) -> No
 
     assert report["summary"]["failuresByKind"] == {"Timeout": 1}
     assert report["summary"]["requests"] == 3
-    # the run lasted until the last success at 1.5 s, not until the timeout at 2.5 s
+    # The run lasted until the last success at 1.5 s, not until the timeout at 2.5 s.
     good = [s for s in server.served if s.outcome == "ok"]
     span = max(s.answered for s in good) - min(s.arrived for s in server.served)
     assert 2 / report["summary"]["requestsPerSecond"] == pytest.approx(span, abs=0.5)
@@ -131,20 +131,20 @@ def test_run_begins_once_the_target_is_ready(serve: Any, runner: Any) -> None:
 
 
 def test_termination_stops_the_load_and_keeps_the_figures(serve: Any, runner: Any) -> None:
-    # one request in 20 never ends: it must not hold the end up
+    # One request in 20 never ends; the end of the run must not wait for it.
     server = serve(lambda n: (60.0, "stall") if n % 20 == 19 else (0.05, "ok"))
     process = runner.start(server.plan([(4, 120.0)]))
     eventually(lambda: len(server.served) >= 30, what="load arrives")
     process.send_signal(signal.SIGTERM)
-    told = time.monotonic()
+    signalled = time.monotonic()
     code, printed = runner.finish(process)
 
     assert code == 0, printed
-    assert time.monotonic() - told < 10
+    assert time.monotonic() - signalled < 10
     report = runner.read("report.json")
     assert report["error"]["reason"] == "Interrupted"
     assert report["summary"]["failures"] == 0
-    # all but what was under way when the signal came, or has hung since
+    # Only requests that were in flight at the signal, or hang, may be missing.
     assert 0 <= server.outcomes()["ok"] - report["summary"]["requests"] <= 4
     assert runner.read("progress.json")["state"] == "Failed"
 
@@ -155,14 +155,14 @@ def test_impossible_plan_ends_with_a_sentence_in_the_termination_log(
     document = make_plan("ftp://somewhere", [(0, 1.0)])
     code, _ = runner.finish(runner.start(document))
     assert code == 2
-    said = json.loads(runner.termination_log.read_text())
-    assert said["reason"] == "InvalidPlan"
-    assert "target.url: write it as http://HOST" in said["message"]
-    assert "users.stages.0.users: input should be greater than or equal to 1" in said["message"]
+    message = json.loads(runner.termination_log.read_text())
+    assert message["reason"] == "InvalidPlan"
+    assert "target.url: write it as http://HOST" in message["message"]
+    assert "users.stages.0.users: input should be greater than or equal to 1" in message["message"]
     assert not runner.out.exists()
 
 
-def test_page_can_be_looked_at_and_not_touched(serve: Any, runner: Any) -> None:
+def test_page_is_read_only(serve: Any, runner: Any) -> None:
     server = serve(lambda _: (0.05, "ok"))
     process = runner.start(server.plan([(3, 120.0)], webUi=True))
     runner.progress(20)

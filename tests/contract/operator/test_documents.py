@@ -1,4 +1,4 @@
-"""Documents of the operator, fed to the programs that read them, and the other way round."""
+"""Documents of the operator and of the other programs, fed to the model on the other side."""
 
 import json
 from collections.abc import Callable

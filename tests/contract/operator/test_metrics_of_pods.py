@@ -1,4 +1,4 @@
-"""What the operator reads of a pod's /metrics, over the network that brings it."""
+"""The operator's request for a pod's /metrics, over a real socket."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -14,7 +14,7 @@ POD = {"status": {"podIP": "127.0.0.1"}}
 
 @asynccontextmanager
 async def pod(monkeypatch: pytest.MonkeyPatch, pieces: Sequence[bytes]) -> AsyncIterator[None]:
-    """One that answers in these pieces, each some time after the one before."""
+    """Runs a pod that answers in these pieces, with a pause between them."""
     length = sum(map(len, pieces))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -24,7 +24,7 @@ async def pod(monkeypatch: pytest.MonkeyPatch, pieces: Sequence[bytes]) -> Async
             writer.write(piece)
             with suppress(ConnectionError):
                 await writer.drain()
-            with suppress(TimeoutError):  # who reads on leaves the connection open
+            with suppress(TimeoutError):  # a reader that expects more leaves the connection open
                 await asyncio.wait_for(reader.read(), 0.2)
         writer.close()
 

@@ -1,4 +1,4 @@
-"""What the operator asks a Prometheus, and what it makes of each kind of answer."""
+"""The operator's query to Prometheus, and its handling of each kind of answer."""
 
 import socket
 import threading
@@ -18,24 +18,24 @@ ENERGY = "sum(increase(energy[60s])) / 1000"
 
 @pytest.fixture
 def local() -> Iterator[LocalPrometheus]:
-    found = LocalPrometheus(lambda _: vector("1250.5"))
-    yield found
-    found.close()
+    server = LocalPrometheus(lambda _: vector("1250.5"))
+    yield server
+    server.close()
 
 
 @pytest.mark.parametrize("answer", [vector("1250.5"), success("scalar", [0, "1250.5"])])
-async def test_the_one_number_of_an_instant_query_at_its_time(
+async def test_an_instant_query_gives_one_number_at_its_time(
     local: LocalPrometheus, answer: Answer
 ) -> None:
     local.answer = lambda _: answer
     assert await figure(f"{local.url}/", ENERGY, AT) == 1250.5
-    assert local.asked == [
+    assert local.requests == [
         {"path": "/api/v1/query", "query": ENERGY, "time": f"{AT.timestamp():.3f}"}
     ]
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (vector(), "has no sample for the query"),
         (vector("1", "2"), "gives 2 figures for the query: write sum(…) or avg(…)"),
@@ -50,15 +50,15 @@ async def test_the_one_number_of_an_instant_query_at_its_time(
     ],
 )
 async def test_anything_else_is_no_figure_and_says_why(
-    local: LocalPrometheus, answer: Answer, said: str
+    local: LocalPrometheus, answer: Answer, message: str
 ) -> None:
     local.answer = lambda _: answer
     with pytest.raises(NoFigureError) as error:
         await figure(local.url, ENERGY, AT)
-    assert str(error.value) == said
+    assert str(error.value) == message
 
 
-async def test_no_one_there_is_no_figure() -> None:
+async def test_unreachable_prometheus_is_no_figure() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -66,7 +66,7 @@ async def test_no_one_there_is_no_figure() -> None:
             await figure(url, ENERGY, AT)
 
 
-async def test_one_that_is_too_slow_is_no_figure(
+async def test_slow_prometheus_is_no_figure(
     local: LocalPrometheus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prometheus, "_TIMEOUT", aiohttp.ClientTimeout(total=0.2))

@@ -16,7 +16,7 @@ Object = dict[str, Any]
 
 @dataclass
 class FakeCluster:
-    """What the API server answers to a GET, and what it got as POSTs."""
+    """An API server: the objects that it answers GETs with, and the POSTs that it received."""
 
     kubeconfig: Path
     objects: dict[str, Object] = field(default_factory=dict)
@@ -26,19 +26,19 @@ class FakeCluster:
 
 @pytest.fixture
 def fake_cluster(tmp_path: Path) -> Iterator[FakeCluster]:
-    found = FakeCluster(tmp_path / "kubeconfig")
+    cluster = FakeCluster(tmp_path / "kubeconfig")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            obj = found.objects.get(self.path.partition("?")[0])
+            obj = cluster.objects.get(self.path.partition("?")[0])
             reason = {"kind": "Status", "reason": "NotFound", "code": 404}
             self._answer(404 if obj is None else 200, "application/json", json.dumps(obj or reason))
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            found.posted.append((self.path, body, headers))
-            status, kind, text = found.predict
+            cluster.posted.append((self.path, body, headers))
+            status, kind, text = cluster.predict
             self._answer(status, kind, text)
 
         def _answer(self, status: int, kind: str, text: str | bytes) -> None:
@@ -50,7 +50,7 @@ def fake_cluster(tmp_path: Path) -> Iterator[FakeCluster]:
             self.wfile.write(data)
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Keeps the requests out of the test's output."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -65,7 +65,7 @@ def fake_cluster(tmp_path: Path) -> Iterator[FakeCluster]:
         ],
         "users": [{"name": "me", "user": {"token": "my-token"}}],
     }
-    found.kubeconfig.write_text(yaml.safe_dump(kubeconfig))
-    yield found
+    cluster.kubeconfig.write_text(yaml.safe_dump(kubeconfig))
+    yield cluster
     server.shutdown()
     server.server_close()

@@ -1,4 +1,4 @@
-"""The plugin as its user meets it, against a cluster that answers what it is told to."""
+"""The plugin as its user runs it, against a fake API server."""
 
 import base64
 import csv
@@ -86,7 +86,7 @@ def test_a_report_in_a_file_needs_no_cluster(tmp_path: Path) -> None:
     assert "SLOMet" in out.read_text()
 
 
-def test_what_goes_wrong_is_said_in_a_sentence(
+def test_each_error_is_one_sentence(
     finished: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     waiting = {"metadata": {"name": "new", "namespace": "shop"}, "status": {"state": "Queued"}}
@@ -94,7 +94,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     finished.objects[f"{TESTS}/mute"] = {**waiting, "status": {"state": "Complete"}}
     old = tmp_path / "old.json"
     old.write_text('{"version": 2}')
-    said = {}
+    messages = {}
     for name in (
         "absent",
         "new",
@@ -105,18 +105,18 @@ def test_what_goes_wrong_is_said_in_a_sentence(
         str(tmp_path / "no.json"),
     ):
         assert run(finished, "report", name) == 1
-        said[name] = capsys.readouterr().err
-    assert "there is no LoadTest 'absent' in namespace 'shop'" in said["absent"]
-    assert "has no report yet (it is Queued)" in said["new"]
-    assert "is complete, but has no report: kubectl describe lt/mute" in said["mute"]
-    assert "there is no Comparison 'ramp'" in said["cmp/ramp"]
-    assert "only load tests and comparisons have reports" in said["pod/ramp"]
-    assert "are the plugin and the operator of the same version?" in said[str(old)]
-    assert "can't be read: No such file" in said[str(tmp_path / "no.json")]
-    assert not any("Traceback" in text for text in said.values())
+        messages[name] = capsys.readouterr().err
+    assert "there is no LoadTest 'absent' in namespace 'shop'" in messages["absent"]
+    assert "has no report yet (it is Queued)" in messages["new"]
+    assert "is complete, but has no report: kubectl describe lt/mute" in messages["mute"]
+    assert "there is no Comparison 'ramp'" in messages["cmp/ramp"]
+    assert "only load tests and comparisons have reports" in messages["pod/ramp"]
+    assert "are the plugin and the operator of the same version?" in messages[str(old)]
+    assert "can't be read: No such file" in messages[str(tmp_path / "no.json")]
+    assert not any("Traceback" in text for text in messages.values())
 
 
-def test_a_cluster_that_is_away_or_unknown_is_said(
+def test_a_cluster_that_is_unreachable_or_unknown_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", "ramp", "--kubeconfig", str(tmp_path / "none")]) == 1
@@ -180,7 +180,7 @@ def test_predict_takes_an_answer_without_events_too(serving: Any, tmp_path: Path
         ((503, "text/plain", b"no endpoints"), "the service returned 503: is it Ready?"),
     ],
 )
-def test_a_service_that_can_t_is_quoted(
+def test_an_error_of_the_service_is_quoted(
     serving: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, predict: Any, sentence: str
 ) -> None:
     serving.predict = predict

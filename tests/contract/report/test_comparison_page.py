@@ -22,7 +22,7 @@ CONFIG_MAPS = "/api/v1/namespaces/shop/configmaps"
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser has to say against the page."""
+    """Console messages, page errors and network requests, none of which may happen."""
     return []
 
 
@@ -76,11 +76,11 @@ def test_the_variants_are_ranked_with_their_intervals_and_the_best_is_recommende
     assert ranked[0][2].startswith("5.64 (5.")
     assert "Recommended: litserve" in page.locator(".recommended").inner_text()
     assert "broken is not ranked: NotReady" in page.locator(".unranked").inner_text()
-    said = page.locator(".unknown").inner_text()
-    assert said == f"joulesPerImage of litserve, rayserve, fastapi is unknown: {NO_ENERGY}."
+    unknown = page.locator(".unknown").inner_text()
+    assert unknown == f"joulesPerImage of litserve, rayserve, fastapi is unknown: {NO_ENERGY}."
 
 
-def test_a_cold_start_is_told_by_its_points(page: Page, tmp_path: Path) -> None:
+def test_each_variant_has_its_cold_start_in_a_table(page: Page, tmp_path: Path) -> None:
     opened(page, tmp_path, study())
     rows = page.locator("table.cold tbody tr")
     assert rows.count() == len(SPEEDS)
@@ -101,9 +101,7 @@ def test_each_figure_has_a_line_a_variant(page: Page, tmp_path: Path) -> None:
     assert page.locator("#curve circle").count() == len(SPEEDS) * 3
 
 
-def test_it_says_how_to_repeat_it_and_keeps_the_prompts_to_itself(
-    page: Page, tmp_path: Path
-) -> None:
+def test_it_says_how_to_repeat_it_and_shows_no_prompt(page: Page, tmp_path: Path) -> None:
     opened(page, tmp_path, study())
     text = page.locator("main").inner_text()
     assert "Welch's t test of the logarithms, Holm-corrected" in text
@@ -138,10 +136,10 @@ def test_the_plugin_reads_what_the_operator_writes() -> None:
 
 
 def of_cluster(fake_cluster: Any, *arguments: str) -> int:
-    said = {"type": "Comparable", "status": "True", "reason": "Alike", "message": "alike"}
+    comparable = {"type": "Comparable", "status": "True", "reason": "Alike", "message": "alike"}
     fake_cluster.objects[f"{COMPARISONS}/frameworks"] = {
         "metadata": {"name": "frameworks", "namespace": "shop"},
-        "status": {"conditions": [said], "reportRef": {"name": "r", "key": "report.json"}},
+        "status": {"conditions": [comparable], "reportRef": {"name": "r", "key": "report.json"}},
     }
     fake_cluster.objects[f"{CONFIG_MAPS}/r"] = {"data": {"report.json": json.dumps(study())}}
     return main(["report", *arguments, "--kubeconfig", str(fake_cluster.kubeconfig)])

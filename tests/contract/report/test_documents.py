@@ -21,11 +21,11 @@ def test_the_plugin_reads_what_the_runner_writes(made: Callable[[], Object]) -> 
     read = json.loads(
         Report.model_validate_json(json.dumps(written)).model_dump_json(by_alias=True)
     )
-    assert covers(written, read), "a field is called or valued otherwise"
+    assert covers(written, read), "a field has another name or value"
 
 
 def covers(written: Any, read: Any) -> bool:
-    """Whether all that was read is what was written; what wasn't read doesn't matter."""
+    """Whether each field that was read has its written value; other fields don't matter."""
     if isinstance(read, dict):
         return all(name in written and covers(written[name], read[name]) for name in read)
     if isinstance(read, list):

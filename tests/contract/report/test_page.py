@@ -20,7 +20,7 @@ PHONE = {"width": 360, "height": 780}
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser has to say against the page."""
+    """Console messages, page errors and network requests, none of which may happen."""
     return []
 
 
@@ -47,12 +47,12 @@ def opened(page: Page, tmp_path: Path, report: Object, title: str = "default/ram
 
 
 @pytest.mark.parametrize("made", SAMPLES)
-def test_the_browser_has_no_complaint_and_asks_no_one_for_anything(
+def test_the_browser_reports_no_error_and_sends_no_request(
     page: Page, tmp_path: Path, complaints: list[str], made: Made
 ) -> None:
     opened(page, tmp_path, made())
     assert complaints == []
-    # the one style sheet is obeyed: the policy knows its hash
+    # The style sheet is applied: the policy allows its hash.
     assert (
         page.evaluate("getComputedStyle(document.querySelector('.tile')).borderTopWidth") == "1px"
     )
@@ -62,7 +62,7 @@ def test_the_browser_has_no_complaint_and_asks_no_one_for_anything(
 def test_nothing_scrolls_sideways_on_a_phone_but_the_table_of_stages(
     page: Page, tmp_path: Path, made: Made
 ) -> None:
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type] # a plain dict is what it takes
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type] # Playwright takes a plain dict
     opened(page, tmp_path, made())
     wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert page.evaluate(wide) is False
@@ -113,7 +113,7 @@ def test_no_text_of_a_chart_is_cut_off(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
-def test_it_is_dark_where_that_is_wanted(
+def test_it_is_dark_where_the_browser_prefers_dark(
     page: Page, tmp_path: Path, scheme: Any, *, dark: bool
 ) -> None:
     page.emulate_media(color_scheme=scheme)
@@ -144,7 +144,7 @@ def test_names_from_outside_are_text_and_nothing_else(
     assert evil in page.locator("h1").inner_text()
 
 
-def test_the_status_of_the_load_test_goes_before_the_runners_word() -> None:
+def test_the_status_of_the_load_test_overrides_the_runners_verdict() -> None:
     report = ramp("abc")
     valid = {"type": "Valid", "status": "False", "reason": "TargetScaled", "message": "1 to 2"}
     status: Object = {"run": "abc", "conditions": [valid]}

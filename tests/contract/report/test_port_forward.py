@@ -1,5 +1,7 @@
-"""A service that wants a key is reached over a forwarded port, as the API server's proxy keeps
-the header that carries it. The API server is played, down to the frames of the port.
+"""The plugin reaches a service with a key over a forwarded port.
+
+The API server's proxy removes the header with the key, so the plugin can't use it. The tests play
+the API server, including the frames of the forwarded port.
 """
 
 import base64
@@ -34,7 +36,7 @@ OBJECTS: Object = {
 
 
 class ForwardingCluster:
-    """Answers GETs from OBJECTS, and one request that comes over a forwarded port."""
+    """Answers GETs from OBJECTS, and one request over a forwarded port."""
 
     def __init__(self) -> None:
         self.objects = dict(OBJECTS)
@@ -54,8 +56,8 @@ class ForwardingCluster:
         path = request.path.partition("?")[0]
         if path.endswith("/portforward"):
             return None if "/pods/demo-1/" in path else _response(HTTPStatus.NOT_FOUND, {})
-        found = self.objects.get(path)
-        return _response(HTTPStatus.OK if found else HTTPStatus.NOT_FOUND, found or {})
+        obj = self.objects.get(path)
+        return _response(HTTPStatus.OK if obj else HTTPStatus.NOT_FOUND, obj or {})
 
     def _forward(self, websocket: ServerConnection) -> None:
         port = (8000).to_bytes(2, "little")
@@ -80,9 +82,9 @@ def _response(status: HTTPStatus, obj: Object) -> Response:
 
 @pytest.fixture
 def cluster() -> Iterator[ForwardingCluster]:
-    found = ForwardingCluster()
-    yield found
-    found.server.shutdown()
+    cluster = ForwardingCluster()
+    yield cluster
+    cluster.server.shutdown()
 
 
 def run(cluster: ForwardingCluster, tmp_path: Path, *options: str) -> int:
@@ -110,14 +112,14 @@ def test_the_key_of_the_services_own_secret_gets_to_the_service(
     assert json.loads(body)["prompt"] == "a red circle"
 
 
-def test_a_key_from_a_file_goes_before_it(cluster: ForwardingCluster, tmp_path: Path) -> None:
+def test_a_key_from_a_file_overrides_the_secret(cluster: ForwardingCluster, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("mine\n")
     assert run(cluster, tmp_path, "--api-key-file", str(key)) == 0
     assert b"Authorization: Bearer mine" in cluster.received
 
 
-def test_who_may_not_read_the_secret_is_told_what_to_give(
+def test_a_user_who_may_not_read_the_secret_learns_the_alternatives(
     cluster: ForwardingCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del cluster.objects[f"{NAMESPACED}/secrets/keys"]
@@ -125,7 +127,7 @@ def test_who_may_not_read_the_secret_is_told_what_to_give(
     assert "give --api-key-file or set DIFFUSION_API_KEY" in capsys.readouterr().err
 
 
-def test_a_service_without_a_ready_pod_is_said(
+def test_a_service_without_a_ready_pod_is_reported(
     cluster: ForwardingCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.objects[f"{NAMESPACED}/pods"] = {"items": [{**POD, "status": {"conditions": []}}]}
@@ -133,7 +135,7 @@ def test_a_service_without_a_ready_pod_is_said(
     assert "no pod of the service is Ready" in capsys.readouterr().err
 
 
-def test_a_port_that_cannot_be_forwarded_is_said(
+def test_a_port_that_cannot_be_forwarded_is_reported(
     cluster: ForwardingCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone = {**POD, "metadata": {"name": "demo-2"}}

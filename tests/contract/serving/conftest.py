@@ -1,4 +1,4 @@
-"""A real, tiny Stable Diffusion pipeline with random weights, and servers of it to share."""
+"""A real, tiny Stable Diffusion pipeline with random weights, and shared servers of it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +11,13 @@ from tiny_models import tiny_models
 
 @pytest.fixture(scope="session")
 def tiny_model() -> Path:
-    """A model of 64 by 64 pixels."""
+    """A tiny model of 64 by 64 pixels."""
     return tiny_models().sd
 
 
 @pytest.fixture(scope="session")
 def tiny_xl_model() -> Path:
-    """The same of SDXL, with its two text encoders."""
+    """A tiny SDXL model, with its two text encoders."""
     return tiny_models().xl
 
 
@@ -42,32 +42,32 @@ def pool(
     ids=str,
 )
 def variant(request: pytest.FixtureRequest) -> Variant:
-    """Every backend, with every one that forms batches; tests are grouped by it."""
+    """Each backend with each way of batching; tests are grouped by it."""
     chosen: Variant = request.param
     return chosen
 
 
 @pytest.fixture
 def server(pool: Pool, variant: Variant) -> Server:
-    """A ready server of the variant and the tiny model, which other tests use as well."""
+    """A ready server of the variant with the tiny model, shared with other tests."""
     return pool.patient(variant)
 
 
 @pytest.fixture
 def quick(pool: Pool, variant: Variant) -> Server:
-    """A ready server of the variant and the stand-in, which other tests use as well."""
+    """A ready server of the variant on the stand-in, shared with other tests."""
     return pool.quick(variant)
 
 
 @pytest.fixture
 def strict(pool: Pool, variant: Variant) -> Server:
-    """One of the stand-in that wants a key, and lets a request wait for a second only."""
+    """A server on the stand-in that requires a key and lets a request wait one second at most."""
     return pool.strict(variant)
 
 
 @pytest.fixture(scope="session")
 def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A ready FastAPI server of the demo model, which other tests use as well."""
+    """A ready FastAPI server of the demo model, shared with other tests."""
     server = Server(tmp_path_factory.mktemp("demo"), demo_configuration(Variant("fastapi")))
     try:
         yield server.ready()

@@ -1,4 +1,4 @@
-"""The command that says what a lower precision costs."""
+"""The command that measures the difference and the time of a lower precision."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ def plain(level: int) -> Picture:
     return Picture(2, 2, bytes([level]) * 12)
 
 
-def test_equal_pictures_are_not_apart() -> None:
+def test_equal_pictures_have_no_difference() -> None:
     same = difference([plain(7)], [plain(7)])
     assert (same.largest, same.mean, same.psnr) == (0, 0, float("inf"))
 
@@ -24,17 +24,17 @@ def test_difference_is_over_all_pixels_of_all_pictures() -> None:
     assert apart.psnr == pytest.approx(3.01, abs=0.01)
 
 
-def test_command_tells_difference_and_time(
+def test_command_prints_difference_and_time(
     tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--model", str(tiny_model), "--precision", "bfloat16", "--images", "1"]
     assert main(flags) == 0
-    told = capsys.readouterr().out
-    assert re.search(r"float32 +\d+\.\d{3} s an image", told)
-    assert re.search(r"bfloat16 +\d+\.\d{3} s an image", told)
-    found = re.search(r"largest difference (\d\.\d+), mean (\d\.\d+), PSNR (\d+\.\d) dB", told)
-    assert found is not None
-    assert 0 < float(found[2]) <= float(found[1]) < 0.3
+    output = capsys.readouterr().out
+    assert re.search(r"float32 +\d+\.\d{3} s an image", output)
+    assert re.search(r"bfloat16 +\d+\.\d{3} s an image", output)
+    figures = re.search(r"largest difference (\d\.\d+), mean (\d\.\d+), PSNR (\d+\.\d) dB", output)
+    assert figures is not None
+    assert 0 < float(figures[2]) <= float(figures[1]) < 0.3
 
 
 def test_command_refuses_what_the_device_cannot_do(

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.4 in its real size, with random weights, through each backend."""
+"""Stable Diffusion 1.4 at its real size, with random weights, on each backend."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ SUPPORT = Path(__file__).parents[2] / "support"
 
 @pytest.fixture(scope="module")
 def full_size_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory of 2 GB in half precision, which is removed again."""
+    """A directory of 2 GB in half precision; the fixture removes it afterwards."""
     path = tmp_path_factory.mktemp("full-size")
     torch.manual_seed(0)
     tokenizer = transformers.CLIPTokenizer.from_pretrained(
@@ -81,7 +81,7 @@ def full_size_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def peak_bytes(pid: int) -> int:
-    """The most memory that the process ever had."""
+    """The peak of the process's resident memory."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
@@ -91,7 +91,7 @@ def serve(model: Path, backend: str, folder: Path) -> Server:
     environ = configuration(
         model,
         Variant(backend),
-        # The warm-up image is for nobody, and each of its steps takes long: one is enough.
+        # The warm-up image is discarded, and each of its steps takes long: one step is enough.
         generation={"steps": 1, "guidanceScale": 7.5, "scheduler": "ddim"},
         limits={"maxSteps": 10, "maxPixels": SIDE * SIDE},
         queue={"maxLength": 1, "timeoutSeconds": SECONDS},
@@ -134,5 +134,5 @@ def test_full_size_model_makes_an_image_with_one_call_of_the_unet_a_step(
             f"\n{backend}: ready after {ready - begun:.0f} s; {SIDE}x{SIDE}, {STEPS} steps in "
             f"{seconds:.1f} s (denoising {stages['denoise'] / 1000:.1f} s, decoding "
             f"{stages['vae'] / 1000:.1f} s), {calls} U-Net calls, "
-            f"{memory / 1e9:.1f} GB at the most in one process"
+            f"{memory / 1e9:.1f} GB at most in one process"
         )

@@ -1,4 +1,4 @@
-"""Requests that the service's own description allows, and requests that it doesn't."""
+"""Random requests that fit the service's OpenAPI document, and random requests that don't."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,13 +13,15 @@ from serving_process import VARIANTS, Server, Variant
 
 FEW_STEPS = 4
 SECONDS = 120
-UNSAID = {200, 400, 404, 422}
-"""What may come of a request that fits the description: it can't say that width times height has a
-limit, nor which models there are."""
+VALID_STATUSES = {200, 400, 404, 422}
+"""Statuses of a request that fits the document.
+
+The document can't express that width times height has a limit, nor which models there are.
+"""
 
 
 def swift(body: Any) -> Any:
-    """The same body with few steps, if it asks for a number of them that is allowed."""
+    """The body with few steps, where it has an allowed number of steps."""
     steps = body.get("steps") if isinstance(body, dict) else None
     if isinstance(steps, int) and FEW_STEPS < steps <= 500:
         return body | {"steps": FEW_STEPS}
@@ -27,11 +29,11 @@ def swift(body: Any) -> Any:
 
 
 def operations(url: str) -> Iterator[tuple[Any, GenerationMode]]:
-    """What can be asked, in ways that fit the description and in others."""
+    """Yields each operation, with requests that fit the document and with requests that don't."""
     for result in schemathesis.openapi.from_url(url).get_all_operations():
-        operation: Any = result.ok()  # type: ignore[union-attr] # what is not ok fails here
+        operation: Any = result.ok()  # type: ignore[union-attr] # an error is raised here
         for mode in GenerationMode:
-            # Without a parameter or a body there is nothing that wouldn't fit.
+            # An operation without parameter or body has no request that doesn't fit.
             if mode.is_positive or operation.method == "post":
                 yield operation, mode
 
@@ -51,7 +53,7 @@ def ask_much(operation: Any, mode: GenerationMode, examples: int) -> None:
         response = case.call_and_validate(
             excluded_checks=[positive_data_acceptance], timeout=SECONDS
         )
-        assert response.status_code in UNSAID or not mode.is_positive
+        assert response.status_code in VALID_STATUSES or not mode.is_positive
 
     ask()
 
@@ -63,9 +65,9 @@ def fuzz(server: Server, examples: int) -> None:
 
 @pytest.fixture
 def fuzzed(request: pytest.FixtureRequest, variant: Variant) -> Server:
-    """FastAPI's with the tiny model, so that one real pipeline gets it all; the others' without."""
-    found: Server = request.getfixturevalue("server" if variant == VARIANTS[0] else "quick")
-    return found
+    """A server on the stand-in, but of FastAPI one with a real pipeline."""
+    chosen: Server = request.getfixturevalue("server" if variant == VARIANTS[0] else "quick")
+    return chosen
 
 
 def test_nothing_that_is_sent_is_an_error_of_the_server(fuzzed: Server) -> None:

@@ -1,4 +1,4 @@
-"""A server that should ask for keys and has none must not start."""
+"""A server must not start if it should require keys and has none."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Many different requests at once on the demo model: each gets its own picture and no other's."""
+"""Many different requests at once on the demo model: each gets its own picture."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def alone() -> DiffusersPipeline:
 
 @pytest.fixture
 def server(variant: Variant, tmp_path: Path) -> Iterator[Server]:
-    """One of the demo model and the variant, for one test alone."""
+    """A server of the demo model and the variant, for one test alone."""
     server = Server(tmp_path, demo_configuration(variant))
     try:
         yield server.ready()
@@ -52,7 +52,7 @@ def server(variant: Variant, tmp_path: Path) -> Iterator[Server]:
 
 
 def bodies(count: int) -> list[dict[str, Any]]:
-    """Requests of several batch keys, some for more than one image, in no order."""
+    """Requests of several batch keys in random order, some for more than one image."""
     draw = random.Random(7)
     wording = np.random.default_rng(7)
     every = subjects()
@@ -68,11 +68,11 @@ def bodies(count: int) -> list[dict[str, Any]]:
     ]
 
 
-async def answers(server: Server, wanted: list[dict[str, Any]]) -> list[httpx.Response]:
-    """The answers to requests that were all sent at once."""
+async def answers(server: Server, requests: list[dict[str, Any]]) -> list[httpx.Response]:
+    """Sends all requests at once, and returns the answers."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=server.url, timeout=3000, limits=limits) as client:
-        return await asyncio.gather(*(client.post("/predict", json=body) for body in wanted))
+        return await asyncio.gather(*(client.post("/predict", json=body) for body in requests))
 
 
 def pictures(answer: httpx.Response) -> list[bytes]:
@@ -81,14 +81,14 @@ def pictures(answer: httpx.Response) -> list[bytes]:
 
 
 def references(alone: DiffusersPipeline, body: dict[str, Any]) -> list[bytes]:
-    """The same pictures, each made in a call of its own."""
+    """The pictures of the request, each made in its own call of the pipeline."""
     return [
         _made_alone(alone, _generation(body, seed))
         for seed in seeds_from(body["seed"], body["images"])
     ]
 
 
-@functools.cache  # each backend is asked for the same
+@functools.cache  # each backend gets the same requests
 def _made_alone(alone: DiffusersPipeline, generation: ImageRequest) -> bytes:
     return alone([generation]).pictures[0][0].rgb
 
@@ -99,23 +99,23 @@ def _generation(body: dict[str, Any], *seeds: int) -> ImageRequest:
     )
 
 
-def shows_what_was_asked(picture: bytes, prompt: str) -> bool:
+def shows_its_prompt(picture: bytes, prompt: str) -> bool:
     rgb = np.frombuffer(picture, np.uint8).reshape(SIDE, SIDE, 3).astype(np.float32) / 255
     return not look(rgb).differences(parse(prompt))
 
 
 async def assert_each_gets_its_own(server: Server, alone: DiffusersPipeline, count: int) -> None:
-    wanted, before = bodies(count), server.metric("diffusion_batch_size_sum")
-    got = await answers(server, wanted)
-    assert [answer.status_code for answer in got] == [200] * count
+    requests, before = bodies(count), server.metric("diffusion_batch_size_sum")
+    responses = await answers(server, requests)
+    assert [answer.status_code for answer in responses] == [200] * count
     right = images = 0
-    for body, answer in zip(wanted, got, strict=True):
+    for body, answer in zip(requests, responses, strict=True):
         assert answer.json()["seed"] == body["seed"]
         for picture, reference in zip(pictures(answer), references(alone, body), strict=True):
             assert furthest(picture, reference) <= 1, body
-            right += shows_what_was_asked(picture, body["prompt"])
+            right += shows_its_prompt(picture, body["prompt"])
             images += 1
-    # The model itself is not always right; a picture of somebody else's prompt hardly ever is.
+    # The model itself is not always right; a picture of another request's prompt hardly ever is.
     assert right >= 0.9 * images
     assert server.metric("diffusion_batch_size_sum") == before + images
 
@@ -134,7 +134,7 @@ async def test_sixty_mixed_requests_at_once_each_get_their_own_picture(
 
 @pytest.mark.full
 @pytest.mark.parametrize("variant", OTHER_WAYS, indirect=True, ids=str)
-async def test_pictures_are_the_same_whoever_forms_batches(
+async def test_pictures_do_not_depend_on_the_way_of_batching(
     server: Server, variant: Variant, alone: DiffusersPipeline
 ) -> None:
     await assert_each_gets_its_own(server, alone, 60)
@@ -154,7 +154,7 @@ async def test_thousand_mixed_requests_at_once_each_get_their_own_picture(
 def test_pixels_of_a_batch_of_eight_are_those_of_each_alone_to_a_ten_thousandth(
     alone: DiffusersPipeline,
 ) -> None:
-    wanted = [
+    generations = [
         _generation({**body, "steps": 4, "guidance_scale": 7.5}, body["seed"]) for body in bodies(8)
     ]
     decoded: list[Any] = []
@@ -163,8 +163,8 @@ def test_pixels_of_a_batch_of_eight_are_those_of_each_alone_to_a_ten_thousandth(
     def keep(_: Any, pixels: Any) -> None:
         decoded.extend((pixels / 2 + 0.5).clamp(0, 1))
 
-    watched(decoder, keep, lambda: alone(wanted))
-    for generation in wanted:
+    watched(decoder, keep, lambda: alone(generations))
+    for generation in generations:
         watched(decoder, keep, functools.partial(alone, [generation]))
     together, apart = decoded[:8], decoded[8:]
     assert len(apart) == 8

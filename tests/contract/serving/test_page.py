@@ -1,4 +1,4 @@
-"""The page at /ui in a real browser, against each backend; its picture with the demo model."""
+"""The page at /ui in a real browser, with each backend; its picture with the demo model."""
 
 import base64
 import re
@@ -17,27 +17,27 @@ from serving_process import Server
 PROMPT = "a red circle on a blue background"
 PHONE: Any = {"width": 360, "height": 780}
 STEPS = 60
-"""So many that the bar is seen to move."""
+"""Enough steps to see the bar move."""
 
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser has to say against the page, and whom else the page asks."""
+    """Console messages, page errors, and requests to other hosts; none may happen."""
     return []
 
 
 @contextmanager
 def opened(browser: Browser, server: Server, complaints: list[str]) -> Iterator[Page]:
-    """The server's page in a window of its own."""
+    """The server's page in its own browser context."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
-    def note(asked: Request) -> None:
-        if not asked.url.startswith((server.url, "blob:", "data:")):
-            complaints.append(f"asks for {asked.url}")
+    def note(request: Request) -> None:
+        if not request.url.startswith((server.url, "blob:", "data:")):
+            complaints.append(f"requests {request.url}")
 
     page.on("request", note)
     page.goto(f"{server.url}/ui")
@@ -53,14 +53,14 @@ def page(browser: Browser, quick: Server, complaints: list[str]) -> Iterator[Pag
 
 
 def make(page: Page, pictures: int = 1) -> None:
-    """Press the button, and wait until so many more pictures are there."""
+    """Presses the button, and waits for that many more pictures."""
     before = page.locator("figure").count()
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("figure")).to_have_count(before + pictures, timeout=60_000)
 
 
 def saved(page: Page, folder: Path, place: int = 0) -> Path:
-    """The picture at that place, as its download."""
+    """Downloads the picture at that place."""
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").nth(place).click()
     path = folder / f"{place}-{download.value.suggested_filename}"
@@ -119,17 +119,17 @@ def test_several_at_once_each_have_a_seed_that_makes_them_again(
     make(page, pictures=3)
     assert len(set(seeds(page))) == 3
     second = saved(page, tmp_path, 1)
-    wanted = seeds(page)[1]
+    seed = seeds(page)[1]
     page.get_by_role("button", name="Same again").nth(1).click()
     expect(page.locator("figure")).to_have_count(4, timeout=60_000)
-    assert seeds(page)[0] == wanted
+    assert seeds(page)[0] == seed
     again = saved(page, tmp_path, 0)
     assert _likeness(second, again) < 2, "the same seed made another picture"
     assert complaints == []
 
 
 def _likeness(first: Path, second: Path) -> float:
-    """Mean difference of two pictures, of 255; a batch may round otherwise than one alone."""
+    """Mean difference of two pictures, of 255; a batch may be rounded differently."""
     return float(abs(read(first) - read(second)).mean() * 255)
 
 
@@ -148,7 +148,7 @@ def test_the_curl_of_a_picture_is_the_request_that_made_it(
     assert complaints == []
 
 
-def test_what_the_server_refuses_is_said_by_its_field(page: Page) -> None:
+def test_a_refusal_names_the_field(page: Page) -> None:
     page.get_by_label("Prompt", exact=True).fill("a red circle")
     page.evaluate("document.querySelector('#form').noValidate = true")
     page.get_by_label("Steps").fill("501")

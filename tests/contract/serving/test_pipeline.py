@@ -15,7 +15,7 @@ from diffusion_serving.engine.pipeline_interface import STAGES
 from diffusion_serving.fetch.model_files import inspect
 from diffusion_serving.observability.startup_errors import ModelLoadFailed, WrongDevice
 from lazily import Lazily
-from pipelines import configured, count_unet_calls, furthest, loaded, pixels, wanted
+from pipelines import configured, count_unet_calls, furthest, image_request, loaded, pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def pipeline(load: Any) -> DiffusersPipeline:
 
 @pytest.fixture
 def copy(tiny_model: Path, tmp_path: Path) -> Path:
-    """The model's directory, free to be damaged."""
+    """A copy of the model's directory, for the test to damage."""
     return Path(shutil.copytree(tiny_model, tmp_path / "copy"))
 
 
@@ -51,7 +51,7 @@ def copy(tiny_model: Path, tmp_path: Path) -> Path:
 def test_each_step_is_one_call_of_the_unet(load: Any, scheduler: Scheduler) -> None:
     pipeline = load(scheduler)
     for steps in (1, 2, 4, 7, 60):
-        assert count_unet_calls(pipeline, wanted(steps=steps)) == steps
+        assert count_unet_calls(pipeline, image_request(steps=steps)) == steps
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -59,19 +59,19 @@ def test_same_seed_gives_the_same_image_and_another_seed_another(
     load: Any, scheduler: Scheduler
 ) -> None:
     pipeline = load(scheduler)
-    first = pixels(pipeline, wanted(seeds=(7,)))
-    pixels(pipeline, wanted("something else", steps=5, seeds=(8,)))
-    assert pixels(pipeline, wanted(seeds=(7,))) == first
-    assert pixels(pipeline, wanted(seeds=(8,))) != first
+    first = pixels(pipeline, image_request(seeds=(7,)))
+    pixels(pipeline, image_request("something else", steps=5, seeds=(8,)))
+    assert pixels(pipeline, image_request(seeds=(7,))) == first
+    assert pixels(pipeline, image_request(seeds=(8,))) != first
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_image_does_not_depend_on_what_shares_its_batch(load: Any, scheduler: Scheduler) -> None:
     pipeline = load(scheduler)
     batch = [
-        wanted("a red circle", seeds=(1, 2)),
-        wanted("two green squares", negative_prompt="blue", seeds=(3,)),
-        wanted("a star", seeds=(1,)),
+        image_request("a red circle", seeds=(1, 2)),
+        image_request("two green squares", negative_prompt="blue", seeds=(3,)),
+        image_request("a star", seeds=(1,)),
     ]
     together = pixels(pipeline, *batch)
     alone = [rgb for generation in batch for rgb in pixels(pipeline, generation)]
@@ -81,47 +81,47 @@ def test_image_does_not_depend_on_what_shares_its_batch(load: Any, scheduler: Sc
 
 
 def test_image_i_of_a_request_is_that_of_seed_plus_i(pipeline: DiffusersPipeline) -> None:
-    both = pixels(pipeline, wanted(seeds=(5, 6)))
-    assert furthest(both[1], pixels(pipeline, wanted(seeds=(6,)))[0]) <= 1
+    both = pixels(pipeline, image_request(seeds=(5, 6)))
+    assert furthest(both[1], pixels(pipeline, image_request(seeds=(6,)))[0]) <= 1
 
 
 def test_prompt_negative_prompt_and_guidance_change_the_image(pipeline: DiffusersPipeline) -> None:
     images = {
         pixels(pipeline, generation)[0]
         for generation in (
-            wanted(),
-            wanted("two green squares"),
-            wanted(negative_prompt="blue"),
-            wanted(guidance_scale=9.0),
-            wanted(guidance_scale=1.0),
+            image_request(),
+            image_request("two green squares"),
+            image_request(negative_prompt="blue"),
+            image_request(guidance_scale=9.0),
+            image_request(guidance_scale=1.0),
         )
     }
     assert len(images) == 5
 
 
 def test_picture_has_the_size_asked_for(pipeline: DiffusersPipeline) -> None:
-    ((picture,),) = pipeline([wanted(width=128, height=72)]).pictures
+    ((picture,),) = pipeline([image_request(width=128, height=72)]).pictures
     assert (picture.width, picture.height, len(picture.rgb)) == (128, 72, 128 * 72 * 3)
 
 
 def test_prompt_longer_than_the_model_reads_is_cut_without_being_logged(
     pipeline: DiffusersPipeline, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert pixels(pipeline, wanted("a red circle " * 50 + "secret"))
+    assert pixels(pipeline, image_request("a red circle " * 50 + "secret"))
     out, err = capfd.readouterr()
     assert "secret" not in caplog.text + out + err
     assert "circle" not in caplog.text + out + err
 
 
 def test_stages_are_timed(pipeline: DiffusersPipeline) -> None:
-    seconds = pipeline([wanted(steps=4)]).seconds
+    seconds = pipeline([image_request(steps=4)]).seconds
     assert tuple(seconds) == STAGES
     assert all(value > 0 for value in seconds.values())
 
 
 def test_batch_of_different_keys_is_refused(pipeline: DiffusersPipeline) -> None:
     with pytest.raises(ValueError, match="batch key"):
-        pipeline([wanted(steps=2), wanted(steps=3)])
+        pipeline([image_request(steps=2), image_request(steps=3)])
 
 
 def test_pipeline_knows_itself(pipeline: DiffusersPipeline) -> None:
@@ -135,8 +135,8 @@ def test_bfloat16_is_what_runs(load: Any) -> None:
     pipeline = load(precision="bfloat16")
     assert pipeline.dtype == "bfloat16"
     assert {p.dtype for p in pipeline._pipe.text_encoder.parameters()} == {torch.bfloat16}
-    full = pixels(load(), wanted())[0]
-    assert 0 < furthest(pixels(pipeline, wanted())[0], full) < 64
+    full = pixels(load(), image_request())[0]
+    assert 0 < furthest(pixels(pipeline, image_request())[0], full) < 64
 
 
 def test_values_that_are_not_finite_are_an_error_not_a_black_image(load: Any) -> None:
@@ -144,7 +144,7 @@ def test_values_that_are_not_finite_are_an_error_not_a_black_image(load: Any) ->
     with torch.no_grad():
         pipeline._pipe.unet.conv_out.bias.fill_(float("nan"))
     with pytest.raises(serving_pipeline.NotFiniteError):
-        pipeline([wanted()])
+        pipeline([image_request()])
 
 
 def test_half_precision_weights_load_in_the_precision_asked_for(load: Any, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_half_precision_weights_load_in_the_precision_asked_for(load: Any, tmp_p
     assert files.variant == "fp16"
     pipeline = serving_pipeline.load_pipeline(files, configured(tmp_path))
     assert {p.dtype for p in pipeline._pipe.text_encoder.parameters()} == {torch.float32}
-    assert pixels(pipeline, wanted())
+    assert pixels(pipeline, image_request())
 
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="shows what happens without a GPU")

@@ -1,4 +1,4 @@
-"""SDXL, LoRAs, the prompt cache, and the options that only make a model faster."""
+"""SDXL, LoRAs, the prompt cache, and the options that change speed only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from diffusion_serving.engine.image_request import LoraUse
 from diffusion_serving.engine.pipeline_interface import OutOfMemory
 from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed
 from lazily import Lazily
-from pipelines import count_unet_calls, furthest, loaded, pixels, wanted, watched
+from pipelines import count_unet_calls, furthest, image_request, loaded, pixels, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +61,8 @@ def xl(load_xl: Any) -> DiffusersPipeline:
 
 def test_xl_image_does_not_depend_on_what_shares_its_batch(xl: DiffusersPipeline) -> None:
     batch = [
-        wanted("a red circle", seeds=(1, 2)),
-        wanted("two green squares", negative_prompt="blue", seeds=(3,)),
+        image_request("a red circle", seeds=(1, 2)),
+        image_request("two green squares", negative_prompt="blue", seeds=(3,)),
     ]
     together = pixels(xl, *batch)
     alone = [rgb for generation in batch for rgb in pixels(xl, generation)]
@@ -81,7 +81,7 @@ def test_xl_draws_what_diffusers_draws(xl: DiffusersPipeline, tiny_xl_model: Pat
             height=64,
             generator=torch.Generator().manual_seed(1),
         ).images[0]
-        ours = pixels(xl, wanted(negative_prompt=negative_prompt))[0]
+        ours = pixels(xl, image_request(negative_prompt=negative_prompt))[0]
         assert furthest(ours, reference.tobytes()) <= 1
 
 
@@ -89,7 +89,7 @@ def test_xl_draws_what_diffusers_draws(xl: DiffusersPipeline, tiny_xl_model: Pat
 def test_each_step_of_xl_is_one_call_of_the_unet(load_xl: Any, scheduler: Scheduler) -> None:
     pipeline = load_xl(scheduler)
     for steps in (1, 4, 7):
-        assert count_unet_calls(pipeline, wanted(steps=steps)) == steps
+        assert count_unet_calls(pipeline, image_request(steps=steps)) == steps
 
 
 def test_xl_without_its_second_text_encoder_is_refused(tiny_xl_model: Path, tmp_path: Path) -> None:
@@ -111,18 +111,20 @@ def adapted(load: Any, tiny_loras: dict[str, Path]) -> DiffusersPipeline:
 
 
 def test_lora_changes_the_image_and_more_so_with_a_higher_scale(adapted: Any, plain: Any) -> None:
-    base = pixels(adapted, wanted())[0]
-    weak, strong = (pixels(adapted, wanted(lora=LoraUse("unet", scale)))[0] for scale in (0.2, 2.0))
+    base = pixels(adapted, image_request())[0]
+    weak, strong = (
+        pixels(adapted, image_request(lora=LoraUse("unet", scale)))[0] for scale in (0.2, 2.0)
+    )
     assert 0 < furthest(weak, base) < furthest(strong, base)
-    assert base == pixels(plain, wanted())[0], "a LoRA that nobody asks for changes nothing"
+    assert base == pixels(plain, image_request())[0], "a LoRA that no request names changes nothing"
 
 
 def test_lora_leaves_no_trace_in_the_next_batch(adapted: Any, plain: Any) -> None:
-    without = pixels(plain, wanted())[0]
+    without = pixels(plain, image_request())[0]
     with_each: dict[LoraUse | None, bytes] = {}
     for _ in range(2):
         for lora in (LoraUse("text", 1.0), LoraUse("unet", 1.0), None):
-            image = pixels(adapted, wanted(lora=lora))[0]
+            image = pixels(adapted, image_request(lora=lora))[0]
             assert with_each.setdefault(lora, image) == image
     assert with_each[None] == without
     assert len(set(with_each.values())) == 3
@@ -132,9 +134,9 @@ def test_lora_in_the_text_encoder_does_not_use_or_fill_the_prompt_cache(
     adapted: Any, plain: Any
 ) -> None:
     prompt = "a prompt that was never seen"
-    first = pixels(adapted, wanted(prompt, lora=LoraUse("text", 1.0)))[0]
-    assert pixels(adapted, wanted(prompt))[0] == pixels(plain, wanted(prompt))[0]
-    assert pixels(adapted, wanted(prompt, lora=LoraUse("text", 1.0)))[0] == first
+    first = pixels(adapted, image_request(prompt, lora=LoraUse("text", 1.0)))[0]
+    assert pixels(adapted, image_request(prompt))[0] == pixels(plain, image_request(prompt))[0]
+    assert pixels(adapted, image_request(prompt, lora=LoraUse("text", 1.0)))[0] == first
 
 
 def test_lora_of_a_larger_model_is_refused(load: Any, tiny_loras: Any, tmp_path: Path) -> None:
@@ -170,17 +172,26 @@ def test_prompt_is_encoded_once(load: Any) -> None:
         encoded.append(len(result[0]))
 
     encoder = pipeline._pipe.text_encoder
-    batch = [wanted("a"), wanted("b"), wanted("a", seeds=(1, 2, 3)), wanted("b")]
+    batch = [
+        image_request("a"),
+        image_request("b"),
+        image_request("a", seeds=(1, 2, 3)),
+        image_request("b"),
+    ]
     watched(encoder, look, lambda: pipeline(batch))
-    watched(encoder, look, lambda: pipeline([wanted("b", negative_prompt="c"), wanted("a")]))
-    watched(encoder, look, lambda: pipeline([wanted("a", negative_prompt="c")]))
+    watched(
+        encoder,
+        look,
+        lambda: pipeline([image_request("b", negative_prompt="c"), image_request("a")]),
+    )
+    watched(encoder, look, lambda: pipeline([image_request("a", negative_prompt="c")]))
     assert encoded == [3, 1], "first a, b and the empty negative prompt; then c; then nothing"
 
 
 def test_cached_prompt_gives_the_same_image(load: Any) -> None:
     pipeline = load()
-    first = pixels(pipeline, wanted(negative_prompt="blue"))
-    assert pixels(pipeline, wanted(negative_prompt="blue")) == first
+    first = pixels(pipeline, image_request(negative_prompt="blue"))
+    assert pixels(pipeline, image_request(negative_prompt="blue")) == first
 
 
 # Options
@@ -192,8 +203,8 @@ def test_cached_prompt_gives_the_same_image(load: Any) -> None:
     ids=str,
 )
 def test_option_leaves_the_image_as_it_is(load: Any, plain: Any, options: dict[str, Any]) -> None:
-    image = pixels(load(**options), wanted(steps=4))[0]
-    assert furthest(image, pixels(plain, wanted(steps=4))[0]) <= 1
+    image = pixels(load(**options), image_request(steps=4))[0]
+    assert furthest(image, pixels(plain, image_request(steps=4))[0]) <= 1
 
 
 def test_channels_last_is_what_runs(load: Any) -> None:
@@ -203,7 +214,7 @@ def test_channels_last_is_what_runs(load: Any) -> None:
 
 def test_attention_that_the_device_does_not_have_is_an_error_not_another_one(load: Any) -> None:
     with pytest.raises(RuntimeError, match=r"backend|kernel"):
-        load(attention="native_cudnn")([wanted()])
+        load(attention="native_cudnn")([image_request()])
 
 
 @pytest.mark.parametrize("name", ["sage", "flex"])
@@ -214,14 +225,14 @@ def test_attention_that_a_unet_cannot_use_is_refused(load: Any, name: str) -> No
 
 @pytest.fixture
 def quick_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiles as far as deciding what to compile anew, and leaves out the minutes of g++."""
+    """Runs compilation up to the decision what to compile; g++ would take minutes."""
     real = torch.nn.Module.compile
 
     def compile_quickly(module: Any, **options: Any) -> None:
         real(module, **options, backend="eager")
 
     monkeypatch.setattr(torch.nn.Module, "compile", compile_quickly)
-    monkeypatch.setenv("CXX", sys.executable)  # there need be no real one
+    monkeypatch.setenv("CXX", sys.executable)  # no real compiler is needed
 
 
 def test_compilation_without_a_compiler_is_refused_with_what_to_do_before_weights_are_read(
@@ -251,12 +262,14 @@ def test_compiled_model_draws_the_same(load: Any, plain: Any, how: str) -> None:
 def assert_compiled_once(pipeline: DiffusersPipeline, plain: DiffusersPipeline) -> None:
     assert pipeline.batch_sizes == [1, 2, 4]
     for size in pipeline.batch_sizes:  # as the warm-up does
-        pipeline([wanted(seeds=tuple(range(size)))])
+        pipeline([image_request(seeds=tuple(range(size)))])
     compiled = _compiled_frames()
     assert compiled > 0
-    images = {size: pixels(pipeline, wanted(seeds=tuple(range(size)))) for size in (1, 2, 3, 4)}
+    images = {
+        size: pixels(pipeline, image_request(seeds=tuple(range(size)))) for size in (1, 2, 3, 4)
+    }
     assert _compiled_frames() == compiled
-    reference = pixels(plain, wanted(seeds=(0, 1, 2, 3)))
+    reference = pixels(plain, image_request(seeds=(0, 1, 2, 3)))
     for size, made in images.items():
         assert len(made) == size
         assert [furthest(a, b) <= 1 for a, b in zip(made, reference, strict=False)] == [True] * size
@@ -266,13 +279,13 @@ def _compiled_frames() -> int:
     return int(dynamo.counters["stats"]["unique_graphs"])
 
 
-def test_steps_are_told_after_each_call_of_the_unet(plain: Any) -> None:
+def test_steps_are_reported_after_each_call_of_the_unet(plain: Any) -> None:
     happened: list[Any] = []
     unet = plain._pipe.unet
     watched(
         unet,
         lambda *_: happened.append("unet"),
-        lambda: plain([wanted(steps=3)], lambda *step: happened.append(step)),
+        lambda: plain([image_request(steps=3)], lambda *step: happened.append(step)),
     )
     assert happened == ["unet", (1, 3), "unet", (2, 3), "unet", (3, 3)]
 
@@ -285,7 +298,7 @@ def test_allocation_that_fails_is_out_of_memory() -> None:
         failures.guarded(lambda: torch.empty(2**60, dtype=torch.uint8), probe=lambda: None)
 
 
-def test_failed_call_holds_no_memory_when_out_of_memory_is_told() -> None:
+def test_failed_call_holds_no_memory_when_out_of_memory_is_raised() -> None:
     held: list[weakref.ref[torch.Tensor]] = []
 
     def fill_memory() -> None:

@@ -1,4 +1,4 @@
-"""How the real program starts and ends: signals, refused models, lost workers."""
+"""Start and end of the real program: signals, refused models, lost workers."""
 
 import json
 import os
@@ -33,7 +33,7 @@ Start = Callable[..., Server]
 
 @pytest.fixture
 def start(tmp_path: Path, tiny_model: Path) -> Iterator[Start]:
-    """Starts a server on the stand-in: how a process starts and ends has no pixels in it."""
+    """Starts a server on the stand-in; start and end of a process need no pixels."""
     servers: list[Server] = []
 
     def start(variant: Variant, *flags: str, **environ: str) -> Server:
@@ -63,7 +63,7 @@ def test_signal_while_loading_ends_at_once_and_leaves_no_process(
     assert_gone(family)
 
 
-def test_signal_while_ray_itself_starts_is_no_defect(start: Start) -> None:
+def test_signal_while_ray_itself_starts_is_no_error(start: Start) -> None:
     server = start(RAYSERVE)
     eventually(
         lambda: len(descendants(server.process.pid)) > 2,
@@ -104,7 +104,7 @@ def test_damaged_model_is_refused(start: Start, tiny_model: Path, tmp_path: Path
     "backend", [FASTAPI, LITSERVE, pytest.param(RAYSERVE, marks=pytest.mark.full)], ids=str
 )
 def test_missing_gpu_is_refused(start: Start, backend: Variant) -> None:
-    """FastAPI's by the real pipeline; the refusal's way through the others is the same for any."""
+    """FastAPI uses the real pipeline; the other backends pass on any refusal in the same way."""
     real = {"PYTHONPATH": str(SERVING)} if backend == FASTAPI else {}
     assert_refused(start(backend, "--device", "cuda", **real), "WrongDevice", "no CUDA device")
 
@@ -115,7 +115,7 @@ def test_wrong_configuration_is_refused(start: Start) -> None:
 
 
 def workers(server: Server) -> set[int]:
-    """The processes of a server in which engines are."""
+    """The engine processes of a server."""
     marks = ("spawn_main", "engine_process.process")
     return {
         pid
@@ -148,7 +148,9 @@ def test_worker_ends_with_a_server_that_is_killed(start: Start, backend: Variant
     assert left
     server.process.kill()
     assert_gone(left)
-    for pid in living(family):  # LitServe's own queues outlive it where it isn't a pod's first
+    for pid in living(
+        family
+    ):  # LitServe's queues outlive a server that isn't a pod's first process
         os.kill(pid, signal.SIGKILL)
 
 

@@ -53,7 +53,7 @@ def cluster(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             ends.callback(server.end)
             return server
 
-        # A worker may well be there before its head, and has to wait for it.
+        # A worker may start before its head, and must wait for it.
         worker, head = start("worker"), start("head")
         url = f"http://127.0.0.1:{dashboard}/api/serve/applications/"
         yield Cluster(start, head.ready(2 * START_SECONDS), [worker.ready()], url)
@@ -69,10 +69,10 @@ def test_head_answers_with_what_its_worker_makes(cluster: Cluster) -> None:
     assert head.client.get("/healthz").json() == {"status": "alive"}
 
 
-def test_kuberay_finds_all_it_declares_running_and_its_declaration_starts_nothing_anew(
+def test_kuberay_finds_its_applications_running_and_its_update_restarts_nothing(
     cluster: Cluster,
 ) -> None:
-    """As KubeRay asks, and as it sends a RayService's `serveConfigV2`."""
+    """KubeRay's own requests: the query, and the update with a RayService's `serveConfigV2`."""
     assert httpx.get(cluster.dashboard).status_code == 401
     images = cluster.head.metric("diffusion_images_total")
     with httpx.Client(headers={"x-ray-authorization": f"Bearer {TOKEN}"}, timeout=60) as kuberay:
@@ -80,7 +80,7 @@ def test_kuberay_finds_all_it_declares_running_and_its_declaration_starts_nothin
         def running() -> dict[str, str]:
             answer = kuberay.get(cluster.dashboard, params={"api_type": "declarative"})
             applications = answer.json()["applications"]
-            return {name: found["status"] for name, found in applications.items()}
+            return {name: application["status"] for name, application in applications.items()}
 
         assert running() == {"diffusion": "RUNNING", "head": "RUNNING"}
         answer = kuberay.put(cluster.dashboard, json=json.loads(SERVE_CONFIG))
@@ -88,7 +88,7 @@ def test_kuberay_finds_all_it_declares_running_and_its_declaration_starts_nothin
         eventually(lambda: running() == {"diffusion": "RUNNING", "head": "RUNNING"})
     assert cluster.head.client.get("/-/healthz").status_code == 200
     assert cluster.head.predict(prompt="x", seed=7).status_code == 200
-    # A replica made anew would count from nought.
+    # A restarted replica would count from 0.
     assert cluster.head.metric("diffusion_images_total") == images + 1
 
 

@@ -1,4 +1,4 @@
-"""Memory under a load that goes on."""
+"""Memory under a long load."""
 
 import itertools
 import statistics
@@ -15,13 +15,13 @@ from serving_process import Server, resident_bytes
 USERS = 16
 SECONDS = 600.0
 SETTLING = 60.0
-"""Caches fill and the allocator finds its size."""
+"""Seconds in which caches fill and the allocator reaches its size."""
 WINDOW = 30.0
-"""What is compared are medians over this long: a batch that is being made takes memory as well."""
+"""Seconds of each median that is compared; a single sample also counts a running batch's memory."""
 
 
 def loaded(server: Server, seconds: float) -> list[tuple[float, int]]:
-    """The memory of all processes, with its time, while 16 users ask one after the other."""
+    """Samples the memory of all processes while 16 users send one request after another."""
     end = threading.Event()
     seeds = itertools.count()
 
@@ -48,7 +48,7 @@ def loaded(server: Server, seconds: float) -> list[tuple[float, int]]:
 
 
 def windows(samples: list[tuple[float, int]], begin: float, length: float) -> list[float]:
-    """Medians of the samples in each whole stretch of that length from `begin` on."""
+    """Medians of the samples in each complete window of that length, from `begin` on."""
     last = samples[-1][0]
     count = int((last - begin) // length)
     return [

@@ -1,6 +1,6 @@
 """One HTTP surface: the real program with each backend, on a real model and a real socket.
 
-Beside the suite that pods pass as well stands what only a process of the test's own shows.
+The suite also runs against pods. The tests beside it need a process of their own.
 """
 
 import os
@@ -19,7 +19,7 @@ from http_surface import (
     WAITING,
     Pictures,
     Surface,
-    assert_only_who_stays_is_served,
+    assert_only_waiting_clients_are_served,
     assert_problem,
     picture,
 )
@@ -50,11 +50,11 @@ def test_http_is_up_before_the_model_is_loaded(server: Server) -> None:
 
 
 class TestPictures(Pictures):
-    """The pictures of the tiny model, which torch computes."""
+    """Tests of the tiny model's pictures, which torch computes."""
 
 
 class TestSurface(Surface):
-    """The whole suite, of the stand-in: while its engine is busy, the cores are free."""
+    """The whole suite on the stand-in, whose busy engine leaves the cores free."""
 
     @pytest.fixture
     def server(self, quick: Server) -> Server:
@@ -62,10 +62,10 @@ class TestSurface(Surface):
 
 
 def test_lora_by_its_name_changes_the_image_of_its_own_request(server: Server) -> None:
-    asked = {"prompt": "a red circle", "seed": 5}
+    body = {"prompt": "a red circle", "seed": 5}
 
     def file(**fields: Any) -> bytes:
-        answer = server.client.post("/predict", json=asked | fields, headers=PNG)
+        answer = server.client.post("/predict", json=body | fields, headers=PNG)
         assert answer.status_code == 200, answer.text
         return answer.content
 
@@ -73,7 +73,7 @@ def test_lora_by_its_name_changes_the_image_of_its_own_request(server: Server) -
     assert ImageChops.difference(picture(plain), picture(adapted)).getbbox() is not None
     assert file(lora={"name": "unet"}) == adapted
     assert file() == plain
-    document = assert_problem(server.predict(**asked, lora={"name": "none"}), 422, "unet, text")
+    document = assert_problem(server.predict(**body, lora={"name": "none"}), 422, "unet, text")
     assert [error["field"] for error in document["errors"]] == ["lora.name"]
 
 
@@ -99,10 +99,10 @@ def test_slow_body_is_cut_off(quick: Server) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("backend", ["fastapi", "litserve", "rayserve"])
 def test_fifty_clients_hang_up_where_images_are_made_one_by_one(pool: Pool, backend: str) -> None:
-    assert_only_who_stays_is_served(pool.quick(Variant(backend, "none")))
+    assert_only_waiting_clients_are_served(pool.quick(Variant(backend, "none")))
 
 
-def test_about_tells_who_answers(server: Server, variant: Variant) -> None:
+def test_about_names_backend_model_and_device(server: Server, variant: Variant) -> None:
     about = server.client.get("/about").json()
     assert (about["backend"], about["batching"]["mode"]) == (variant.backend, variant.mode)
     assert (about["revision"], about["service"]) == ("tiny-1", "tiny")
@@ -113,7 +113,7 @@ def test_about_tells_who_answers(server: Server, variant: Variant) -> None:
     assert all(re.match(r"\d+\.\d+", version) for version in about["versions"].values())
 
 
-def test_about_tells_what_starting_took_and_what_the_bare_pipeline_does(server: Server) -> None:
+def test_about_has_the_times_of_the_start_and_of_the_bare_pipeline(server: Server) -> None:
     early, about = server.early["/about"].json(), server.client.get("/about").json()
     assert (early["startup"], early["bare_pipeline"]) == (None, None)
     assert all(seconds > 0 for seconds in about["startup"].values())
@@ -124,10 +124,10 @@ def test_about_tells_what_starting_took_and_what_the_bare_pipeline_does(server: 
     assert timed <= about["startup"]["timing_seconds"] <= about["uptime_seconds"]
 
 
-def test_about_tells_the_memory_of_all_processes(server: Server) -> None:
+def test_about_has_the_memory_of_all_processes(server: Server) -> None:
     used = server.client.get("/about").json()["usage"]
     assert used["memory_peak_bytes"] > 0.9 * resident_bytes(server.family)
-    assert used["device_memory_peak_bytes"] is None  # it is the machine's own on a CPU
+    assert used["device_memory_peak_bytes"] is None  # on a CPU the device's memory is the machine's
     assert (used["energy_joules"], used["device_busy_seconds"]) == (None, None)
 
 
@@ -140,7 +140,7 @@ def test_output_is_json_lines_without_prompts(server: Server) -> None:
 
 
 def test_sigterm_while_the_model_draws_answers_and_leaves_no_process(server: Server) -> None:
-    """The last of the server with the tiny model."""
+    """The last test of the tiny model's server, which it ends."""
     family, started = server.family, server.metric(STARTED)
     with ThreadPoolExecutor(1) as threads:
         sent = threads.submit(server.predict, **SLOW)
@@ -154,7 +154,7 @@ def test_sigterm_while_the_model_draws_answers_and_leaves_no_process(server: Ser
 def test_sigterm_with_a_full_batch_in_flight_answers_all_and_leaves_no_process(
     quick: Server,
 ) -> None:
-    """The last of the server with the stand-in."""
+    """The last test of the stand-in's server, which it ends."""
     family, started = quick.family, quick.metric(STARTED)
     with ThreadPoolExecutor(20) as threads:
         sent = [threads.submit(quick.predict, **SLOWEST)]
@@ -162,7 +162,7 @@ def test_sigterm_with_a_full_batch_in_flight_answers_all_and_leaves_no_process(
         sent += [threads.submit(quick.predict, **SLOW | {"seed": n}) for n in range(8)]
         sent += [threads.submit(quick.predict, prompt="x") for _ in range(3)]
         eventually(lambda: quick.metric(WAITING) == 11)
-        eventually(lambda: quick.metric(STARTED) >= started + 9)  # the full batch is being made
+        eventually(lambda: quick.metric(STARTED) >= started + 9)  # the full batch is in progress
         quick.process.terminate()
         assert eventually(lambda: quick.client.get("/readyz").status_code == 503)
         late = quick.predict(prompt="late")
@@ -180,12 +180,12 @@ def test_request_that_waits_too_long_is_504(strict: Server) -> None:
         busy = threads.submit(strict.predict, **SLOWEST)
         eventually(lambda: strict.metric(STARTED) == started + 1)
         assert_problem(strict.predict(prompt="x"), 504, "1 s")
-        assert not busy.done(), "the slow request must outlast what is looked at meanwhile"
+        assert not busy.done(), "the slow request must outlast the other request"
         assert busy.result().status_code == 200
     assert strict.metric(WAITING) == 0
 
 
-def test_only_who_has_a_key_is_served(strict: Server, variant: Variant) -> None:
+def test_only_requests_with_a_key_are_served(strict: Server, variant: Variant) -> None:
     closed = ["/about", *(["/info"] if variant.backend == "litserve" else [])]
     wrong = {"Authorization": "Bearer wrong"}
     for key, status in ((wrong, 401), ({"Authorization": f"Bearer {KEY}"}, 200)):
@@ -197,7 +197,7 @@ def test_only_who_has_a_key_is_served(strict: Server, variant: Variant) -> None:
 
 
 def test_ray_ends_with_a_server_that_is_killed(strict: Server, variant: Variant) -> None:
-    """The last of the strict server."""
+    """The last test of the strict server, which it ends."""
     if variant.backend != "rayserve":
         pytest.skip("only Ray has processes that would outlive the server")
     processes = descendants(strict.process.pid)

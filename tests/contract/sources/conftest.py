@@ -1,4 +1,4 @@
-"""The real command, `python -m diffusion_serving.fetch`, a hub for it, and models to fetch."""
+"""The real command, `python -m diffusion_serving.fetch`, with a hub and models to fetch."""
 
 import shutil
 import subprocess
@@ -14,13 +14,13 @@ from local_hub import LocalHub, Repo
 
 @pytest.fixture(scope="session")
 def demo() -> dict[str, bytes]:
-    """The demo model, whole and real."""
+    """The files of the complete, real demo model."""
     return files_of(DEMO)
 
 
 @pytest.fixture(scope="session")
 def large(demo: dict[str, bytes]) -> dict[str, bytes]:
-    """The demo model with a U-Net of 48 MiB that means nothing."""
+    """The files of the demo model, with a U-Net of 48 MiB of random weights."""
     return {**demo, "unet/diffusion_pytorch_model.safetensors": weights(48)}
 
 
@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub(command: Command, demo: dict[str, bytes]) -> Iterator[LocalHub]:
-    """A hub with the demo model, which the command is led to."""
+    """A hub with the demo model; the command's environment points at it."""
     with LocalHub({"acme/shapes": Repo({"main": demo})}) as hub:
         command.environ["HF_ENDPOINT"] = hub.endpoint
         yield hub
@@ -50,7 +50,7 @@ def hub(command: Command, demo: dict[str, bytes]) -> Iterator[LocalHub]:
 
 @pytest.fixture
 def fetch_here(command: Command, store: Path) -> FetchHere:
-    """Fetches into a directory of the store, in this process, which is quicker."""
+    """Fetches into a directory of the store in this process, which is quicker than the command."""
 
     def fetch_here(source: str, revision: str | None = None) -> Path:
         fetch(source, revision, store / "key", command.environ)
@@ -71,6 +71,6 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     )
     if mounted.returncode:
         shutil.rmtree(folder)
-        pytest.skip("this machine lets nobody mount a file system")
+        pytest.skip("this machine does not allow mounting a file system")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

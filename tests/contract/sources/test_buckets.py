@@ -1,4 +1,4 @@
-"""`s3://` from moto's server as a process, `gs://` from a small server of Google's reading API."""
+"""`s3://` from moto's server in a process, `gs://` from a small server of Google's read API."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ import pytest
 
 from diffusion_serving.observability.startup_errors import DownloadFailed, ModelLoadFailed
 from fetch_command import Command, FetchHere, fetched, weights
-from local_buckets import REGION, GoogleBuckets, ask_for_rights, s3_server
+from local_buckets import REGION, GoogleBuckets, require_rights, s3_server
 from small_s3 import s3_server as small_s3_server
 from waiting import eventually
 
@@ -32,7 +32,7 @@ def s3() -> Iterator[str]:
 def bucket(
     s3: str, command: Command, demo: Files, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Any]:
-    """A bucket with the demo model below `models/shapes`, which the command is led to."""
+    """A bucket with the demo model below `models/shapes`; the environment points at it."""
     environ = {**CREDENTIALS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": s3}
     command.environ |= environ
     for name, value in environ.items():
@@ -63,9 +63,7 @@ def test_lora_is_one_object_of_s3(bucket: Any, fetch_here: FetchHere) -> None:
     assert list(fetched(fetch_here("s3://weights/loras/ink.safetensors"))) == ["ink.safetensors"]
 
 
-def test_download_from_s3_that_was_killed_is_gone_on_with(
-    command: Command, store: Path, large: Files
-) -> None:
+def test_download_from_s3_resumes_after_a_kill(command: Command, store: Path, large: Files) -> None:
     go_on = threading.Event()
     objects = {f"large/{path}": content for path, content in large.items()}
     key = CREDENTIALS["AWS_ACCESS_KEY_ID"]
@@ -98,24 +96,26 @@ def test_keys_are_in_no_log(bucket: Any, command: Command, store: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["s3://weights/models/circles", "s3://nothing/models"])
-def test_nothing_in_s3_is_said(bucket: Any, fetch_here: FetchHere, source: str) -> None:
+def test_missing_object_in_s3_is_reported(bucket: Any, fetch_here: FetchHere, source: str) -> None:
     with pytest.raises(DownloadFailed, match=f"{source} was not found on http"):
         fetch_here(source)
 
 
-def test_refused_access_to_s3_is_said(s3: str, bucket: Any, command: Command, store: Path) -> None:
-    ask_for_rights(s3, 0)
+def test_refused_access_to_s3_is_reported(
+    s3: str, bucket: Any, command: Command, store: Path
+) -> None:
+    require_rights(s3, 0)
     try:
         refusal = command("s3://weights/models/shapes", store / "key").refusal
     finally:
-        ask_for_rights(s3, 1_000_000)
+        require_rights(s3, 1_000_000)
     assert refusal["reason"] == "DownloadFailed"
     assert "refused access to s3://weights/models/shapes" in refusal["message"]
     assert "model.credentialsSecretRef" in refusal["message"]
     assert "hush" not in json.dumps(refusal).lower()
 
 
-def test_missing_credentials_of_s3_are_said(
+def test_missing_credentials_of_s3_are_reported(
     bucket: Any, command: Command, store: Path, tmp_path: Path
 ) -> None:
     for name in CREDENTIALS:
@@ -129,7 +129,7 @@ def test_missing_credentials_of_s3_are_said(
     assert "needs credentials, and none were found" in refusal["message"]
 
 
-# gcsfs goes on trying for half a minute.
+# gcsfs retries for half a minute.
 @pytest.mark.parametrize("scheme", ["s3", pytest.param("gs", marks=pytest.mark.full)])
 def test_bucket_server_that_cannot_be_reached_is_named(
     command: Command, store: Path, scheme: str
@@ -166,7 +166,7 @@ def test_model_is_fetched_from_google(
     assert fetched(fetch_here("gs://weights/models/shapes")) == demo
 
 
-def test_overloaded_google_is_asked_again(
+def test_request_to_overloaded_google_is_repeated(
     google: GoogleBuckets, fetch_here: FetchHere, demo: Files
 ) -> None:
     google.overloaded = 2
@@ -182,14 +182,14 @@ def test_large_object_of_google_is_read_in_ranges(
 
 
 @pytest.mark.parametrize("source", ["gs://weights/models/circles", "gs://nothing/models"])
-def test_nothing_in_google_is_said(
+def test_missing_object_in_google_is_reported(
     google: GoogleBuckets, fetch_here: FetchHere, source: str
 ) -> None:
     with pytest.raises(DownloadFailed, match=f"{source} was not found on http"):
         fetch_here(source)
 
 
-def test_refused_access_to_google_is_said(google: GoogleBuckets, fetch_here: FetchHere) -> None:
+def test_refused_access_to_google_is_reported(google: GoogleBuckets, fetch_here: FetchHere) -> None:
     google.token = "somebody-else's"
     with pytest.raises(DownloadFailed, match="refused access to gs://weights/models/shapes"):
         fetch_here("gs://weights/models/shapes")

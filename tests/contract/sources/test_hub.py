@@ -1,4 +1,4 @@
-"""`hf://`, from a hub on loopback that speaks the real one's API."""
+"""`hf://` from a hub on loopback with the real hub's API."""
 
 import json
 import socket
@@ -23,20 +23,20 @@ def test_model_is_fetched_whole_and_nothing_is_left_beside_it(
     assert fetched(store / "key") == demo
     assert inspect(store / "key").variant is None
     assert sorted(path.name for path in store.iterdir()) == ["key", "key.lock"]
-    assert run.said[0] == "fetching"
-    assert "downloading" in run.said
-    assert run.said[-1] == "fetched"
+    assert run.messages[0] == "fetching"
+    assert "downloading" in run.messages
+    assert run.messages[-1] == "fetched"
 
 
-def test_what_is_there_is_not_fetched_again_even_without_a_network(
+def test_fetched_model_is_not_fetched_again_even_without_a_network(
     hub: LocalHub, command: Command, store: Path
 ) -> None:
     assert command("hf://acme/shapes", store / "key").wait() == 0
-    asked = len(hub.requests)
+    requests = len(hub.requests)
     again = command("hf://acme/shapes", store / "key", HF_ENDPOINT="http://127.0.0.1:1")
     assert again.wait() == 0
-    assert again.said == ["already there"]
-    assert len(hub.requests) == asked
+    assert again.messages == ["already there"]
+    assert len(hub.requests) == requests
 
 
 def test_only_what_is_served_is_downloaded(
@@ -80,19 +80,19 @@ def test_all_files_are_of_the_commit_that_was_there_at_the_start(
     newer = {path: content + b" " for path, content in demo.items() if path.endswith(".json")}
 
     class Moving(Repo):
-        """It has another commit as soon as it was asked once."""
+        """A repository whose branch has another commit after the first request."""
 
         def files(self, revision: str) -> tuple[str, Files] | None:
-            found = super().files(revision)
-            # A commit that no branch names any more can still be had, as in git.
+            commit_and_files = super().files(revision)
+            # A commit that no branch names any more can still be read, as in git.
             self.revisions = {"old": demo, "main": {**demo, **newer}}
-            return found
+            return commit_and_files
 
     hub.repos["acme/shapes"] = Moving({"main": demo})
     assert fetched(fetch_here("hf://acme/shapes")) == demo
 
 
-def test_private_model_needs_the_right_token_which_shows_nowhere(
+def test_private_model_needs_the_right_token_which_is_never_logged(
     hub: LocalHub, command: Command, store: Path, demo: Files
 ) -> None:
     hub.repos["acme/shapes"] = Repo({"main": demo}, token="hf_hush-hush")
@@ -106,13 +106,13 @@ def test_private_model_needs_the_right_token_which_shows_nowhere(
     right = command("hf://acme/shapes", store / "key", HF_TOKEN="hf_hush-hush")
     assert right.wait() == 0
     assert fetched(store / "key") == demo
-    told = "".join(run.output.read_text() for run in command.runs) + json.dumps([none, wrong])
-    assert "hush" not in told
-    assert "hf_other" not in told
+    output = "".join(run.output.read_text() for run in command.runs) + json.dumps([none, wrong])
+    assert "hush" not in output
+    assert "hf_other" not in output
     assert hub.keys_at_the_store == []
 
 
-def test_token_that_is_refused_is_said(hub: LocalHub, command: Command, store: Path) -> None:
+def test_refused_token_is_reported(hub: LocalHub, command: Command, store: Path) -> None:
     refusal = command("hf://acme/shapes", store / "key", HF_TOKEN="expired-hush").refusal
     assert refusal["reason"] == "DownloadFailed"
     assert "refused the token" in refusal["message"]
@@ -120,7 +120,7 @@ def test_token_that_is_refused_is_said(hub: LocalHub, command: Command, store: P
     assert "hush" not in json.dumps(refusal) + command.runs[-1].output.read_text()
 
 
-def test_gated_model_is_said(hub: LocalHub, fetch_here: FetchHere) -> None:
+def test_gated_model_is_reported(hub: LocalHub, fetch_here: FetchHere) -> None:
     hub.repos["acme/shapes"].gated = True
     with pytest.raises(DownloadFailed, match=r"is gated\. Accept its conditions"):
         fetch_here("hf://acme/shapes")
@@ -134,7 +134,7 @@ def test_gated_model_is_said(hub: LocalHub, fetch_here: FetchHere) -> None:
         ("hf://acme/shapes/nowhere", "has no file nowhere"),
     ],
 )
-def test_what_is_not_there_is_said(
+def test_missing_model_revision_or_file_is_reported(
     hub: LocalHub, fetch_here: FetchHere, source: str, words: str
 ) -> None:
     with pytest.raises(DownloadFailed) as refused:
@@ -150,18 +150,20 @@ def test_hub_that_cannot_be_reached_is_named(command: Command, store: Path) -> N
     assert f"{endpoint} cannot be reached" in refusal["message"]
 
 
-def test_overloaded_hub_is_asked_again(hub: LocalHub, fetch_here: FetchHere, demo: Files) -> None:
+def test_request_to_overloaded_hub_is_repeated(
+    hub: LocalHub, fetch_here: FetchHere, demo: Files
+) -> None:
     hub.faults.overloaded = 3
     assert fetched(fetch_here("hf://acme/shapes")) == demo
 
 
-def test_broken_line_is_gone_on_with_from_where_it_broke(
+def test_broken_download_resumes_where_it_broke(
     hub: LocalHub, command: Command, store: Path, large: Files
 ) -> None:
     hub.repos["acme/shapes"].revisions["main"] = large
     hub.faults.cut_after, hub.faults.cuts = 20_000_000, 2
     run = command("hf://acme/shapes", store / "key")
     assert run.wait() == 0, run.output.read_text()
-    assert run.said.count("a download broke off") == 2
+    assert run.messages.count("a download broke off") == 2
     assert fetched(store / "key") == large
     assert hub.served[UNET] < len(large[UNET]) + 2_000_000

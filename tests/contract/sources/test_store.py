@@ -1,4 +1,4 @@
-"""Filling a directory: several at once, after a kill, on a full disk, with content to refuse."""
+"""Filling a directory: several processes, a kill, a full disk, bad content."""
 
 import json
 from pathlib import Path
@@ -37,29 +37,29 @@ def test_three_that_start_together_download_once(
     assert {path: hub.served[path] for path in weights_alone} == {
         path: len(demo[path]) for path in weights_alone
     }
-    assert [run.said[-1] for run in runs].count("fetched") == 1
+    assert [run.messages[-1] for run in runs].count("fetched") == 1
 
 
-def test_kill_of_the_one_that_downloads_lets_another_go_on_where_it_was(
+def test_another_process_resumes_the_download_of_a_killed_one(
     hub: LocalHub, command: Command, store: Path, large: Files
 ) -> None:
     hub.repos["acme/shapes"].revisions["main"] = large
     hub.faults.bytes_per_second = 8 * MIB
     runs = [command("hf://acme/shapes", store / "key") for _ in range(3)]
     eventually(lambda: is_under_way(store))
-    (downloading,) = [run for run in runs if "downloading" in run.said]
+    (downloading,) = [run for run in runs if "downloading" in run.messages]
     downloading.kill()
     others = [run for run in runs if run is not downloading]
     assert not (store / "key").exists()
     hub.faults.bytes_per_second = None
     assert [run.wait() for run in others] == [0, 0]
     assert fetched(store / "key") == large
-    # At most the two blocks that were not known to be on the disk, and what was on the line.
+    # At most two blocks, not yet synced to disk, and the data in transit are fetched twice.
     assert hub.served[UNET] < len(large[UNET]) + 24 * MIB
     assert sorted(path.name for path in store.iterdir()) == ["key", "key.lock"]
 
 
-def test_restart_after_a_kill_goes_on_where_it_was(
+def test_restart_after_a_kill_resumes_the_download(
     hub: LocalHub, command: Command, store: Path, large: Files
 ) -> None:
     hub.repos["acme/shapes"].revisions["main"] = large
@@ -73,7 +73,7 @@ def test_restart_after_a_kill_goes_on_where_it_was(
     assert fetched(store / "key") == large
     again = hub.served - before
     assert 0 < again[UNET] < len(large[UNET]) - 8 * MIB
-    assert "vae/diffusion_pytorch_model.safetensors" not in again  # it was whole
+    assert "vae/diffusion_pytorch_model.safetensors" not in again  # already complete
 
 
 def test_file_that_changed_since_is_fetched_anew(
@@ -99,7 +99,7 @@ def test_server_that_knows_no_ranges_sends_the_file_again(
     run = command("hf://acme/shapes", store / "key")
     assert run.wait() == 0, run.output.read_text()
     assert fetched(store / "key") == demo
-    assert "a download broke off" in run.said
+    assert "a download broke off" in run.messages
 
 
 def test_damaged_content_is_refused_and_fetched_anew(
@@ -113,7 +113,7 @@ def test_damaged_content_is_refused_and_fetched_anew(
     assert fetched(fetch_here("hf://acme/shapes")) == demo
 
 
-def test_disk_that_is_too_small_is_said_before_anything_is_downloaded(
+def test_too_small_disk_is_reported_before_anything_is_downloaded(
     hub: LocalHub, command: Command, tiny_disk: Path, large: Files
 ) -> None:
     hub.repos["acme/shapes"].revisions["main"] = large
@@ -124,7 +124,7 @@ def test_disk_that_is_too_small_is_said_before_anything_is_downloaded(
     assert hub.served[UNET] == 0
 
 
-def test_disk_that_gets_full_meanwhile_is_said(
+def test_disk_that_fills_up_meanwhile_is_reported(
     hub: LocalHub, command: Command, tiny_disk: Path
 ) -> None:
     hub.faults.bytes_per_second = 2 * MIB
@@ -135,7 +135,7 @@ def test_disk_that_gets_full_meanwhile_is_said(
     assert "The disk got full" in run.refusal["message"]
 
 
-def test_directory_that_cannot_be_written_is_said(hub: LocalHub, command: Command) -> None:
+def test_directory_that_cannot_be_written_is_reported(hub: LocalHub, command: Command) -> None:
     refusal = command("hf://acme/shapes", Path("/proc/nowhere/key")).refusal
     assert refusal["reason"] == "DownloadFailed"
     assert "cannot be written" in refusal["message"]
@@ -196,7 +196,7 @@ def test_refusal_of_content_is_the_termination_message(
     assert "convert it once with StableDiffusionPipeline" in refusal["message"]
 
 
-def test_source_that_was_mended_is_fetched_over_what_was_refused(
+def test_fixed_source_replaces_the_content_that_was_refused(
     hub: LocalHub, fetch_here: FetchHere, demo: Files
 ) -> None:
     revisions = hub.repos["acme/shapes"].revisions
@@ -267,6 +267,6 @@ def test_repository_cannot_write_outside_of_its_directory(
 def test_end_by_a_signal_is_quick(hub: LocalHub, command: Command, store: Path) -> None:
     hub.faults.bytes_per_second = MIB
     run: Run = command("hf://acme/shapes", store / "key")
-    eventually(lambda: "downloading" in run.said)
+    eventually(lambda: "downloading" in run.messages)
     run.process.terminate()
     assert run.wait(5) == 143

@@ -1,4 +1,4 @@
-"""Terraform in copies of the checkout's configuration; the checkout itself is left alone."""
+"""Terraform in copies of the configuration; the checkout itself stays unchanged."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ TEST = COMMON | {
     "zone": "europe-west4-a",
 }
 INPUTS = {"environments/prod": PROD, "environments/test": TEST | {"branch": "feature"}}
-"""What each environment can be planned with."""
+"""Sufficient inputs of each environment."""
 
 
 def pytest_report_header() -> str:
@@ -43,7 +43,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def broken(workspace: Workspace, tmp_path: Path) -> Workspace:
-    """A copy of the initialised copy, to break."""
+    """A copy of the initialised configuration, for the test to break."""
     return workspace.copy(tmp_path / "copy")
 
 
@@ -74,7 +74,7 @@ def bootstrap(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(params=INPUTS)
 def inputs(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """Each environment, and what it can be planned with."""
+    """Each environment with sufficient inputs."""
     return request.param, INPUTS[request.param]
 
 

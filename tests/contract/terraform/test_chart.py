@@ -1,4 +1,4 @@
-"""Terraform's release is of the chart as it is: real Helm renders it with Terraform's values."""
+"""Terraform's release fits the chart: real Helm renders it with Terraform's values."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def test_the_values_pass_the_charts_schema(helm: str, values: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_schema_is_looked_at(helm: str, values: Path, tmp_path: Path) -> None:
+def test_the_schema_is_enforced(helm: str, values: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "values.yaml"
     wrong.write_text(f"{values.read_text()}\nno_such_value: true\n")
     done = render(helm, wrong)

@@ -1,4 +1,4 @@
-"""Every module and environment: in form, valid, with inputs that explain themselves, tested."""
+"""Every module and environment is formatted, valid, described and tested."""
 
 import re
 import subprocess
@@ -47,7 +47,7 @@ def test_its_inputs_and_outputs_explain_themselves(directory: str) -> None:
 def test_a_modules_inputs_are_validated(directory: str) -> None:
     for name, body in _variables(directory).items():
         free = re.search(r"^  type += (bool|any)$", body, re.MULTILINE)
-        assert free or _VALIDATION in body, f"anything may be given as {name}"
+        assert free or _VALIDATION in body, f"{name} takes any value"
 
 
 @pytest.mark.parametrize("directory", DIRECTORIES)
@@ -66,7 +66,7 @@ def test_everything_declared_is_used(directory: str) -> None:
         for name, body in _variables(directory).items()
         if not re.search(rf"\bvar\.{name}\b", text.replace(body, ""))
     }
-    # Prod's project is told to a test environment so that it can be refused.
+    # A test environment knows prod's project only to refuse it.
     assert unused == ({"prod_project_id"} if directory == "environments/test" else set())
     for block in re.findall(r"^locals \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL):
         for name in re.findall(r"^  (\w+) +=", block, re.MULTILINE):
@@ -74,7 +74,7 @@ def test_everything_declared_is_used(directory: str) -> None:
 
 
 def _variables(directory: str) -> dict[str, str]:
-    """What stands in the block of each variable."""
+    """The body of each variable's block."""
     text = (TERRAFORM / directory / "variables.tf").read_text()
     return {name: body for kind, name, body in _BLOCK.findall(text) if kind == "variable"}
 

@@ -1,4 +1,4 @@
-"""The guides' commands name what is there: followed through their folders, without being run."""
+"""The guides' commands name existing folders, files, targets and variables; none is run."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _CONSOLE = re.compile(r"^ *```console\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
 def commands(guide: Path) -> Iterator[tuple[Path, list[str]]]:
-    """The words of each simple command of the guide, and the folder that it is given in."""
+    """Yields the words of each simple command of the guide, and the folder it runs in."""
     folder = ROOT
     for block in _CONSOLE.findall(guide.read_text()):
         for line in re.findall(r"^ *[$>] (.*)$", block.replace("\\\n", " "), re.MULTILINE):
@@ -34,8 +34,8 @@ def commands(guide: Path) -> Iterator[tuple[Path, list[str]]]:
 
 @pytest.fixture(params=GUIDES, ids=lambda each: each.name)
 def guide(request: pytest.FixtureRequest) -> Path:
-    found: Path = request.param
-    return found
+    page: Path = request.param
+    return page
 
 
 def declared(folder: Path, kind: str) -> set[str]:
@@ -65,8 +65,8 @@ def test_a_file_that_a_command_reads_is_there(guide: Path) -> None:
             assert (folder / name).exists(), f"{' '.join(words)}: no {name} in {folder}"
 
 
-def test_terraform_is_told_what_it_knows(guide: Path) -> None:
-    """Variables, outputs and modules by the names that they have in the command's own folder."""
+def test_terraform_commands_use_declared_names(guide: Path) -> None:
+    """Variables, outputs and modules have the names that the command's folder declares."""
     for folder, words in commands(guide):
         command = " ".join(words)
         if "terraform " not in command:
@@ -91,7 +91,7 @@ def test_a_make_target_is_there(guide: Path) -> None:
 def test_the_guide_sets_every_variable_that_the_workflows_read() -> None:
     text = (ROOT / "docs" / "gke.md").read_text()
     table = text[text.index("| GitHub variable |") :].split("\n\n", 1)[0]
-    told = set(
+    listed = set(
         re.findall(r"`([A-Z_]+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))
     )
     read = {
@@ -99,7 +99,7 @@ def test_the_guide_sets_every_variable_that_the_workflows_read() -> None:
         for workflow in WORKFLOWS.glob("*.yaml")
         for name in re.findall(r"\bvars\.(\w+)", workflow.read_text())
     }
-    assert told == read
+    assert listed == read
     outputs = set(re.findall(r"output `(\w+)`", table))
     assert outputs
     assert outputs <= declared(TERRAFORM / "bootstrap", "output")
@@ -120,7 +120,7 @@ def test_the_guides_prod_can_be_planned_from_what_it_writes() -> None:
     assert names == required
 
 
-def test_the_services_in_the_guide_are_ones_that_the_operator_takes() -> None:
+def test_the_operator_accepts_the_services_in_the_guide() -> None:
     text = (ROOT / "docs" / "gke.md").read_text()
     written = re.findall(r"^(apiVersion: .*?)^(?:EOF|```)$", text, re.MULTILINE | re.DOTALL)
     objects = [each for block in written for each in yaml.safe_load_all(block)]

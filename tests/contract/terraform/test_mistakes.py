@@ -1,4 +1,4 @@
-"""What is wrong fails: each mistake is made in a copy of each module and environment."""
+"""Terraform refuses each mistake, made in a copy of each module and environment."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _ARGUMENT = re.compile(r"^  (\w+)( +)= .*$", re.MULTILINE)
 
 
 def _with_first_value(value: str, call: str) -> str:
-    """The call with another value of its first argument that isn't a meta-argument."""
+    """The call with another value for its first argument that isn't a meta-argument."""
     first = next(each for each in _ARGUMENT.finditer(call) if not _META.match(each[0]))
     return f"{call[: first.start()]}  {first[1]}{first[2]}= {value}{call[first.end() :]}"
 
@@ -65,11 +65,11 @@ def _renamed(name: str, call: str) -> str:
 
 
 Broken = tuple[str, dict[str, str]]
-"""A configuration with mistakes, and the call that each of them is in."""
+"""A configuration with mistakes, and the call that holds each of them."""
 
 
 def _broken_resources(text: str, directory: str) -> Iterator[Broken]:
-    """The configuration with a copy of its first resource for each mistake."""
+    """Yields the configuration with a copy of its first resource for each mistake."""
     first = next(_CALL.finditer(text))
     places = {}
     for number, (mistake, (change, _)) in enumerate(_mistakes(directory).items()):
@@ -82,9 +82,9 @@ def _broken_resources(text: str, directory: str) -> Iterator[Broken]:
 
 
 def _broken_calls(text: str, directory: str) -> Iterator[Broken]:
-    """The configuration with mistakes in its first module call, which can't be copied.
+    """Yields the configuration with mistakes in its first module call, which can't be copied.
 
-    Terraform looks at names before it looks at values, and at nothing that follows from a mistake.
+    Terraform checks names before values, and nothing that follows from a mistake.
     """
     mistakes = _mistakes(directory)
     first = next(_CALL.finditer(text))
@@ -118,7 +118,7 @@ def test_each_mistake_is_refused_where_it_is(broken: Workspace, directory: str) 
 
 
 def _complaints(outcome: Outcome) -> list[tuple[str, str]]:
-    """The call that each of Terraform's errors is in, and its words."""
+    """Each of Terraform's errors: the call that holds it, and the message."""
     assert not outcome.ok, outcome.output
     errors = [
         one for one in json.loads(outcome.output)["diagnostics"] if one["severity"] == "error"
@@ -130,7 +130,7 @@ def _complaints(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def _without_arguments(call: str) -> str:
-    """The call with what makes it one alone, and none of its arguments and blocks."""
+    """The call with its meta-arguments only, without arguments and blocks."""
     head, *lines = call.splitlines()
     begins = [n for n, line in enumerate(lines) if re.match(r"  \w", line)]
     ends = [*begins[1:], len(lines) - 1]
@@ -146,7 +146,7 @@ def _without_arguments(call: str) -> str:
 @pytest.mark.full
 @pytest.mark.parametrize("directory", DIRECTORIES)
 def test_a_mistake_in_any_call_is_refused(broken: Workspace, directory: str) -> None:
-    """Every mistake in every resource and module call; the above makes each in one a directory."""
+    """Makes every mistake in every call; the test above makes each in one call of a directory."""
     main = broken.directory(directory) / "main.tf"
     right = main.read_text()
     changes = [*MISTAKES.values(), (_without_arguments, "Missing required argument")]
@@ -154,9 +154,9 @@ def test_a_mistake_in_any_call_is_refused(broken: Workspace, directory: str) -> 
     for call in _CALL.finditer(right):
         for change, complaint in changes:
             main.write_text(right[: call.start()] + change(call[0]) + right[call.end() :])
-            said = broken.terraform(directory, "validate").output
-            if complaint not in said or f"in {call[1]}" not in said:
-                accepted.append(f"{call[1]}: {complaint}\n{said}")
+            messages = broken.terraform(directory, "validate").output
+            if complaint not in messages or f"in {call[1]}" not in messages:
+                accepted.append(f"{call[1]}: {complaint}\n{messages}")
     assert not accepted, "\n".join(accepted)
 
 
@@ -219,7 +219,7 @@ def test_a_catalogue_that_selects_other_nodes_fails_the_pools_tests(broken: Work
 
 
 def _changed(workspace: Workspace, directory: str, right: str, wrong: str, command: str) -> Outcome:
-    """The outcome of a command once every `right` in main.tf is `wrong`."""
+    """Replaces every `right` in main.tf by `wrong`, and runs the command."""
     path = workspace.directory(directory) / "main.tf"
     text = path.read_text()
     assert right in text

@@ -1,4 +1,4 @@
-"""What making the environments from nothing comes to."""
+"""Plans that create the environments from nothing."""
 
 import ipaddress
 from typing import Any
@@ -10,20 +10,20 @@ from terraform_offline.workspace import Workspace
 
 PRIMITIVE_ROLES = {"roles/owner", "roles/editor", "roles/viewer"}
 NAMES = ("name", "account_id", "repository_id")
-"""What resources are told apart by; a pool's name is its own within its cluster."""
+"""The arguments that name a resource; a pool's name is unique only within its cluster."""
 
 
 def names(plan: Plan) -> set[tuple[str, str, str]]:
-    """Type, project and name of everything planned that has a name of its own."""
-    found = set()
+    """Type, project and name of each planned resource with a name of its own."""
+    named = set()
     for resource in plan.resources:
         if resource["type"] in {"google_container_node_pool", "helm_release"}:
             continue
         values = resource["values"]
         name = next((values[key] for key in NAMES if values.get(key)), None)
         if name:
-            found.add((resource["type"], values.get("project", ""), name))
-    return found
+            named.add((resource["type"], values.get("project", ""), name))
+    return named
 
 
 @pytest.fixture(params=["prod", "test", "bootstrap"])
@@ -100,7 +100,9 @@ def test_two_branches_share_nothing_but_the_project(branches: tuple[Plan, Plan])
     assert not one & other
 
 
-def test_the_networks_could_be_told_apart(prod: Plan, branches: tuple[Plan, Plan]) -> None:
+def test_the_networks_address_ranges_do_not_overlap(
+    prod: Plan, branches: tuple[Plan, Plan]
+) -> None:
     def ranges(plan: Plan) -> list[ipaddress.IPv4Network]:
         (subnetwork,) = plan.all_of("google_compute_subnetwork")
         secondary = [each["ip_cidr_range"] for each in subnetwork["secondary_ip_range"]]
@@ -142,6 +144,6 @@ def test_bad_input_is_refused_with_a_sentence(
     environment, right = inputs
     with pytest.raises(AssertionError) as refused:
         Plan.of(broken, environment, **(right | wrong))
-    said = " ".join(str(refused.value).split())
-    assert "Invalid value for variable" in said
-    assert sentence in said
+    message = " ".join(str(refused.value).split())
+    assert "Invalid value for variable" in message
+    assert sentence in message

@@ -1,4 +1,4 @@
-"""Nothing that checkov finds insecure, but what says in place why it is meant."""
+"""Checkov finds nothing insecure in the configuration but exceptions with a reason in place."""
 
 import json
 import shutil
@@ -19,8 +19,8 @@ OPEN = "modules/storage_open"
 
 
 @pytest.fixture(scope="module")
-def all_found(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """In the configuration and the open bucket beside it: checkov takes most of a run to start."""
+def all_results(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Findings in the configuration and in an open bucket: one run, as checkov starts slowly."""
     copy = workspace.copy(tmp_path_factory.mktemp("checkov"))
     shutil.copytree(copy.directory("modules/storage"), copy.directory(OPEN))
     main = copy.directory(OPEN) / "main.tf"
@@ -39,10 +39,11 @@ def findings(folder: Path) -> Results:
 
 
 @pytest.fixture(scope="module")
-def found(all_found: Results) -> Results:
-    """In the configuration alone."""
+def results(all_results: Results) -> Results:
+    """Findings in the configuration alone."""
     return {
-        kind: [one for one in checks if not _is_open(one)] for kind, checks in all_found.items()
+        kind: [check for check in checks if not _is_open(check)]
+        for kind, checks in all_results.items()
     }
 
 
@@ -50,18 +51,18 @@ def _is_open(check: dict[str, Any]) -> bool:
     return bool(check["file_path"].startswith(f"/{OPEN}/"))
 
 
-def test_nothing_is_found(found: Results) -> None:
-    assert len(found["passed_checks"]) > 50, "too few checks ran to show anything"
-    failed = [f"{each['check_id']} {each['resource']}" for each in found["failed_checks"]]
+def test_nothing_is_found(results: Results) -> None:
+    assert len(results["passed_checks"]) > 50, "too few checks ran to show anything"
+    failed = [f"{each['check_id']} {each['resource']}" for each in results["failed_checks"]]
     assert failed == []
 
 
-def test_each_exception_says_why(found: Results) -> None:
-    for each in found["skipped_checks"]:
+def test_each_exception_says_why(results: Results) -> None:
+    for each in results["skipped_checks"]:
         reason = each["check_result"]["suppress_comment"]
         assert len(reason.split()) > 8, f"{each['check_id']} of {each['resource']}: {reason}"
 
 
-def test_an_open_bucket_is_found(all_found: Results) -> None:
-    failed = [each["check_id"] for each in all_found["failed_checks"] if _is_open(each)]
+def test_an_open_bucket_is_found(all_results: Results) -> None:
+    failed = [each["check_id"] for each in all_results["failed_checks"] if _is_open(each)]
     assert "CKV_GCP_114" in failed

@@ -1,4 +1,4 @@
-"""The workflows: right as far as can be told without GitHub, with no more rights than needed."""
+"""The workflows are correct, as far as checks without GitHub can tell, and have few rights."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def lint(*files: Path) -> subprocess.CompletedProcess[str]:
 
 
 def tagged(text: str) -> str:
-    """The workflow with its actions by tag: only by that does actionlint know their inputs."""
+    """The workflow with its actions by tag; actionlint knows the inputs of tagged actions only."""
     changed = re.sub(r"@[0-9a-f]{40} # (v\d+)\S*", r"@\1", text)
     assert changed != text
     return changed
@@ -91,10 +91,10 @@ def test_no_workflow_runs_a_forks_code_with_rights(workflow: Path) -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda each: each.name)
-def test_what_others_wrote_never_becomes_shell(workflow: Path) -> None:
+def test_no_expression_is_expanded_in_a_shell_script(workflow: Path) -> None:
     for name, job in read(workflow)["jobs"].items():
         for step in job.get("steps", []):
-            assert "${{" not in step.get("run", ""), f"{name}: hand it over in env"
+            assert "${{" not in step.get("run", ""), f"{name}: pass the value in env"
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda each: each.name)
@@ -146,8 +146,8 @@ def test_the_test_environment_is_destroyed_whatever_happens() -> None:
     assert job["steps"][-1]["run"] == "terraform destroy -auto-approve"
 
 
-def test_what_is_compared_is_the_example_on_a_gpu_of_the_catalogue(kubectl: str) -> None:
-    """The step's own patch of the example, by the kubectl that it calls."""
+def test_the_comparison_is_the_example_on_a_gpu_of_the_catalogue(kubectl: str) -> None:
+    """Runs the step's own patch of the example with the pinned kubectl."""
     steps = read(FOLDER / "test-environment.yaml")["jobs"]["compare"]["steps"]
     (step,) = [each for each in steps if "comparison.yaml" in each.get("run", "")]
     command, _ = step["run"].split("|", 1)
@@ -169,7 +169,7 @@ def test_what_is_compared_is_the_example_on_a_gpu_of_the_catalogue(kubectl: str)
     assert compared["spec"] == example["spec"]
 
 
-def test_the_report_is_asked_for_as_the_plugin_takes_it() -> None:
+def test_the_plugin_accepts_the_arguments_of_the_report_step() -> None:
     steps = read(FOLDER / "test-environment.yaml")["jobs"]["compare"]["steps"]
     (step,) = [each["run"] for each in steps if "kubectl_diffusion" in each.get("run", "")]
     _, _, arguments = step.partition("-m kubectl_diffusion ")
@@ -188,7 +188,7 @@ def test_images_come_with_sbom_and_provenance() -> None:
 
 
 def test_every_image_is_built() -> None:
-    """The step that lists them, run as GitHub would."""
+    """Runs the step that lists the images as GitHub would."""
     steps = read(FOLDER / "images.yaml")["jobs"]["list"]["steps"]
     (step,) = [each for each in steps if each.get("id") == "list"]
     done = subprocess.run(

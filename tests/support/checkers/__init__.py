@@ -1,4 +1,4 @@
-"""Other people's checkers, each locked and made once: for workflows, for Terraform, for Lua."""
+"""Third-party checkers of workflows, Terraform and Lua, each locked and installed once."""
 
 import fcntl
 import shutil
@@ -37,24 +37,24 @@ def actionlint() -> Path:
 
 @cache
 def glua() -> Path:
-    """The Lua that Argo CD runs health checks with."""
+    """The Lua interpreter that Argo CD runs health checks with."""
     return built(_GLUA, TOOLS, Progress()) / "glua"
 
 
 @cache
 def checkov() -> Path:
-    """The finder of insecure settings in Terraform, manifests and Dockerfiles."""
+    """The checker of security in Terraform, manifests and Dockerfiles."""
     return _locked("checkov")
 
 
 @cache
 def zizmor() -> Path:
-    """The finder of insecure GitHub workflows."""
+    """The checker of security in GitHub workflows."""
     return _locked("zizmor")
 
 
 def _locked(name: str) -> Path:
-    """A program of PyPI's in an environment of its own: its dependencies are not the project's."""
+    """A program of PyPI in its own environment, since its dependencies aren't the project's."""
     lock = _HERE / f"{name}.lock"
     folder = DERIVED / f"{name}-{content_hash(lock.read_bytes(), sys.version.encode())}"
     DERIVED.mkdir(parents=True, exist_ok=True)

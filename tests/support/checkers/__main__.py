@@ -1,4 +1,4 @@
-"""Make, before the tests and with its progress shown, all that they would otherwise wait for."""
+"""Builds and installs the checkers before the tests, with progress; no test waits for it then."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""KubeRay as it is published: its kinds and its operator, from the Go module of the latter."""
+"""KubeRay's published kinds and operator, from the operator's Go module."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def ray_operator() -> Path:
 
 @cache
 def sources() -> Path:
-    """The folder of the module, which Go fetches once and checks."""
+    """The folder of the module, which Go downloads once and verifies."""
     module = f"{_MODULE}@{_OPERATOR.version}"
     done = subprocess.run(
         ["go", "mod", "download", "-json", module], check=True, stdout=subprocess.PIPE, text=True
@@ -45,9 +45,9 @@ def definitions() -> list[Path]:
 
 @contextmanager
 def operating(kubeconfig: str, folder: Path) -> Iterator[Path]:
-    """KubeRay's operator, which runs for a while and logs to the folder; its log.
+    """Runs KubeRay's operator for a while, with its log in the folder; yields the log.
 
-    It reaches the pods through the API server, being no pod itself.
+    The operator is no pod, so it reaches pods through the API server.
     """
     log = folder / "ray-operator.log"
     command = [

@@ -1,4 +1,4 @@
-"""Builds the stand-in's image, as ``images/build.py`` builds the product's; takes its options."""
+"""Builds the stand-in's image like the product's, with the options of ``images/build.py``."""
 
 import sys
 from pathlib import Path

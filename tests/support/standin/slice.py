@@ -1,4 +1,4 @@
-"""The part of the one lock that the stand-in's image installs: ``python3 slice.py LOCK > PART``."""
+"""Prints the stand-in image's part of the lock: ``python3 slice.py LOCK > PART``."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ PACKAGES = (
     "numpy",
     "fastapi",
     "uvicorn",
-    "tqdm",  # is kept from starting a thread
+    "tqdm",  # the program stops it from starting a thread
 )
 
 packages = parse_lock(Path(sys.argv[1]).read_text())

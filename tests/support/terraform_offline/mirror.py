@@ -1,4 +1,4 @@
-"""A mirror of the providers, as `terraform init` takes it, that knows the schemas alone."""
+"""A mirror for `terraform init`, with providers that know the schemas alone."""
 
 import fcntl
 import json
@@ -25,7 +25,7 @@ _PLATFORM = "linux_amd64" if os.uname().machine == "x86_64" else "linux_arm64"
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider by its name in the registry and in the bindings, and the version they are of."""
+    """A provider: its name in the registry and in the bindings, and its version."""
 
     name: str
     version: str
@@ -39,7 +39,7 @@ class Provider:
         return f"registry.terraform.io/hashicorp/{self.name}"
 
     def bindings_of(self, resource: str) -> str:
-        """The folder of a resource's bindings: compute-network of google_compute_network."""
+        """The folder of a resource's bindings: compute-network for google_compute_network."""
         return resource.removeprefix(f"{self.name}_").replace("_", "-")
 
 
@@ -54,12 +54,12 @@ def used_resources(folder: Path = TERRAFORM) -> set[str]:
 def mirror(resources: Iterable[str]) -> Path:
     """The folder for `filesystem_mirror`, whose providers know these resources; made once.
 
-    Takes a minute the first time, most of it for 60 MB of bindings and a Go build.
+    The first time takes a minute, mostly for 60 MB of bindings and a Go build.
     """
-    wanted = sorted(resources)
+    names = sorted(resources)
     program = built(PROVIDER, TOOLS, Progress()) / PROVIDER.called[0]
     sources = [_LOCK.read_bytes(), *(file.read_bytes() for file in sorted(HERE.glob("*.py")))]
-    key = content_hash(*sources, str(program).encode(), " ".join(wanted).encode())
+    key = content_hash(*sources, str(program).encode(), " ".join(names).encode())
     folder = DERIVED / f"mirror-{key}"
     DERIVED.mkdir(parents=True, exist_ok=True)
     with (DERIVED / "mirror.lock").open("w") as lock:
@@ -68,7 +68,7 @@ def mirror(resources: Iterable[str]) -> Path:
             partial = folder.with_name(f"{folder.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             for provider in PROVIDERS:
-                _make(provider, wanted, program, partial)
+                _make(provider, names, program, partial)
             partial.rename(folder)
     return folder
 
@@ -91,10 +91,10 @@ def _make(provider: Provider, resources: list[str], program: Path, mirror: Path)
 
 
 def _unpack(provider: Provider, resources: list[str], target: Path) -> Path:
-    """The bindings of these resources and of the provider itself."""
+    """Unpacks the bindings of these resources and of the provider itself."""
     archive = next((_installed() / provider.package / "_jsii").glob("*.tgz"))
     folders = {"provider", *(provider.bindings_of(name) for name in resources)}
-    # Between package/lib/ and the file's own path there is the folder of what it is of.
+    # Below package/lib/ each resource, and the provider, has a folder of its own.
     with tarfile.open(archive) as packed:
         for member in packed:
             parts = Path(member.name).parts
@@ -113,7 +113,7 @@ def _first_resource(library: Path, provider: Provider) -> str:
 
 
 def _installed() -> Path:
-    """The locked bindings as PyPI has them, unpacked; downloaded once."""
+    """The folder of the locked bindings from PyPI, downloaded once."""
     folder = DERIVED / f"bindings-{content_hash(_LOCK.read_bytes())}"
     if not folder.is_dir():
         partial = folder.with_name(f"{folder.name}.partial")

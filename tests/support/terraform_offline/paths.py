@@ -1,4 +1,4 @@
-"""Where things are, and what is kept between runs."""
+"""Paths of sources, and of files that are kept between runs."""
 
 import hashlib
 import os
@@ -14,14 +14,14 @@ UV = ROOT / ".uv" / "bin" / "uv"
 KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffusion-operator"
 
 TOOLS = Cache(KEPT / "tools")
-"""Programs built from Go sources for the tests, as `localcluster` keeps its own."""
+"""The cache of programs built from Go sources, of the same form as `localcluster`'s own."""
 
 DERIVED = KEPT / "terraform"
-"""What is made of the bindings, each under the hash of what it is made of."""
+"""Folders derived from locked sources, each named after the hash of its sources."""
 
 
 def content_hash(*parts: bytes) -> str:
-    """Sixteen hex digits of the parts in their order."""
+    """A hash of the parts in their order, in sixteen hex digits."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big") + part)

@@ -1,4 +1,4 @@
-"""What making an environment from nothing comes to."""
+"""Plans that create an environment from nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from terraform_offline.workspace import Workspace
 
 @dataclass(frozen=True)
 class Plan:
-    """The resources and outputs of a directory of which nothing is there yet."""
+    """The planned resources and outputs of a directory, none of which exists yet."""
 
     resources: list[dict[str, Any]]
     outputs: dict[str, Any]

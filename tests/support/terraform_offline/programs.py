@@ -1,4 +1,4 @@
-"""The programs: Terraform itself, and the provider that only knows a schema."""
+"""The programs: Terraform itself, and the provider that knows a schema only."""
 
 import os
 import re
@@ -24,10 +24,10 @@ PROVIDER = Program("provider", ("provider",), hint="2 minutes", sources=HERE / "
 
 @cache
 def terraform() -> Path:
-    """The one on PATH where it is new enough, else one built once from its Go modules."""
-    found = shutil.which("terraform")
-    if found is not None and _version(Path(found)) >= (1, 11):
-        return Path(found)
+    """Terraform from PATH if it is new enough, else a build from its Go modules, made once."""
+    on_path = shutil.which("terraform")
+    if on_path is not None and _version(Path(on_path)) >= (1, 11):
+        return Path(on_path)
     return built(TERRAFORM, TOOLS, Progress()) / "terraform"
 
 

@@ -1,8 +1,8 @@
 """A provider's schema, read from the JavaScript bindings that the CDK generates from it.
 
-The bindings tell of each attribute whether it is computed, optional or required in a comment over
-its accessors, and what it is in the accessors, in the classes they make, and in the functions that
-write HCL. What the documentation says a string may be stands in the type declarations beside them.
+A comment over an attribute's accessors says whether it is computed, optional or required. The type
+of an attribute follows from the accessors, from the classes that they make, and from the functions
+that write HCL. The possible values of a string are in the documentation of the type declarations.
 """
 
 import json
@@ -49,7 +49,7 @@ _WRITTEN_TYPES = {"string": "string", "boolean": "bool", "number": "number"}
 
 @dataclass(frozen=True)
 class _Hint:
-    """How an attribute is written as HCL: as a block or not, its collection and what it stores."""
+    """The HCL form of an attribute: block or not, the collection, and the type that it stores."""
 
     is_block: bool
     collection: str
@@ -67,12 +67,12 @@ class _Property:
 
     @property
     def made(self) -> tuple[str, bool] | None:
-        """The bindings' own class that the accessor makes, and whether it makes a set of it."""
-        # Large resources keep these classes in modules of their own.
-        found = re.search(
+        """The bindings' class that the accessor makes, and whether it makes a set of them."""
+        # In large resources these classes are in other modules.
+        match = re.search(
             rf'= new (?:\w+\.)?(\w+)\(this, "{self.name}"(?:, (true|false))?', self.code
         )
-        return (found[1], found[2] == "true") if found else None
+        return (match[1], match[2] == "true") if match else None
 
 
 class _Bindings:
@@ -91,12 +91,12 @@ class _Bindings:
             yield _Property(attribute, *flags, code, hints.get(attribute))
 
     def element(self, made: str) -> tuple[str, dict[str, _Hint]]:
-        """The class of one element of what an accessor makes, and how its parts are written."""
+        """The class of one element that an accessor makes, and the hints of its attributes."""
         base = re.sub(r"(OutputReference|List|Map)$", "", made)
         return f"{base}OutputReference", self._hints.get(base.lower(), {})
 
     def block(self, name: str, hints: dict[str, _Hint], above: tuple[str, ...] = ()) -> Block:
-        """The block that the class is of."""
+        """The block that the class stands for."""
         values = self._values.get(re.sub(r"OutputReference$", "", name), {}) or self._values.get(
             f"{name}Config", {}
         )
@@ -104,7 +104,9 @@ class _Bindings:
         for each in self.properties(name, hints):
             if each.made and each.hint and each.hint.is_block and not each.computed:
                 element, inner = self.element(each.made[0])
-                if element not in above:  # a few types hold themselves; no configuration goes deep
+                if (
+                    element not in above
+                ):  # a few types contain themselves; no configuration nests them
                     blocks[each.name] = self._nested(each, element, inner, above)
             else:
                 attributes[each.name] = self._attribute(each, values.get(each.name))
@@ -170,12 +172,12 @@ def _hints(body: str) -> dict[str, _Hint]:
 
 
 def _possible_values(body: str) -> dict[str, list[str]]:
-    found = {}
+    values_by_name = {}
     for comment in _DOCUMENTED.findall(body):
         name, values = _ATTRIBUTE_NAME.search(comment), _POSSIBLE.search(comment)
         if name and values:
-            found[name[1]] = json.loads(values[1])
-    return found
+            values_by_name[name[1]] = json.loads(values[1])
+    return values_by_name
 
 
 def _bindings(folder: Path) -> _Bindings:
@@ -197,10 +199,10 @@ def resource(folder: Path) -> tuple[str, Block]:
 
 
 def provider(folder: Path) -> Block:
-    """The provider's own block: the names of what may be set; the values aren't looked at.
+    """The provider's own block: the names of its attributes, with any value.
 
-    The bindings of a provider block tell less than those of a resource: not which attributes inside
-    its objects may be left out.
+    The bindings of a provider block hold less than those of a resource: they don't say which
+    attributes inside its objects are optional.
     """
     bindings = _bindings(folder)
     name = next(n for n, (base, _) in bindings.classes.items() if base == "TerraformProvider")

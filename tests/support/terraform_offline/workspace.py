@@ -1,4 +1,4 @@
-"""A copy of the Terraform directory to run Terraform in, or to break."""
+"""A copy of the Terraform directory, to run Terraform in or to break."""
 
 import json
 import os
@@ -17,17 +17,17 @@ ROOTS = ("bootstrap", "environments/prod", "environments/test")
 DIRECTORIES = (*MODULES, *ROOTS)
 
 REAL = os.environ.get("TERRAFORM_PROVIDERS") == "registry"
-"""Whether the real providers are used, from the registry."""
+"""Whether the tests use the real providers, from the registry."""
 
 CHECK = "the providers" if REAL else "the providers' schemas (schema check)"
-"""What the configuration is checked against, for people."""
+"""The source of the checks, for the report header."""
 
 _IGNORED = shutil.ignore_patterns(".terraform", "*.tfstate*")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a Terraform command came to: its exit code and all that it printed."""
+    """The exit code of a Terraform command, and all that it printed."""
 
     code: int
     output: str
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A copy at `folder`/terraform, with the chart where it looks for it."""
+    """A copy at `folder`/terraform, with the chart at its relative path."""
 
     folder: Path
 
@@ -65,12 +65,12 @@ class Workspace:
         return self.folder / "terraform" / name
 
     def copy(self, folder: Path) -> "Workspace":
-        """Another copy, with what `init` set up."""
+        """Another copy, which includes the results of `init`."""
         shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
         return Workspace(folder)
 
     def terraform(self, directory: str, *arguments: str) -> Outcome:
-        """Run Terraform in a directory of the copy."""
+        """Runs Terraform in a directory of the copy."""
         settings = {
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
@@ -79,7 +79,7 @@ class Workspace:
         }
         if REAL:
             del settings["TF_CLI_CONFIG_FILE"]
-            # It won't begin without a token, and asks Google nothing to plan what isn't there yet.
+            # The provider needs a token to start; a plan of new resources sends Google no request.
             settings["GOOGLE_OAUTH_ACCESS_TOKEN"] = "none"
         done = subprocess.run(
             [terraform(), f"-chdir={self.directory(directory)}", *arguments, "-no-color"],
@@ -93,11 +93,11 @@ class Workspace:
         return Outcome(done.returncode, done.stdout)
 
     def init(self, directory: str) -> Outcome:
-        """Set the directory up with its providers and modules, without its remote state."""
+        """Initialises the directory with its providers and modules, without its remote state."""
         return self.terraform(directory, "init", "-backend=false")
 
     def plan(self, directory: str, **variables: Any) -> dict[str, Any]:
-        """The plan of making it all anew, as `terraform show -json` tells it."""
+        """The plan of the directory from nothing, as `terraform show -json` prints it."""
         folder = self.directory(directory)
         (folder / "override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
         (folder / "test.auto.tfvars.json").write_text(json.dumps(variables))

@@ -1,6 +1,6 @@
-"""Real, tiny Stable Diffusion models with random weights, made once by a process of their own.
+"""Real, tiny Stable Diffusion models with random weights, made once.
 
-So a test whose server has the model needs no torch itself.
+Another process makes them, so that a test whose server has the model needs no torch itself.
 """
 
 import subprocess
@@ -18,18 +18,18 @@ _MADE_WITH = ("torch", "diffusers", "transformers", "peft")
 
 @dataclass(frozen=True)
 class TinyModels:
-    """Directories as ``save_pretrained`` writes them; their own size is 64 by 64 pixels."""
+    """Directories of models as ``save_pretrained`` writes them, of 64 by 64 pixels."""
 
     folder: Path
 
     @property
     def sd(self) -> Path:
-        """Stable Diffusion 1.x."""
+        """A model of Stable Diffusion 1.x."""
         return self.folder / "sd"
 
     @property
     def xl(self) -> Path:
-        """SDXL, with its two text encoders."""
+        """A model of SDXL, with its two text encoders."""
         return self.folder / "xl"
 
     @property

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-diffusers: Any = importlib.import_module("diffusers")  # it and transformers are typed in part only
+diffusers: Any = importlib.import_module("diffusers")  # mypy knows only parts of these packages
 transformers: Any = importlib.import_module("transformers")
 peft: Any = importlib.import_module("peft")
 
 
 def _tokenizer(folder: Path) -> Any:
-    """CLIP's byte-level scheme with letters only: enough for any prompt of a test."""
+    """A tokenizer of CLIP's byte-level scheme with single letters only, enough for the tests."""
     letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
     vocabulary = [*tokens, "<|startoftext|>", "<|endoftext|>"]
@@ -42,7 +42,7 @@ def _text_encoder(tokenizer: Any, kind: Any, width: int) -> Any:
 
 
 def _parts(text_width: int, **unet: Any) -> dict[str, Any]:
-    """What SD 1.x and SDXL have in common."""
+    """The parts that SD 1.x and SDXL have in common."""
     return {
         "vae": diffusers.AutoencoderKL(
             block_out_channels=(4, 4, 4, 4),
@@ -121,7 +121,7 @@ def make_loras(folder: Path, model: Path) -> None:
 
 
 def _lora_layers(part: Any, targets: list[str]) -> Any:
-    """Random weights of a LoRA, both halves: as it is made, the second is zero and does nothing."""
+    """Random weights for both halves of a LoRA; a new LoRA's second half is 0 and has no effect."""
     part.add_adapter(peft.LoraConfig(r=2, lora_alpha=2, target_modules=targets))
     for name, weights in part.named_parameters():
         if "lora_B" in name:

@@ -23,10 +23,10 @@ def body(**fields: Any) -> bytes:
     return json.dumps({"images": [picture()], **fields}).encode()
 
 
-def judge(content: bytes, *, status: int = 200, decode: bool = True, **asked: Any) -> str | None:
-    """The kind of failure, None for a success."""
+def judge(content: bytes, *, status: int = 200, decode: bool = True, **request: Any) -> str | None:
+    """The kind of failure, or None for a success."""
     try:
-        check_response(status, content, ExpectedImages.from_body(asked), lambda: decode)
+        check_response(status, content, ExpectedImages.from_body(request), lambda: decode)
     except BadResponseError as error:
         return error.kind
     return None

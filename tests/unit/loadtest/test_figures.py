@@ -53,7 +53,7 @@ def test_run_without_a_success_has_no_latency() -> None:
     assert summary.timings == {}
 
 
-def test_what_is_left_out_counts_as_discarded_and_for_nothing_else() -> None:
+def test_unmeasured_requests_count_as_discarded_and_for_nothing_else() -> None:
     samples = Samples()
     for ended, failure in ((1.0, SUCCESS), (1.5, "HTTP500")):
         samples.record(Sample(ended, 5.0, 0, failure, measured=False))
@@ -94,16 +94,20 @@ def test_request_belongs_to_the_stage_it_was_begun_in_and_its_arrival_to_the_one
     assert second.requests_per_second == round(3 / 15, 6)
 
 
-def test_time_goes_where_the_target_says_and_the_rest_is_other() -> None:
+def test_latency_is_split_as_the_target_reports_and_the_rest_is_other() -> None:
     samples = Samples()
     samples.record(Sample(1.0, 0.120, 0, SUCCESS, True, (10.0, 5.0, 60.0, 20.0, 5.0)))
     samples.record(Sample(2.0, 0.300, 0, SUCCESS, True, (200.0, 5.0, 60.0, 20.0, math.nan)))
     samples.record(Sample(3.0, 9.0, 0, "HTTP500", True, (9000.0, 9.0, 9.0, 9.0, 9.0)))
     samples.record(Sample(4.0, 0.1, 0, SUCCESS, True, UNKNOWN))
-    found = timing_figures(samples)
-    assert set(found) == {"queue", "textEncoder", "denoise", "vae", "encode", "other"}
-    assert (found["queue"].mean, found["queue"].p50, found["queue"].p95) == (105.0, 10.0, 200.0)
-    assert (found["encode"].mean, found["other"].mean) == (5.0, 20.0)
+    timings = timing_figures(samples)
+    assert set(timings) == {"queue", "textEncoder", "denoise", "vae", "encode", "other"}
+    assert (timings["queue"].mean, timings["queue"].p50, timings["queue"].p95) == (
+        105.0,
+        10.0,
+        200.0,
+    )
+    assert (timings["encode"].mean, timings["other"].mean) == (5.0, 20.0)
     assert timing_figures(samples_of((1.0, 0.1, 0, SUCCESS))) == {}
 
 
@@ -115,7 +119,7 @@ def test_requests_in_flight_are_those_begun_and_not_yet_answered() -> None:
     assert most_users(in_flight(samples), Window(0, 3.0, 3.5, 0)) == 0
 
 
-def test_highest_load_within_the_slo_is_that_of_the_largest_stage_that_is() -> None:
+def test_highest_load_within_the_slo_is_that_of_the_largest_stage_within_it() -> None:
     def stage(users: int, rate: float | None, *, within: bool | None) -> StageFigures:
         figures = stage_figures(Samples(), Window(0, 0.0, 1.0, users, rate))
         return figures.model_copy(update={"within_slo": within})
@@ -142,7 +146,7 @@ def test_peak_is_the_best_ten_seconds() -> None:
     assert peak_rate([0.5, 1.0], 4.0) == 0.5
 
 
-def test_timeline_has_a_point_per_second_with_what_arrived_in_it() -> None:
+def test_timeline_has_a_point_per_second_with_the_responses_of_that_second() -> None:
     samples = samples_of(
         (0.5, 0.5, 0, SUCCESS), (1.2, 0.2, 0, SUCCESS), (1.9, 0.4, 0, SUCCESS), (2.5, 1, 0, "X")
     )

@@ -34,14 +34,14 @@ def staged(*users: int, seconds: float = 10.0, **more: Any) -> LoadPlan:
     return plan({"users": {"stages": stages, "spawnRate": 100.0}}, **more)
 
 
-def outcome(wanted: LoadPlan, samples: list[Sample], **changes: Any) -> Outcome:
+def outcome(load_plan: LoadPlan, samples: list[Sample], **changes: Any) -> Outcome:
     recorded = Samples()
     for sample in sorted(samples, key=lambda sample: sample.ended):
         recorded.record(sample)
     calm = [ClientUsage(float(second), 0.2, 0.001) for second in range(20)]
     return replace(
         Outcome(
-            plan=wanted,
+            plan=load_plan,
             samples=recorded,
             windows=[Window(0, 0.0, 10.0, 4), Window(1, 10.0, 20.0, 8)],
             user_changes=[(0.0, 4), (10.0, 8)],
@@ -59,7 +59,7 @@ def outcome(wanted: LoadPlan, samples: list[Sample], **changes: Any) -> Outcome:
 
 
 def steady(stage: int, begin: float, latency: float, count: int = 100) -> list[Sample]:
-    """So many successes in ten seconds."""
+    """`count` successes, spread over ten seconds."""
     return [
         Sample(begin + n / count * 9.5 + latency, latency, stage, SUCCESS) for n in range(count)
     ]
@@ -127,12 +127,12 @@ def test_open_loop_counts_requests_in_flight_as_users() -> None:
     )
     assert (report.stages[0].users, report.stages[0].rate_per_second) == (16, 10.0)
     assert (report.summary.max_users, max(point.users for point in report.timeline)) == (16, 16)
-    # those on their way at the end are awaited, and lengthen the run
+    # requests in flight at the end are awaited, which makes the run longer
     assert report.summary.requests_per_second == round(100 / 11.45, 6)
 
 
 def probes(*levels: tuple[float, float, bool]) -> Outcome:
-    """A search over users; each probe is a level, its latency and whether that was within."""
+    """A search over users; a probe is its level, its latency, and whether it was within."""
     samples, windows, probed = [], [], []
     for number, (level, latency, within) in enumerate(levels):
         begin = number * 20.0
@@ -140,21 +140,21 @@ def probes(*levels: tuple[float, float, bool]) -> Outcome:
         samples += [settling, *steady(number, begin + 2.0, latency)]
         windows.append(Window(number, begin + 2.0, begin + 12.0, int(level)))
         probed.append(Probe(level, within))
-    wanted = plan(
+    load_plan = plan(
         {"search": {"over": "users", "min": 1, "max": 8, "probeSeconds": 10}},
         slo={"p95Seconds": 0.35},
     )
-    return outcome(wanted, samples, windows=windows, probes=probed, load_seconds=200.0)
+    return outcome(load_plan, samples, windows=windows, probes=probed, load_seconds=200.0)
 
 
-def test_search_tells_the_knee_the_curve_and_sums_up_the_knees_last_probe() -> None:
+def test_search_reports_the_knee_and_the_curve_and_sums_up_the_knees_last_probe() -> None:
     report = report_of(
         probes((1, 0.1, True), (2, 0.2, True), (4, 0.4, False), (3, 0.3, True), (3, 0.31, True))
     )
-    found = report.search
-    assert found is not None
-    assert (found.knee, found.confirmed, found.step, found.at_max) == (3.0, True, 1.0, False)
-    assert [(point.level, point.p50, point.within_slo) for point in found.curve] == [
+    search = report.search
+    assert search is not None
+    assert (search.knee, search.confirmed, search.step, search.at_max) == (3.0, True, 1.0, False)
+    assert [(point.level, point.p50, point.within_slo) for point in search.curve] == [
         (1.0, 100.0, True),
         (2.0, 200.0, True),
         (3.0, 310.0, True),
@@ -182,7 +182,7 @@ def test_search_without_a_knee_does_not_meet_its_slo() -> None:
     assert report.valid.status
 
 
-def test_warm_up_is_told_and_failed_warm_up_is_a_reason_not_to_believe() -> None:
+def test_warm_up_is_reported_and_a_failed_warm_up_makes_the_run_invalid() -> None:
     observations = Observations(client_usage=(), warmup_requests=5, warmup_failures=5)
     report = report_of(outcome(staged(4, 8), steady(0, 0.0, 0.2), observations=observations))
     assert report.summary.discarded == 5
@@ -202,7 +202,7 @@ def test_client_figures_are_those_of_the_busiest_worker() -> None:
 
 def test_largest_report_fits_its_config_map() -> None:
     chance = random.Random(5)
-    wanted = staged(*[100_000] * 100, seconds=6048.0, slo=SLO)
+    load_plan = staged(*[100_000] * 100, seconds=6048.0, slo=SLO)
     windows = [Window(n, n * 6048.0, (n + 1) * 6048.0, 100_000) for n in range(100)]
     seconds = 6048.0 * 100
     # as many different latencies as a histogram can tell apart, and failures of many kinds
@@ -219,7 +219,7 @@ def test_largest_report_fits_its_config_map() -> None:
     ]
     report = report_of(
         outcome(
-            wanted,
+            load_plan,
             samples,
             windows=windows,
             user_changes=[(0.0, 100_000)],

@@ -94,7 +94,7 @@ def test_other_loads_are_read_and_written_alike(load: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_load_that_cannot_be_made_is_refused(load: dict[str, Any], sentence: str) -> None:
+def test_load_that_cannot_be_generated_is_refused(load: dict[str, Any], sentence: str) -> None:
     with pytest.raises(PlanError) as caught:
         parse_plan(json.dumps(DOCUMENT | load))
     assert sentence in str(caught.value)
@@ -171,7 +171,7 @@ def test_key_is_the_files_first_line_or_the_variables_value(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", ["", "\n", "schlüssel"])
-def test_missing_key_is_said_and_not_quoted(tmp_path: Path, content: str) -> None:
+def test_missing_key_is_reported_and_not_quoted(tmp_path: Path, content: str) -> None:
     path = tmp_path / "key"
     path.write_text(content)
     for auth in (

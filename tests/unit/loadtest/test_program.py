@@ -11,7 +11,7 @@ PACKAGE = Path(diffusion_loadtest.__file__).parent
 def test_published_schema_is_that_of_the_report() -> None:
     published = PACKAGE.parent / "report.schema.json"
     assert published.read_text() == report_schema(), (
-        "write it anew: python -m diffusion_loadtest --schema > loadtest/report.schema.json"
+        "write it again: python -m diffusion_loadtest --schema > loadtest/report.schema.json"
     )
 
 
@@ -22,11 +22,11 @@ def test_plan_and_report_are_read_without_locust_or_a_cluster() -> None:
         "import diffusion_loadtest.report.publish; "
         "print(sorted({'locust', 'gevent', 'kubernetes', 'ssl'} & set(sys.modules)))"
     )
-    found = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(PACKAGE.parent)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert found.stdout == "[]\n"
+    assert completed.stdout == "[]\n"

@@ -8,7 +8,7 @@ from diffusion_loadtest.report.publish import FileSink, PublishError, Sinks, pod
 
 
 class Flaky:
-    """Fails as often as it is told, then takes everything."""
+    """A sink that fails a given number of times, and then takes every document."""
 
     def __init__(self, failures: int, *, retryable: bool = True) -> None:
         self.tries = 0

@@ -29,14 +29,14 @@ def test_percentile_is_the_smallest_value_that_enough_values_do_not_exceed(
 ) -> None:
     chance = random.Random(count)
     values = sorted(chance.expovariate(1) for _ in range(count))
-    found = percentile(values, percent)
-    assert found is not None
+    result = percentile(values, percent)
+    assert result is not None
 
     def covered(value: float) -> float:
         return 100 * sum(v <= value for v in values) / count
 
-    assert covered(found) >= percent
-    smaller = [v for v in values if v < found]
+    assert covered(result) >= percent
+    smaller = [v for v in values if v < result]
     assert not smaller or covered(smaller[-1]) < percent
 
 
@@ -57,16 +57,16 @@ def test_samples_come_back_as_they_were_recorded() -> None:
     ]
     for sample in recorded:
         samples.record(sample)
-    assert list(map(known, samples)) == list(map(known, recorded))
+    assert list(map(comparable, samples)) == list(map(comparable, recorded))
     assert (len(samples), samples.failures) == (5, 3)
     assert samples.failures_by_kind() == {"Timeout": 2, "HTTP503": 1}
 
 
-def test_latencies_of_the_last_seconds_leave_out_failures_and_what_is_older() -> None:
+def test_latencies_of_the_last_seconds_leave_out_failures_and_older_samples() -> None:
     samples = Samples()
     for n in range(10):
         samples.record(Sample(float(n), 1.0 / (n + 1), 0, "Timeout" if n == 8 else SUCCESS))
-    assert samples.since(5.0) == [1 / 10, 1 / 8, 1 / 7]  # 9, 7 and 6
+    assert samples.since(5.0) == [1 / 10, 1 / 8, 1 / 7]  # of the samples 9, 7 and 6
     assert len(samples.since(-1.0)) == 9
     assert samples.since(9.0) == []
 
@@ -77,7 +77,7 @@ def test_samples_of_several_processes_become_one_in_order_of_time() -> None:
     everything = []
     parts = [Samples() for _ in range(3)]
     for part in parts:
-        for _ in range(2):  # each sends what it has twice
+        for _ in range(2):  # each process sends its samples twice
             sent = Samples()
             chance.shuffle(kinds)
             for _ in range(50):
@@ -87,13 +87,13 @@ def test_samples_of_several_processes_become_one_in_order_of_time() -> None:
             part.add(sent.take())
             assert (len(sent), sent.failures) == (0, 0)
     merged = Samples.merged(parts)
-    assert list(map(known, merged)) == sorted(map(known, everything))
+    assert list(map(comparable, merged)) == sorted(map(comparable, everything))
     assert merged.failures == sum(sample.failure is not None for sample in everything)
     counted = Counter(sample.failure for sample in everything if sample.failure)
     assert merged.failures_by_kind() == counted
 
 
-def test_stages_and_what_is_left_out_can_be_told_apart() -> None:
+def test_stages_and_unmeasured_samples_can_be_told_apart() -> None:
     samples = Samples()
     for n in range(6):
         samples.record(Sample(float(n), n / 10, n % 2, SUCCESS if n else "Timeout", n > 3))
@@ -103,8 +103,8 @@ def test_stages_and_what_is_left_out_can_be_told_apart() -> None:
     assert list(samples.success_ends()) == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
-def known(sample: Sample) -> tuple[object, ...]:
-    """A sample that can be compared: what is unknown equals itself, numbers are 32 bits wide."""
+def comparable(sample: Sample) -> tuple[object, ...]:
+    """A comparable form of a sample: unknown times equal themselves, 32-bit times are rounded."""
     timing = tuple(None if math.isnan(value) else round(value, 3) for value in sample.timing)
     failure = sample.failure or ""
     return (sample.ended, sample.latency, sample.stage, failure, sample.measured, timing)

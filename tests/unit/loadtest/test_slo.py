@@ -41,7 +41,7 @@ def test_figure_beyond_its_limit_is_named(
     assert sentence in verdict.message
 
 
-def test_only_what_is_asked_for_is_checked() -> None:
+def test_only_limits_that_are_set_are_checked() -> None:
     verdict = judge(Slo(p95_seconds=1.0), Percentiles(p50=9e9, p95=1.0, p99=9e9), 0.9, 0.0)
     assert verdict.met
     assert [check.name for check in verdict.checks] == ["p95"]

@@ -22,18 +22,18 @@ def test_users_go_one_by_one_too() -> None:
     ]
 
 
-def test_ramp_that_its_stage_is_too_short_for_goes_on_in_the_next() -> None:
-    found = changes([(100, 3), (5, 10)], 1.0)
-    assert found[:3] == [(0, 0, 1), (1, 0, 2), (2, 0, 3)]
-    assert found[3:] == [(3, 1, 4), (4, 1, 5)]
+def test_ramp_that_is_longer_than_its_stage_goes_on_in_the_next() -> None:
+    schedule = changes([(100, 3), (5, 10)], 1.0)
+    assert schedule[:3] == [(0, 0, 1), (1, 0, 2), (2, 0, 3)]
+    assert schedule[3:] == [(3, 1, 4), (4, 1, 5)]
 
 
 @pytest.mark.parametrize("stages", [[(30, 60.0)], [(30, 60.0), (100, 80.0), (24, 60.0)]])
 def test_every_stage_is_entered_and_time_never_runs_backwards(
     stages: list[tuple[int, float]],
 ) -> None:
-    found = changes(stages, 3.0)
-    assert [c.at for c in found] == sorted(c.at for c in found)
-    assert sorted({c.stage for c in found}) == list(range(len(stages)))
+    schedule = changes(stages, 3.0)
+    assert [c.at for c in schedule] == sorted(c.at for c in schedule)
+    assert sorted({c.stage for c in schedule}) == list(range(len(stages)))
     for index, (users, _) in enumerate(stages):
-        assert [c.users for c in found if c.stage == index][-1] == users
+        assert [c.users for c in schedule if c.stage == index][-1] == users

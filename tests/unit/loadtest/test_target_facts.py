@@ -23,7 +23,9 @@ ABOUT: dict[str, Any] = {
 }
 
 
-def test_fingerprint_is_what_figures_depend_on_and_requests_go_before_defaults() -> None:
+def test_fingerprint_holds_the_facts_that_figures_depend_on_and_requests_override_defaults() -> (
+    None
+):
     assert fingerprint(ABOUT, {"steps": 8, "width": 256, "negative_prompt": "secret"}) == {
         "backend": "fastapi",
         "revision": "r1",
@@ -44,7 +46,7 @@ def test_fingerprint_is_what_figures_depend_on_and_requests_go_before_defaults()
 
 
 @pytest.mark.parametrize("about", [None, {}, {"batching": 3, "generation": [], "versions": "x"}])
-def test_target_that_tells_nothing_has_no_fingerprint_of_its_own(about: Any) -> None:
+def test_target_without_facts_has_no_fingerprint_of_its_own(about: Any) -> None:
     assert fingerprint(about, {}) == {}
     assert fingerprint_id({}) is None
     assert fingerprint(about, {"steps": 4}) == {"steps": "4"}
@@ -60,7 +62,7 @@ def test_fingerprint_tells_settings_apart_and_not_revisions_or_uptimes() -> None
 def test_process_younger_than_the_load_has_been_restarted() -> None:
     assert describe_restart({"uptime_seconds": 300.0}, 60.0) is None
     assert describe_restart({"uptime_seconds": 59.0}, 60.0) is None, (
-        "it began about when the load did"
+        "the process began at about the same time as the load"
     )
     assert describe_restart({}, 60.0) is None
     assert describe_restart({"uptime_seconds": 20.0}, 60.0) == (
@@ -76,9 +78,9 @@ def test_change_of_the_target_is_named() -> None:
     )
 
 
-def test_first_change_is_kept_and_silence_is_none() -> None:
-    said = iter([None, ABOUT | {"revision": "r2"}, ABOUT | {"revision": "r3"}])
-    watch = TargetWatch(ABOUT, lambda: next(said))
+def test_first_change_is_kept_and_a_missing_response_is_no_change() -> None:
+    documents = iter([None, ABOUT | {"revision": "r2"}, ABOUT | {"revision": "r3"}])
+    watch = TargetWatch(ABOUT, lambda: next(documents))
     watch.poll(lambda: 1.0)
     assert watch.change is None
     assert watch.latest == ABOUT
@@ -88,8 +90,8 @@ def test_first_change_is_kept_and_silence_is_none() -> None:
     assert watch.change == "revision r2 answers instead of r1"
 
 
-def test_target_that_never_told_anything_is_not_asked_again() -> None:
+def test_target_without_an_about_document_is_not_polled() -> None:
     def never() -> None:
-        raise AssertionError("it was asked")
+        raise AssertionError("the target was polled")
 
     TargetWatch(None, never).poll(lambda: 1.0)

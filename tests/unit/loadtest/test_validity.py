@@ -36,22 +36,26 @@ def test_undisturbed_run_is_valid() -> None:
         ({"successes": 58}, "TooFewSamples", "need 59"),
     ],
 )
-def test_reason_against_the_figures_is_given(
+def test_reason_why_the_figures_are_not_valid_is_given(
     changes: dict[str, Any], reason: str, word: str
 ) -> None:
-    found = verdict(**changes)
-    assert (found.status, found.reason) == (False, reason)
-    assert word in found.message
+    result = verdict(**changes)
+    assert (result.status, result.reason) == (False, reason)
+    assert word in result.message
 
 
 def test_weightiest_reason_comes_first_and_the_others_are_named() -> None:
-    found = verdict(successes=3, unsent=1, workers_lost=1)
-    assert (found.reason, found.also) == ("WorkerLost", ("ClientSaturated", "TooFewSamples"))
+    result = verdict(successes=3, unsent=1, workers_lost=1)
+    assert (result.reason, result.also) == ("WorkerLost", ("ClientSaturated", "TooFewSamples"))
 
 
-def test_run_that_went_wrong_is_not_valid_for_that_very_reason() -> None:
-    found = verdict(error=RunError(reason="Interrupted", message="it was stopped"))
-    assert (found.status, found.reason, found.message) == (False, "Interrupted", "it was stopped")
+def test_run_with_an_error_is_not_valid_for_the_same_reason() -> None:
+    result = verdict(error=RunError(reason="Interrupted", message="the run was stopped"))
+    assert (result.status, result.reason, result.message) == (
+        False,
+        "Interrupted",
+        "the run was stopped",
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def test_run_that_went_wrong_is_not_valid_for_that_very_reason() -> None:
     [
         {"warmup_requests": 5, "warmup_failures": 4},
         {"client_usage": [busy(5, cpu=1.0)]},  # one in twelve seconds
-        {"client_usage": [busy(60, lag=0.019)]},  # not a twentieth of the median
+        {"client_usage": [busy(60, lag=0.019)]},  # less than a twentieth of the median
         {"client_usage": [busy(60, lag=0.009)], "median": 0.001},  # less than 10 ms
         {"client_usage": [[ClientUsage(1.0, 1.0, 1.0)]]},  # a single second of a short run
         {"client_usage": []},
@@ -72,6 +76,7 @@ def test_small_disturbance_leaves_the_figures_valid(changes: dict[str, Any]) -> 
 def test_percentile_needs_as_many_samples_as_bound_it_with_confidence() -> None:
     assert needed_samples(None) == needed_samples(Slo(p95_seconds=1.0)) == 59
     assert needed_samples(Slo(p99_seconds=1.0)) == 299
-    # with so many the largest one exceeds the quantile with 95% probability, with one less not
+    # the largest of that many samples exceeds the quantile with 95% probability;
+    # with one sample fewer, the probability is lower
     assert 1 - 0.95**59 >= 0.95 > 1 - 0.95**58
     assert 1 - 0.99**299 >= 0.95 > 1 - 0.99**298

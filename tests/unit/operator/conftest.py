@@ -1,4 +1,4 @@
-"""A service, a test and settings to build from."""
+"""A service, a load test and settings to build from."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The ways in to a service, and who may take them."""
+"""Routes to a service, and the network policy that admits clients."""
 
 from typing import Any
 
@@ -66,13 +66,13 @@ def not_found(body: str, group: str) -> NotFoundError:
         ("other.test", "other.test"),
     ],
 )
-def test_a_kind_that_is_not_there_is_said_by_its_own_name(group: str, sentence: str) -> None:
+def test_a_kind_that_is_not_installed_is_named_in_the_message(group: str, sentence: str) -> None:
     problem = refusal(not_found("404 page not found", group))
     assert problem.reason == "KindNotInstalled"
     assert sentence in problem.message
     assert ("Gateway" in problem.message) == ("gateway" in group)
 
 
-def test_the_absence_of_an_object_is_tried_again() -> None:
+def test_a_request_for_a_missing_object_is_tried_again() -> None:
     with pytest.raises(NotFoundError):
         refusal(not_found('{"message": "namespaces \\"gone\\" not found"}', "keda.sh"))

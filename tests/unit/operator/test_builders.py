@@ -1,4 +1,4 @@
-"""What the builders make of a spec."""
+"""Manifests that the builders make from a spec."""
 
 import copy
 import hashlib
@@ -22,7 +22,7 @@ from diffusion_operator.settings import Settings
 Object = dict[str, Any]
 
 
-def built(service: Object, settings: Settings, **changes: Any) -> Object:
+def build(service: Object, settings: Settings, **changes: Any) -> Object:
     spec = DiffusionServiceSpec.model_validate({**service["spec"], **changes})
     return deployment(service, spec, settings)
 
@@ -48,7 +48,7 @@ def test_every_child_is_owned_and_none_carries_its_owners_labels(
 ) -> None:
     spec = LoadTestSpec.model_validate(loadtest["spec"])
     children = {
-        "deployment": lambda: built(service, settings),
+        "deployment": lambda: build(service, settings),
         "service": lambda: build_service(service, spec_of(service)),
         "serviceaccount": lambda: service_account(service, "demo"),
         "job": lambda: job(loadtest, spec, settings, run="abc", target_url="http://x", access="a"),
@@ -64,7 +64,7 @@ def test_every_child_is_owned_and_none_carries_its_owners_labels(
 
 def test_building_changes_none_of_its_inputs(service: Object, settings: Settings) -> None:
     before = copy.deepcopy(service)
-    built(service, settings)
+    build(service, settings)
     assert service == before
 
 
@@ -72,30 +72,28 @@ def test_the_selectors_hold_only_the_operators_own_label(
     service: Object, settings: Settings
 ) -> None:
     only = {"diffusion.dev/service": "demo"}
-    assert built(service, settings)["spec"]["selector"]["matchLabels"] == only
+    assert build(service, settings)["spec"]["selector"]["matchLabels"] == only
     assert build_service(service, spec_of(service))["spec"]["selector"] == only
 
 
 def test_replicas_make_no_new_revision_but_generation_does(
     service: Object, settings: Settings
 ) -> None:
-    revision = revision_of(built(service, settings))
-    assert revision_of(built(service, settings, replicas=9)) == revision
-    assert revision_of(built(service, settings, generation={"steps": 9})) != revision
+    revision = revision_of(build(service, settings))
+    assert revision_of(build(service, settings, replicas=9)) == revision
+    assert revision_of(build(service, settings, generation={"steps": 9})) != revision
 
 
-def test_precision_follows_the_device_unless_it_is_said(
-    service: Object, settings: Settings
-) -> None:
+def test_precision_follows_the_device_unless_it_is_set(service: Object, settings: Settings) -> None:
     gpu = {"type": "nvidia-l4"}
-    assert config_of(built(service, settings))["precision"] == "float32"
-    assert config_of(built(service, settings, gpu=gpu))["precision"] == "float16"
-    said = built(service, settings, gpu=gpu, precision="bfloat16")
-    assert config_of(said)["precision"] == "bfloat16"
+    assert config_of(build(service, settings))["precision"] == "float32"
+    assert config_of(build(service, settings, gpu=gpu))["precision"] == "float16"
+    explicit = build(service, settings, gpu=gpu, precision="bfloat16")
+    assert config_of(explicit)["precision"] == "bfloat16"
 
 
-def test_a_gpu_is_asked_for_as_the_catalogue_says(service: Object, settings: Settings) -> None:
-    manifest = built(service, settings, gpu={"type": "nvidia-l4"})
+def test_a_gpu_is_requested_as_the_catalogue_says(service: Object, settings: Settings) -> None:
+    manifest = build(service, settings, gpu={"type": "nvidia-l4"})
     pod = pod_of(manifest)
     assert pod["containers"][0]["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": "1"}
     assert pod["nodeSelector"] == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
@@ -106,7 +104,7 @@ def test_a_gpu_is_asked_for_as_the_catalogue_says(service: Object, settings: Set
 def test_a_stand_in_for_a_gpu_is_placed_like_one_and_computes_on_the_cpu(
     service: Object, settings: Settings
 ) -> None:
-    manifest = built(service, settings, gpu={"type": "standin"})
+    manifest = build(service, settings, gpu={"type": "standin"})
     assert config_of(manifest)["precision"] == "float32"
     limits = pod_of(manifest)["containers"][0]["resources"]["limits"]
     assert limits["diffusion.dev/standin-gpu"] == "1"
@@ -117,17 +115,17 @@ def test_float16_on_a_stand_in_is_refused_with_what_to_write(
     service: Object, settings: Settings
 ) -> None:
     with pytest.raises(SpecError, match="write precision: float32 or bfloat16"):
-        built(service, settings, gpu={"type": "standin"}, precision="float16")
+        build(service, settings, gpu={"type": "standin"}, precision="float16")
 
 
 def test_an_unknown_accelerator_lists_the_known_ones(service: Object, settings: Settings) -> None:
     with pytest.raises(SpecError, match="known: nvidia-l4, standin") as caught:
-        built(service, settings, gpu={"type": "nvidia-l5"})
+        build(service, settings, gpu={"type": "nvidia-l5"})
     assert caught.value.reason == "UnknownAccelerator"
 
 
 def test_a_model_on_a_claim_is_mounted_read_only(service: Object, settings: Settings) -> None:
-    manifest = built(service, settings, model={"source": "pvc://weights/sd/v1-4"})
+    manifest = build(service, settings, model={"source": "pvc://weights/sd/v1-4"})
     pod = pod_of(manifest)
     volume = {"name": "model", "persistentVolumeClaim": {"claimName": "weights", "readOnly": True}}
     assert volume in pod["volumes"]
@@ -140,16 +138,16 @@ def test_a_model_on_a_claim_is_mounted_read_only(service: Object, settings: Sett
 def test_a_rollout_begins_with_a_new_pod_before_it_ends_an_old_one(
     service: Object, settings: Settings, more: Object
 ) -> None:
-    strategy = built(service, settings, **more)["spec"]["strategy"]["rollingUpdate"]
+    strategy = build(service, settings, **more)["spec"]["strategy"]["rollingUpdate"]
     assert strategy == {"maxSurge": 1, "maxUnavailable": 0}
 
 
-def test_pods_are_restricted_to_the_letter(
+def test_pods_meet_the_restricted_pod_security_standard(
     service: Object, loadtest: Object, settings: Settings
 ) -> None:
     spec = LoadTestSpec.model_validate(loadtest["spec"])
     runner = job(loadtest, spec, settings, run="abc", target_url="http://x", access="a")
-    for manifest in (built(service, settings), runner):
+    for manifest in (build(service, settings), runner):
         pod = pod_of(manifest)
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -164,7 +162,7 @@ def test_pods_are_restricted_to_the_letter(
 def test_a_serving_pod_gets_no_token_and_a_runner_may_patch_one_config_map(
     service: Object, loadtest: Object, settings: Settings
 ) -> None:
-    assert pod_of(built(service, settings))["automountServiceAccountToken"] is False
+    assert pod_of(build(service, settings))["automountServiceAccountToken"] is False
     access = role(loadtest, "ramp-loadtest")
     assert access["rules"] == [
         {
@@ -219,16 +217,17 @@ def test_prompts_of_a_config_map_are_mounted_and_named_in_the_plan(
 
 
 def test_manifests_are_plain_data(service: Object, settings: Settings) -> None:
-    assert yaml.safe_load(yaml.safe_dump(built(service, settings))) == built(service, settings)
+    assert yaml.safe_load(yaml.safe_dump(build(service, settings))) == build(service, settings)
 
 
 def test_gpus_are_counted_and_each_gets_an_engine(service: Object, settings: Settings) -> None:
-    manifest = built(service, settings, gpu={"type": "nvidia-l4", "count": 4})
+    manifest = build(service, settings, gpu={"type": "nvidia-l4", "count": 4})
     limits = pod_of(manifest)["containers"][0]["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == "4"
     assert config_of(manifest)["devices"] == 4
-    stand_in = built(service, settings, gpu={"type": "standin", "count": 4})
-    assert "devices" not in config_of(stand_in)  # a CPU is one device, whatever stands in
+    stand_in = build(service, settings, gpu={"type": "standin", "count": 4})
+    # a stand-in computes on the CPU, which is one device
+    assert "devices" not in config_of(stand_in)
 
 
 def test_a_gpu_may_be_found_by_one_of_several_clouds_labels(
@@ -237,20 +236,20 @@ def test_a_gpu_may_be_found_by_one_of_several_clouds_labels(
     labels = ({"gke": "l4"}, {"product": "L4", "count": "1"})
     entry = settings.accelerators["nvidia-l4"].model_copy(update={"node_labels": labels})
     several = settings.model_copy(update={"accelerators": {"nvidia-l4": entry}})
-    affinity = pod_of(built(service, several, gpu={"type": "nvidia-l4"}))["affinity"]
+    affinity = pod_of(build(service, several, gpu={"type": "nvidia-l4"}))["affinity"]
     required = affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    asked = [
-        {found["key"]: found["values"] for found in term["matchExpressions"]}
+    terms = [
+        {expression["key"]: expression["values"] for expression in term["matchExpressions"]}
         for term in required["nodeSelectorTerms"]
     ]
-    assert asked == [{"gke": ["l4"]}, {"product": ["L4"], "count": ["1"]}]
+    assert terms == [{"gke": ["l4"]}, {"product": ["L4"], "count": ["1"]}]
 
 
 def test_each_backend_has_its_image_and_ray_its_shared_memory(
     service: Object, settings: Settings
 ) -> None:
     for backend in ("fastapi", "litserve", "rayserve"):
-        pod = pod_of(built(service, settings, backend=backend))
+        pod = pod_of(build(service, settings, backend=backend))
         (server,) = pod["containers"]
         assert server["image"] == f"reg/{backend}:1"
         mounts = {mount["mountPath"] for mount in server["volumeMounts"]}
@@ -264,7 +263,7 @@ def test_a_backend_without_an_image_says_which_value_to_set(
     images = settings.images.model_copy(update={"backends": {"fastapi": "x:1"}})
     without = settings.model_copy(update={"images": images})
     with pytest.raises(SpecError, match=r"set the chart's value images\.backends\.litserve"):
-        built(service, without, backend="litserve")
+        build(service, without, backend="litserve")
 
 
 @pytest.mark.parametrize(
@@ -276,14 +275,14 @@ def test_a_backend_without_an_image_says_which_value_to_set(
          {"apiKeyFile": "/etc/diffusion/auth/key"}),
     ],
 )  # fmt: skip
-def test_only_what_is_asked_for_adds_to_the_configuration(
+def test_only_fields_that_are_set_add_to_the_configuration(
     service: Object, settings: Settings, change: Object, shown: object
 ) -> None:
     (field,) = change
-    assert config_of(built(service, settings, **change))[field] == shown
-    assert field not in config_of(built(service, settings))
-    assert revision_of(built(service, settings, batching={"maxSize": 8})) == revision_of(
-        built(service, settings)
+    assert config_of(build(service, settings, **change))[field] == shown
+    assert field not in config_of(build(service, settings))
+    assert revision_of(build(service, settings, batching={"maxSize": 8})) == revision_of(
+        build(service, settings)
     )
 
 
@@ -291,14 +290,12 @@ def test_keys_come_as_a_file_that_the_kubelet_keeps_up_to_date(
     service: Object, settings: Settings
 ) -> None:
     auth = {"apiKeySecretRef": {"name": "keys", "key": "api"}}
-    pod = pod_of(built(service, settings, auth=auth))
+    pod = pod_of(build(service, settings, auth=auth))
     items = [{"key": "api", "path": "key"}]
     assert {"name": "api-key", "secret": {"secretName": "keys", "items": items}} in pod["volumes"]
-    mount = next(
-        found for found in pod["containers"][0]["volumeMounts"] if found["name"] == "api-key"
-    )
+    mount = next(each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "api-key")
     assert mount["mountPath"] == "/etc/diffusion/auth"
-    assert "subPath" not in mount  # which the kubelet would never update
+    assert "subPath" not in mount  # the kubelet never updates a file of a subPath mount
 
 
 HUB: Object = {"source": "hf://owner/model", "revision": "v1"}
@@ -308,7 +305,7 @@ def test_a_remote_model_is_fetched_before_the_server_starts(
     service: Object, settings: Settings
 ) -> None:
     model = {**HUB, "tokenSecretRef": {"name": "hub", "key": "token"}}
-    manifest = built(service, settings, model=model)
+    manifest = build(service, settings, model=model)
     pod = pod_of(manifest)
     (fetch,) = pod["initContainers"]
     key = hashlib.sha256(b"hf://owner/model@v1").hexdigest()[:16]
@@ -327,11 +324,11 @@ def test_a_remote_model_is_fetched_before_the_server_starts(
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_only_what_fetches_gets_the_credentials(
+def test_only_the_fetch_container_gets_the_credentials(
     service: Object, settings: Settings, scheme: str
 ) -> None:
     model = {"source": f"{scheme}://b/m", "credentialsSecretRef": {"name": "keys"}}
-    pod = pod_of(built(service, settings, model=model))
+    pod = pod_of(build(service, settings, model=model))
     (fetch,) = pod["initContainers"]
     assert "keys" in json.dumps(fetch) or "keys" in json.dumps(pod["volumes"])
     if scheme == "s3":
@@ -345,7 +342,7 @@ def test_only_what_fetches_gets_the_credentials(
     assert all(mount["name"] != "credentials" for mount in server["volumeMounts"])
 
 
-def test_loras_are_fetched_or_mounted_each_from_where_it_lies(
+def test_loras_are_fetched_or_mounted_each_from_its_source(
     service: Object, settings: Settings
 ) -> None:
     loras = [
@@ -355,18 +352,18 @@ def test_loras_are_fetched_or_mounted_each_from_where_it_lies(
         {"name": "d", "source": "hf://owner/lora"},
         {"name": "e", "source": "hf://owner/lora/styles/e.safetensors"},
     ]
-    manifest = built(service, settings, model={"source": "pvc://weights/sd", "loras": loras})
+    manifest = build(service, settings, model={"source": "pvc://weights/sd", "loras": loras})
     pod = pod_of(manifest)
-    assert [found["name"] for found in pod["initContainers"]] == ["lora-a", "lora-e"]
-    served = {found["name"]: found for found in config_of(manifest)["model"]["loras"]}
+    assert [each["name"] for each in pod["initContainers"]] == ["lora-a", "lora-e"]
+    served = {each["name"]: each for each in config_of(manifest)["model"]["loras"]}
     assert served["a"]["path"] == served["d"]["path"] != served["e"]["path"]
     assert (served["a"]["scale"], served["b"]["scale"]) == (0.8, 1.0)
     assert served["b"]["path"] == "/models/claim-1/b.safetensors"
     assert served["c"]["path"] == "/models/claim/c"
     claims = {
-        found["name"]: found["persistentVolumeClaim"]["claimName"]
-        for found in pod["volumes"]
-        if "persistentVolumeClaim" in found
+        each["name"]: each["persistentVolumeClaim"]["claimName"]
+        for each in pod["volumes"]
+        if "persistentVolumeClaim" in each
     }
     assert claims == {"model": "weights", "model-1": "others"}
 
@@ -375,11 +372,11 @@ def test_loras_are_fetched_or_mounted_each_from_where_it_lies(
     ("cache", "claim"),
     [({"claimName": "shared"}, "shared"), ({"size": "20Gi"}, "demo-models")],
 )
-def test_a_cache_keeps_what_is_fetched_and_the_server_only_reads_it(
+def test_a_cache_keeps_the_fetched_model_and_the_server_only_reads_it(
     service: Object, settings: Settings, cache: Object, claim: str
 ) -> None:
     model = {**HUB, "cache": cache}
-    pod = pod_of(built(service, settings, model=model))
+    pod = pod_of(build(service, settings, model=model))
     volume = {"name": "store", "persistentVolumeClaim": {"claimName": claim}}
     assert volume in pod["volumes"]
     mount = {"name": "store", "mountPath": "/models/store", "readOnly": True}
@@ -396,9 +393,9 @@ def test_a_cache_keeps_what_is_fetched_and_the_server_only_reads_it(
 def test_a_suspended_service_keeps_its_revision_and_has_no_pod(
     service: Object, settings: Settings
 ) -> None:
-    suspended = built(service, settings, suspend=True)
+    suspended = build(service, settings, suspend=True)
     assert suspended["spec"]["replicas"] == 0
-    assert revision_of(suspended) == revision_of(built(service, settings))
+    assert revision_of(suspended) == revision_of(build(service, settings))
 
 
 def test_annotations_of_the_service_account_can_be_given(service: Object) -> None:
@@ -410,13 +407,13 @@ def test_annotations_of_the_service_account_can_be_given(service: Object) -> Non
 
 
 @pytest.mark.parametrize("backend", ["fastapi", "litserve", "rayserve"])
-def test_a_pod_has_time_to_end_all_that_it_began(
+def test_a_pod_has_time_to_finish_the_requests_that_it_began(
     backend: str, service: Object, settings: Settings
 ) -> None:
-    pod = pod_of(built(service, settings, backend=backend, queue={"timeout": "90s"}))
+    pod = pod_of(build(service, settings, backend=backend, queue={"timeout": "90s"}))
     env = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
     sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    # The load test's users keep a connection that is idle for up to two seconds.
+    # The load test's users keep an idle connection for up to two seconds.
     assert float(env["DIFFUSION_DRAIN_SECONDS"]) > 2
     longest_request = 60
     assert pod["terminationGracePeriodSeconds"] >= (
@@ -424,30 +421,30 @@ def test_a_pod_has_time_to_end_all_that_it_began(
     )
 
 
-def test_replicas_of_one_revision_keep_apart_as_far_as_there_is_room(
+def test_replicas_of_one_revision_spread_over_nodes_and_zones_where_possible(
     service: Object, settings: Settings
 ) -> None:
-    spread = pod_of(built(service, settings))["topologySpreadConstraints"]
-    assert {found["topologyKey"] for found in spread} == {
+    spread = pod_of(build(service, settings))["topologySpreadConstraints"]
+    assert {constraint["topologyKey"] for constraint in spread} == {
         "kubernetes.io/hostname",
         "topology.kubernetes.io/zone",
     }
-    for found in spread:
-        assert found["whenUnsatisfiable"] == "ScheduleAnyway"
-        assert found["labelSelector"]["matchLabels"] == {"diffusion.dev/service": "demo"}
-        # Else the pods of the revision that goes would count among those of the one that comes.
-        assert found["matchLabelKeys"] == ["pod-template-hash"]
+    for constraint in spread:
+        assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert constraint["labelSelector"]["matchLabels"] == {"diffusion.dev/service": "demo"}
+        # Otherwise the pods of the old revision would count as pods of the new one.
+        assert constraint["matchLabelKeys"] == ["pod-template-hash"]
 
 
 def start_times(service: Object, settings: Settings, **spec: Any) -> tuple[int, int]:
-    """Seconds until the start is given up, and until the rollout is."""
-    manifest = built(service, settings, **spec)
+    """Seconds after which a pod's start is given up, and a rollout is."""
+    manifest = build(service, settings, **spec)
     probe = pod_of(manifest)["containers"][0]["startupProbe"]
     allowed = probe["periodSeconds"] * probe["failureThreshold"]
     return allowed, manifest["spec"]["progressDeadlineSeconds"]
 
 
-def test_the_time_to_start_grows_with_what_is_compiled_and_no_rollout_gives_up_before_it(
+def test_the_time_to_start_grows_with_compilation_and_no_rollout_gives_up_before_it(
     service: Object, settings: Settings
 ) -> None:
     gpu = {"type": "nvidia-l4"}
@@ -456,13 +453,13 @@ def test_the_time_to_start_grows_with_what_is_compiled_and_no_rollout_gives_up_b
     )
     assert [plain[0], regional[0], full[0]] == [1200, 2400, 3600]
     assert all(probe < deadline for probe, deadline in (plain, regional, full))
-    # What has to be fetched first is fetched before the probe begins, within the rollout's time.
+    # The fetch ends before the probe begins, but takes some of the rollout's time.
     fetched = start_times(service, settings, gpu=gpu, model={"source": "hf://someone/else"})
     assert fetched[0] == plain[0]
     assert fetched[1] > plain[1]
 
 
-def test_the_time_to_start_grows_with_the_models_size_where_that_is_known(
+def test_the_time_to_start_grows_with_the_models_size_where_it_is_known(
     service: Object, settings: Settings
 ) -> None:
     sources = (
@@ -474,7 +471,7 @@ def test_the_time_to_start_grows_with_the_models_size_where_that_is_known(
     times = [start_times(service, settings, model={"source": source}) for source in sources]
     assert sorted(times) == times
     assert len(set(times)) == len(times)
-    # 13.9 GB in float32, whatever precision they are served in, at 10 MB/s.
+    # The files hold 13.9 GB of float32, whatever the serving precision, at 10 MB/s.
     assert times[-1][0] == 900 + 1388
     half = {"precision": "bfloat16", "model": {"source": sources[-1]}}
     assert start_times(service, settings, **half) == times[-1]

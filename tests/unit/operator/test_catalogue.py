@@ -1,4 +1,4 @@
-"""The accelerators of the chart: each is asked for by its name, on the nodes that have it."""
+"""The chart's accelerators: each is requested by its name, on the nodes that have it."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +15,7 @@ from diffusion_operator.settings import Settings
 Object = dict[str, Any]
 VALUES = Path(__file__).parents[3] / "deploy" / "chart" / "values.yaml"
 CATALOGUE: dict[str, Object] = yaml.safe_load(VALUES.read_text())["accelerators"]
-# Labels by which the clouds and NVIDIA's own discovery tell what a node has.
+# Labels with which the clouds and NVIDIA's own discovery name a node's GPU.
 CLOUDS = {
     "cloud.google.com/gke-accelerator",
     "karpenter.k8s.aws/instance-gpu-name",
@@ -29,7 +29,7 @@ GKE_SLICES = [name for name in GPUS if name.startswith("nvidia-gke-mig-")]
 
 
 def pod_on(name: str, service: Object, settings: Settings) -> Object:
-    """The pod of a service that asks for that accelerator of the chart's."""
+    """The pod of a service with that accelerator of the chart."""
     with_catalogue = Settings.model_validate(
         {**settings.model_dump(by_alias=True), "accelerators": CATALOGUE}
     )
@@ -39,7 +39,7 @@ def pod_on(name: str, service: Object, settings: Settings) -> Object:
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_each_is_asked_for_as_its_own_resource_past_its_taints(
+def test_each_accelerator_is_requested_as_its_own_resource_and_tolerates_its_taints(
     service: Object, settings: Settings, name: str
 ) -> None:
     entry, pod = CATALOGUE[name], pod_on(name, service, settings)
@@ -48,15 +48,15 @@ def test_each_is_asked_for_as_its_own_resource_past_its_taints(
     assert pod.get("tolerations", []) == entry.get("tolerations", [])
 
 
-def labels_asked_for(pod: Object) -> list[dict[str, list[str]]]:
-    """What nodes may have, each being enough."""
+def required_labels(pod: Object) -> list[dict[str, list[str]]]:
+    """Alternative sets of labels; a node needs one of them."""
     affinity = pod["affinity"]["nodeAffinity"]
     terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     return [{match["key"]: match["values"] for match in term["matchExpressions"]}
             for term in terms]  # fmt: skip
 
 
-def test_each_is_a_whole_gpu_or_a_slice() -> None:
+def test_each_gpu_is_whole_or_a_slice() -> None:
     assert sorted([*WHOLE, *SLICES, *GKE_SLICES]) == sorted(GPUS)
     assert WHOLE
     assert len(SLICES) == len(GKE_SLICES) > 0
@@ -66,16 +66,16 @@ def test_each_is_a_whole_gpu_or_a_slice() -> None:
 def test_a_whole_gpu_is_found_on_gke_on_eks_on_aks_and_anywhere_else(
     service: Object, settings: Settings, name: str
 ) -> None:
-    asked = labels_asked_for(pod_on(name, service, settings))
-    # A term with labels of two clouds would be true on no node.
-    assert {frozenset(term) & CLOUDS for term in asked} == {frozenset({cloud}) for cloud in CLOUDS}
+    terms = required_labels(pod_on(name, service, settings))
+    # A term with labels of two clouds would match no node.
+    assert {frozenset(term) & CLOUDS for term in terms} == {frozenset({cloud}) for cloud in CLOUDS}
 
 
-def test_an_a100_of_80_gb_is_told_from_that_of_40_on_eks(
+def test_an_a100_of_80_gb_is_distinguished_from_one_of_40_on_eks(
     service: Object, settings: Settings
 ) -> None:
-    asked = labels_asked_for(pod_on("nvidia-a100-80gb", service, settings))
-    (eks,) = [term for term in asked if "karpenter.k8s.aws/instance-gpu-name" in term]
+    terms = required_labels(pod_on("nvidia-a100-80gb", service, settings))
+    (eks,) = [term for term in terms if "karpenter.k8s.aws/instance-gpu-name" in term]
     assert eks["karpenter.k8s.aws/instance-gpu-name"] == ["a100"]
     assert eks["karpenter.k8s.aws/instance-gpu-memory"] == [str(80 * 1024)]
 
@@ -90,28 +90,33 @@ def test_a_slice_of_a_gpu_is_a_resource_of_its_own(
 
 
 @pytest.mark.parametrize("name", GKE_SLICES)
-def test_a_slice_on_gke_is_a_gpu_of_a_node_that_is_cut_so(
+def test_a_slice_on_gke_is_a_gpu_of_a_node_with_that_partition(
     service: Object, settings: Settings, name: str
 ) -> None:
     pod = pod_on(name, service, settings)
     (container,) = pod["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert labels_asked_for(pod) == [{PARTITION: [name.removeprefix("nvidia-gke-mig-")]}]
+    assert required_labels(pod) == [{PARTITION: [name.removeprefix("nvidia-gke-mig-")]}]
     elsewhere = CATALOGUE[name.replace("-gke", "")]
     for same in ("memory", "pricePerHour", "tolerations"):
         assert CATALOGUE[name][same] == elsewhere[same]
 
 
 @pytest.mark.parametrize("name", GPUS)
-def test_the_taints_of_gke_and_of_aks_are_no_obstacle(
+def test_the_taints_of_gke_and_of_aks_are_tolerated(
     service: Object, settings: Settings, name: str
 ) -> None:
-    past = pod_on(name, service, settings)["tolerations"]
-    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in past
-    assert {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"} in past
+    tolerations = pod_on(name, service, settings)["tolerations"]
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in tolerations
+    assert {
+        "key": "sku",
+        "operator": "Equal",
+        "value": "gpu",
+        "effect": "NoSchedule",
+    } in tolerations
 
 
-def test_each_has_a_price_and_a_slice_is_cheaper_than_what_it_is_cut_from() -> None:
+def test_each_accelerator_has_a_price_and_slices_share_the_price_of_their_gpu() -> None:
     prices = {name: Decimal(entry["pricePerHour"]) for name, entry in CATALOGUE.items()}
     assert all(price > 0 for price in prices.values())
     whole = prices["nvidia-a100-80gb"]
@@ -119,7 +124,7 @@ def test_each_has_a_price_and_a_slice_is_cheaper_than_what_it_is_cut_from() -> N
     assert round(prices["nvidia-mig-3g.40gb"] * 2) == round(whole)
 
 
-def test_a_misspelt_one_is_answered_with_the_whole_list(
+def test_a_misspelt_accelerator_is_refused_with_the_whole_list(
     service: Object, settings: Settings
 ) -> None:
     with pytest.raises(SpecError) as refused:

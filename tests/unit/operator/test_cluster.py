@@ -1,4 +1,4 @@
-"""What the API server's answers become."""
+"""The client's reading of the API server's responses."""
 
 import json
 from collections.abc import AsyncIterator
@@ -18,38 +18,38 @@ from diffusion_operator.kube.objects import MANAGER, Key, Object
     ("headers", "seconds"),
     [({"Retry-After": "3"}, 3.0), ({}, None), ({"Retry-After": "soon"}, None)],
 )
-def test_the_wait_that_the_api_server_asks_for(
+def test_retry_after_is_the_wait_that_the_api_server_asks_for(
     headers: dict[str, str], seconds: float | None
 ) -> None:
     assert _retry_after(headers) == seconds
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (json.dumps({"message": "no such field"}), "no such field"),
         ("upstream is away", "upstream is away"),
         ("[]", "[]"),
     ],
 )
-def test_what_was_said_is_found_in_any_answer(body: str, said: str) -> None:
-    assert message_of(ApiError(500, "Internal Server Error", body, None)) == said
+def test_the_message_is_read_from_any_response(body: str, message: str) -> None:
+    assert message_of(ApiError(500, "Internal Server Error", body, None)) == message
 
 
 @dataclass
 class Answers:
-    """Stands in for the connection: gives these answers in turn, and keeps what was asked."""
+    """Stand-in for the connection: gives these bodies in turn, and records the requests."""
 
     bodies: list[Any]
-    asked: list[str] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
     sent: list[Any] = field(default_factory=list)
     configuration = SimpleNamespace(host="https://server")
 
     async def update_params_for_auth(self, *_: object) -> None:
-        """Whoever asks is known."""
+        """Adds nothing: the stand-in authenticates no one."""
 
     async def call_api(self, _: str, url: str, *__: object, body: Any, **___: object) -> Any:
-        self.asked.append(url)
+        self.urls.append(url)
         self.sent.append(body)
         answer = self.bodies.pop(0)
 
@@ -66,17 +66,17 @@ def page(*uids: str, more: str = "") -> Any:
     return {"metadata": {"continue": more} if more else {}, "items": items or None}
 
 
-async def test_what_there_is_of_a_kind_is_asked_for_page_by_page() -> None:
+async def test_objects_of_a_kind_are_listed_page_by_page() -> None:
     api = Answers([page("a", "b", more="next"), page("c"), page()])
     cluster = Cluster(api)  # type: ignore[arg-type] # a stand-in by shape
     assert await cluster.uids("LoadTest", ["one", "two"]) == {"a", "b", "c"}
-    paths = [urlsplit(url) for url in api.asked]
-    assert [found.path.split("/")[-2] for found in paths] == ["one", "one", "two"]
+    paths = [urlsplit(url) for url in api.urls]
+    assert [path.path.split("/")[-2] for path in paths] == ["one", "one", "two"]
     assert parse_qs(paths[1].query)["continue"] == ["next"]
     assert "continue" not in parse_qs(paths[2].query)
 
 
-async def test_nothing_is_known_of_a_kind_that_the_cluster_does_not_know() -> None:
+async def test_objects_of_a_kind_that_the_cluster_does_not_serve_are_unknown() -> None:
     cluster = Cluster(Answers([None]))  # type: ignore[arg-type] # a stand-in by shape
     assert await cluster.uids("LoadTest") is None
 
@@ -89,7 +89,7 @@ async def test_nothing_is_known_of_a_kind_that_the_cluster_does_not_know() -> No
         (404, "404 page not found\n", False),
     ],
 )
-async def test_the_absence_of_an_object_is_told_from_that_of_its_kind(
+async def test_the_absence_of_an_object_is_distinguished_from_that_of_its_kind(
     status: int, body: str, known: bool
 ) -> None:
     async def read() -> bytes:
@@ -103,7 +103,7 @@ async def test_the_absence_of_an_object_is_told_from_that_of_its_kind(
     assert await cluster.knows_kind_of(Key("RayService", "shop", "demo")) is known
 
 
-async def test_groups_are_told_by_name_and_with_each_version() -> None:
+async def test_groups_are_listed_by_name_and_with_each_version() -> None:
     ray = {"name": "ray.io", "versions": [{"groupVersion": f"ray.io/{v}"} for v in ("v1", "v2")]}
     cluster = Cluster(Answers([{"groups": [ray]}]))  # type: ignore[arg-type] # a stand-in by shape
     assert await cluster.groups() == {"ray.io", "ray.io/v1", "ray.io/v2"}
@@ -115,24 +115,27 @@ async def test_children_are_listed_page_by_page_by_their_label() -> None:
         each["metadata"]["resourceVersion"] = str(number)
     api = Answers(pages)
     cluster = Cluster(api)  # type: ignore[arg-type] # a stand-in by shape
-    found = [found async for found in cluster.pages("Deployment", "shop")]
-    assert found == [("0", [{"metadata": {"uid": "a"}}]), ("1", [])]
-    asked = [parse_qs(urlsplit(url).query) for url in api.asked]
-    assert [query.get("continue") for query in asked] == [None, ["next"]]
-    assert {query["labelSelector"][0] for query in asked} == {
+    listed = [each async for each in cluster.pages("Deployment", "shop")]
+    assert listed == [("0", [{"metadata": {"uid": "a"}}]), ("1", [])]
+    queries = [parse_qs(urlsplit(url).query) for url in api.urls]
+    assert [query.get("continue") for query in queries] == [None, ["next"]]
+    assert {query["labelSelector"][0] for query in queries} == {
         "app.kubernetes.io/managed-by=diffusion-operator"
     }
 
 
-async def test_an_object_that_has_taken_the_name_of_what_was_seen_is_not_deleted() -> None:
+async def test_a_new_object_of_the_same_name_is_not_deleted() -> None:
     api = Answers([{}])
-    seen = {"kind": "Deployment", "metadata": {"namespace": "shop", "name": "demo", "uid": "d-1"}}
-    await Cluster(api).delete(seen)  # type: ignore[arg-type] # a stand-in by shape
-    assert api.asked == ["https://server/apis/apps/v1/namespaces/shop/deployments/demo"]
+    observed = {
+        "kind": "Deployment",
+        "metadata": {"namespace": "shop", "name": "demo", "uid": "d-1"},
+    }
+    await Cluster(api).delete(observed)  # type: ignore[arg-type] # a stand-in by shape
+    assert api.urls == ["https://server/apis/apps/v1/namespaces/shop/deployments/demo"]
     assert api.sent[0]["preconditions"] == {"uid": "d-1"}
 
 
-def test_what_was_made_and_then_applied_by_an_earlier_release_counts_as_applied_once() -> None:
+def test_fields_that_an_earlier_release_created_and_then_applied_count_as_applied_once() -> None:
     def entry(operation: str, fields: Object, **more: str) -> Object:
         return {"manager": MANAGER, "operation": operation, "fieldsV1": fields, **more}
 
@@ -146,7 +149,7 @@ def test_what_was_made_and_then_applied_by_an_earlier_release_counts_as_applied_
 
 
 async def watched(*chunks: bytes, status: int = 200) -> list[tuple[str, Object]]:
-    """What a watch gives of an answer that comes in these chunks."""
+    """Events that a watch yields from a response in these chunks."""
 
     async def iter_any() -> AsyncIterator[bytes]:
         for chunk in chunks:
@@ -166,8 +169,8 @@ async def watched(*chunks: bytes, status: int = 200) -> list[tuple[str, Object]]
     return [event async for event in cluster.watch("ConfigMap", "shop", "1")]
 
 
-def line(said: str, **obj: Any) -> bytes:
-    return json.dumps({"type": said, "object": obj}).encode() + b"\n"
+def line(event_type: str, **obj: Any) -> bytes:
+    return json.dumps({"type": event_type, "object": obj}).encode() + b"\n"
 
 
 async def test_an_event_may_be_as_long_as_an_object_and_come_in_any_pieces() -> None:
@@ -185,10 +188,10 @@ async def test_the_last_event_may_lack_its_end_of_line_but_is_not_half_of_one() 
         await watched(both[:-6])
 
 
-async def test_a_version_that_is_no_longer_known_is_told_in_either_way() -> None:
-    with pytest.raises(ApiError) as told:
+async def test_an_expired_version_is_recognized_in_either_form() -> None:
+    with pytest.raises(ApiError) as expired:
         await watched(line("ERROR", code=410, reason="Expired"))
-    assert told.value.status == 410
+    assert expired.value.status == 410
     with pytest.raises(ApiError) as refused:
         await watched(b"{}", status=410)
     assert refused.value.status == 410

@@ -1,4 +1,4 @@
-"""What a Comparison runs, keeps of each run, and concludes. Pure parts, no cluster."""
+"""Runs, figures and conclusions of a Comparison: the pure parts, without a cluster."""
 
 from typing import Any
 
@@ -73,15 +73,15 @@ def comparison(**spec: Any) -> Object:
     }
 
 
-def made(**spec: Any) -> Any:
-    found = comparison(**spec)
-    return variants_of(found, ComparisonSpec.model_validate(found["spec"]))
+def make_variants(**spec: Any) -> Any:
+    study = comparison(**spec)
+    return variants_of(study, ComparisonSpec.model_validate(study["spec"]))
 
 
 def test_without_variants_each_backend_is_compared_with_its_own_batching_and_the_engines() -> None:
-    found = made()
+    variants = make_variants()
     assert {
-        (each.service["backend"], each.service["batching"]["mode"]) for each in found.values()
+        (each.service["backend"], each.service["batching"]["mode"]) for each in variants.values()
     } == {
         ("fastapi", "none"),
         ("fastapi", "engine"),
@@ -90,9 +90,9 @@ def test_without_variants_each_backend_is_compared_with_its_own_batching_and_the
         ("rayserve", "framework"),
         ("rayserve", "engine"),
     }
-    assert all(each.service["model"] == MODEL["model"] for each in found.values())
+    assert all(each.service["model"] == MODEL["model"] for each in variants.values())
     waits = {
-        name: each.service["batching"].get("maxWaitMilliseconds") for name, each in found.items()
+        name: each.service["batching"].get("maxWaitMilliseconds") for name, each in variants.items()
     }
     assert {name: wait for name, wait in waits.items() if wait} == {"rayserve-framework": 10}
 
@@ -103,7 +103,7 @@ def test_a_variant_that_makes_no_valid_service_is_refused_with_its_name_and_fiel
         {"name": "bad", "service": {"backend": "flask"}},
     ]
     with pytest.raises(InvalidVariantError, match=r"variant bad: .*backend"):
-        made(variants=variants)
+        make_variants(variants=variants)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_a_variant_that_makes_no_valid_load_is_refused_in_a_sentence(
         {"name": "bad", "service": fastapi, "loadTest": patch},
     ]
     with pytest.raises(InvalidVariantError, match=f"variant bad: .*{sentence}") as refused:
-        made(variants=variants)
+        make_variants(variants=variants)
     assert "same version" not in str(refused.value)
 
 
-def test_a_pause_or_another_repetition_goes_on_with_the_same_run() -> None:
+def test_a_pause_or_another_repetition_keeps_the_same_run() -> None:
     plain = run_of(comparison())
     assert run_of(comparison(suspend=True, repetitions=5, cooldown="1s")) == plain
     assert run_of(comparison(loadTest={**LOAD, "workers": 2})) != plain
@@ -141,19 +141,21 @@ def test_nothing_differs_between_equal_fingerprints() -> None:
     assert differences({"a": [FACTS, FACTS], "b": [FACTS]}, set()) == ()
 
 
-def test_what_a_variant_overrides_may_differ_and_nothing_else() -> None:
+def test_only_facts_that_a_variant_overrides_may_differ() -> None:
     other = {**FACTS, "backend": "litserve", "image": "b@sha256:2", "litserve": "0.2.19"}
     allowed = meant([{"backend": "fastapi"}, {"backend": "litserve"}])
     assert differences({"a": [FACTS], "b": [other]}, allowed) == ()
     torch = {**other, "torch": "2.9.0"}
-    (said,) = differences({"a": [FACTS], "b": [torch]}, allowed)
-    assert said == "torch (2.15.0 in a, 2.9.0 in b)"
+    (difference,) = differences({"a": [FACTS], "b": [torch]}, allowed)
+    assert difference == "torch (2.15.0 in a, 2.9.0 in b)"
 
 
-def test_a_fact_that_changes_between_repetitions_of_one_variant_is_told_too() -> None:
+def test_a_fact_that_changes_between_repetitions_of_one_variant_is_named_too() -> None:
     allowed = meant([{"backend": "fastapi"}])
-    (said,) = differences({"a": [FACTS, {**FACTS, "image": "a@sha256:9"}], "b": [FACTS]}, allowed)
-    assert said.startswith("image (a@sha256:1 and a@sha256:9 in a")
+    (difference,) = differences(
+        {"a": [FACTS, {**FACTS, "image": "a@sha256:9"}], "b": [FACTS]}, allowed
+    )
+    assert difference.startswith("image (a@sha256:1 and a@sha256:9 in a")
 
 
 def run(variant: str, repetition: int, rps: str = "5.0", **more: Any) -> Run:
@@ -192,10 +194,10 @@ SLOW = [run("slow", i, rps) for i, rps in enumerate(("5.0", "5.05", "4.95"), 1)]
 
 
 def test_separated_variants_are_ranked_and_the_best_is_recommended() -> None:
-    found = table(["slow", "fast"], [*SLOW, *FAST], compared("slow", "fast"))
-    assert [(row.variant, row.rank) for row in found.results] == [("fast", 1), ("slow", 2)]
-    assert found.recommended == "fast"
-    best = found.results[0].requests_per_second
+    ranked = table(["slow", "fast"], [*SLOW, *FAST], compared("slow", "fast"))
+    assert [(row.variant, row.rank) for row in ranked.results] == [("fast", 1), ("slow", 2)]
+    assert ranked.recommended == "fast"
+    best = ranked.results[0].requests_per_second
     assert best is not None
     assert best.mean == "9"
     assert best.low is not None
@@ -203,53 +205,53 @@ def test_separated_variants_are_ranked_and_the_best_is_recommended() -> None:
     assert float(best.low) < 9.0 < float(best.high)
 
 
-def test_a_variant_whose_figures_cannot_be_believed_is_shown_and_not_ranked() -> None:
+def test_a_variant_whose_figures_are_not_valid_is_shown_and_not_ranked() -> None:
     bad = run(
         "odd", 1, "99.0", valid=False, reason="ClientSaturated", message="the client was busy"
     )
-    found = table(["fast", "slow", "odd"], [*FAST, *SLOW, bad], compared("fast", "slow", "odd"))
-    odd = found.results[-1]
+    ranked = table(["fast", "slow", "odd"], [*FAST, *SLOW, bad], compared("fast", "slow", "odd"))
+    odd = ranked.results[-1]
     assert (odd.variant, odd.rank, odd.reason) == ("odd", None, "ClientSaturated")
     assert "the client was busy" in odd.message
-    assert found.recommended == "fast"
+    assert ranked.recommended == "fast"
 
 
 def test_a_variant_that_failed_leaves_the_others_ranked() -> None:
     gone = failed(run("gone", 1), "NotReady", "never Ready", now="2026-01-01T00:00:00Z")
-    found = table(["gone", "fast", "slow"], [gone, *FAST, *SLOW], compared("gone", "fast", "slow"))
-    assert [row.variant for row in found.results] == ["fast", "slow", "gone"]
-    assert found.results[-1].reason == "NotReady"
-    assert found.recommended == "fast"
+    ranked = table(["gone", "fast", "slow"], [gone, *FAST, *SLOW], compared("gone", "fast", "slow"))
+    assert [row.variant for row in ranked.results] == ["fast", "slow", "gone"]
+    assert ranked.results[-1].reason == "NotReady"
+    assert ranked.recommended == "fast"
 
 
 def test_unlike_loads_are_shown_side_by_side_and_not_ranked() -> None:
     loads = {"fast": LOAD, "slow": {**LOAD, "think": {"max": "1s"}}}
-    found = table(["slow", "fast"], [*SLOW, *FAST], compared("slow", "fast", loads=loads))
-    assert [row.rank for row in found.results] == [None, None]
-    assert found.differences == ("load",)
-    assert found.recommended == ""
+    ranked = table(["slow", "fast"], [*SLOW, *FAST], compared("slow", "fast", loads=loads))
+    assert [row.rank for row in ranked.results] == [None, None]
+    assert ranked.differences == ("load",)
+    assert ranked.recommended == ""
 
 
-def test_nothing_is_recommended_among_variants_that_differ_in_what_they_should_not() -> None:
+def test_nothing_is_recommended_among_variants_that_differ_in_other_facts_too() -> None:
     other = [each.model_copy(update={"fingerprint": {**FACTS, "torch": "2.9.0"}}) for each in FAST]
-    found = table(["slow", "fast"], [*SLOW, *other], compared("slow", "fast"))
-    assert found.recommended == ""
-    assert "also differ in torch" in found.conclusion
+    ranked = table(["slow", "fast"], [*SLOW, *other], compared("slow", "fast"))
+    assert ranked.recommended == ""
+    assert "also differ in torch" in ranked.conclusion
 
 
 def test_cost_follows_from_the_price_and_the_speed() -> None:
     prices = {"fast": 2.7, "slow": None}
-    found = table(
+    ranked = table(
         ["fast", "slow"], [*FAST, *SLOW], compared("fast", "slow", dollars_per_hour=prices)
     )
-    fast, slow = found.results
+    fast, slow = ranked.results
     # 9 images a second are 32,400 an hour, for 2.7 dollars.
     assert fast.cost_per_thousand_images == "0.08333"
     assert fast.images_per_dollar == "12000"
     assert slow.cost_per_thousand_images is None
 
 
-def test_what_is_compared_follows_from_the_load() -> None:
+def test_the_criterion_follows_from_the_load() -> None:
     assert criterion(LOAD) is THROUGHPUT
     assert criterion({"arrivals": {}}) is LATENCY
     assert criterion({"search": {}}) is CAPACITY
@@ -304,7 +306,7 @@ def test_the_cold_start_is_that_of_the_slowest_pod() -> None:
     assert cold_start(service, []) == ColdStart()
 
 
-def test_what_is_kept_of_a_run_fits_the_status_however_much_there_is() -> None:
+def test_the_record_of_a_run_fits_the_status_however_large_the_run_is() -> None:
     pods = [{"spec": {"nodeName": f"node-{n:03}"}} for n in range(200)]
     assert len(nodes_of(pods)) == 64
     begun = Run(variant="a", repetition=1, state="Starting")
@@ -361,40 +363,40 @@ def test_a_runs_figures_are_its_load_tests_and_its_reports() -> None:
         },
     }
     begun = Run(variant="a", repetition=1, state="Testing", cold_start=ColdStart(ready=9))
-    found = ended(begun, ended_test(), report, images=2, now=at(59))
-    assert (found.state, found.valid, found.slo_met, found.requests) == (
+    record = ended(begun, ended_test(), report, images=2, now=at(59))
+    assert (record.state, record.valid, record.slo_met, record.requests) == (
         "Complete",
         True,
         False,
         110,
     )
     # 5 requests of 2 images a second; 2 pods whose pipeline makes 4 a second at best.
-    assert found.efficiency == "1.25"
-    assert found.tax == {"queue": 12, "denoise": 81}
-    assert found.cold_start == ColdStart(ready=9, model_load="3.25", first_images="1.5")
-    # Two pods, and nothing says which of them was asked when.
-    assert (found.joules_per_image, found.gpu_utilisation) == (None, None)
+    assert record.efficiency == "1.25"
+    assert record.tax == {"queue": 12, "denoise": 81}
+    assert record.cold_start == ColdStart(ready=9, model_load="3.25", first_images="1.5")
+    # Two pods, and no record of which of them answered /about each time.
+    assert (record.joules_per_image, record.gpu_utilisation) == (None, None)
     alone = {"fingerprint": {"image": "a@sha256:1", "replicas": 1, "facts": {"steps": "4"}}}
     of_one = ended(begun, ended_test(target=alone), report, images=2, now=at(59))
     # 2000 joules for the 100 requests that succeeded, of 2 images each.
     assert of_one.joules_per_image == "10"
-    # Two GPUs that were busy for 30 seconds of 30 together.
+    # Two GPUs that were busy for 30 seconds together, within 30 seconds.
     assert of_one.gpu_utilisation == "0.5"
-    assert found.memory_bytes == 7
-    assert found.fingerprint is not None
-    assert found.fingerprint["steps"] == "4"
+    assert record.memory_bytes == 7
+    assert record.fingerprint is not None
+    assert record.fingerprint["steps"] == "4"
 
 
-def test_a_searchs_capacity_is_kept_with_the_load_that_was_too_much() -> None:
+def test_a_searchs_capacity_is_kept_with_the_load_beyond_it() -> None:
     begun = Run(variant="a", repetition=1, state="Testing")
     report = {"search": {"over": "users", "knee": 24, "step": 1.0}}
-    found = ended(begun, ended_test(maxUsersWithinSLO=24), report, images=1, now=at(59))
-    assert (found.max_load_within_slo, found.load_beyond_slo) == ("24", "25")
+    record = ended(begun, ended_test(maxUsersWithinSLO=24), report, images=1, now=at(59))
+    assert (record.max_load_within_slo, record.load_beyond_slo) == ("24", "25")
     of_stages = ended(begun, ended_test(maxUsersWithinSLO=24), {}, images=1, now=at(59))
     assert (of_stages.max_load_within_slo, of_stages.load_beyond_slo) == ("24", None)
 
 
-def test_an_efficiency_against_other_work_is_none() -> None:
+def test_an_efficiency_is_unknown_if_the_bare_pipeline_did_other_work() -> None:
     timed = [{"images": 1, "seconds": 0.5}]
     begun = Run(variant="a", repetition=1, state="Testing")
 
@@ -407,7 +409,7 @@ def test_an_efficiency_against_other_work_is_none() -> None:
     assert efficiency(steps=50, width=512) is None
 
 
-def test_a_runs_end_is_of_the_operators_clock_by_which_it_cools_down() -> None:
+def test_a_runs_end_is_of_the_operators_clock_which_times_the_cooldown() -> None:
     begun = Run(variant="a", repetition=1, state="Testing")
     by_the_node = ended_test(completionTime=at(1))
     assert ended(begun, by_the_node, {}, images=1, now=at(59)).completion_time == at(59)
@@ -415,9 +417,9 @@ def test_a_runs_end_is_of_the_operators_clock_by_which_it_cools_down() -> None:
 
 def test_without_a_report_the_figures_stay_and_the_rest_is_unknown() -> None:
     begun = Run(variant="a", repetition=1, state="Testing")
-    found = ended(begun, ended_test(), {}, images=1, now=at(59))
-    assert found.requests_per_second == "5.0"
-    assert (found.efficiency, found.tax, found.joules_per_image) == (None, None, None)
+    record = ended(begun, ended_test(), {}, images=1, now=at(59))
+    assert record.requests_per_second == "5.0"
+    assert (record.efficiency, record.tax, record.joules_per_image) == (None, None, None)
 
 
 def test_a_failed_load_test_says_why() -> None:
@@ -426,5 +428,5 @@ def test_a_failed_load_test_says_why() -> None:
     ]
     begun = Run(variant="a", repetition=1, state="Testing")
     test = ended_test(state="Failed", conditions=conditions)
-    found = ended(begun, test, {}, images=1, now=at(59))
-    assert (found.state, found.reason, found.message) == ("Failed", "AllRequestsFailed", "m")
+    record = ended(begun, test, {}, images=1, now=at(59))
+    assert (record.state, record.reason, record.message) == ("Failed", "AllRequestsFailed", "m")

@@ -1,4 +1,4 @@
-"""The report of a Comparison: what it keeps private, and that it fits where it is kept."""
+"""The report of a Comparison: it holds no prompt, and fits its ConfigMap."""
 
 import json
 from typing import Any
@@ -17,8 +17,8 @@ Object = dict[str, Any]
 SECRET = "a confidential unicorn"
 
 
-def written(repetitions: int, point: Object) -> str:
-    """The report of two variants, each repetition with an hour's timeline of such points."""
+def report_text(repetitions: int, point: Object) -> str:
+    """The report of two variants, with an hour's timeline of this point for each repetition."""
     names = [f"{variant}-{i}" for variant in ("a", "b") for i in range(1, repetitions + 1)]
     runs = [
         Run(variant=name[0], repetition=int(name[2:]), state="Complete", load_test=name)
@@ -31,12 +31,12 @@ def written(repetitions: int, point: Object) -> str:
         "metadata": {"name": "study", "namespace": "shop", "uid": "u-1"},
         "spec": {"service": {}, "loadTest": {}},
     }
-    found = Table((), "", "", (), "requests per second")
-    made = comparison_report(comparison, runs, found, dict.fromkeys(names, load))
+    results = Table((), "", "", (), "requests per second")
+    made = comparison_report(comparison, runs, results, dict.fromkeys(names, load))
     return str(made["data"][REPORT_KEY])
 
 
-def test_no_prompt_of_the_spec_is_in_it_wherever_it_stands() -> None:
+def test_no_prompt_of_the_spec_is_in_the_report() -> None:
     request = {"prompts": {"inline": [SECRET, "x"]}, "negativePrompt": SECRET, "steps": 4}
     spec = {
         "service": {"rollout": {"gate": {"loadTestTemplate": {"request": request}}}},
@@ -44,13 +44,13 @@ def test_no_prompt_of_the_spec_is_in_it_wherever_it_stands() -> None:
         "variants": [{"name": "a", "loadTest": {"request": request}}, {"name": "b"}],
         "repetitions": 3,
     }
-    told = without_prompts(spec)
-    assert SECRET not in json.dumps(told)
-    assert told["loadTest"]["request"]["steps"] == 4
-    assert told["loadTest"]["request"]["prompts"] == {
+    published = without_prompts(spec)
+    assert SECRET not in json.dumps(published)
+    assert published["loadTest"]["request"]["steps"] == 4
+    assert published["loadTest"]["request"]["prompts"] == {
         "inline": ["2 prompt(s), left out of reports"]
     }
-    assert (told["variants"][1], told["repetitions"]) == ({"name": "b"}, 3)
+    assert (published["variants"][1], published["repetitions"]) == ({"name": "b"}, 3)
     assert SECRET in json.dumps(spec), "the spec itself was changed"
 
 
@@ -59,12 +59,12 @@ def test_a_prompt_that_comes_from_a_config_map_is_still_named() -> None:
     assert without_prompts(by_name) == by_name
 
 
-def test_loads_are_thinned_and_left_out_before_it_outgrows_its_config_map() -> None:
-    ordinary = written(3, {"at": 1.0, "users": 8})
+def test_loads_are_thinned_and_left_out_before_the_report_outgrows_its_config_map() -> None:
+    ordinary = report_text(3, {"at": 1.0, "users": 8})
     assert len(json.loads(ordinary)["loads"]) == 6
-    large = json.loads(written(5, {"at": 1.0, "said": "x" * 300}))
+    large = json.loads(report_text(5, {"at": 1.0, "note": "x" * 300}))
     assert len(large["loads"]) == 10
     assert 0 < len(large["loads"]["a-1"]["timeline"]) < 600
-    larger = json.loads(written(5, {"at": 1.0, "said": "x" * 120_000}))
+    larger = json.loads(report_text(5, {"at": 1.0, "note": "x" * 120_000}))
     assert (larger["loads"], len(larger["runs"])) == ({}, 10)
     assert all(len(json.dumps(each)) <= MOST_BYTES for each in (large, larger))

@@ -1,4 +1,4 @@
-"""Whom an event wakes."""
+"""Owners that an event enqueues."""
 
 import asyncio
 
@@ -8,28 +8,28 @@ from diffusion_operator.manager.controller import Controller
 from diffusion_operator.settings import Settings
 
 
-class Looks:
-    """A reconciler that notes whom it is to look at, and when it comes to the last of them."""
+class RecordingReconciler:
+    """A reconciler that records the names of its objects, and signals the last one."""
 
     def __init__(self, until: str) -> None:
         self.names: list[str] = []
-        self.over = asyncio.Event()
+        self.finished = asyncio.Event()
         self._until = until
 
     async def __call__(self, key: Key) -> None:
         self.names.append(key.name)
         if key.name == self._until:
-            self.over.set()
+            self.finished.set()
 
 
-async def test_children_wake_their_owners_only_once_all_owners_are_known(
+async def test_children_enqueue_their_owners_only_once_all_owners_are_known(
     settings: Settings, service: Object
 ) -> None:
     cache = Cache({}, pods={}, jobs={}, tests={}, compared={}, revisions={})
-    controller = Controller(None, cache, settings)  # type: ignore[arg-type] # none is asked
-    looks = Looks(until="later")
+    controller = Controller(None, cache, settings)  # type: ignore[arg-type] # no request is sent
+    reconciler = RecordingReconciler(until="later")
 
-    controller._reconcilers["DiffusionService"] = looks
+    controller._reconcilers["DiffusionService"] = reconciler
     controller.start()
 
     def child_of(owner: str) -> Object:
@@ -39,17 +39,17 @@ async def test_children_wake_their_owners_only_once_all_owners_are_known(
     controller.on_child_event("Service", child_of("early"), deleted=False)
     controller.on_event("DiffusionService", service, deleted=False, listed=True)
     controller.on_child_event("Service", child_of("later"), deleted=False)
-    await asyncio.wait_for(looks.over.wait(), 5)
-    assert looks.names == ["demo", "later"]
+    await asyncio.wait_for(reconciler.finished.wait(), 5)
+    assert reconciler.names == ["demo", "later"]
     await controller.finish()
 
 
-async def test_what_was_written_and_went_before_a_list_wakes_its_owner(
+async def test_a_written_child_that_a_newer_list_lacks_enqueues_its_owner(
     settings: Settings, service: Object
 ) -> None:
     cache = Cache({"Service": {}}, pods={}, jobs={}, tests={}, compared={}, revisions={})
-    controller = Controller(None, cache, settings)  # type: ignore[arg-type] # none is asked
-    looks = Looks(until="gone")
+    controller = Controller(None, cache, settings)  # type: ignore[arg-type] # no request is sent
+    reconciler = RecordingReconciler(until="gone")
 
     def written(name: str, version: int, space: str = "shop") -> Key:
         labels = {"diffusion.dev/service": name}
@@ -61,12 +61,12 @@ async def test_what_was_written_and_went_before_a_list_wakes_its_owner(
 
     gone, later = written("gone", 10), written("later", 30)
     there, elsewhere = written("there", 10), written("elsewhere", 10, "other")
-    controller._reconcilers["DiffusionService"] = looks
+    controller._reconcilers["DiffusionService"] = reconciler
     controller.start()
     controller.on_event("DiffusionService", service, deleted=False, listed=True)
     controller.on_list("Service", "shop", {"there"}, 20)
-    await asyncio.wait_for(looks.over.wait(), 5)
+    await asyncio.wait_for(reconciler.finished.wait(), 5)
     assert cache.get(gone) is None
     assert all(cache.get(key) is not None for key in (later, there, elsewhere))
-    assert looks.names == ["demo", "gone"]
+    assert reconciler.names == ["demo", "gone"]
     await controller.finish()

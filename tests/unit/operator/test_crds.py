@@ -1,4 +1,4 @@
-"""The committed CRDs: that they are the generated ones, and what Kubernetes asks of them."""
+"""The committed CRDs: they are the generated ones, and meet Kubernetes' conventions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def parts(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
         yield from parts(schema["items"], f"{path}[]")
 
 
-ALL_PARTS = [found for kind, schema in schemas() for found in parts(schema, kind)]
+ALL_PARTS = [each for kind, schema in schemas() for each in parts(schema, kind)]
 
 
 @pytest.mark.parametrize("crd", definitions(), ids=lambda crd: str(crd["spec"]["names"]["kind"]))
@@ -40,7 +40,7 @@ def test_the_committed_file_is_the_generated_one(crd: Schema) -> None:
 def test_every_field_is_explained_typed_and_bounded(path: str, part: Schema) -> None:
     assert "type" in part or part.get("x-kubernetes-int-or-string")
     if not path.endswith("[]"):
-        assert part.get("description"), "kubectl explain has nothing to say"
+        assert part.get("description"), "kubectl explain has no description to show"
     if part.get("type") == "string" and part.get("format") != "date-time" and "enum" not in part:
         assert "maxLength" in part
     if part.get("type") == "array":

@@ -14,6 +14,6 @@ def test_a_duration_is_read_in_seconds(text: str, expected: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10", "s", "10 s", "-5s", "5d", "5s\n", "1e3s"])
-def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
+def test_a_text_that_is_no_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="write for example 90s"):
         seconds(text)

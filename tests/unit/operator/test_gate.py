@@ -1,4 +1,4 @@
-"""When a canary takes over, and when it is refused."""
+"""A canary and its gate: the test, the verdict and the reasons of a failure."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ NOW = "2026-01-02T03:04:05Z"
 LOAD: Object = {"users": {"stages": [{"users": 1, "duration": "5s"}]}, "slo": {"p95": "8s"}}
 
 
-def ended(valid: str = "True", slo: str = "True", state: str = "Complete") -> Object:
-    said = {"Valid": valid, "SLOMet": slo}
+def ended_test(valid: str = "True", slo: str = "True", state: str = "Complete") -> Object:
+    verdicts = {"Valid": valid, "SLOMet": slo}
     conditions = [
-        {"type": kind, "status": status, "reason": "Said", "message": f"{kind} {status}"}
-        for kind, status in said.items()
+        {"type": kind, "status": status, "reason": "Judged", "message": f"{kind} {status}"}
+        for kind, status in verdicts.items()
     ]
     status = {"run": "r1", "state": state, "conditions": conditions}
     return {"kind": "LoadTest", "metadata": {"name": "demo-gate-x"}, "status": status}
@@ -33,24 +33,24 @@ def ended(valid: str = "True", slo: str = "True", state: str = "Complete") -> Ob
 @pytest.fixture
 def built(service: Object, settings: Settings) -> Object:
     spec = DiffusionServiceSpec.model_validate(service["spec"])
-    found: Object = deployment(service, spec, settings)
-    return found
+    manifest: Object = deployment(service, spec, settings)
+    return manifest
 
 
-def test_only_figures_that_are_believed_and_good_let_a_candidate_pass() -> None:
-    assert has_passed(ended())
-    assert not has_passed(ended(valid="False"))
-    assert not has_passed(ended(slo="False"))
-    assert not has_passed(ended(valid="Unknown"))
-    assert not has_passed(ended(state="Running"))
+def test_only_valid_figures_within_the_slo_let_a_canary_pass() -> None:
+    assert has_passed(ended_test())
+    assert not has_passed(ended_test(valid="False"))
+    assert not has_passed(ended_test(slo="False"))
+    assert not has_passed(ended_test(valid="Unknown"))
+    assert not has_passed(ended_test(state="Running"))
     assert not has_passed(None)
 
 
 @pytest.mark.parametrize(
     ("test", "words"),
     [
-        (ended(slo="False"), "not SLOMet: Said: SLOMet False"),
-        (ended(valid="False"), "not Valid: Said: Valid False"),
+        (ended_test(slo="False"), "not SLOMet: Judged: SLOMet False"),
+        (ended_test(valid="False"), "not Valid: Judged: Valid False"),
     ],
 )
 def test_a_failed_test_is_the_reason(test: Object, words: str) -> None:
@@ -58,10 +58,10 @@ def test_a_failed_test_is_the_reason(test: Object, words: str) -> None:
     assert failed is not None
     assert (failed.revision, failed.reason) == ("new", "GateNotMet")
     assert words in failed.message
-    assert gate_failure("new", None, [], ended(state="Running"), NOW) is None
+    assert gate_failure("new", None, [], ended_test(state="Running"), NOW) is None
 
 
-def test_a_candidate_is_out_of_its_services_reach_and_of_the_same_revision(
+def test_a_canary_is_outside_its_services_selector_and_of_the_same_revision(
     service: Object, built: Object
 ) -> None:
     made = canary(service, built)
@@ -69,9 +69,9 @@ def test_a_candidate_is_out_of_its_services_reach_and_of_the_same_revision(
     assert revision_of(made) == revision_of(built)
     assert template["spec"] == built["spec"]["template"]["spec"]
     assert "diffusion.dev/service" not in template["metadata"]["labels"]
-    found = {"diffusion.dev/candidate": "demo"}
-    assert made["spec"]["selector"]["matchLabels"] == found
-    assert preview(service)["spec"]["selector"] == found
+    selector = {"diffusion.dev/candidate": "demo"}
+    assert made["spec"]["selector"]["matchLabels"] == selector
+    assert preview(service)["spec"]["selector"] == selector
     assert made["spec"]["replicas"] == 1
 
 
@@ -82,7 +82,7 @@ def test_the_gates_test_has_the_templates_load_on_the_preview(service: Object) -
     assert made["spec"] == {**LOAD, "url": "http://demo-preview.shop.svc", "rerun": "Never"}
 
 
-def test_the_longest_names_test_has_a_name_that_fits(service: Object) -> None:
+def test_the_gates_test_of_the_longest_name_has_a_name_that_fits(service: Object) -> None:
     service["metadata"]["name"] = "a" * 52
     first = gate_name(service, "0123456789")
     service["metadata"]["name"] = "a" * 51 + "b"
@@ -90,7 +90,7 @@ def test_the_longest_names_test_has_a_name_that_fits(service: Object) -> None:
     assert gate_name(service, "0123456789") != first
 
 
-def test_a_candidate_answers_once_its_own_revision_is_available(built: Object) -> None:
+def test_a_canary_answers_once_its_own_revision_is_available(built: Object) -> None:
     revision = revision_of(built)
     built["metadata"]["generation"] = 2
     built["status"] = {"observedGeneration": 2, "availableReplicas": 1, "updatedReplicas": 1}
@@ -101,7 +101,7 @@ def test_a_candidate_answers_once_its_own_revision_is_available(built: Object) -
     assert not answers(built, revision)
 
 
-def test_what_keeps_a_candidate_from_starting_is_told() -> None:
+def test_the_reason_that_a_canary_does_not_start_is_reported() -> None:
     refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
     lacking = {**refused, "message": "1 Insufficient nvidia.com/gpu."}
     pod = {"metadata": {"name": "c"}, "status": {"conditions": [lacking]}}

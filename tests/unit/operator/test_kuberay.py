@@ -1,4 +1,4 @@
-"""What KubeRay is asked for, and what is said of what it made."""
+"""The RayService for KubeRay, and the service's status that follows from it."""
 
 import json
 import re
@@ -34,8 +34,8 @@ def spec_of(service: Object, **changes: Any) -> DiffusionServiceSpec:
     return DiffusionServiceSpec.model_validate({**service["spec"], **CLUSTER, **changes})
 
 
-def head_of(found: Object) -> Object:
-    template: Object = found["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]
+def head_of(manifest: Object) -> Object:
+    template: Object = manifest["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]
     return template
 
 
@@ -48,16 +48,16 @@ def env_of(template: Object) -> dict[str, str | None]:
 def test_the_program_of_the_image_runs_and_kuberay_keeps_the_token(
     service: Object, settings: Settings
 ) -> None:
-    found = ray_service(service, spec_of(service), settings)
-    assert found["metadata"]["annotations"]["ray.io/overwrite-container-cmd"] == "true"
-    head, worker = env_of(head_of(found)), env_of(workers_of(found)["template"])
+    manifest = ray_service(service, spec_of(service), settings)
+    assert manifest["metadata"]["annotations"]["ray.io/overwrite-container-cmd"] == "true"
+    head, worker = env_of(head_of(manifest)), env_of(workers_of(manifest)["template"])
     assert (head["DIFFUSION_RAY_ROLE"], worker["DIFFUSION_RAY_ROLE"]) == ("head", "worker")
     assert not {"RAY_AUTH_TOKEN", "DIFFUSION_RAY_HEAD"} & {*head, *worker}
-    assert found["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}
+    assert manifest["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}
     ports = {port["name"]: port["containerPort"] for port in
-             head_of(found)["spec"]["containers"][0]["ports"]}  # fmt: skip
+             head_of(manifest)["spec"]["containers"][0]["ports"]}  # fmt: skip
     assert str(ports["dashboard"]) == head["DIFFUSION_RAY_DASHBOARD"]
-    assert json.loads(found["spec"]["serveConfigV2"]) == APPLICATIONS
+    assert json.loads(manifest["spec"]["serveConfigV2"]) == APPLICATIONS
 
 
 def test_both_kinds_of_pods_carry_the_revision_which_replicas_do_not_change(
@@ -68,8 +68,8 @@ def test_both_kinds_of_pods_carry_the_revision_which_replicas_do_not_change(
     label = "diffusion.dev/revision"
     revisions = {
         labels_of(template)[label]
-        for found in (one, other)
-        for template in (head_of(found), workers_of(found)["template"])
+        for manifest in (one, other)
+        for template in (head_of(manifest), workers_of(manifest)["template"])
     }
     assert len(revisions) == 1
     group = workers_of(other)
@@ -78,24 +78,26 @@ def test_both_kinds_of_pods_carry_the_revision_which_replicas_do_not_change(
     assert labels_of(head_of(changed))[label] not in revisions
 
 
-def test_the_server_stands_where_kuberay_looks_for_it(service: Object, settings: Settings) -> None:
+def test_the_server_is_the_first_container_where_kuberay_expects_it(
+    service: Object, settings: Settings
+) -> None:
     sidecar = {"spec": {"containers": [{"name": "a-proxy", "image": "mesh:1"}]}}
-    found = ray_service(service, spec_of(service, podTemplate=sidecar), settings)
-    names = [each["name"] for each in workers_of(found)["template"]["spec"]["containers"]]
+    manifest = ray_service(service, spec_of(service, podTemplate=sidecar), settings)
+    names = [each["name"] for each in workers_of(manifest)["template"]["spec"]["containers"]]
     assert names == ["server", "a-proxy"]
 
 
-def test_the_service_finds_the_head_by_the_label_that_it_has_here_too(
+def test_the_service_selects_the_head_by_a_label_that_the_workers_lack(
     service: Object, settings: Settings
 ) -> None:
     spec = spec_of(service)
-    entrance = build_service(service, spec)["spec"]["selector"]
-    found = ray_service(service, spec, settings)
-    assert entrance.items() <= labels_of(head_of(found)).items()
-    assert not entrance.items() <= labels_of(workers_of(found)["template"]).items()
+    selector = build_service(service, spec)["spec"]["selector"]
+    manifest = ray_service(service, spec, settings)
+    assert selector.items() <= labels_of(head_of(manifest)).items()
+    assert not selector.items() <= labels_of(workers_of(manifest)["template"]).items()
 
 
-def test_its_head_may_wait_as_long_as_its_workers_may_take(
+def test_the_head_may_wait_as_long_as_its_workers_may_take(
     service: Object, settings: Settings
 ) -> None:
     spec = spec_of(service, model={"source": "hf://CompVis/stable-diffusion-v1-4"})
@@ -106,7 +108,7 @@ def test_its_head_may_wait_as_long_as_its_workers_may_take(
     assert own["failureThreshold"] < ready_within(spec)
 
 
-def test_its_head_has_no_model_and_needs_no_gpu(service: Object, settings: Settings) -> None:
+def test_the_head_has_no_model_and_needs_no_gpu(service: Object, settings: Settings) -> None:
     spec = spec_of(service, model={"source": "pvc://weights/sd"}, gpu={"type": "nvidia-l4"})
     made = ray_service(service, spec, settings)
     workers = workers_of(made)["template"]
@@ -117,17 +119,17 @@ def test_its_head_has_no_model_and_needs_no_gpu(service: Object, settings: Setti
         assert (bool(claims), gpus, "nodeSelector" in pod) == (template is workers,) * 3
 
 
-def test_kuberay_gets_a_budget_that_needs_no_scale_and_a_way_in(
+def test_kuberay_gets_a_budget_that_needs_no_scale_and_a_network_policy(
     service: Object, settings: Settings
 ) -> None:
     plain = settings.model_dump(by_alias=True)
     open_to = Settings.model_validate({**plain, "networkPolicy": {"admit": []}})
     made = optional_children(service, spec_of(service, replicas=3), open_to, kuberay=True)
-    found = {each["kind"]: each["spec"] for each in made}
-    assert set(found) == {"PodDisruptionBudget", "NetworkPolicy"}
-    assert found["PodDisruptionBudget"]["minAvailable"] == 2
-    assert "maxUnavailable" not in found["PodDisruptionBudget"]
-    ports = {port["port"] for port in found["NetworkPolicy"]["ingress"][-1]["ports"]}
+    specs = {each["kind"]: each["spec"] for each in made}
+    assert set(specs) == {"PodDisruptionBudget", "NetworkPolicy"}
+    assert specs["PodDisruptionBudget"]["minAvailable"] == 2
+    assert "maxUnavailable" not in specs["PodDisruptionBudget"]
+    ports = {port["port"] for port in specs["NetworkPolicy"]["ingress"][-1]["ports"]}
     assert ports == {8000, 8265}
 
 
@@ -141,28 +143,28 @@ def test_a_name_that_kuberay_does_not_take_is_refused_with_a_sentence(
         ray_service(service, spec_of(service), settings)
 
 
-def test_kuberay_is_told_the_ray_that_the_image_has() -> None:
+def test_the_ray_service_names_the_version_of_ray_in_the_image() -> None:
     lock = (ROOT / "requirements.lock").read_text()
     assert re.findall(r"^ray==(\S+)", lock, re.MULTILINE) == [RAY_VERSION]
 
 
 class Scene:
-    """A RayService of one worker as KubeRay tells of it, and pods to put beside it."""
+    """A RayService of one worker, with KubeRay's status of it and its pods."""
 
     def __init__(self, service: Object, settings: Settings) -> None:
         self.service = service
         self.spec = spec_of(service, replicas=1)
-        self.found = ray_service(service, self.spec, settings)
-        self.found["metadata"]["generation"] = 2
+        self.ray_object = ray_service(service, self.spec, settings)
+        self.ray_object["metadata"]["generation"] = 2
         self.workers: list[Object] = []
         self.heads: list[Object] = []
-        self.revision = ray_workload(self.found, []).revision
+        self.revision = ray_workload(self.ray_object, []).revision
 
-    def says(self, **status: Any) -> None:
-        self.found["status"] = {"observedGeneration": 2} | status
+    def reports(self, **status: Any) -> None:
+        self.ray_object["status"] = {"observedGeneration": 2} | status
 
-    def pods(self, revision: str | None = None) -> None:
-        """A head and a worker that answer."""
+    def add_pods(self, revision: str | None = None) -> None:
+        """Adds a head and a worker that are ready."""
         for kind in (self.workers, self.heads):
             kind.append(
                 {
@@ -175,7 +177,7 @@ class Scene:
                 }
             )
 
-    def said(self, kind: str) -> tuple[str, str, str]:
+    def condition(self, kind: str) -> tuple[str, str, str]:
         pods = with_head(
             observe_pods(self.workers, self.revision), observe_pods(self.heads, self.revision)
         )
@@ -183,13 +185,13 @@ class Scene:
             self.service,
             self.spec,
             precision="float32",
-            workload=ray_workload(self.found, self.workers),
+            workload=ray_workload(self.ray_object, self.workers),
             pods=pods,
             problem=None,
             now=NOW,
         )
-        (found,) = [each for each in status.conditions if each.type == kind]
-        return found.status, found.reason, found.message
+        (one,) = [each for each in status.conditions if each.type == kind]
+        return one.status, one.reason, one.message
 
 
 @pytest.fixture
@@ -197,47 +199,47 @@ def scene(service: Object, settings: Settings) -> Scene:
     return Scene(service, settings)
 
 
-def test_that_kuberay_has_not_acted_yet_is_said(scene: Scene) -> None:
-    assert scene.said("Ready")[:2] == ("Unknown", "AwaitingKubeRay")
-    scene.pods(revision="before")
-    assert "revision before serves" in scene.said("Ready")[2]
-    scene.says()
-    assert scene.said("Ready")[:2] == ("Unknown", "RollingOut")
+def test_a_change_that_kuberay_has_not_acted_on_yet_is_reported(scene: Scene) -> None:
+    assert scene.condition("Ready")[:2] == ("Unknown", "AwaitingKubeRay")
+    scene.add_pods(revision="before")
+    assert "revision before serves" in scene.condition("Ready")[2]
+    scene.reports()
+    assert scene.condition("Ready")[:2] == ("Unknown", "RollingOut")
 
 
-def test_it_serves_when_its_pods_answer_and_no_older_one_is_left(scene: Scene) -> None:
-    scene.says(activeServiceStatus={"rayClusterName": "one"})
-    scene.pods()
-    assert scene.said("Ready")[:2] == ("True", "Serving")
-    assert scene.said("Progressing")[:2] == ("False", "UpToDate")
-    scene.pods(revision="before")
-    assert scene.said("Ready")[:2] == ("Unknown", "RollingOut")
+def test_the_service_is_ready_when_its_pods_answer_and_no_older_one_is_left(scene: Scene) -> None:
+    scene.reports(activeServiceStatus={"rayClusterName": "one"})
+    scene.add_pods()
+    assert scene.condition("Ready")[:2] == ("True", "Serving")
+    assert scene.condition("Progressing")[:2] == ("False", "UpToDate")
+    scene.add_pods(revision="before")
+    assert scene.condition("Ready")[:2] == ("Unknown", "RollingOut")
 
 
 @pytest.mark.parametrize(
-    ("served", "reason"), [("one", "RollingOut"), ("", "RollingOutWithDowntime")]
+    ("active_cluster", "reason"), [("one", "RollingOut"), ("", "RollingOutWithDowntime")]
 )
 def test_a_takeover_is_without_downtime_only_from_a_cluster_of_kuberays(
-    scene: Scene, served: str, reason: str
+    scene: Scene, active_cluster: str, reason: str
 ) -> None:
-    scene.says(activeServiceStatus={"rayClusterName": served})
-    scene.pods(revision="before")
-    assert scene.said("Progressing")[1] == reason
+    scene.reports(activeServiceStatus={"rayClusterName": active_cluster})
+    scene.add_pods(revision="before")
+    assert scene.condition("Progressing")[1] == reason
 
 
-def test_it_is_heard_once_all_pods_of_a_change_are_there_though_kuberay_says_so_later(
+def test_a_change_is_observed_once_all_its_pods_exist_though_kuberay_reports_it_later(
     scene: Scene,
 ) -> None:
-    scene.says(observedGeneration=1, pendingServiceStatus={"rayClusterName": "two"})
-    assert scene.said("Ready")[1] == "AwaitingKubeRay"
-    scene.pods()
-    assert scene.said("Ready")[:2] == ("Unknown", "RollingOut")
-    scene.says(observedGeneration=1)
-    assert scene.said("Ready")[1] == "AwaitingKubeRay"
+    scene.reports(observedGeneration=1, pendingServiceStatus={"rayClusterName": "two"})
+    assert scene.condition("Ready")[1] == "AwaitingKubeRay"
+    scene.add_pods()
+    assert scene.condition("Ready")[:2] == ("Unknown", "RollingOut")
+    scene.reports(observedGeneration=1)
+    assert scene.condition("Ready")[1] == "AwaitingKubeRay"
 
 
-def test_the_loss_of_its_head_is_told_of(scene: Scene) -> None:
-    scene.says(activeServiceStatus={"rayClusterName": "one"})
-    scene.pods()
+def test_the_loss_of_the_head_is_reported(scene: Scene) -> None:
+    scene.reports(activeServiceStatus={"rayClusterName": "one"})
+    scene.add_pods()
     scene.heads.clear()
-    assert scene.said("Ready")[:2] == ("False", "HeadLost")
+    assert scene.condition("Ready")[:2] == ("False", "HeadLost")

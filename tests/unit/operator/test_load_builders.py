@@ -1,4 +1,4 @@
-"""What a LoadTest with workers, a key or a search is built into, and how long it may take."""
+"""Manifests of a LoadTest with workers, a key or a search, and the deadline of its Job."""
 
 import json
 from typing import Any
@@ -22,25 +22,27 @@ Object = dict[str, Any]
 STAGES = {"stages": [{"users": 4, "duration": "60s"}, {"users": 10, "duration": "30s"}]}
 
 
-def built(loadtest: Object, settings: Settings, build: Any = job, **spec: Any) -> Object:
+def manifest_of(loadtest: Object, settings: Settings, build: Any = job, **spec: Any) -> Object:
     parsed = LoadTestSpec.model_validate({**loadtest["spec"], **spec})
-    found: Object = build(loadtest, parsed, settings, run="abcdef", target_url="u", access="acc")
-    return found
+    manifest: Object = build(loadtest, parsed, settings, run="abcdef", target_url="u", access="acc")
+    return manifest
 
 
 def container_of(manifest: Object) -> Object:
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
-    found: Object = container
-    return found
+    result: Object = container
+    return result
 
 
-def test_one_runner_makes_the_load_by_itself(loadtest: Object, settings: Settings) -> None:
-    assert "args" not in container_of(built(loadtest, settings))
+def test_one_runner_generates_the_load_by_itself(loadtest: Object, settings: Settings) -> None:
+    assert "args" not in container_of(manifest_of(loadtest, settings))
 
 
-def test_with_workers_the_runner_only_leads_them(loadtest: Object, settings: Settings) -> None:
-    runner = built(loadtest, settings, workers=3)
-    workers = built(loadtest, settings, workers_job, workers=3)
+def test_with_workers_the_runner_only_coordinates_them(
+    loadtest: Object, settings: Settings
+) -> None:
+    runner = manifest_of(loadtest, settings, workers=3)
+    workers = manifest_of(loadtest, settings, workers_job, workers=3)
     assert container_of(runner)["args"] == ["--role", "master"]
     host = "lt-ramp-master.shop.svc:5557"
     assert container_of(workers)["args"] == ["--role", "worker", "--master", host]
@@ -63,12 +65,14 @@ def test_the_longest_names_fit(loadtest: Object) -> None:
     assert len(master_service(loadtest, "abcdef")["metadata"]["name"]) <= 63
 
 
-def test_a_key_goes_to_all_that_ask_and_stays_out_of_the_plan(
+def test_a_key_goes_to_all_pods_that_send_requests_and_stays_out_of_the_plan(
     loadtest: Object, settings: Settings
 ) -> None:
     auth = {"apiKeySecretRef": {"name": "keys", "key": "api"}}
     for build in (job, workers_job):
-        plan, key = container_of(built(loadtest, settings, build, auth=auth, workers=2))["env"]
+        plan, key = container_of(manifest_of(loadtest, settings, build, auth=auth, workers=2))[
+            "env"
+        ]
         assert key["valueFrom"]["secretKeyRef"] == {"name": "keys", "key": "api"}
         assert json.loads(plan["value"])["auth"] == {"apiKeyVariable": key["name"]}
 
@@ -76,7 +80,7 @@ def test_a_key_goes_to_all_that_ask_and_stays_out_of_the_plan(
 def test_a_search_is_planned_in_numbers(loadtest: Object, settings: Settings) -> None:
     search = {"over": "users", "max": 64, "probe": "90s"}
     slo = {"p95": "8s", "maxFailureRatio": "0.01"}
-    manifest = built(loadtest, settings, users=None, think=None, search=search, slo=slo)
+    manifest = manifest_of(loadtest, settings, users=None, think=None, search=search, slo=slo)
     plan = json.loads(container_of(manifest)["env"][0]["value"])
     assert plan["search"] == {"over": "users", "min": 1.0, "max": 64.0, "probeSeconds": 90.0}
     assert plan["slo"] == {"p95Seconds": 8.0, "maxFailureRatio": 0.01}
@@ -102,6 +106,9 @@ def test_a_run_may_take_as_long_as_its_slowest_requests(spec: Object, seconds: f
 
 
 def test_a_job_is_ended_only_when_it_must_be_stuck(loadtest: Object, settings: Settings) -> None:
-    deadline = built(loadtest, settings)["spec"]["activeDeadlineSeconds"]
+    deadline = manifest_of(loadtest, settings)["spec"]["activeDeadlineSeconds"]
     assert deadline == 90 + 60 + OVERHEAD_SECONDS
-    assert built(loadtest, settings, webUI=True)["spec"]["activeDeadlineSeconds"] == deadline + 600
+    assert (
+        manifest_of(loadtest, settings, webUI=True)["spec"]["activeDeadlineSeconds"]
+        == deadline + 600
+    )

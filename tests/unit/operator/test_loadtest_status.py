@@ -1,4 +1,4 @@
-"""What a LoadTest's status says of what is observed."""
+"""A LoadTest's status, computed from observations."""
 
 from typing import Any
 
@@ -58,65 +58,65 @@ def report(**changes: Any) -> LoadReport:
 
 def status(loadtest: Object, **observed: Any) -> LoadTestStatus:
     tested = KnownTarget("demo", "http://demo.shop.svc", "fastapi", observed.pop("snapshot", None))
-    seen = Observed(RUN, "ramp-loadtest", tested=tested, **observed)
-    return test_status(loadtest, seen, now=NOW)
+    observations = Observed(RUN, "ramp-loadtest", tested=tested, **observed)
+    return test_status(loadtest, observations, now=NOW)
 
 
-def said(found: LoadTestStatus) -> dict[str, tuple[str, str]]:
-    return {each.type: (each.status, each.reason) for each in found.conditions}
+def conditions(of: LoadTestStatus) -> dict[str, tuple[str, str]]:
+    return {each.type: (each.status, each.reason) for each in of.conditions}
 
 
 def test_figures_are_rounded_for_people_latencies_to_milliseconds(loadtest: Object) -> None:
-    found = status(loadtest, report=report())
-    assert found.state == "Complete"
-    assert said(found) == {
+    result = status(loadtest, report=report())
+    assert result.state == "Complete"
+    assert conditions(result) == {
         "Complete": ("True", "Finished"),
         "Failed": ("False", "NothingFailed"),
         "Valid": ("True", "Measured"),
         "ReportAvailable": ("True", "Available"),
     }
-    assert (found.run, found.spec_digest, found.run_at) == ("abc", "digest", "now")
-    assert found.summary is not None
-    assert (found.summary.p50, found.summary.p95, found.summary.p99) == (100, 201, None)
-    assert found.summary.requests_per_second == "2.345"
-    assert found.summary.peak_requests_per_second == "12.34"
-    assert found.summary.failures_by_kind == {"Timeout": 1}
-    assert found.stages is not None
-    assert found.stages[0].duration == "90s"
-    assert found.report_ref is not None
-    assert found.report_ref.name == "ramp-loadtest"
+    assert (result.run, result.spec_digest, result.run_at) == ("abc", "digest", "now")
+    assert result.summary is not None
+    assert (result.summary.p50, result.summary.p95, result.summary.p99) == (100, 201, None)
+    assert result.summary.requests_per_second == "2.345"
+    assert result.summary.peak_requests_per_second == "12.34"
+    assert result.summary.failures_by_kind == {"Timeout": 1}
+    assert result.stages is not None
+    assert result.stages[0].duration == "90s"
+    assert result.report_ref is not None
+    assert result.report_ref.name == "ramp-loadtest"
 
 
-def test_a_run_whose_every_request_failed_is_never_green(loadtest: Object) -> None:
+def test_a_run_whose_every_request_failed_is_never_complete(loadtest: Object) -> None:
     summary = {"requests": 7, "failures": 7, "failuresByKind": {"HTTP503": 4, "Timeout": 3}}
-    found = status(loadtest, report=report(summary=summary))
-    assert found.state == "Failed"
-    assert said(found) == {
+    result = status(loadtest, report=report(summary=summary))
+    assert result.state == "Failed"
+    assert conditions(result) == {
         "Complete": ("False", "AllRequestsFailed"),
         "Failed": ("True", "AllRequestsFailed"),
         "Valid": ("False", "AllRequestsFailed"),
         "ReportAvailable": ("True", "Available"),
     }
-    assert "4 HTTP503, 3 Timeout" in found.conditions[1].message
-    assert found.summary is not None  # the figures stay to be looked at
+    assert "4 HTTP503, 3 Timeout" in result.conditions[1].message
+    assert result.summary is not None  # the figures stay readable
 
 
 def test_a_run_without_a_single_request_failed(loadtest: Object) -> None:
-    found = status(loadtest, report=report(summary={"requests": 0, "failures": 0}))
-    assert said(found)["Failed"] == ("True", "NoRequests")
+    result = status(loadtest, report=report(summary={"requests": 0, "failures": 0}))
+    assert conditions(result)["Failed"] == ("True", "NoRequests")
 
 
 def test_an_error_that_the_runner_reports_is_passed_on(loadtest: Object) -> None:
     error = {"reason": "TargetUnreachable", "message": "http://x does not answer"}
-    found = status(loadtest, report=report(error=error))
-    assert said(found)["Failed"] == ("True", "TargetUnreachable")
+    result = status(loadtest, report=report(error=error))
+    assert conditions(result)["Failed"] == ("True", "TargetUnreachable")
 
 
-def test_what_has_not_ended_says_where_it_stands(loadtest: Object) -> None:
+def test_an_unfinished_run_shows_its_state_and_reason(loadtest: Object) -> None:
     at = Unfinished(RunState.WAITING, "TargetNotFound", "there is no DiffusionService")
-    found = status(loadtest, unfinished=at, has_slo=True)
-    assert found.state == "Waiting"
-    assert said(found) == {
+    result = status(loadtest, unfinished=at, has_slo=True)
+    assert result.state == "Waiting"
+    assert conditions(result) == {
         "Complete": ("False", "TargetNotFound"),
         "Failed": ("False", "NothingFailed"),
         "Valid": ("Unknown", "NotFinished"),
@@ -142,22 +142,22 @@ def running(**changes: Any) -> LoadProgress:
     )
 
 
-def test_progress_moves_the_columns_while_it_runs_and_is_gone_after(loadtest: Object) -> None:
+def test_progress_fills_the_columns_during_the_run_and_is_gone_after(loadtest: Object) -> None:
     at = Unfinished(RunState.RUNNING, "Load", "the load is running")
-    found = status(loadtest, unfinished=at, progress=running(p50=812.4))
-    assert found.state == "Running"
-    assert found.progress is not None
-    assert (found.progress.requests, found.progress.elapsed_seconds) == (9, 62)
-    assert found.shown is not None
-    assert (found.shown.users, found.shown.requests_per_second) == (4, "2.345")
-    assert (found.shown.p50, found.shown.p95, found.shown.failures) == (812, None, 1)
+    result = status(loadtest, unfinished=at, progress=running(p50=812.4))
+    assert result.state == "Running"
+    assert result.progress is not None
+    assert (result.progress.requests, result.progress.elapsed_seconds) == (9, 62)
+    assert result.shown is not None
+    assert (result.shown.users, result.shown.requests_per_second) == (4, "2.345")
+    assert (result.shown.p50, result.shown.p95, result.shown.failures) == (812, None, 1)
     ended = status(loadtest, report=report())
     assert ended.progress is None
     assert ended.shown is not None
     assert (ended.shown.users, ended.shown.p50) == (8, 100)
 
 
-def test_the_target_calls_itself_what_it_said_and_its_image_is_the_one_that_ran(
+def test_the_targets_facts_are_its_own_and_its_image_is_the_one_that_ran(
     loadtest: Object,
 ) -> None:
     snapshot = Snapshot(uid="u", revision="r7", replicas=3, restarts={}, image="x@sha256:1")
@@ -182,54 +182,57 @@ SLO_MISSED = {"met": False, "checks": [], "message": "p95 is 9000 ms of 8000"}
     ("slo", "expected"),
     [(SLO_MET, ("True", "WithinSLO")), (SLO_MISSED, ("False", "BeyondSLO"))],
 )
-def test_whether_figures_are_good_is_apart_from_whether_they_are_valid(
+def test_the_slos_verdict_is_independent_of_the_validity(
     loadtest: Object, slo: Object, expected: tuple[str, str]
 ) -> None:
     saturated = {"status": False, "reason": "ClientSaturated", "message": "one core at 98%"}
-    found = status(loadtest, report=report(slo=slo, valid=saturated), has_slo=True)
-    assert said(found)["SLOMet"] == expected
-    assert said(found)["Valid"] == ("False", "ClientSaturated")
-    assert found.state == "Complete"
+    result = status(loadtest, report=report(slo=slo, valid=saturated), has_slo=True)
+    assert conditions(result)["SLOMet"] == expected
+    assert conditions(result)["Valid"] == ("False", "ClientSaturated")
+    assert result.state == "Complete"
 
 
 def test_a_failed_run_met_no_slo_whatever_its_figures(loadtest: Object) -> None:
     error = {"reason": "Interrupted", "message": "stopped after 3 s"}
-    found = status(loadtest, report=report(slo=SLO_MET, error=error), has_slo=True)
-    assert said(found)["SLOMet"][0] == "False"
-    assert said(found)["Failed"] == ("True", "Interrupted")
+    result = status(loadtest, report=report(slo=SLO_MET, error=error), has_slo=True)
+    assert conditions(result)["SLOMet"][0] == "False"
+    assert conditions(result)["Failed"] == ("True", "Interrupted")
 
 
-def test_what_the_operator_saw_of_the_target_goes_before_the_runners_word(
+def test_the_operators_observation_of_the_target_goes_before_the_runners_verdict(
     loadtest: Object,
 ) -> None:
     scaled = Disturbance(reason="TargetScaled", message="from 1 replicas to 2")
-    found = status(loadtest, report=report(), disturbance=scaled)
-    assert said(found)["Valid"] == ("False", "TargetScaled")
-    assert found.state == "Complete"
+    result = status(loadtest, report=report(), disturbance=scaled)
+    assert conditions(result)["Valid"] == ("False", "TargetScaled")
+    assert result.state == "Complete"
 
 
 def test_a_runner_of_an_older_version_leaves_validity_open(loadtest: Object) -> None:
-    assert said(status(loadtest, report=report(valid=None)))["Valid"] == ("Unknown", "NotJudged")
+    assert conditions(status(loadtest, report=report(valid=None)))["Valid"] == (
+        "Unknown",
+        "NotJudged",
+    )
 
 
 def test_a_run_ended_for_a_reason_keeps_its_figures_and_says_the_reason(loadtest: Object) -> None:
     gone = Ended("TargetDeleted", "the target was deleted during the run")
-    found = status(loadtest, report=report(), failed=gone)
-    assert said(found)["Failed"] == ("True", "TargetDeleted")
-    assert found.summary is not None
+    result = status(loadtest, report=report(), failed=gone)
+    assert conditions(result)["Failed"] == ("True", "TargetDeleted")
+    assert result.summary is not None
 
 
-def test_a_search_says_what_it_found(loadtest: Object) -> None:
+def test_a_search_reports_its_knee(loadtest: Object) -> None:
     probe = {**FIGURES, "p99": None, "users": 0, "durationSeconds": 60, "ratePerSecond": 2.5}
-    found = status(
+    result = status(
         loadtest,
         report=report(
             summary={"maxUsersWithinSlo": 24, "maxRateWithinSlo": 2.5},
             stages=[{**probe, "withinSlo": True}],
         ),
     )
-    assert (found.max_users_within_slo, found.max_rate_within_slo) == (24, "2.5")
-    text = found.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert (result.max_users_within_slo, result.max_rate_within_slo) == (24, "2.5")
+    text = result.model_dump(mode="json", by_alias=True, exclude_none=True)
     assert text["maxUsersWithinSLO"] == 24
     assert text["stages"][0]["withinSLO"] is True
     assert text["stages"][0]["ratePerSecond"] == "2.5"
@@ -239,11 +242,11 @@ def settled(loadtest: Object, *, there: bool, limit: int = 5) -> LoadTestStatus:
     return settled_status(loadtest, report_there=there, history_limit=limit, now="later")
 
 
-def test_an_ended_run_changes_no_more_but_for_a_report_that_is_gone(loadtest: Object) -> None:
+def test_the_status_of_an_ended_run_changes_only_if_its_report_is_gone(loadtest: Object) -> None:
     before = status(loadtest, report=report())
     loadtest["status"] = before.model_dump(mode="json", by_alias=True, exclude_none=True)
     assert settled(loadtest, there=True) == before
     after = settled(loadtest, there=False)
-    assert said(after)["ReportAvailable"] == ("False", "ReportMissing")
+    assert conditions(after)["ReportAvailable"] == ("False", "ReportMissing")
     assert after.summary == before.summary
-    assert said(after)["Complete"] == ("True", "Finished")
+    assert conditions(after)["Complete"] == ("True", "Finished")

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the operator."""
+"""The operator's metrics for Prometheus."""
 
 import asyncio
 import logging
@@ -12,13 +12,13 @@ from diffusion_operator.kube.workqueue import WorkQueue
 
 
 def value(line: str) -> float:
-    """The value of the sample that begins so; 0 where there is none."""
+    """The value of the sample whose line begins with `line`; 0 without one."""
     text = generate_latest(metrics.REGISTRY).decode()
-    found = [row for row in text.splitlines() if row.startswith(f"{line} ")]
-    return float(found[0].rsplit(" ", 1)[1]) if found else 0.0
+    rows = [row for row in text.splitlines() if row.startswith(f"{line} ")]
+    return float(rows[0].rsplit(" ", 1)[1]) if rows else 0.0
 
 
-async def test_the_queue_tells_how_many_wait() -> None:
+async def test_the_queues_depth_is_a_metric() -> None:
     done = asyncio.Event()
 
     async def work(key: str) -> None:
@@ -52,5 +52,5 @@ def test_failed_requests_of_kopf_are_counted(unused_tcp_port: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["diffusion_operator_leader", "diffusion_operator_queue_depth"])
-def test_what_has_no_labels_is_there_from_the_start(name: str) -> None:
+def test_metrics_without_labels_exist_from_the_start(name: str) -> None:
     assert f"\n{name} " in generate_latest(metrics.REGISTRY).decode()

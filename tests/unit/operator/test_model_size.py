@@ -1,4 +1,4 @@
-"""Which models are warned of before they start."""
+"""Warnings about models before they start."""
 
 from typing import Any
 
@@ -12,7 +12,9 @@ XL = "hf://stabilityai/stable-diffusion-xl-base-1.0"
 V1 = "hf://CompVis/stable-diffusion-v1-4"
 
 
-def said(service: dict[str, Any], source: str, precision: Precision, memory: str | None) -> str:
+def warning_of(
+    service: dict[str, Any], source: str, precision: Precision, memory: str | None
+) -> str:
     spec = DiffusionServiceSpec.model_validate({**service["spec"], "model": {"source": source}})
     accelerator = Accelerator(resource_name="nvidia.com/gpu", memory=memory)
     return misfit(spec, precision, accelerator) or ""
@@ -21,11 +23,11 @@ def said(service: dict[str, Any], source: str, precision: Precision, memory: str
 def test_a_model_larger_than_its_gpu_says_what_it_needs_and_what_to_choose(
     service: dict[str, Any],
 ) -> None:
-    message = said(service, XL, "float32", "10Gi")
+    message = warning_of(service, XL, "float32", "10Gi")
     assert "needs at least 13.9 GiB in float32" in message
     assert "has 10Gi" in message
     assert "precision: float16" in message
-    assert "precision: float16" not in said(service, XL, "float16", "5Gi")
+    assert "precision: float16" not in warning_of(service, XL, "float16", "5Gi")
 
 
 @pytest.mark.parametrize(
@@ -38,12 +40,12 @@ def test_a_model_larger_than_its_gpu_says_what_it_needs_and_what_to_choose(
         ("hf://someone/else", "float32", "1Gi"),
     ],
 )
-def test_what_fits_or_is_not_known_is_not_warned_of(
+def test_a_model_that_fits_or_is_not_known_gets_no_warning(
     service: dict[str, Any], source: str, precision: Precision, memory: str | None
 ) -> None:
-    assert said(service, source, precision, memory) == ""
+    assert warning_of(service, source, precision, memory) == ""
 
 
-def test_a_model_on_the_cpu_is_not_warned_of(service: dict[str, Any]) -> None:
+def test_a_model_on_the_cpu_gets_no_warning(service: dict[str, Any]) -> None:
     spec = DiffusionServiceSpec.model_validate({**service["spec"], "model": {"source": XL}})
     assert misfit(spec, "float32", None) is None

@@ -1,4 +1,4 @@
-"""``spec.podTemplate``: kubectl is asked what it would make of the same template and patch."""
+"""``spec.podTemplate``: the merge equals kubectl's merge of the same template and patch."""
 
 import copy
 import json
@@ -67,7 +67,7 @@ def template(service: Object, settings: Settings) -> Object:
 
 
 def patched_by(kubectl: str, directory: Path, template: Object, patch: Object) -> Object:
-    """What kubectl makes of a Deployment with that template."""
+    """The template of a Deployment as kubectl patches it."""
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -89,15 +89,15 @@ def patched_by(kubectl: str, directory: Path, template: Object, patch: Object) -
         text,
     ]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: Object = json.loads(done.stdout)["spec"]["template"]
-    return found
+    patched: Object = json.loads(done.stdout)["spec"]["template"]
+    return patched
 
 
 def without_empty(value: Any) -> Any:
-    """The value without what kubectl's types print where nothing was said."""
+    """The value without the empty fields that kubectl's types print."""
     if isinstance(value, dict):
-        found = {name: without_empty(part) for name, part in value.items()}
-        return {name: part for name, part in found.items() if part not in ({}, None)}
+        parts = {name: without_empty(part) for name, part in value.items()}
+        return {name: part for name, part in parts.items() if part not in ({}, None)}
     return [without_empty(part) for part in value] if isinstance(value, list) else value
 
 
@@ -126,7 +126,7 @@ def test_a_template_is_merged_as_kubectl_would(
         ({"spec": {"$setElementOrder/volumes": []}}, "not supported"),
     ],
 )
-def test_what_would_cut_the_pods_off_is_refused(
+def test_a_patch_that_would_cut_the_pods_off_is_refused(
     service: Object, settings: Settings, patch: Object, message: str
 ) -> None:
     spec = DiffusionServiceSpec.model_validate({**service["spec"], "podTemplate": patch})

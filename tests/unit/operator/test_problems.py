@@ -1,4 +1,4 @@
-"""Which answers of the API server are worth a second try."""
+"""Errors of the API server: refusals for good, and errors that are tried again."""
 
 import json
 
@@ -16,7 +16,8 @@ NEW_QUOTA = (
     'loadtests.diffusion.dev "a" is forbidden: status unknown for quota: few, resources: pods'
 )
 
-# What an API server says when it merges into what is there, where it had been created anew.
+# The API server's messages when it merges a patch into an existing object, instead of creating
+# a new one.
 TYPED = "failed to create typed patch object (shop/demo; apps/v1, Kind=Deployment): "
 UNKNOWN_FIELD = f"{TYPED}.spec.template.spec.nodeNam: field not declared in schema"
 OTHER_TYPE = f"{TYPED}.spec.template.spec.nodeName: expected string, got &value.valueUnstructured"
@@ -36,7 +37,7 @@ def answer(status: int, message: str) -> ApiError:
         (500, OTHER_TYPE),
     ],
 )
-def test_what_is_refused_for_good(status: int, message: str) -> None:
+def test_an_error_that_a_retry_would_repeat_is_a_refusal(status: int, message: str) -> None:
     assert is_refusal(answer(status, message))
 
 
@@ -50,22 +51,22 @@ def test_what_is_refused_for_good(status: int, message: str) -> None:
         (500, "etcdserver: request timed out"),
     ],
 )
-def test_what_passes(status: int, message: str) -> None:
+def test_an_error_that_passes_is_no_refusal(status: int, message: str) -> None:
     assert not is_refusal(answer(status, message))
 
 
 @pytest.mark.parametrize("message", [NEW_KIND, NEW_QUOTA])
-def test_what_passes_is_no_reason_to_give(message: str) -> None:
+def test_an_error_that_passes_is_raised_again(message: str) -> None:
     with pytest.raises(ApiError):
         refusal(answer(403, message))
 
 
-def test_what_is_forbidden_for_good_is_told() -> None:
+def test_a_refusal_has_its_reason() -> None:
     assert refusal(answer(403, "admission webhook denied the request")).reason == "Forbidden"
     assert refusal(answer(403, "exceeded quota: few")).reason == "QuotaExceeded"
 
 
 @pytest.mark.parametrize("message", [UNKNOWN_FIELD, OTHER_TYPE])
-def test_a_field_that_what_is_there_cannot_take_is_told(message: str) -> None:
+def test_a_field_that_the_existing_object_cannot_take_is_reported(message: str) -> None:
     problem = refusal(answer(500, message))
     assert (problem.reason, problem.message) == ("Refused", message)

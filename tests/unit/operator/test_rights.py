@@ -1,4 +1,4 @@
-"""How the test of the operator's rights reads an audit log."""
+"""Reading of an audit log by the test of the operator's rights."""
 
 import json
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ def test_rules_grant_each_verb_on_each_resource() -> None:
     }
 
 
-def test_an_apply_that_makes_something_uses_two_rights() -> None:
+def test_an_apply_that_creates_an_object_uses_two_rights() -> None:
     assert used([event("patch", 201)]) == {
         Right("batch", "jobs", "patch"),
         Right("batch", "jobs", "create"),
@@ -40,7 +40,7 @@ def test_an_apply_that_makes_something_uses_two_rights() -> None:
     assert used([event("patch", 200)]) == {Right("batch", "jobs", "patch")}
 
 
-def test_a_refusal_for_lack_of_a_right_is_told_from_one_of_admission() -> None:
+def test_a_refusal_for_lack_of_a_right_is_distinguished_from_one_of_admission() -> None:
     lacking, refused = event("delete", 403, "forbid"), event("patch", 403)
     assert denied([lacking, refused]) == {Denial(Right("batch", "jobs", "delete"), "one")}
     assert used([lacking]) == set()
@@ -52,7 +52,7 @@ def test_a_right_that_nothing_used_is_found() -> None:
     assert granted(rules) - used(seen) == {Right("batch", "jobs", "delete")}
 
 
-def test_a_refusal_of_what_no_role_grants_there_is_found() -> None:
+def test_a_refusal_of_a_right_that_no_role_grants_there_is_found() -> None:
     seen = [event(verb, 403, "forbid") for verb in ("get", "delete")]
     get, delete = Right("batch", "jobs", "get"), Right("batch", "jobs", "delete")
     assert lacking(seen, {get}, {}) == {Denial(delete, "one")}
@@ -60,7 +60,7 @@ def test_a_refusal_of_what_no_role_grants_there_is_found() -> None:
     assert lacking(seen, {get}, {"one": {delete}}) == set()
 
 
-def test_only_what_the_user_asked_of_resources_in_the_run_is_read(tmp_path: Path) -> None:
+def test_only_the_users_requests_for_resources_during_the_run_are_read(tmp_path: Path) -> None:
     probe = {"user": {"username": OPERATOR}, "verb": "get", "requestURI": "/api"}
     others = event("get", user=f"{OPERATOR}s-friend")
     earlier = event("delete", second=0)
@@ -70,5 +70,5 @@ def test_only_what_the_user_asked_of_resources_in_the_run_is_read(tmp_path: Path
     with log.open("a") as file:
         file.write(json.dumps(event("watch"))[:-9])
     begun = datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC).timestamp()
-    found = list(done_by(OPERATOR, [rotated, log], since=begun))
-    assert found == [event("get"), event("list")]
+    events = list(done_by(OPERATOR, [rotated, log], since=begun))
+    assert events == [event("get"), event("list")]

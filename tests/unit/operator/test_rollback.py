@@ -1,4 +1,4 @@
-"""When a revision is given up, and what is remembered of it."""
+"""Rollback: a revision is given up, and the last good one comes back."""
 
 import copy
 from typing import Any
@@ -35,10 +35,10 @@ FAILED = FailedRevision("bad", "ModelLoadFailed", "no model_index.json")
 @pytest.fixture
 def live(service: Object, settings: Settings) -> Object:
     spec = DiffusionServiceSpec.model_validate(service["spec"])
-    found: Object = deployment(service, spec, settings)
-    found["metadata"]["generation"] = 4
-    found["status"] = {"observedGeneration": 4}
-    return found
+    manifest: Object = deployment(service, spec, settings)
+    manifest["metadata"]["generation"] = 4
+    manifest["status"] = {"observedGeneration": 4}
+    return manifest
 
 
 def pod(live: Object, *, restarts: int = 0, since: str = NOW, **state: Any) -> Object:
@@ -71,17 +71,17 @@ def test_an_image_is_given_up_after_two_minutes(live: Object) -> None:
     assert failed.reason == "ImagePullFailed"
 
 
-def test_what_is_not_ready_in_time_is_given_up(live: Object) -> None:
+def test_a_revision_that_is_not_ready_in_time_is_given_up(live: Object) -> None:
     overdue = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     live["status"]["conditions"] = [overdue]
     failed = failed_for_good(live, [pod(live, state={"running": {}})], NOW)
     assert failed is not None
     assert failed.reason == "ProbeFailed"
-    live["status"]["observedGeneration"] = 3  # said of the revision before
+    live["status"]["observedGeneration"] = 3  # the condition is about the revision before
     assert failed_for_good(live, [pod(live, state={"running": {}})], NOW) is None
 
 
-def test_pods_of_another_revision_say_nothing(live: Object) -> None:
+def test_pods_of_another_revision_do_not_count(live: Object) -> None:
     other = pod(live, restarts=9, **ENDED)
     other["metadata"]["labels"]["diffusion.dev/revision"] = "old"
     assert failed_for_good(live, [other], NOW) is None
@@ -96,7 +96,7 @@ def test_a_revision_has_served_once_a_pod_of_it_answered(service: Object, live: 
     assert has_served({**service, "status": {"revision": revision}}, revision, [])
 
 
-def test_the_good_pods_come_back_to_the_letter_with_a_note_on_the_failure(
+def test_the_last_good_template_comes_back_unchanged_with_a_note_on_the_failure(
     service: Object, live: Object, settings: Settings
 ) -> None:
     good = good_revision(service, live, 1)
@@ -114,7 +114,7 @@ def test_the_good_pods_come_back_to_the_letter_with_a_note_on_the_failure(
     assert recorded_failure(Workload.of_deployment(built)) is None
 
 
-def test_a_note_that_someone_else_wrote_is_none(live: Object) -> None:
+def test_a_note_that_someone_else_wrote_is_ignored(live: Object) -> None:
     live["metadata"]["annotations"]["diffusion.dev/rolled-back-from"] = "{"
     assert recorded_failure(Workload.of_deployment(live)) is None
 

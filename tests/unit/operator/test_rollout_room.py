@@ -1,4 +1,4 @@
-"""When an old pod has to end before a new one starts."""
+"""Rollout in place: an old pod ends before a new one starts."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def pod(revision: str, gpus: str = "1", cpu: str = "1", message: str = "", **spe
     }
 
 
-def test_it_goes_in_place_once_a_new_pod_lacks_what_an_old_one_holds() -> None:
+def test_a_rollout_goes_in_place_once_a_new_pod_lacks_what_an_old_one_holds() -> None:
     pods = [pod("old"), pod("new", message=LACKING)]
     assert must_go_in_place(deployment("new"), deployment("new"), pods)
 
@@ -60,7 +60,7 @@ def test_a_pod_that_ends_already_makes_room_by_itself() -> None:
     assert not must_go_in_place(deployment("new"), deployment("new"), [old, new])
 
 
-def test_it_stays_in_place_to_the_end_of_that_revision_and_the_next_begins_anew() -> None:
+def test_a_rollout_stays_in_place_to_its_end_and_the_next_one_begins_with_surge() -> None:
     assert must_go_in_place(deployment("new"), deployment("new", surge=0), [pod("new")])
     assert not must_go_in_place(deployment("newer"), deployment("new", surge=0), [pod("new")])
     assert not must_go_in_place(deployment("new"), None, [])

@@ -1,4 +1,4 @@
-"""When a run is due, whose turn it is, what disturbs it, and what stays of it."""
+"""Runs of a LoadTest: due time, admission, disturbances and history."""
 
 import copy
 from typing import Any
@@ -72,13 +72,13 @@ def job_of(run: Run, *, role: str = "runner", conditions: Any = ()) -> Object:
         ),  # not known at the moment
     ],
 )
-def test_a_run_is_due_when_what_it_was_of_has_changed(
+def test_a_run_is_due_when_its_identity_has_changed(
     before: RunIdentity, now: RunIdentity, rerun: str, *, due: bool
 ) -> None:
     assert is_due(before, now, rerun) is due
 
 
-def test_what_is_no_load_changes_no_basis(loadtest: Object) -> None:
+def test_fields_that_do_not_change_the_load_do_not_change_the_identity(loadtest: Object) -> None:
     before = desired_identity(loadtest, "r1")
     loadtest["spec"] |= {"suspend": True, "rerun": "Never", "historyLimit": 1}
     assert desired_identity(loadtest, "r1") == before
@@ -88,51 +88,52 @@ def test_what_is_no_load_changes_no_basis(loadtest: Object) -> None:
     assert desired_identity(loadtest, "r1").run_at == "now"
 
 
-def look(loadtest: Object, *jobs: Object, reported: str | None = None) -> Run:
-    basis = desired_identity(loadtest, "")
-    return current_run(loadtest, jobs, basis, rerun="OnSpecChange", reported=reported)
+def current(loadtest: Object, *jobs: Object, reported: str | None = None) -> Run:
+    identity = desired_identity(loadtest, "")
+    return current_run(loadtest, jobs, identity, rerun="OnSpecChange", reported=reported)
 
 
-def test_a_new_test_gets_one_name_however_often_it_is_asked_for(loadtest: Object) -> None:
-    assert look(loadtest) == look(loadtest)
+def test_a_new_test_gets_one_run_name_however_often_it_is_computed(loadtest: Object) -> None:
+    assert current(loadtest) == current(loadtest)
     other = copy.deepcopy(loadtest)
     other["metadata"]["uid"] = "u-3"
-    assert look(other).name != look(loadtest).name
+    assert current(other).name != current(loadtest).name
 
 
-def test_a_run_that_only_its_job_tells_of_goes_on(loadtest: Object) -> None:
+def test_a_run_that_only_its_job_records_goes_on(loadtest: Object) -> None:
     run = Run("abc", desired_identity(loadtest, ""))
-    loadtest["metadata"]["generation"] = 2  # suspended and resumed while no one looked, say
-    assert look(loadtest, job_of(run)) == run
+    # the generation grows when a test is suspended and resumed between two reconciles
+    loadtest["metadata"]["generation"] = 2
+    assert current(loadtest, job_of(run)) == run
 
 
 def test_a_workers_job_is_no_run(loadtest: Object) -> None:
     run = Run("abc", desired_identity(loadtest, ""))
-    assert look(loadtest, job_of(run, role="worker")).name != "abc"
+    assert current(loadtest, job_of(run, role="worker")).name != "abc"
 
 
-def test_a_finished_run_is_the_one_to_look_at_until_another_is_due(loadtest: Object) -> None:
+def test_a_finished_run_is_the_current_one_until_another_is_due(loadtest: Object) -> None:
     run = Run("abc", desired_identity(loadtest, ""))
     loadtest["status"] = status_of(run, "Complete")
-    assert look(loadtest, job_of(run), reported="abc") == run
+    assert current(loadtest, job_of(run), reported="abc") == run
     loadtest["spec"]["users"]["spawnRate"] = "3"
-    second = look(loadtest, job_of(run), reported="abc")
+    second = current(loadtest, job_of(run), reported="abc")
     assert second.name != "abc"
     loadtest["status"] = status_of(second, "Complete")
     loadtest["metadata"]["annotations"] = {RUN_AT: "now"}
-    assert look(loadtest).name not in {"abc", second.name}
+    assert current(loadtest).name not in {"abc", second.name}
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_report_that_no_status_tells_of_goes_before_a_new_run(
-    loadtest: Object, *, told: bool
+@pytest.mark.parametrize("in_status", [True, False])
+def test_a_report_that_no_status_shows_goes_before_a_new_run(
+    loadtest: Object, *, in_status: bool
 ) -> None:
     run = Run("abc", desired_identity(loadtest, ""))
-    if told:
+    if in_status:
         loadtest["status"] = status_of(run, "Running")
     loadtest["spec"]["users"]["spawnRate"] = "3"
-    assert look(loadtest, job_of(run), reported="abc") == run
-    assert look(loadtest, job_of(run)).name != "abc"
+    assert current(loadtest, job_of(run), reported="abc") == run
+    assert current(loadtest, job_of(run)).name != "abc"
 
 
 def key(name: str) -> Key:
@@ -145,7 +146,7 @@ def aged(name: str, age: int) -> Object:
 
 
 @pytest.mark.parametrize(
-    ("mine", "begun", "waiting", "limit", "may"),
+    ("mine", "begun", "waiting", "limit", "admitted"),
     [
         ("b", [], [], 1, True),
         ("b", ["a"], [], 1, False),
@@ -154,21 +155,21 @@ def aged(name: str, age: int) -> Object:
         ("b", [], ["a"], 1, False),  # a is older
         ("b", [], ["c"], 1, True),  # c is younger
         ("b", [], ["a"], 2, True),
-        ("b", ["b"], [], 1, True),  # its own load doesn't stand in its way
+        ("b", ["b"], [], 1, True),  # a test's own load does not block it
     ],
 )
-def test_the_oldest_that_waits_begins_where_there_is_room(
-    mine: str, begun: list[str], waiting: list[str], limit: int, *, may: bool
+def test_the_oldest_test_that_waits_begins_if_the_limit_allows(
+    mine: str, begun: list[str], waiting: list[str], limit: int, *, admitted: bool
 ) -> None:
     tests = {key(name): aged(name, age) for age, name in enumerate("abc")}
-    found = ahead(
+    tests_ahead = ahead(
         key(mine),
         tests,
         begun={key(name) for name in begun},
         waiting={key(name) for name in waiting},
         limit=limit,
     )
-    assert (not found) is may
+    assert (not tests_ahead) is admitted
 
 
 def test_a_test_occupies_its_target_until_it_has_ended() -> None:
@@ -177,7 +178,7 @@ def test_a_test_occupies_its_target_until_it_has_ended() -> None:
     assert occupies({}, [job_of(run)])
     assert not occupies({}, [job_of(run, role="worker")])
     assert not occupies({}, [job_of(run, conditions=ended)])
-    # its runner may stay up for its page, and makes no load then
+    # the runner may stay up for its page, but generates no load then
     assert not occupies({"status": status_of(run, "Complete")}, [job_of(run)])
     assert occupies({"status": status_of(Run("old", RunIdentity("a")), "Complete")}, [job_of(run)])
 
@@ -205,44 +206,48 @@ def before(target: Object) -> Snapshot:
     return snapshot(target, [serving_pod("p1"), serving_pod("p2")], 2)
 
 
-def seen(before: Snapshot, target: Object | None, *pods: Object, **more: Any) -> str:
+def reason_of(before: Snapshot, target: Object | None, *pods: Object, **more: Any) -> str:
     replicas = more.pop("replicas", 2)
-    found = disturbance(before, target, pods, replicas, until=more.pop("until", None), now=NOW)
-    return found.reason if found else ""
+    change = disturbance(before, target, pods, replicas, until=more.pop("until", None), now=NOW)
+    return change.reason if change else ""
 
 
 def test_a_target_that_stays_as_it_is_disturbs_nothing(before: Snapshot, target: Object) -> None:
     runner = {"metadata": {"uid": "x", "name": "x", "labels": {"diffusion.dev/loadtest": "demo"}}}
-    assert seen(before, target, serving_pod("p1"), serving_pod("p2"), runner) == ""
+    assert reason_of(before, target, serving_pod("p1"), serving_pod("p2"), runner) == ""
     assert Snapshot.model_validate_json(before.text()) == before
     assert before.image == "fastapi@sha256:1"
 
 
-def test_each_thing_that_happens_to_a_target_has_its_word(before: Snapshot, target: Object) -> None:
+def test_each_change_of_a_target_has_its_reason(before: Snapshot, target: Object) -> None:
     one, two = serving_pod("p1"), serving_pod("p2")
     remade = {**target, "metadata": {**target["metadata"], "uid": "u-9"}}
     rolled = {**target, "status": {"revision": "r2"}}
     ended: Object = {"lastState": {"terminated": {"finishedAt": "2026-01-02T03:05:00Z"}}}
-    assert seen(before, None) == "TargetDeleted"
-    assert seen(before, remade, one, two) == "TargetDeleted"
-    assert seen(before, rolled, one, two) == "TargetChanged"
-    assert seen(before, target, one, two, serving_pod("p3", revision="r2")) == "TargetChanged"
-    assert seen(before, target, one, two, replicas=3) == "TargetScaled"
-    assert seen(before, target, one, serving_pod("p2", restarts=1, **ended)) == "TargetRestarted"
-    assert seen(before, target, one, serving_pod("p3")) == "TargetRestarted"
-    assert seen(before, target, one) == "TargetRestarted"
+    assert reason_of(before, None) == "TargetDeleted"
+    assert reason_of(before, remade, one, two) == "TargetDeleted"
+    assert reason_of(before, rolled, one, two) == "TargetChanged"
+    assert reason_of(before, target, one, two, serving_pod("p3", revision="r2")) == "TargetChanged"
+    assert reason_of(before, target, one, two, replicas=3) == "TargetScaled"
+    assert (
+        reason_of(before, target, one, serving_pod("p2", restarts=1, **ended)) == "TargetRestarted"
+    )
+    assert reason_of(before, target, one, serving_pod("p3")) == "TargetRestarted"
+    assert reason_of(before, target, one) == "TargetRestarted"
 
 
-def test_what_came_after_the_run_disturbed_nothing(before: Snapshot, target: Object) -> None:
+def test_changes_after_the_run_disturb_nothing(before: Snapshot, target: Object) -> None:
     long_ago = "2026-01-02T03:04:00Z"
     restarted = serving_pod(
         "p2", restarts=1, lastState={"terminated": {"finishedAt": "2026-01-02T03:05:00Z"}}
     )
-    assert seen(before, target, serving_pod("p1"), restarted, until=long_ago) == ""
-    assert seen(before, target, serving_pod("p1"), replicas=1, until=long_ago) == ""
-    assert seen(before, None, until=long_ago) == ""
+    assert reason_of(before, target, serving_pod("p1"), restarted, until=long_ago) == ""
+    assert reason_of(before, target, serving_pod("p1"), replicas=1, until=long_ago) == ""
+    assert reason_of(before, None, until=long_ago) == ""
     in_time = "2026-01-02T03:06:00Z"
-    assert seen(before, target, serving_pod("p1"), restarted, until=in_time) == "TargetRestarted"
+    assert (
+        reason_of(before, target, serving_pod("p1"), restarted, until=in_time) == "TargetRestarted"
+    )
 
 
 def test_history_takes_in_an_ended_run_once_and_keeps_to_its_limit() -> None:
@@ -264,7 +269,7 @@ def test_history_takes_in_an_ended_run_once_and_keeps_to_its_limit() -> None:
     assert history(under_way, "r3", 5) == (entry,)
 
 
-def test_a_job_tells_what_its_run_is_of(loadtest: Object, settings: Any) -> None:
+def test_a_job_records_the_identity_of_its_run(loadtest: Object, settings: Any) -> None:
     run = Run("abc", RunIdentity("a", "now", "r1"))
     spec = LoadTestSpec.model_validate(loadtest["spec"])
     manifest = job(

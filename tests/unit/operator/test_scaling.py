@@ -1,4 +1,4 @@
-"""How many replicas there are to be, and who says so."""
+"""The number of replicas, and the autoscaler that decides it."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def spec_of(service: Object, **more: Any) -> DiffusionServiceSpec:
     [({"keda.sh", "custom.metrics.k8s.io"}, "keda"), ({"custom.metrics.k8s.io"}, "hpa"),
      ({"apps"}, "own")],
 )  # fmt: skip
-def test_the_best_of_what_the_cluster_has_decides(
+def test_the_best_autoscaler_that_the_cluster_has_decides(
     service: Object, groups: set[str], scaler: str
 ) -> None:
     spec = spec_of(service, autoscaling={"maxReplicas": 5})
@@ -50,29 +50,29 @@ def test_the_best_of_what_the_cluster_has_decides(
     assert scaler_of(spec.model_copy(update={"suspend": True}), groups) is None
 
 
-def test_what_waits_is_read_from_the_metrics() -> None:
+def test_the_queue_length_is_read_from_the_metrics() -> None:
     assert queued(EXPOSITION) == 7
     assert queued('diffusion_queue_length{device="0"} 1\ndiffusion_queue_length{device="1"} 2') == 3
     assert queued("up 1") is None
 
 
 @pytest.mark.parametrize(
-    ("waiting", "wanted"),
+    ("waiting", "replicas"),
     [([0.0], 1), ([4.0], 1), ([5.0], 2), ([9.0, 8.0], 5), ([99.0], 5), ([None], None), ([], None)],
 )
 def test_each_replica_gets_its_share_within_the_bounds(
-    waiting: list[float | None], wanted: int | None
+    waiting: list[float | None], replicas: int | None
 ) -> None:
-    assert computed_replicas(waiting, ONE_TO_FIVE) == wanted
+    assert computed_replicas(waiting, ONE_TO_FIVE) == replicas
 
 
-def test_it_goes_up_at_once_and_down_by_one_after_a_time_of_calm() -> None:
+def test_replicas_go_up_at_once_and_down_by_one_after_a_time_of_calm() -> None:
     assert next_replicas(1, 4, 0) == 4
     assert next_replicas(4, 1, CALM_SECONDS - 1) == 4
     assert next_replicas(4, 1, CALM_SECONDS) == 3
 
 
-def test_an_autoscaler_asks_the_deployment_and_a_suspended_service_has_none(
+def test_an_autoscaled_service_keeps_the_deployments_number_and_a_suspended_one_has_none(
     service: Object,
 ) -> None:
     scaled = spec_of(service, autoscaling={"minReplicas": 2, "maxReplicas": 5})
@@ -100,14 +100,14 @@ def test_an_hpa_goes_by_the_average_queue(service: Object) -> None:
 
 
 class Scene:
-    """Two ready pods, what they say, and a clock."""
+    """Two ready pods, their metrics, and a clock."""
 
     def __init__(self, built: Object) -> None:
         self.built = built
         self.now = 0.0
         self.handed_over: list[tuple[str, int]] = []
-        offered = ApiDiscovery(self, lambda: self.now)  # type: ignore[arg-type] # a stand-in by shape
-        self.scaling = Scaling(self, offered, clock=lambda: self.now)  # type: ignore[arg-type] # same
+        discovery = ApiDiscovery(self, lambda: self.now)  # type: ignore[arg-type] # a stand-in by shape
+        self.scaling = Scaling(self, discovery, clock=lambda: self.now)  # type: ignore[arg-type] # same
         ready = {"conditions": [{"type": "Ready", "status": "True"}]}
         self.pods = [{"metadata": {"name": name}, "status": ready} for name in "ab"]
 
@@ -116,8 +116,8 @@ class Scene:
 
     async def replicas(self, current: int, scaler: Any = "own") -> int | None:
         live = {**self.built, "spec": {**self.built["spec"], "replicas": current}}
-        found = await self.scaling.replicated(self.built, live, ONE_TO_FIVE, scaler, self.pods)
-        replicas: int | None = found["spec"].get("replicas")
+        manifest = await self.scaling.replicated(self.built, live, ONE_TO_FIVE, scaler, self.pods)
+        replicas: int | None = manifest["spec"].get("replicas")
         return replicas
 
 
@@ -126,21 +126,21 @@ def scene(service: Object, settings: Settings) -> Scene:
     return Scene(deployment(service, spec_of(service), settings))
 
 
-def say(monkeypatch: pytest.MonkeyPatch, *texts: str | None) -> None:
-    left = dict(zip("ab", texts, strict=True))
+def set_metrics(monkeypatch: pytest.MonkeyPatch, *texts: str | None) -> None:
+    texts_by_pod = dict(zip("ab", texts, strict=True))
 
     async def read(pod: Object) -> str | None:
-        return left[pod["metadata"]["name"]]
+        return texts_by_pod[pod["metadata"]["name"]]
 
     monkeypatch.setattr(module, "read_metrics", read)
 
 
-async def test_its_own_decision_takes_a_replica_away_only_after_a_time_of_calm(
+async def test_the_operators_own_scaler_removes_a_replica_only_after_a_time_of_calm(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    say(monkeypatch, EXPOSITION, EXPOSITION)
+    set_metrics(monkeypatch, EXPOSITION, EXPOSITION)
     assert await scene.replicas(2) == 4
-    say(monkeypatch, "diffusion_queue_length 0", "diffusion_queue_length 0")
+    set_metrics(monkeypatch, "diffusion_queue_length 0", "diffusion_queue_length 0")
     scene.now = 20
     assert await scene.replicas(4) == 4
     scene.now = 20 + CALM_SECONDS
@@ -149,10 +149,10 @@ async def test_its_own_decision_takes_a_replica_away_only_after_a_time_of_calm(
     assert await scene.replicas(3) == 3
 
 
-async def test_a_pod_that_does_not_tell_keeps_the_replicas_from_going_down(
+async def test_a_pod_without_metrics_keeps_the_replicas_from_going_down(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    say(monkeypatch, "diffusion_queue_length 0", None)
+    set_metrics(monkeypatch, "diffusion_queue_length 0", None)
     assert await scene.replicas(4) == 4
     scene.now = 2 * CALM_SECONDS
     assert await scene.replicas(4) == 4

@@ -1,4 +1,4 @@
-"""What a DiffusionService's status says of what is observed."""
+"""A DiffusionService's status, computed from observed objects."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ BEFORE = "2025-01-01T00:00:00Z"
 
 
 class Scene:
-    """A service of two replicas, its live Deployment, and pods to put beside it."""
+    """A service of two replicas, with its Deployment and its pods."""
 
     def __init__(self, service: Object, settings: Settings) -> None:
         self.service = service
@@ -55,8 +55,8 @@ class Scene:
         self.pods.append(pod)
         return pod
 
-    def ended(self, **terminated: Any) -> None:
-        """A pod whose container ended and waits to be started again."""
+    def add_ended_pod(self, **terminated: Any) -> None:
+        """Adds a pod whose container ended and waits for its restart."""
         waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
         container = {"state": waiting, "lastState": {"terminated": terminated}, "ready": False}
         self.pod(containerStatuses=[container])
@@ -77,8 +77,8 @@ class Scene:
             now=NOW,
         )
 
-    def said(self, kind: str, problem: Problem | None = None) -> tuple[str, str]:
-        conditions = {found.type: found for found in self.status(problem).conditions}
+    def condition(self, kind: str, problem: Problem | None = None) -> tuple[str, str]:
+        conditions = {each.type: each for each in self.status(problem).conditions}
         return conditions[kind].status, conditions[kind].reason
 
 
@@ -90,24 +90,24 @@ def scene(service: Object, settings: Settings) -> Scene:
 ALL = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
 
 
-def test_it_is_ready_when_every_replica_of_the_specs_revision_answers(scene: Scene) -> None:
+def test_a_service_is_ready_when_every_replica_of_the_specs_revision_answers(scene: Scene) -> None:
     scene.counts(**ALL)
     scene.pod(ready=True)
     scene.pod(ready=True)
-    assert scene.said("Ready") == ("True", "Serving")
-    assert scene.said("Progressing") == ("False", "UpToDate")
-    assert scene.said("ModelLoaded") == ("True", "Loaded")
+    assert scene.condition("Ready") == ("True", "Serving")
+    assert scene.condition("Progressing") == ("False", "UpToDate")
+    assert scene.condition("ModelLoaded") == ("True", "Loaded")
     assert scene.status().revision == scene.revision
 
 
-def test_while_it_rolls_out_ready_is_unknown_even_with_old_replicas_answering(
+def test_during_a_rollout_ready_is_unknown_even_with_old_replicas_answering(
     scene: Scene,
 ) -> None:
     scene.counts(replicas=3, updatedReplicas=1, readyReplicas=2, availableReplicas=2)
     scene.pod(ready=True, revision="old")
     scene.pod(ready=True, revision="old")
     scene.pod()
-    assert scene.said("Ready") == ("Unknown", "RollingOut")
+    assert scene.condition("Ready") == ("Unknown", "RollingOut")
     assert scene.status().revision == "old"
 
 
@@ -116,44 +116,44 @@ def test_the_counts_of_an_older_deployment_generation_make_nothing_ready(scene: 
     scene.pod(ready=True)
     scene.pod(ready=True)
     scene.deployment["metadata"]["generation"] = 2
-    assert scene.said("Ready") == ("Unknown", "RollingOut")
+    assert scene.condition("Ready") == ("Unknown", "RollingOut")
 
 
-def test_a_surplus_replica_that_still_ends_keeps_it_from_being_ready(scene: Scene) -> None:
+def test_a_surplus_replica_that_still_ends_keeps_the_service_from_being_ready(scene: Scene) -> None:
     scene.counts(**{**ALL, "replicas": 3})
     scene.pod(ready=True)
     scene.pod(ready=True)
-    assert scene.said("Ready")[0] == "Unknown"
+    assert scene.condition("Ready")[0] == "Unknown"
 
 
 def test_a_pod_that_is_being_deleted_does_not_count(scene: Scene) -> None:
     scene.counts(**ALL)
     scene.pod(ready=True)
     scene.pod(ready=True)["metadata"]["deletionTimestamp"] = NOW
-    assert scene.said("Ready")[0] == "Unknown"
+    assert scene.condition("Ready")[0] == "Unknown"
 
 
-def test_zero_replicas_are_said_to_answer_nothing(scene: Scene) -> None:
+def test_a_service_of_zero_replicas_is_not_ready(scene: Scene) -> None:
     scene.spec = scene.spec.model_copy(update={"replicas": 0})
     scene.counts()
-    assert scene.said("Ready") == ("False", "ScaledToZero")
+    assert scene.condition("Ready") == ("False", "ScaledToZero")
 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
 def test_an_image_that_cannot_be_pulled_is_named(scene: Scene, reason: str) -> None:
     waiting = {"waiting": {"reason": reason, "message": "no such tag"}}
     scene.pod(containerStatuses=[{"image": "reg/x:1", "state": waiting, "ready": False}])
-    assert scene.said("Ready") == ("False", "ImagePullFailed")
+    assert scene.condition("Ready") == ("False", "ImagePullFailed")
     failure = scene.status().last_failure
     assert failure is not None
     assert "reg/x:1" in failure.message
 
 
-def test_what_the_server_left_as_its_last_words_is_passed_on(scene: Scene) -> None:
+def test_the_servers_termination_message_is_passed_on(scene: Scene) -> None:
     words = json.dumps({"reason": "ModelLoadFailed", "message": "no model_index.json in /m"})
-    scene.ended(exitCode=78, message=words, finishedAt=BEFORE)
-    assert scene.said("Ready") == ("False", "ModelLoadFailed")
-    assert scene.said("ModelLoaded") == ("False", "ModelLoadFailed")
+    scene.add_ended_pod(exitCode=78, message=words, finishedAt=BEFORE)
+    assert scene.condition("Ready") == ("False", "ModelLoadFailed")
+    assert scene.condition("ModelLoaded") == ("False", "ModelLoadFailed")
     failure = scene.status().last_failure
     assert failure is not None
     assert (failure.exit_code, failure.time) == (78, BEFORE)
@@ -161,26 +161,30 @@ def test_what_the_server_left_as_its_last_words_is_passed_on(scene: Scene) -> No
 
 
 @pytest.mark.parametrize("words", ["", "Traceback…", '{"reason": "a b", "message": ""}', "[1]"])
-def test_a_crash_without_usable_last_words_points_at_the_logs(scene: Scene, words: str) -> None:
-    scene.ended(exitCode=1, message=words, finishedAt=BEFORE)
-    assert scene.said("Ready") == ("False", "CrashLooping")
+def test_a_crash_without_a_usable_termination_message_points_at_the_logs(
+    scene: Scene, words: str
+) -> None:
+    scene.add_ended_pod(exitCode=1, message=words, finishedAt=BEFORE)
+    assert scene.condition("Ready") == ("False", "CrashLooping")
 
 
-def test_a_model_that_cannot_be_fetched_is_said_in_the_words_of_what_fetches(scene: Scene) -> None:
+def test_a_model_that_cannot_be_fetched_is_reported_in_the_fetch_containers_words(
+    scene: Scene,
+) -> None:
     words = json.dumps({"reason": "DownloadFailed", "message": "403 for hf://owner/model"})
     ended = {"exitCode": 1, "message": words, "finishedAt": BEFORE}
     waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
     init = {"name": "model", "state": waiting, "lastState": {"terminated": ended}, "ready": False}
     server = {"name": "server", "state": {"waiting": {"reason": "PodInitializing"}}}
     scene.pod(initContainerStatuses=[init], containerStatuses=[server])
-    assert scene.said("Ready") == ("False", "DownloadFailed")
-    assert scene.said("ModelLoaded") == ("False", "DownloadFailed")
+    assert scene.condition("Ready") == ("False", "DownloadFailed")
+    assert scene.condition("ModelLoaded") == ("False", "DownloadFailed")
 
 
 def test_a_model_that_was_fetched_is_no_failure(scene: Scene) -> None:
     done = {"name": "model", "state": {"terminated": {"exitCode": 0}}, "ready": True}
     scene.pod(initContainerStatuses=[done])
-    assert scene.said("Ready") == ("Unknown", "RollingOut")
+    assert scene.condition("Ready") == ("Unknown", "RollingOut")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +198,7 @@ def test_a_model_that_was_fetched_is_no_failure(scene: Scene) -> None:
 def test_a_secret_that_is_not_there_is_named(scene: Scene, message: str, reason: str) -> None:
     waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": message}}
     scene.pod(initContainerStatuses=[{"name": "model", "state": waiting, "ready": False}])
-    assert scene.said("Ready") == ("False", reason)
+    assert scene.condition("Ready") == ("False", reason)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +209,7 @@ def test_a_secret_that_is_not_there_is_named(scene: Scene, message: str, reason:
         ("timed out waiting for the condition", "MountFailed"),
     ],
 )
-def test_a_volume_that_cannot_be_mounted_is_told_by_the_kubelets_newest_event(
+def test_a_volume_that_cannot_be_mounted_is_reported_from_the_kubelets_newest_event(
     scene: Scene, message: str, reason: str
 ) -> None:
     pod = scene.pod()
@@ -229,16 +233,16 @@ def test_only_a_pod_of_which_no_container_has_begun_may_await_its_volumes(scene:
 
 @pytest.mark.parametrize("code", [0, 137, 143])
 def test_a_server_that_the_kubelet_ended_failed_its_probes(scene: Scene, code: int) -> None:
-    scene.ended(exitCode=code, finishedAt=BEFORE)
+    scene.add_ended_pod(exitCode=code, finishedAt=BEFORE)
     (pod,) = scene.pods
     pod["spec"]["containers"] = [{"name": "server", "livenessProbe": {}}]
     pod["status"]["containerStatuses"][0] |= {"name": "server", "restartCount": 1}
-    assert scene.said("Ready") == ("False", "ProbeFailed")
+    assert scene.condition("Ready") == ("False", "ProbeFailed")
 
 
-def test_running_out_of_memory_is_told_from_a_crash(scene: Scene) -> None:
-    scene.ended(exitCode=137, reason="OOMKilled", finishedAt=BEFORE)
-    assert scene.said("Ready") == ("False", "OutOfMemory")
+def test_running_out_of_memory_is_distinguished_from_a_crash(scene: Scene) -> None:
+    scene.add_ended_pod(exitCode=137, reason="OOMKilled", finishedAt=BEFORE)
+    assert scene.condition("Ready") == ("False", "OutOfMemory")
 
 
 @pytest.mark.parametrize(
@@ -249,26 +253,28 @@ def test_running_out_of_memory_is_told_from_a_crash(scene: Scene) -> None:
         ("0/1 nodes are available: 1 Insufficient cpu.", "Unschedulable"),
     ],
 )
-def test_a_pod_without_a_node_says_what_is_lacking(scene: Scene, message: str, reason: str) -> None:
+def test_the_reason_of_a_pod_without_a_node_tells_what_is_missing(
+    scene: Scene, message: str, reason: str
+) -> None:
     unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
     pod = scene.pod()
     pod["spec"] = {}
     pod["status"]["conditions"] = [{**unscheduled, "message": message}]
-    assert scene.said("Ready") == ("False", reason)
-    assert scene.said("PodsScheduled") == ("False", "Unscheduled")
+    assert scene.condition("Ready") == ("False", reason)
+    assert scene.condition("PodsScheduled") == ("False", "Unscheduled")
 
 
-def test_a_quota_that_refuses_the_pods_is_told_from_other_refusals(scene: Scene) -> None:
+def test_a_quota_that_refuses_the_pods_is_distinguished_from_other_refusals(scene: Scene) -> None:
     refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
     scene.deployment["status"] = {"conditions": [refused]}
-    assert scene.said("Ready") == ("False", "QuotaExceeded")
+    assert scene.condition("Ready") == ("False", "QuotaExceeded")
     refused["message"] = "violates PodSecurity"
-    assert scene.said("Ready") == ("False", "Forbidden")
+    assert scene.condition("Ready") == ("False", "Forbidden")
 
 
 def test_a_failing_new_revision_does_not_hide_that_the_old_one_answers(scene: Scene) -> None:
     scene.pod(ready=True, revision="old")
-    scene.ended(exitCode=1, finishedAt=BEFORE)
+    scene.add_ended_pod(exitCode=1, finishedAt=BEFORE)
     ready = scene.status().conditions[0]
     assert ready.status == "False"
     assert "the previous revision still answers" in ready.message
@@ -276,20 +282,18 @@ def test_a_failing_new_revision_does_not_hide_that_the_old_one_answers(scene: Sc
 
 def test_a_problem_with_the_spec_is_the_reason(scene: Scene) -> None:
     problem = Problem("UnknownAccelerator", "known: nvidia-l4")
-    assert scene.said("Ready", problem) == ("False", "UnknownAccelerator")
+    assert scene.condition("Ready", problem) == ("False", "UnknownAccelerator")
 
 
 @pytest.mark.parametrize("readable", [True, False])
 @pytest.mark.parametrize("made", [True, False])
-def test_all_conditions_are_there_with_a_problem_too(
-    scene: Scene, readable: bool, made: bool
-) -> None:
+def test_all_conditions_exist_with_a_problem_too(scene: Scene, readable: bool, made: bool) -> None:
     status = scene.status(Problem("Refused", "no"), readable=readable, made=made)
-    said = {found.type: found for found in status.conditions}
-    assert set(said) == {"Ready", "Progressing", "PodsScheduled", "ModelLoaded", "Stopped"}
-    assert all(found.reason and found.message for found in said.values())
-    assert (said["Ready"].status, said["PodsScheduled"].status) == ("False", "Unknown")
-    assert said["Stopped"].status == ("False" if readable else "Unknown")
+    by_type = {each.type: each for each in status.conditions}
+    assert set(by_type) == {"Ready", "Progressing", "PodsScheduled", "ModelLoaded", "Stopped"}
+    assert all(each.reason and each.message for each in by_type.values())
+    assert (by_type["Ready"].status, by_type["PodsScheduled"].status) == ("False", "Unknown")
+    assert by_type["Stopped"].status == ("False" if readable else "Unknown")
 
 
 def test_a_suspended_service_with_a_problem_is_stopped_where_nothing_makes_pods(
@@ -297,14 +301,14 @@ def test_a_suspended_service_with_a_problem_is_stopped_where_nothing_makes_pods(
 ) -> None:
     scene.spec = scene.spec.model_copy(update={"suspend": True})
     problem = Problem("UnknownAccelerator", "known: nvidia-l4")
-    assert scene.said("Stopped", problem) == ("Unknown", "UnknownAccelerator")
+    assert scene.condition("Stopped", problem) == ("Unknown", "UnknownAccelerator")
     scene.deployment["spec"]["replicas"] = 0
-    assert scene.said("Stopped", problem) == ("True", "Suspended")
+    assert scene.condition("Stopped", problem) == ("True", "Suspended")
     scene.pod(ready=True)
-    assert scene.said("Stopped", problem) == ("False", "UnknownAccelerator")
+    assert scene.condition("Stopped", problem) == ("False", "UnknownAccelerator")
 
 
-def test_what_the_api_server_quotes_at_length_is_cut(scene: Scene) -> None:
+def test_a_long_message_of_the_api_server_is_cut(scene: Scene) -> None:
     (ready, *_) = scene.status(Problem("Refused", "x" * 40_000)).conditions
     assert len(ready.message) == 4096
     assert ready.message.endswith("x…")
@@ -317,7 +321,7 @@ def test_a_transition_time_moves_only_when_the_status_does(scene: Scene) -> None
             {"type": "Progressing", "status": "False", "lastTransitionTime": BEFORE},
         ]
     }
-    times = {found.type: found.last_transition_time for found in scene.status().conditions}
+    times = {each.type: each.last_transition_time for each in scene.status().conditions}
     assert (times["Ready"], times["Progressing"]) == (BEFORE, NOW)
 
 
@@ -330,47 +334,49 @@ def test_the_last_failure_is_remembered_after_its_pod_is_gone(scene: Scene) -> N
 
 
 @pytest.mark.parametrize(
-    ("head", "said"), [(True, ("True", "Serving")), (False, ("False", "HeadLost"))]
+    ("head", "expected"), [(True, ("True", "Serving")), (False, ("False", "HeadLost"))]
 )
 def test_a_ray_cluster_answers_only_through_its_head(
-    scene: Scene, head: bool, said: tuple[str, str]
+    scene: Scene, head: bool, expected: tuple[str, str]
 ) -> None:
     scene.counts(**ALL)
     scene.pod(ready=True)
     scene.pod(ready=True)
     scene.heads = [{**scene.pods[0], "status": scene.pods[0]["status"] if head else {}}]
-    assert scene.said("Ready") == said
+    assert scene.condition("Ready") == expected
     assert "head" in scene.status().conditions[0].message
 
 
 def test_a_suspended_service_is_stopped_once_its_pods_are_gone(scene: Scene) -> None:
     scene.spec = scene.spec.model_copy(update={"suspend": True})
     scene.pod(ready=True)["metadata"]["deletionTimestamp"] = NOW
-    assert scene.said("Ready") == ("False", "Suspended")
-    assert scene.said("Stopped") == ("False", "Stopping")
+    assert scene.condition("Ready") == ("False", "Suspended")
+    assert scene.condition("Stopped") == ("False", "Stopping")
     scene.pods.clear()
-    assert scene.said("Stopped") == ("True", "Suspended")
+    assert scene.condition("Stopped") == ("True", "Suspended")
     scene.spec = scene.spec.model_copy(update={"suspend": False})
-    assert scene.said("Stopped") == ("False", "Wanted")
+    assert scene.condition("Stopped") == ("False", "Wanted")
 
 
-def evicted(scene: Scene, **more: Any) -> Object:
-    """A pod that its node has thrown out: it stays to be looked at, and another is made."""
+def add_evicted_pod(scene: Scene, **more: Any) -> Object:
+    """Adds a pod that its node has evicted: it stays for inspection, and another replaces it."""
     words = "The node was low on resource: memory."
     return scene.pod(phase="Failed", reason="Evicted", message=words, **more)
 
 
 def test_a_pod_that_was_evicted_counts_for_nothing(scene: Scene) -> None:
     scene.spec = scene.spec.model_copy(update={"suspend": True})
-    evicted(scene)
-    assert scene.said("Stopped") == ("True", "Suspended")
+    add_evicted_pod(scene)
+    assert scene.condition("Stopped") == ("True", "Suspended")
 
 
-def test_a_pod_that_was_evicted_is_no_trouble_of_those_that_start(scene: Scene) -> None:
+def test_a_pod_that_was_evicted_is_no_failure_of_the_pods_that_start(scene: Scene) -> None:
     terminated = {"exitCode": 137, "reason": "Error", "finishedAt": BEFORE}
-    evicted(scene, containerStatuses=[{"ready": False, "state": {"terminated": terminated}}])
+    add_evicted_pod(
+        scene, containerStatuses=[{"ready": False, "state": {"terminated": terminated}}]
+    )
     scene.pod()
-    assert scene.said("Ready") == ("Unknown", "RollingOut")
+    assert scene.condition("Ready") == ("Unknown", "RollingOut")
     assert "1 of 2 replicas are of this revision" in scene.status().conditions[1].message
     failure = scene.status().last_failure
     assert failure is not None
@@ -380,35 +386,37 @@ def test_a_pod_that_was_evicted_is_no_trouble_of_those_that_start(scene: Scene) 
 def test_an_eviction_of_long_ago_does_not_hide_a_later_failure(scene: Scene) -> None:
     later = {"pod": "demo-9", "reason": "OutOfMemory", "message": "too much", "time": NOW}
     scene.service["status"] = {"lastFailure": later}
-    evicted(scene)
+    add_evicted_pod(scene)
     failure = scene.status().last_failure
     assert failure is not None
     assert failure.reason == "OutOfMemory"
 
 
 def test_every_condition_is_of_the_generation_it_was_computed_from(scene: Scene) -> None:
-    assert {found.observed_generation for found in scene.status().conditions} == {3}
+    assert {each.observed_generation for each in scene.status().conditions} == {3}
 
 
-def test_the_way_of_a_rollout_is_told_and_why(scene: Scene) -> None:
+def test_the_reason_of_a_rollout_tells_whether_it_is_in_place_or_with_downtime(
+    scene: Scene,
+) -> None:
     scene.counts(replicas=2, updatedReplicas=1, readyReplicas=2, availableReplicas=2)
     scene.pod(ready=True, revision="old")
     scene.pod()
-    assert scene.said("Progressing") == ("True", "RollingOut")
+    assert scene.condition("Progressing") == ("True", "RollingOut")
     scene.deployment["spec"]["strategy"] = IN_PLACE
-    assert scene.said("Progressing") == ("True", "RollingOutInPlace")
+    assert scene.condition("Progressing") == ("True", "RollingOutInPlace")
     scene.spec = scene.spec.model_copy(update={"replicas": 1})
-    assert scene.said("Progressing") == ("True", "RollingOutWithDowntime")
+    assert scene.condition("Progressing") == ("True", "RollingOutWithDowntime")
 
 
-def test_a_ray_cluster_that_gives_way_to_single_pods_is_away_meanwhile(scene: Scene) -> None:
+def test_a_ray_cluster_that_gives_way_to_single_pods_is_down_meanwhile(scene: Scene) -> None:
     scene.counts(replicas=3, updatedReplicas=1, readyReplicas=2, availableReplicas=2)
     worker = scene.pod(ready=True, revision="old")
-    scene.ended(exitCode=1, finishedAt=BEFORE)
-    assert scene.said("Progressing") == ("True", "RollingOut")
+    scene.add_ended_pod(exitCode=1, finishedAt=BEFORE)
+    assert scene.condition("Progressing") == ("True", "RollingOut")
     assert "still answers" in scene.status().conditions[0].message
     worker["metadata"]["labels"]["diffusion.dev/ray-worker"] = "demo"
-    assert scene.said("Progressing") == ("True", "RollingOutWithDowntime")
+    assert scene.condition("Progressing") == ("True", "RollingOutWithDowntime")
     assert "requests fail" in scene.status().conditions[1].message
     assert "still answers" not in scene.status().conditions[0].message
     scene.pods.remove(worker)
@@ -416,18 +424,18 @@ def test_a_ray_cluster_that_gives_way_to_single_pods_is_away_meanwhile(scene: Sc
     assert "no pod of an earlier revision is left" in scene.status().conditions[1].message
 
 
-def test_a_pod_that_waits_for_an_old_one_to_end_is_no_trouble(scene: Scene) -> None:
+def test_a_pod_that_waits_for_an_old_one_to_end_is_no_failure(scene: Scene) -> None:
     lacking = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
     scene.deployment["spec"]["strategy"] = IN_PLACE
     scene.pod(ready=True, revision="old")["metadata"]["deletionTimestamp"] = NOW
     scene.pod(conditions=[{**lacking, "message": "1 Insufficient nvidia.com/gpu."}])
-    assert scene.said("Ready") == ("Unknown", "RollingOut")
+    assert scene.condition("Ready") == ("Unknown", "RollingOut")
     assert scene.status().last_failure is None
     del scene.pods[0]
-    assert scene.said("Ready") == ("False", "InsufficientGPU")
+    assert scene.condition("Ready") == ("False", "InsufficientGPU")
 
 
-def test_a_beginning_has_settled_once_all_pods_are_there_and_counted_and_looked_at(
+def test_a_start_has_settled_once_all_pods_exist_are_counted_and_were_scheduled_or_refused(
     scene: Scene,
 ) -> None:
     def settled() -> bool:

@@ -1,4 +1,4 @@
-"""The tests that a Comparison's recommendation rests on, against tables and simulation."""
+"""Statistics behind a Comparison's recommendation, against tables and simulations."""
 
 import math
 import random
@@ -28,7 +28,7 @@ def test_students_t_is_that_of_the_tables(degrees: float, p: float, t: float) ->
 def test_welch_is_that_of_a_worked_example() -> None:
     first = [math.exp(x) for x in (1.0, 2.0, 3.0, 4.0)]
     second = [math.exp(x) for x in (4.0, 5.0, 6.0, 9.0)]
-    # By hand: means 2.5 and 6, variances 5/3 and 14/3, of four each.
+    # Computed by hand: means 2.5 and 6, variances 5/3 and 14/3, of four values each.
     shares = (5 / 12, 14 / 12)
     degrees = sum(shares) ** 2 / (shares[0] ** 2 / 3 + shares[1] ** 2 / 3)
     assert welch(first, second) == pytest.approx(p_value(3.5 / math.sqrt(sum(shares)), degrees))
@@ -57,20 +57,22 @@ def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
     trials = 600
     covered = 0
     for _ in range(trials):
-        found = interval([math.exp(rng.gauss(2.0, 0.1)) for _ in range(3)])
-        assert found.low is not None
-        assert found.high is not None
-        covered += found.low <= math.exp(2.0) <= found.high
+        estimate = interval([math.exp(rng.gauss(2.0, 0.1)) for _ in range(3)])
+        assert estimate.low is not None
+        assert estimate.high is not None
+        covered += estimate.low <= math.exp(2.0) <= estimate.high
     # Three standard deviations of the binomial about 95 %.
     assert abs(covered / trials - 0.95) < 3 * math.sqrt(0.95 * 0.05 / trials)
 
 
-def drawn(rng: random.Random, name: str, mean: float, spread: float, n: int = 3) -> RankableVariant:
+def random_variant(
+    rng: random.Random, name: str, mean: float, spread: float, n: int = 3
+) -> RankableVariant:
     values = [mean * math.exp(rng.gauss(0.0, spread)) for _ in range(n)]
     return RankableVariant(name, values, [None] * n)
 
 
-def ranked(candidates: list[RankableVariant], *, higher: bool = True) -> Ranking:
+def rank_variants(candidates: list[RankableVariant], *, higher: bool = True) -> Ranking:
     return rank(candidates, higher_is_better=higher, figure="requests per second")
 
 
@@ -79,7 +81,8 @@ def test_equal_variants_are_told_apart_no_more_often_than_alpha(variants: int) -
     rng = random.Random(2)
     trials = 1000
     false = sum(
-        ranked([drawn(rng, str(i), 5.0, 0.05) for i in range(variants)]).recommended is not None
+        rank_variants([random_variant(rng, str(i), 5.0, 0.05) for i in range(variants)]).recommended
+        is not None
         for _ in range(trials)
     )
     # Alpha is 1 %; three standard deviations of the binomial above it.
@@ -87,35 +90,40 @@ def test_equal_variants_are_told_apart_no_more_often_than_alpha(variants: int) -
 
 
 def test_a_difference_well_above_the_noise_is_found() -> None:
-    """Power: 30 % faster, repetitions that vary by 2 %, three and five of them."""
+    """The power for a variant 30 % faster, with three and five repetitions that vary by 2 %."""
     rng = random.Random(3)
 
-    def found(n: int) -> float:
+    def hit_rate(n: int) -> float:
         trials = 300
         hits = sum(
-            ranked([drawn(rng, "slow", 5.0, 0.02, n), drawn(rng, "fast", 6.5, 0.02, n)]).recommended
+            rank_variants(
+                [
+                    random_variant(rng, "slow", 5.0, 0.02, n),
+                    random_variant(rng, "fast", 6.5, 0.02, n),
+                ]
+            ).recommended
             == "fast"
             for _ in range(trials)
         )
         return hits / trials
 
-    assert found(3) > 0.85
-    assert found(5) > 0.99
+    assert hit_rate(3) > 0.85
+    assert hit_rate(5) > 0.99
 
 
-def test_a_difference_that_matters_to_nobody_is_not_recommended() -> None:
+def test_a_difference_below_the_smallest_effect_is_not_recommended() -> None:
     steady = [
         RankableVariant("a", [100.0, 100.001, 99.999], [None] * 3),
         RankableVariant("b", [101.0, 101.001, 100.999], [None] * 3),
     ]
-    verdict = ranked(steady)
+    verdict = rank_variants(steady)
     assert verdict.order == ("b", "a")
     assert verdict.p_values["a"] < 0.01
     assert verdict.recommended is None
     assert "smallest effect 3%" in verdict.reason
 
 
-def searched(name: str, most_users: float, step: float = 1.0) -> RankableVariant:
+def search_variant(name: str, most_users: float, step: float = 1.0) -> RankableVariant:
     return RankableVariant(name, [most_users] * 3, [True] * 3, [most_users + step] * 3)
 
 
@@ -123,19 +131,25 @@ def searched(name: str, most_users: float, step: float = 1.0) -> RankableVariant
 def test_capacities_of_a_search_are_apart_only_by_more_than_its_step(
     most_users: float, *, separated: bool
 ) -> None:
-    """The same figure in each round has no variance, and is still known only within a step."""
-    verdict = ranked([searched("less", 8.0), searched("more", most_users)])
+    """Equal figures in each round have no variance, and are still known only within a step."""
+    verdict = rank_variants([search_variant("less", 8.0), search_variant("more", most_users)])
     assert verdict.order == ("more", "less")
     assert (verdict.recommended == "more") is separated
     assert verdict.p_values["less"] == (0.0 if separated else 1.0)
 
 
-def test_the_worse_ones_step_counts_since_only_that_one_may_be_better_than_it_looks() -> None:
-    assert ranked([searched("less", 8.0), searched("more", 11.0, 4.0)]).recommended == "more"
-    assert ranked([searched("less", 8.0, 4.0), searched("more", 11.0)]).recommended is None
+def test_the_worse_variants_step_counts_since_only_it_may_be_better_than_its_figure() -> None:
+    assert (
+        rank_variants([search_variant("less", 8.0), search_variant("more", 11.0, 4.0)]).recommended
+        == "more"
+    )
+    assert (
+        rank_variants([search_variant("less", 8.0, 4.0), search_variant("more", 11.0)]).recommended
+        is None
+    )
 
 
-# Where the noise is far below a step, chance decides on which side of it a whole round comes out.
+# If the noise is far below a step, chance decides which side of it a whole round falls on.
 @pytest.mark.parametrize("spread", [0.002, 0.02, 0.1])
 @pytest.mark.parametrize("repetitions", [2, 3, 5])
 def test_equal_capacities_counted_in_whole_users_are_told_apart_no_more_often_than_alpha(
@@ -151,20 +165,22 @@ def test_equal_capacities_counted_in_whole_users_are_told_apart_no_more_often_th
         return RankableVariant(name, values, [None] * repetitions, [value + 1 for value in values])
 
     trials = 2000
-    false = sum(ranked([counted("a"), counted("b")]).recommended is not None for _ in range(trials))
+    false = sum(
+        rank_variants([counted("a"), counted("b")]).recommended is not None for _ in range(trials)
+    )
     assert false / trials <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / trials)
 
 
 def test_lower_is_better_for_latencies() -> None:
     quick = RankableVariant("quick", [100.0, 101.0, 102.0], [None] * 3)
     slow = RankableVariant("slow", [200.0, 203.0, 198.0], [None] * 3)
-    assert ranked([slow, quick], higher=False).recommended == "quick"
+    assert rank_variants([slow, quick], higher=False).recommended == "quick"
 
 
 def test_the_objective_separates_where_it_is_met_by_one_and_never_by_the_other() -> None:
     good = RankableVariant("good", [5.0, 7.0, 6.0, 5.0, 6.0], [True] * 5)
     fast = RankableVariant("fast", [9.0, 9.5, 9.2, 9.1, 9.3], [False] * 5)
-    verdict = ranked([fast, good])
+    verdict = rank_variants([fast, good])
     assert verdict.order == ("good", "fast")
     assert verdict.recommended == "good"
     assert "only good meets" in verdict.reason
@@ -173,7 +189,7 @@ def test_the_objective_separates_where_it_is_met_by_one_and_never_by_the_other()
 def test_three_repetitions_on_either_side_of_the_objective_may_be_chance() -> None:
     good = RankableVariant("good", [5.0, 7.0, 6.0], [True] * 3)
     fast = RankableVariant("fast", [9.0, 9.5, 9.2], [False] * 3)
-    verdict = ranked([fast, good])
+    verdict = rank_variants([fast, good])
     assert (verdict.order, verdict.recommended) == (("good", "fast"), None)
     assert "the objective alone separates from 5 repetitions on" in verdict.reason
 
@@ -190,7 +206,7 @@ def test_equal_variants_at_the_very_objective_are_told_apart_no_more_often_than_
 
     trials = 2000
     false = sum(
-        ranked([at_the_limit(str(i)) for i in range(variants)], higher=False).recommended
+        rank_variants([at_the_limit(str(i)) for i in range(variants)], higher=False).recommended
         is not None
         for _ in range(trials)
     )
@@ -200,10 +216,10 @@ def test_equal_variants_at_the_very_objective_are_told_apart_no_more_often_than_
 def test_the_least_bad_of_those_that_miss_the_objective_is_not_recommended() -> None:
     one = RankableVariant("one", [5.0, 5.01, 5.0], [False] * 3)
     two = RankableVariant("two", [9.0, 9.01, 9.0], [False] * 3)
-    assert ranked([one, two]).recommended is None
+    assert rank_variants([one, two]).recommended is None
 
 
-def test_nothing_to_rank_and_one_alone_recommend_nothing() -> None:
-    assert ranked([]).order == ()
-    alone = ranked([RankableVariant("only", [1.0, 2.0], [None] * 2)])
+def test_no_variant_and_a_single_one_give_no_recommendation() -> None:
+    assert rank_variants([]).order == ()
+    alone = rank_variants([RankableVariant("only", [1.0, 2.0], [None] * 2)])
     assert (alone.order, alone.recommended) == (("only",), None)

@@ -1,4 +1,4 @@
-"""TargetAdmission at a target, while the watch is a little behind."""
+"""Admission of LoadTests to a target, while the watch lags."""
 
 from typing import Any
 
@@ -16,48 +16,48 @@ def named(key: Key, age: int, status: Object | None = None) -> Object:
     return {"kind": key.kind, "metadata": metadata, "status": status or {}}
 
 
-def turns(*tests: Object) -> TargetAdmission:
+def admission_of(*tests: Object) -> TargetAdmission:
     cache = Cache(
         {}, pods={}, jobs={}, tests={("shop", "demo"): list(tests)}, compared={}, revisions={}
     )
     return TargetAdmission(cache, 1)
 
 
-def test_a_turn_is_one_before_its_job_is_seen_and_until_it_is_given_back() -> None:
-    one = turns(named(A, 0), named(B, 1))
-    assert one.ask(A, "demo", "r1")
-    assert not one.ask(B, "demo", "r2")
-    one.release(A)
-    assert one.ask(B, "demo", "r2")
+def test_an_admitted_test_holds_its_turn_before_its_job_is_seen_and_until_its_release() -> None:
+    admission = admission_of(named(A, 0), named(B, 1))
+    assert admission.ask(A, "demo", "r1")
+    assert not admission.ask(B, "demo", "r2")
+    admission.release(A)
+    assert admission.ask(B, "demo", "r2")
 
 
-def test_an_end_that_is_told_frees_the_turn_though_it_is_not_given_back_yet() -> None:
+def test_an_end_that_the_status_shows_frees_the_turn_before_its_release() -> None:
     a = named(A, 0)
-    one = turns(a, named(B, 1))
-    assert one.ask(A, "demo", "r1")
+    admission = admission_of(a, named(B, 1))
+    assert admission.ask(A, "demo", "r1")
     a["status"] = {"run": "r1", "state": "Complete"}
-    assert one.ask(B, "demo", "r2")
+    assert admission.ask(B, "demo", "r2")
 
 
 def test_the_end_of_an_earlier_run_frees_nothing() -> None:
-    one = turns(named(A, 0, {"run": "r0", "state": "Complete"}), named(B, 1))
-    assert one.ask(A, "demo", "r1")
-    assert not one.ask(B, "demo", "r2")
+    admission = admission_of(named(A, 0, {"run": "r0", "state": "Complete"}), named(B, 1))
+    assert admission.ask(A, "demo", "r1")
+    assert not admission.ask(B, "demo", "r2")
 
 
-def test_one_that_is_deleted_holds_nothing_back() -> None:
+def test_a_deleted_test_blocks_no_other() -> None:
     tests = [named(A, 0), named(B, 1)]
-    one = turns(*tests)
-    assert one.ask(A, "demo", "r1")
-    assert not one.ask(B, "demo", "r2")
+    admission = admission_of(*tests)
+    assert admission.ask(A, "demo", "r1")
+    assert not admission.ask(B, "demo", "r2")
     gone = Cache(
         {}, pods={}, jobs={}, tests={("shop", "demo"): tests[1:]}, compared={}, revisions={}
     )
-    one._cache = gone
-    assert one.ask(B, "demo", "r2")
+    admission._cache = gone
+    assert admission.ask(B, "demo", "r2")
 
 
-def test_who_waited_before_a_restart_is_known_by_its_status() -> None:
-    one = turns(named(A, 0, {"run": "r1", "state": "Queued"}), named(B, 1))
-    assert not one.ask(B, "demo", "r2")
-    assert one.ask(A, "demo", "r1")
+def test_a_test_that_waited_before_a_restart_is_known_by_its_status() -> None:
+    admission = admission_of(named(A, 0, {"run": "r1", "state": "Queued"}), named(B, 1))
+    assert not admission.ask(B, "demo", "r2")
+    assert admission.ask(A, "demo", "r1")

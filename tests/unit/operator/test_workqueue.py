@@ -76,7 +76,7 @@ async def test_a_failing_key_is_tried_again_and_holds_up_no_other() -> None:
     assert order[:2] == ["bad", "good"]
 
 
-async def test_work_that_asks_to_be_called_later_is() -> None:
+async def test_work_that_asks_to_be_called_later_is_called_again() -> None:
     calls = 0
     done = asyncio.Event()
 
@@ -96,7 +96,7 @@ async def test_work_that_asks_to_be_called_later_is() -> None:
     assert calls == 2
 
 
-async def test_work_that_is_told_when_to_come_back_comes_no_sooner() -> None:
+async def test_work_with_a_time_for_its_retry_runs_no_sooner() -> None:
     times: list[float] = []
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -115,12 +115,12 @@ async def test_work_that_is_told_when_to_come_back_comes_no_sooner() -> None:
     assert times[1] - times[0] >= 0.5
 
 
-async def test_a_burst_that_asks_for_later_is_one_look_and_what_is_new_goes_before_it() -> None:
-    looks: list[str] = []
+async def test_a_burst_of_delayed_adds_is_one_call_and_new_keys_go_before_it() -> None:
+    calls: list[str] = []
     done = asyncio.Event()
 
     async def work(key: str) -> None:
-        looks.append(key)
+        calls.append(key)
         if key == "last":
             done.set()
 
@@ -132,10 +132,10 @@ async def test_a_burst_that_asks_for_later_is_one_look_and_what_is_new_goes_befo
     queue.add("new")
     await asyncio.wait_for(done.wait(), 5)
     await queue.stop()
-    assert looks == ["new", "burst", "last"]
+    assert calls == ["new", "burst", "last"]
 
 
-def test_a_wish_that_is_due_at_once_may_be_followed_by_another() -> None:
+def test_a_delayed_add_that_is_due_at_once_may_be_followed_by_another() -> None:
     async def twice() -> None:
         done = asyncio.Event()
 

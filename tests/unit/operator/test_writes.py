@@ -1,4 +1,4 @@
-"""When the operator writes, and when it doesn't."""
+"""Writes of the applier, and the cases in which it writes nothing."""
 
 import asyncio
 import copy
@@ -25,10 +25,10 @@ Object = dict[str, Any]
 
 
 class RecordingCluster:
-    """Stands in for the API server: keeps what is applied, and counts."""
+    """Stand-in for the API server that keeps its objects and records the writes."""
 
     def __init__(self, *objects: Object) -> None:
-        self.objects = {key_of(found): found for found in objects}
+        self.objects = {key_of(each): each for each in objects}
         self.applied: list[Object] = []
         self.statuses: list[Object] = []
         self.created: list[Object] = []
@@ -63,7 +63,7 @@ class RecordingCluster:
 
 
 def cache_of(*kinds: str) -> Cache:
-    """One that has seen nothing of these kinds."""
+    """A cache of these kinds without an object."""
     indices: dict[str, dict[tuple[str, str], list[Object]]] = {kind: {} for kind in kinds}
     return Cache(indices, pods={}, jobs={}, tests={}, compared={}, revisions={})
 
@@ -73,14 +73,14 @@ def empty_cache() -> Cache:
 
 
 @pytest.fixture
-def wanted(service: Object, settings: Settings) -> Object:
+def desired(service: Object, settings: Settings) -> Object:
     spec = DiffusionServiceSpec.model_validate(service["spec"])
     return deployment(service, spec, settings)
 
 
-def live_of(wanted: Object) -> Object:
+def live_of(desired: Object) -> Object:
     """The object as the API server shows it: defaults, status and others' additions in it."""
-    live = copy.deepcopy(wanted)
+    live = copy.deepcopy(desired)
     live["metadata"] |= {"resourceVersion": "5", "uid": "d-1"}
     live["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "1"
     live["status"] = {"replicas": 2}
@@ -90,50 +90,50 @@ def live_of(wanted: Object) -> Object:
     return live
 
 
-def test_what_others_add_is_left_alone(wanted: Object) -> None:
-    assert is_up_to_date(wanted, live_of(wanted))
+def test_fields_that_others_add_are_left_alone(desired: Object) -> None:
+    assert is_up_to_date(desired, live_of(desired))
 
 
-def test_what_others_change_is_set_right(wanted: Object) -> None:
-    live = live_of(wanted)
+def test_fields_that_others_change_are_applied_again(desired: Object) -> None:
+    live = live_of(desired)
     live["spec"]["template"]["spec"]["containers"][1]["image"] = "other:1"
-    assert not is_up_to_date(wanted, live)
-    live = live_of(wanted)
+    assert not is_up_to_date(desired, live)
+    live = live_of(desired)
     live["spec"]["replicas"] = 9
-    assert not is_up_to_date(wanted, live)
+    assert not is_up_to_date(desired, live)
 
 
-def test_what_the_builder_no_longer_asks_for_is_noticed(
+def test_a_field_that_the_builder_no_longer_sets_is_noticed(
     service: Object, settings: Settings
 ) -> None:
     spec = DiffusionServiceSpec.model_validate({**service["spec"], "gpu": {"type": "nvidia-l4"}})
     with_gpu = deployment(service, spec, settings)
     without = deployment(service, DiffusionServiceSpec.model_validate(service["spec"]), settings)
     live = live_of(with_gpu)
-    live["spec"]["template"] = {  # all that is wanted is there, and a node selector beside it
+    live["spec"]["template"] = {  # all desired fields are there, and a node selector besides
         **live["spec"]["template"],
         "metadata": without["spec"]["template"]["metadata"],
     }
     assert not is_up_to_date(without, live)
 
 
-async def test_a_second_look_writes_nothing(service: Object, wanted: Object) -> None:
+async def test_a_second_apply_writes_nothing(service: Object, desired: Object) -> None:
     cluster = RecordingCluster()
-    writes = Applier(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
-    await writes.apply(service, [wanted])
-    await writes.apply(service, [wanted])
+    applier = Applier(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
+    await applier.apply(service, [desired])
+    await applier.apply(service, [desired])
     assert (len(cluster.created), cluster.applied) == (1, [])
 
 
 async def test_an_object_of_someone_else_is_never_taken_over(
-    service: Object, wanted: Object
+    service: Object, desired: Object
 ) -> None:
-    foreign = live_of(wanted)
+    foreign = live_of(desired)
     foreign["metadata"]["ownerReferences"] = []
     cluster = RecordingCluster(foreign)
-    writes = Applier(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
+    applier = Applier(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError, match="give the DiffusionService another name"):
-        await writes.apply(service, [wanted])
+        await applier.apply(service, [desired])
     assert cluster.applied == []
 
 
@@ -141,8 +141,8 @@ def cache_with_accounts() -> Cache:
     return cache_of("Deployment", "ServiceAccount")
 
 
-async def test_a_child_comes_after_what_it_needs_from_its_first_moment(
-    service: Object, wanted: Object
+async def test_a_child_is_created_after_the_objects_that_it_needs_at_its_start(
+    service: Object, desired: Object
 ) -> None:
     class SlowCluster(RecordingCluster):
         async def create(self, obj: Object) -> Object | None:
@@ -153,54 +153,54 @@ async def test_a_child_comes_after_what_it_needs_from_its_first_moment(
             return await super().create(obj)
 
     cluster = SlowCluster()
-    writes = Applier(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
-    (made,) = await writes.apply(service, [wanted], after=[service_account(service, "demo")])
+    applier = Applier(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
+    (made,) = await applier.apply(service, [desired], after=[service_account(service, "demo")])
     assert [obj["kind"] for obj in cluster.created] == ["ServiceAccount", "Deployment"]
     assert made["kind"] == "Deployment"
 
 
-async def test_what_was_created_is_owned_before_it_is_changed(
-    service: Object, wanted: Object
+async def test_the_fields_of_a_created_object_are_owned_before_it_is_changed(
+    service: Object, desired: Object
 ) -> None:
     cluster = RecordingCluster()
-    writes = Applier(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
+    applier = Applier(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
     before = service_account(service, "demo", {"cloud/identity": "painter"})
     for _ in range(2):
-        await writes.apply(service, [wanted], after=[before])
+        await applier.apply(service, [desired], after=[before])
     assert cluster.owned == []
     after = service_account(service, "demo")
-    await writes.apply(service, [wanted], after=[after])
+    await applier.apply(service, [desired], after=[after])
     assert cluster.owned == [key_of(after)]
     assert [obj["kind"] for obj in cluster.applied] == ["ServiceAccount"]
 
 
-async def test_what_others_wait_for_is_not_taken_over_either(
-    service: Object, wanted: Object
+async def test_an_object_that_others_wait_for_is_not_taken_over_either(
+    service: Object, desired: Object
 ) -> None:
     account = service_account(service, "demo")
     foreign = {**account, "metadata": {**account["metadata"], "ownerReferences": []}}
     cluster = RecordingCluster(foreign)
-    writes = Applier(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
+    applier = Applier(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError, match="ServiceAccount demo"):
-        await writes.apply(service, [wanted], after=[account])
+        await applier.apply(service, [desired], after=[account])
     assert (cluster.created, cluster.applied) == ([], [])
 
 
-async def test_no_pods_are_made_where_another_child_cannot_be(
-    service: Object, wanted: Object
+async def test_no_pods_are_made_where_another_child_cannot_be_made(
+    service: Object, desired: Object
 ) -> None:
     budget = disruption_budget(service)
     foreign = {**budget, "metadata": {**budget["metadata"], "ownerReferences": []}}
     cluster = RecordingCluster(foreign)
     cache = cache_of("Deployment", "PodDisruptionBudget")
-    writes = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    applier = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError):
-        await writes.apply(service, [wanted, budget])
+        await applier.apply(service, [desired, budget])
     assert (cluster.created, cluster.applied) == ([], [])
 
 
 class Refusing(RecordingCluster):
-    """One that refuses what is of a kind, and keeps what was deleted."""
+    """A cluster that refuses objects of one kind, and records deleted ones."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -216,41 +216,43 @@ class Refusing(RecordingCluster):
         self.deleted.append(obj)
 
 
-async def test_what_is_not_wanted_stays_until_what_takes_its_place_is_made(
-    service: Object, wanted: Object
+async def test_an_object_to_prune_stays_until_its_replacement_is_made(
+    service: Object, desired: Object
 ) -> None:
     cluster, cache = Refusing("PodDisruptionBudget"), cache_of("Deployment", "PodDisruptionBudget")
-    writes = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
-    budget, key = disruption_budget(service), key_of(wanted)
-    await writes.apply(service, [wanted])
+    applier = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    budget, key = disruption_budget(service), key_of(desired)
+    await applier.apply(service, [desired])
     with pytest.raises(ApiError):
-        await writes.apply(service, [budget], prune=[key])
+        await applier.apply(service, [budget], prune=[key])
     assert cluster.deleted == []
     cluster.kind = ""
-    await writes.apply(service, [budget], prune=[key])
+    await applier.apply(service, [budget], prune=[key])
     assert list(map(key_of, cluster.deleted)) == [key]
 
 
-async def test_nothing_else_changes_where_what_comes_ahead_cannot_be_made(
-    service: Object, wanted: Object
+async def test_nothing_else_changes_where_an_object_that_comes_ahead_cannot_be_made(
+    service: Object, desired: Object
 ) -> None:
     cluster, cache = Refusing("PodDisruptionBudget"), cache_of("Deployment", "PodDisruptionBudget")
-    writes = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    applier = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
     budget = disruption_budget(service)
     with pytest.raises(ApiError):
-        await writes.apply(service, [wanted], ahead=[budget])
+        await applier.apply(service, [desired], ahead=[budget])
     assert (cluster.created, cluster.applied) == ([], [])
     cluster.kind = ""
-    made = await writes.apply(service, [wanted], ahead=[budget])
+    made = await applier.apply(service, [desired], ahead=[budget])
     assert [obj["kind"] for obj in made] == ["PodDisruptionBudget", "Deployment"]
 
 
-async def test_a_child_of_a_deleted_namesake_is_waited_for(service: Object, wanted: Object) -> None:
-    leftover = live_of(wanted)
+async def test_a_child_of_a_deleted_namesake_is_waited_for(
+    service: Object, desired: Object
+) -> None:
+    leftover = live_of(desired)
     leftover["metadata"]["ownerReferences"][0]["uid"] = "an-older-uid"
-    writes = Applier(RecordingCluster(leftover), empty_cache())  # type: ignore[arg-type] # a stand-in by shape
+    applier = Applier(RecordingCluster(leftover), empty_cache())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(LeftoverError):
-        await writes.apply(service, [wanted])
+        await applier.apply(service, [desired])
 
 
 def shown_as(owner: Object, cluster: RecordingCluster) -> Object:
@@ -270,54 +272,56 @@ def status_of(reason: str, replicas: int) -> DiffusionServiceStatus:
     return DiffusionServiceStatus(conditions=(ready,), replicas=replicas)
 
 
-async def test_the_little_steps_of_a_status_become_one_write(service: Object) -> None:
+async def test_small_changes_of_a_status_become_one_write(service: Object) -> None:
     now = 100.0
     cluster = RecordingCluster()
-    writes = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+    applier = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
 
-    assert await writes.apply_status(service, status_of("RollingOut", 0)) == pytest.approx(0.5)
+    assert await applier.apply_status(service, status_of("RollingOut", 0)) == pytest.approx(0.5)
     now += 0.2
-    assert await writes.apply_status(service, status_of("RollingOut", 1)) == pytest.approx(0.3)
+    assert await applier.apply_status(service, status_of("RollingOut", 1)) == pytest.approx(0.3)
     now += 0.4
-    assert await writes.apply_status(service, status_of("RollingOut", 1)) is None
+    assert await applier.apply_status(service, status_of("RollingOut", 1)) is None
     service = shown_as(service, cluster)
-    assert await writes.apply_status(service, status_of("RollingOut", 1)) is None
-    assert await writes.apply_status(service, status_of("ImagePullFailed", 1)) == pytest.approx(0.5)
+    assert await applier.apply_status(service, status_of("RollingOut", 1)) is None
+    assert await applier.apply_status(service, status_of("ImagePullFailed", 1)) == pytest.approx(
+        0.5
+    )
     now += 0.5
-    assert await writes.apply_status(service, status_of("ImagePullFailed", 1)) is None
+    assert await applier.apply_status(service, status_of("ImagePullFailed", 1)) is None
     assert len(cluster.statuses) == 2
 
 
-async def test_the_first_status_waits_a_while_for_what_it_is_about_to_tell(
+async def test_the_first_status_waits_a_while_until_it_has_settled(
     service: Object,
 ) -> None:
     now = 100.0
     cluster = RecordingCluster()
-    writes = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+    applier = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
 
-    async def told(replicas: int, *, settled: bool) -> bool:
-        left = await writes.apply_status(
+    async def is_written(replicas: int, *, settled: bool) -> bool:
+        left = await applier.apply_status(
             service, status_of("RollingOut", replicas), settled=settled
         )
         return left is None
 
-    assert not await told(0, settled=False)
+    assert not await is_written(0, settled=False)
     now += 1.0
-    assert not await told(0, settled=False)
-    assert await told(1, settled=True)
+    assert not await is_written(0, settled=False)
+    assert await is_written(1, settled=True)
     service = shown_as(service, cluster)
-    now += 0.5  # the later ones wait for nothing
-    assert await told(2, settled=False)
+    now += 0.5  # later statuses do not wait
+    assert await is_written(2, settled=False)
 
 
-async def test_a_first_status_that_never_settles_is_told_at_last(service: Object) -> None:
+async def test_a_first_status_that_never_settles_is_written_at_last(service: Object) -> None:
     now = 100.0
     cluster = RecordingCluster()
-    writes = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+    applier = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
     status = status_of("RollingOut", 0)
-    assert await writes.apply_status(service, status, settled=False) == pytest.approx(2.0)
+    assert await applier.apply_status(service, status, settled=False) == pytest.approx(2.0)
     now += 2.0
-    assert await writes.apply_status(service, status, settled=False) is None
+    assert await applier.apply_status(service, status, settled=False) is None
 
 
 def versioned(version: int, uid: str = "d-1") -> Object:
@@ -328,8 +332,8 @@ def versioned(version: int, uid: str = "d-1") -> Object:
 DEMO = Key("Deployment", "shop", "demo")
 
 
-class Watched:
-    """A cache over a watch that is played."""
+class ScriptedWatch:
+    """A cache over a scripted watch."""
 
     def __init__(self) -> None:
         self._index: dict[tuple[str, str], list[Object]] = {}
@@ -340,13 +344,13 @@ class Watched:
         self._index["shop", "demo"] = [obj]
         self.cache.on_event(DEMO, obj, deleted=False)
 
-    def shows_the_end_of(self, obj: Object) -> None:
+    def shows_deletion_of(self, obj: Object) -> None:
         self._index.pop(("shop", "demo"), None)
         self.cache.on_event(DEMO, obj, deleted=True)
 
 
 def test_the_cache_answers_with_the_newer_of_watch_and_own_write() -> None:
-    watch = Watched()
+    watch = ScriptedWatch()
     assert watch.cache.get(DEMO) is None
     watch.cache.record_write(versioned(10))
     assert watch.cache.get(DEMO) == versioned(10)
@@ -355,14 +359,14 @@ def test_the_cache_answers_with_the_newer_of_watch_and_own_write() -> None:
     watch.shows(versioned(11))
     assert watch.cache.get(DEMO) == versioned(11)
     watch.cache.record_write(versioned(12))
-    watch.shows_the_end_of(versioned(13))
+    watch.shows_deletion_of(versioned(13))
     assert watch.cache.get(DEMO) is None
 
 
 def test_an_answer_that_comes_after_the_end_of_its_object_is_not_remembered() -> None:
-    watch = Watched()
+    watch = ScriptedWatch()
     watch.shows(versioned(10))
-    watch.shows_the_end_of(versioned(12))
+    watch.shows_deletion_of(versioned(12))
     watch.cache.record_write(versioned(11))
     assert watch.cache.get(DEMO) is None
     watch.cache.record_write(versioned(13, uid="d-2"))
@@ -370,15 +374,15 @@ def test_an_answer_that_comes_after_the_end_of_its_object_is_not_remembered() ->
 
 
 def test_the_end_of_a_predecessor_is_not_that_of_its_successor() -> None:
-    watch = Watched()
+    watch = ScriptedWatch()
     watch.shows(versioned(10))
     watch.cache.record_write(versioned(13, uid="d-2"))
-    watch.shows_the_end_of(versioned(12))
+    watch.shows_deletion_of(versioned(12))
     assert watch.cache.get(DEMO) == versioned(13, uid="d-2")
 
 
-def test_what_the_api_server_does_not_know_is_not_remembered() -> None:
-    watch = Watched()
+def test_an_object_that_the_api_server_does_not_know_is_not_remembered() -> None:
+    watch = ScriptedWatch()
     watch.cache.record_write(versioned(10))
     watch.cache.record_absence(DEMO)
     assert watch.cache.get(DEMO) is None
@@ -389,16 +393,16 @@ def failing(reason: str) -> DiffusionServiceStatus:
     return DiffusionServiceStatus(conditions=(ready,))
 
 
-async def test_an_event_tells_of_each_new_trouble_once(service: Object) -> None:
+async def test_an_event_reports_each_new_failure_once(service: Object) -> None:
     now = 100.0
     cluster = RecordingCluster()
-    writes = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
+    applier = Applier(cluster, empty_cache(), clock=lambda: now)  # type: ignore[arg-type] # a stand-in by shape
     reasons = ["CrashLooping", "CrashLooping", "ImagePullFailed", "Suspended"]
     for replicas, reason in enumerate(reasons):
         status = failing(reason).model_copy(update={"replicas": replicas})
-        await writes.apply_status(service, status)
+        await applier.apply_status(service, status)
         now += 1
-        await writes.apply_status(service, status)
+        await applier.apply_status(service, status)
         service = shown_as(service, cluster)
         now += 1
     assert [event["reason"] for event in cluster.created] == ["CrashLooping", "ImagePullFailed"]
@@ -406,24 +410,24 @@ async def test_an_event_tells_of_each_new_trouble_once(service: Object) -> None:
     assert cluster.created[0]["involvedObject"]["uid"] == service["metadata"]["uid"]
 
 
-def test_a_quantity_is_the_same_however_it_is_written(wanted: Object) -> None:
-    live = live_of(wanted)
+def test_a_quantity_is_the_same_however_it_is_written(desired: Object) -> None:
+    live = live_of(desired)
     resources = live["spec"]["template"]["spec"]["containers"][1]["resources"]
     resources["requests"]["cpu"] = "0.5"
-    assert is_up_to_date(wanted, live)
+    assert is_up_to_date(desired, live)
     resources["requests"]["cpu"] = "0.6"
-    assert not is_up_to_date(wanted, live)
+    assert not is_up_to_date(desired, live)
 
 
-def test_all_that_is_read_of_a_pod_is_kept_of_it() -> None:
-    probed = {
+def test_a_trimmed_pod_keeps_all_fields_that_are_read() -> None:
+    probing = {
         "name": "server",
         "image": "i:1",
         "livenessProbe": {"periodSeconds": 10},
     }
     ended = {"exitCode": 137, "finishedAt": "2026-01-02T03:04:05Z", "reason": "Error"}
     status = {"name": "server", "restartCount": 2, "lastState": {"terminated": ended}}
-    asked = {"resources": {"requests": {"nvidia.com/gpu": "1"}}}
+    requesting = {"resources": {"requests": {"nvidia.com/gpu": "1"}}}
     pod = {
         "metadata": {
             "name": "demo-1",
@@ -436,7 +440,7 @@ def test_all_that_is_read_of_a_pod_is_kept_of_it() -> None:
             "nodeName": "n1",
             "nodeSelector": {"gpu": "l4"},
             "volumes": [{"name": "tmp", "emptyDir": {}}],
-            "containers": [{**probed, **asked}],
+            "containers": [{**probing, **requesting}],
         },
         "status": {"containerStatuses": [status]},
     }

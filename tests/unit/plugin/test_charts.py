@@ -1,4 +1,4 @@
-"""Axes, and what is drawn on them."""
+"""Axes and charts of the reports."""
 
 from xml.etree import ElementTree as ET
 
@@ -89,11 +89,12 @@ def test_a_point_without_a_value_breaks_the_line() -> None:
     x, y = linear("", [3.0]), linear("", [3.0])
     svg = line_chart("t", x, y, [Line("a", "first", points)], [Mark(1.5, "here")])
     assert len(parts(svg, "path")) == 2
-    assert len(parts(svg, "circle")) == 1  # a point alone would be no line
+    # a single point is a circle, since a line needs two points
+    assert len(parts(svg, "circle")) == 1
     assert "here" in [text.text for text in parts(svg, "text")]
 
 
-def test_only_lines_of_several_have_a_legend() -> None:
+def test_only_several_lines_have_a_legend() -> None:
     x, y = linear("", [1.0]), linear("", [1.0])
     one, two = Line("one", "first", [(0, 0)]), Line("two", "bad", [(0, 0)])
     words = [text.text for text in parts(line_chart("t", x, y, [one]), "text")]
@@ -102,7 +103,7 @@ def test_only_lines_of_several_have_a_legend() -> None:
     assert {"one", "two"} <= set(words)
 
 
-def test_text_is_text_whatever_it_says() -> None:
+def test_markup_in_a_text_is_escaped() -> None:
     evil = '<script>"&'
     svg = share_chart(evil, [Share(evil, 1.0, "first", evil)])
     assert "<script" not in svg
@@ -115,7 +116,7 @@ def test_a_stacks_longest_label_stands_within_the_chart() -> None:
     label = "rayserve-framework"
     svg = stack_chart("t", [Stack(label, [Share("a", 1.0, "first", "1")], "1 ms")])
     (end,) = [float(text.attrib["x"]) for text in parts(svg, "text") if text.text == label]
-    widest = 7.4  # units a letter of 12 units takes on average in the common sans-serif faces
+    widest = 7.4  # the average width of a letter of 12 units in the common sans-serif fonts
     assert end - len(label) * widest >= 0
 
 

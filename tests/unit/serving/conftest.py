@@ -20,7 +20,7 @@ from diffusion_serving.settings import Settings
 
 
 class FakePipeline:
-    """Paints each image in a colour of its seed. `hold()` makes calls wait until `release()`."""
+    """Pipeline that paints images in their seeds' colours; `hold()` stops it until `release()`."""
 
     device = "cpu"
     device_name = "fake"
@@ -35,10 +35,10 @@ class FakePipeline:
         self.threads: set[int] = set()
         self.failures: dict[str, Exception] = {}
         self.late_failures: dict[str, Exception] = {}
-        """Those that come after the last step."""
+        """Errors to raise after the last step, by prompt."""
         self.surplus = False
         self.memory_images: int | None = None
-        """Images that fit in memory; None for any number."""
+        """The number of images that fit in memory; None for any number."""
         self.entered = threading.Semaphore(0)
         self._free = threading.Event()
         self._free.set()
@@ -51,7 +51,7 @@ class FakePipeline:
 
     @property
     def prompts(self) -> list[str]:
-        """Prompts in the order they were worked on, the warm-up's left out."""
+        """Prompts in the order of their calls, without the warm-up's."""
         return [g.prompt for batch in self.batches for g in batch if g.prompt != "warm-up"]
 
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
@@ -59,17 +59,17 @@ class FakePipeline:
         self.batches.append(list(batch))
         self.entered.release()
         assert self._free.wait(30)
-        images = sum(len(generation.seeds) for generation in batch)
+        images = sum(len(request.seeds) for request in batch)
         if self.memory_images is not None and images > self.memory_images:
             raise OutOfMemory(f"{images} images")
-        for generation in batch:
-            if (failure := self.failures.get(generation.prompt)) is not None:
+        for request in batch:
+            if (failure := self.failures.get(request.prompt)) is not None:
                 raise failure
         if on_step is not None:
             for step in range(batch[0].steps):
                 on_step(step + 1, batch[0].steps)
-        for generation in batch:
-            if (failure := self.late_failures.get(generation.prompt)) is not None:
+        for request in batch:
+            if (failure := self.late_failures.get(request.prompt)) is not None:
                 raise failure
         pictures = [[_painted(g, seed) for seed in g.seeds] for g in batch]
         return BatchOutput(
@@ -78,16 +78,14 @@ class FakePipeline:
         )
 
 
-def _painted(generation: ImageRequest, seed: int) -> Picture:
+def _painted(request: ImageRequest, seed: int) -> Picture:
     pixel = (seed % 2**24).to_bytes(3, "big")
-    return Picture(
-        generation.width, generation.height, pixel * generation.width * generation.height
-    )
+    return Picture(request.width, request.height, pixel * request.width * request.height)
 
 
 @pytest.fixture
 def make_fake() -> Iterator[Callable[[], FakePipeline]]:
-    """Makes pipelines, none of which is held at the end."""
+    """Makes fake pipelines, and releases all of them at the end."""
     fakes: list[FakePipeline] = []
 
     def make() -> FakePipeline:

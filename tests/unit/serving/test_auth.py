@@ -1,4 +1,4 @@
-"""API keys: the file, its replacement, and what is refused without one."""
+"""API keys: the file, its replacement, and requests without a key."""
 
 import os
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def mounted(folder: Path, version: str, content: str) -> Path:
-    """A Secret as the kubelet mounts it: the name leads through a link that is swapped."""
+    """A Secret as the kubelet mounts it: the file's path goes through a link that is swapped."""
     data = folder / version
     data.mkdir(parents=True)
     (data / "key").write_text(content)
@@ -33,7 +33,7 @@ def mounted(folder: Path, version: str, content: str) -> Path:
     return name
 
 
-def test_each_line_is_a_key_and_blanks_around_it_are_not(file: Path) -> None:
+def test_each_line_is_a_key_without_the_blanks_around_it(file: Path) -> None:
     file.write_bytes(b"  one \r\n\n\ttwo\n")
     keys = Keys(file)
     assert [keys.admit(key) for key in (b"one", b"two", b"", b"on", b" one ", b"one\r")] == [
@@ -73,7 +73,7 @@ def test_keys_are_replaced_while_serving_as_the_kubelet_does_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("change", [Path.unlink, lambda file: file.write_text("")])
-def test_file_that_loses_its_keys_lets_nobody_in_until_it_has_some(
+def test_file_that_loses_its_keys_admits_no_request_until_it_has_some(
     file: Path, change: Callable[[Path], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     keys = Keys(file)
@@ -100,7 +100,7 @@ def client(make_stack: Any, file: Path) -> Any:
 
 
 @pytest.mark.parametrize(("method", "path"), [(r.method, r.path) for r in ROUTES])
-async def test_route_asks_for_a_key_unless_probes_and_readers_need_it_without(
+async def test_route_needs_a_key_unless_probes_or_readers_use_it_without_one(
     client: Any, method: str, path: str
 ) -> None:
     body = {"json": {"prompt": "x"}} if method == "POST" else {}
@@ -118,7 +118,7 @@ async def test_unknown_paths_ask_for_a_key_too(client: Any) -> None:
 @pytest.mark.parametrize(
     "header", ["Bearer second", "Bearer", "Bearer ", "first", "Basic first", "Bearer first first"]
 )
-async def test_wrong_key_is_refused_and_told_how_to_do_it(client: Any, header: str) -> None:
+async def test_wrong_key_is_refused_with_the_header_to_send(client: Any, header: str) -> None:
     answer = await client.get("/about", headers={"Authorization": header})
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"

@@ -105,7 +105,7 @@ def test_every_part_of_the_engine_has_a_flag() -> None:
     ]
 
 
-def test_nothing_asked_for_is_the_engine_alone_without_a_key() -> None:
+def test_defaults_are_the_engines_batching_on_one_device_without_a_key() -> None:
     config = read_settings(["--model", "/m"], {}).config
     batching = config.batching
     assert (batching.mode, batching.max_size, batching.max_wait_milliseconds) == ("engine", 8, 0)
@@ -151,7 +151,7 @@ def test_precision_follows_the_device_if_not_given() -> None:
         ({"queue": {"timeoutSeconds": "NaN"}}, "queue.timeoutSeconds"),
     ],
 )
-def test_wrong_document_is_refused_by_the_name_of_its_field(
+def test_wrong_document_is_refused_with_the_name_of_its_field(
     changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(InvalidConfiguration) as refused:

@@ -1,4 +1,4 @@
-"""What a GPU has spent, with NVML's functions played, and who is told."""
+"""Energy and busy time of a GPU, with a stand-in for NVML."""
 
 import ctypes
 from collections.abc import Callable
@@ -17,13 +17,13 @@ NOT_SUPPORTED, NOT_FOUND = 3, 6
 
 
 class Nvml:
-    """NVML's functions with one GPU, that has spent `millijoules` and is `percent` busy."""
+    """NVML's functions with one GPU that has used `millijoules` and is `percent` busy."""
 
     def __init__(self) -> None:
         self.millijoules: int | None = 5_000
         self.percent: int | None = 40
 
-    def nvmlInit_v2(self) -> int:  # noqa: N802 - NVML's own names, here and below
+    def nvmlInit_v2(self) -> int:  # noqa: N802 - the names are NVML's, here and below
         return 0
 
     def nvmlDeviceGetHandleByUUID(self, uuid: bytes, handle: Any) -> int:  # noqa: N802
@@ -56,7 +56,7 @@ class Clock:
         return self.now
 
 
-def test_meter_tells_what_was_spent_and_busy_since_it_was_made() -> None:
+def test_meter_reports_energy_and_busy_time_since_it_was_made() -> None:
     nvml, clock = Nvml(), Clock()
     meter = Meter(Gpu(nvml, "GPU-1"), clock)
     assert meter.use() == DeviceUse(0.0, 0.0)
@@ -69,7 +69,7 @@ def test_meter_tells_what_was_spent_and_busy_since_it_was_made() -> None:
     assert meter.use() == DeviceUse(7.5, 6.0)
 
 
-def test_gpu_that_tells_neither_is_unknown_and_not_zero() -> None:
+def test_use_of_a_gpu_without_readings_is_unknown_and_not_zero() -> None:
     nvml = Nvml()
     nvml.millijoules = nvml.percent = None
     meter = Meter(Gpu(nvml, "GPU-1"))
@@ -94,11 +94,11 @@ def _loaded(pipeline: Any, _: ServingConfig, __: int) -> Any:
     return pipeline
 
 
-def told(make_fake: MakeFake, *uses: DeviceUse | None) -> dict[str, Any]:
-    """What /about tells of a service whose devices have been used so."""
+def about_usage(make_fake: MakeFake, *uses: DeviceUse | None) -> dict[str, Any]:
+    """The usage that /about reports for devices with these uses."""
     config = ServingConfig.model_validate({"model": {"path": "/m"}, "device": "cuda"})
     families: list[Any] = []
-    for use in uses:  # each in an engine of its own, as each has a process
+    for use in uses:  # each device has its own engine, as it has its own process
         metrics, pipeline = make_metrics(), make_fake()
         pipeline.device_use = use
         engine = make_engine(config, metrics, partial(_loaded, pipeline))
@@ -109,12 +109,12 @@ def told(make_fake: MakeFake, *uses: DeviceUse | None) -> dict[str, Any]:
     return usage.usage(families)
 
 
-def test_about_and_metrics_tell_the_use_of_all_devices(make_fake: MakeFake) -> None:
-    found = told(make_fake, DeviceUse(2.0, 1.5), DeviceUse(3.0, 1.5))
-    assert (found["energy_joules"], found["device_busy_seconds"]) == (5.0, 3.0)
+def test_about_and_metrics_report_the_use_of_all_devices(make_fake: MakeFake) -> None:
+    reported = about_usage(make_fake, DeviceUse(2.0, 1.5), DeviceUse(3.0, 1.5))
+    assert (reported["energy_joules"], reported["device_busy_seconds"]) == (5.0, 3.0)
 
 
 def test_unknown_energy_is_null(make_fake: MakeFake) -> None:
-    found = told(make_fake, DeviceUse(None, 1.5))
-    assert (found["energy_joules"], found["device_busy_seconds"]) == (None, 1.5)
-    assert told(make_fake, None)["device_busy_seconds"] is None
+    reported = about_usage(make_fake, DeviceUse(None, 1.5))
+    assert (reported["energy_joules"], reported["device_busy_seconds"]) == (None, 1.5)
+    assert about_usage(make_fake, None)["device_busy_seconds"] is None

@@ -15,13 +15,13 @@ from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoad
 WARM_UP = ImageRequest("warm-up", "", 1, 1.0, 64, 64, (0,))
 
 
-def wanted(prompt: str, *seeds: int) -> ImageRequest:
+def image_request(prompt: str, *seeds: int) -> ImageRequest:
     return ImageRequest(prompt, "", 4, 2.0, 64, 64, seeds or (0,))
 
 
 @pytest.fixture
 def build(pipeline: Any, request: pytest.FixtureRequest) -> Callable[..., Engine]:
-    """Makes an engine on the fake pipeline, which the test starts."""
+    """Makes an engine on the fake pipeline; the test starts the engine."""
 
     def build(
         load: Callable[[], Any] = lambda: pipeline,
@@ -45,7 +45,7 @@ def build(pipeline: Any, request: pytest.FixtureRequest) -> Callable[..., Engine
 
 @pytest.fixture
 def make(build: Any, pipeline: Any) -> Callable[..., Engine]:
-    """Starts an engine on the fake pipeline, ready and with nothing to do."""
+    """Makes an engine on the fake pipeline that is ready and idle."""
 
     def make(**options: Any) -> Engine:
         engine: Engine = build(**options)
@@ -60,20 +60,20 @@ def make(build: Any, pipeline: Any) -> Callable[..., Engine]:
 def occupy(engine: Engine, pipeline: Any) -> QueuedRequest:
     """Keeps the engine busy until `pipeline.release()`."""
     pipeline.hold()
-    job = engine.submit(wanted("first"))
+    request = engine.submit(image_request("first"))
     assert pipeline.entered.acquire(timeout=60)
-    return job
+    return request
 
 
-def test_without_batching_jobs_are_done_in_the_order_they_came_one_at_a_time(
+def test_without_batching_requests_run_one_at_a_time_in_the_order_of_arrival(
     make: Any, pipeline: Any
 ) -> None:
     engine = make(batching=Batching(one_request=True))
     occupy(engine, pipeline)
-    jobs = [engine.submit(wanted(f"p{i}")) for i in range(20)]
+    requests = [engine.submit(image_request(f"p{i}")) for i in range(20)]
     pipeline.release()
-    for job in jobs:
-        job.future.result(60)
+    for request in requests:
+        request.future.result(60)
     assert pipeline.prompts == ["first", *(f"p{i}" for i in range(20))]
     assert all(len(batch) == 1 for batch in pipeline.batches)
 
@@ -81,7 +81,7 @@ def test_without_batching_jobs_are_done_in_the_order_they_came_one_at_a_time(
 def test_every_call_of_the_pipeline_is_on_one_thread(make: Any, pipeline: Any) -> None:
     engine = make()
     callers = [
-        threading.Thread(target=lambda: engine.submit(wanted("x")).future.result(60))
+        threading.Thread(target=lambda: engine.submit(image_request("x")).future.result(60))
         for _ in range(8)
     ]
     for caller in callers:
@@ -92,65 +92,69 @@ def test_every_call_of_the_pipeline_is_on_one_thread(make: Any, pipeline: Any) -
     assert len(pipeline.threads) == 1
 
 
-def test_each_job_gets_its_own_pictures(make: Any) -> None:
+def test_each_request_gets_its_own_pictures(make: Any) -> None:
     engine = make()
-    jobs = {seed: engine.submit(wanted("x", seed, seed + 1)) for seed in range(0, 40, 2)}
-    for seed, job in jobs.items():
-        first, second = job.future.result(60).pictures
+    requests = {seed: engine.submit(image_request("x", seed, seed + 1)) for seed in range(0, 40, 2)}
+    for seed, request in requests.items():
+        first, second = request.future.result(60).pictures
         assert (first.rgb[2], second.rgb[2]) == (seed, seed + 1)
 
 
-def test_full_queue_refuses_and_says_when_to_come_again(make: Any, pipeline: Any) -> None:
+def test_full_queue_refuses_and_says_when_to_retry(make: Any, pipeline: Any) -> None:
     engine = make(max_queue=3)
     occupy(engine, pipeline)
-    waiting = [engine.submit(wanted("x")) for _ in range(3)]
+    waiting = [engine.submit(image_request("x")) for _ in range(3)]
     with pytest.raises(QueueFull) as refused:
-        engine.submit(wanted("one too many"))
+        engine.submit(image_request("one too many"))
     assert refused.value.retry_after >= 1
     assert engine.queue_length == 3
     pipeline.release()
-    for job in waiting:
-        job.future.result(60)
+    for request in waiting:
+        request.future.result(60)
     assert "one too many" not in pipeline.prompts
 
 
-def test_withdrawn_job_frees_its_place_and_is_never_done(make: Any, pipeline: Any) -> None:
+def test_cancelled_request_frees_its_place_and_never_runs(make: Any, pipeline: Any) -> None:
     engine = make(max_queue=1)
     occupy(engine, pipeline)
-    job = engine.submit(wanted("left"))
-    assert engine.cancel(job)
-    assert not engine.cancel(job)
-    stayed = engine.submit(wanted("stayed"))
+    request = engine.submit(image_request("left"))
+    assert engine.cancel(request)
+    assert not engine.cancel(request)
+    stayed = engine.submit(image_request("stayed"))
     pipeline.release()
     stayed.future.result(60)
     assert pipeline.prompts == ["first", "stayed"]
-    assert job.future.cancelled()
+    assert request.future.cancelled()
 
 
-def test_running_job_cannot_be_withdrawn_expired_or_cancelled(make: Any, pipeline: Any) -> None:
+def test_running_request_can_be_neither_cancelled_nor_expired(make: Any, pipeline: Any) -> None:
     engine = make()
-    job = occupy(engine, pipeline)
-    assert not engine.cancel(job)
-    assert not engine.expire(job)
-    assert not job.future.cancel()
+    request = occupy(engine, pipeline)
+    assert not engine.cancel(request)
+    assert not engine.expire(request)
+    assert not request.future.cancel()
     pipeline.release()
-    assert job.future.result(60).pictures
+    assert request.future.result(60).pictures
 
 
-def test_cancelled_future_is_dropped_and_the_next_job_is_done(make: Any, pipeline: Any) -> None:
+def test_request_of_a_cancelled_future_is_dropped_and_the_next_one_runs(
+    make: Any, pipeline: Any
+) -> None:
     engine = make()
     occupy(engine, pipeline)
-    dropped, kept = engine.submit(wanted("dropped")), engine.submit(wanted("kept"))
+    dropped, kept = engine.submit(image_request("dropped")), engine.submit(image_request("kept"))
     dropped.future.cancel()
     pipeline.release()
     kept.future.result(60)
     assert pipeline.prompts == ["first", "kept"]
 
 
-def test_job_that_waits_past_its_deadline_fails_and_is_not_done(make: Any, pipeline: Any) -> None:
+def test_request_that_waits_past_its_deadline_fails_and_does_not_run(
+    make: Any, pipeline: Any
+) -> None:
     engine = make(queue_timeout=0.5)
     occupy(engine, pipeline)
-    late = engine.submit(wanted("late"))
+    late = engine.submit(image_request("late"))
     while time.monotonic() <= late.deadline:
         time.sleep(0.005)
     pipeline.release()
@@ -159,37 +163,37 @@ def test_job_that_waits_past_its_deadline_fails_and_is_not_done(make: Any, pipel
     assert "late" not in pipeline.prompts
 
 
-def test_expired_jobs_make_room_for_new_ones(make: Any, pipeline: Any) -> None:
+def test_expired_requests_make_room_for_new_ones(make: Any, pipeline: Any) -> None:
     engine = make(max_queue=1, queue_timeout=0.5)
     occupy(engine, pipeline)
-    late = engine.submit(wanted("late"))
+    late = engine.submit(image_request("late"))
     while time.monotonic() <= late.deadline:
         time.sleep(0.005)
-    engine.submit(wanted("next"))
+    engine.submit(image_request("next"))
     assert isinstance(late.future.exception(0), DeadlineExceeded)
 
 
-def test_expire_fails_a_waiting_job_at_once(make: Any, pipeline: Any) -> None:
+def test_expire_fails_a_waiting_request_at_once(make: Any, pipeline: Any) -> None:
     engine = make()
     occupy(engine, pipeline)
-    job = engine.submit(wanted("x"))
-    assert engine.expire(job)
-    assert isinstance(job.future.exception(0), DeadlineExceeded)
+    request = engine.submit(image_request("x"))
+    assert engine.expire(request)
+    assert isinstance(request.future.exception(0), DeadlineExceeded)
     assert engine.queue_length == 0
 
 
-def test_failing_job_fails_alone_and_its_prompt_is_not_logged(
+def test_failing_request_fails_alone_and_its_prompt_is_not_logged(
     make: Any, pipeline: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = make()
     occupy(engine, pipeline)
     pipeline.failures["a secret wish"] = ValueError("cannot draw a secret wish")
-    good = [engine.submit(wanted("good", seed)) for seed in range(3)]
-    bad = engine.submit(wanted("a secret wish"))
+    good = [engine.submit(image_request("good", seed)) for seed in range(3)]
+    bad = engine.submit(image_request("a secret wish"))
     pipeline.release()
     with pytest.raises(EngineFailed) as failed:
         bad.future.result(60)
-    assert [job.future.result(60).pictures[0].rgb[2] for job in good] == [0, 1, 2]
+    assert [request.future.result(60).pictures[0].rgb[2] for request in good] == [0, 1, 2]
     (record,) = [r for r in caplog.records if r.levelname == "ERROR"]
     assert vars(record)["error_id"] == failed.value.error_id
     assert vars(record)["error"] == "ValueError"
@@ -202,31 +206,33 @@ def test_tensor_error_is_logged_with_its_message(
 ) -> None:
     pipeline.failures["x"] = RuntimeError("shapes do not match")
     with pytest.raises(EngineFailed):
-        make().submit(wanted("x")).future.result(60)
+        make().submit(image_request("x")).future.result(60)
     assert "shapes do not match" in [vars(r).get("error_message") for r in caplog.records]
 
 
-def test_output_of_the_wrong_length_fails_the_job_not_the_engine(make: Any, pipeline: Any) -> None:
+def test_output_of_the_wrong_length_fails_the_request_not_the_engine(
+    make: Any, pipeline: Any
+) -> None:
     engine = make()
     pipeline.surplus = True
-    first = engine.submit(wanted("x"))
+    first = engine.submit(image_request("x"))
     with pytest.raises(EngineFailed):
         first.future.result(60)
     pipeline.surplus = False
-    assert engine.submit(wanted("y")).future.result(60).pictures
+    assert engine.submit(image_request("y")).future.result(60).pictures
 
 
-def test_stop_finishes_what_waits_and_takes_no_more(make: Any, pipeline: Any) -> None:
+def test_stop_finishes_queued_requests_and_accepts_no_more(make: Any, pipeline: Any) -> None:
     engine = make()
     running = occupy(engine, pipeline)
-    waiting = [engine.submit(wanted("x")) for _ in range(3)]
+    waiting = [engine.submit(image_request("x")) for _ in range(3)]
     assert not engine.stop(0.01)
     with pytest.raises(NotReady):
-        engine.submit(wanted("too late"))
+        engine.submit(image_request("too late"))
     pipeline.release()
     assert engine.stop(10)
     assert engine.state is State.STOPPED
-    assert all(job.future.result(0).pictures for job in [running, *waiting])
+    assert all(request.future.result(0).pictures for request in [running, *waiting])
 
 
 @pytest.mark.parametrize("error", [ModelLoadFailed("no model"), WrongDevice("no cuda")])
@@ -240,7 +246,7 @@ def test_failed_load_keeps_its_reason(build: Any, error: Exception) -> None:
     assert engine.ended.exception(10) is None
     assert engine.state is State.FAILED
     with pytest.raises(NotReady):
-        engine.submit(wanted("x"))
+        engine.submit(image_request("x"))
 
 
 def test_unexpected_failure_of_the_load_is_a_model_load_failure(build: Any) -> None:
@@ -254,14 +260,16 @@ def test_unexpected_failure_of_the_load_is_a_model_load_failure(build: Any) -> N
     assert "KeyError: 'unet'" in str(error)
 
 
-def test_engine_is_not_ready_before_its_warm_up_image_is_out(build: Any, pipeline: Any) -> None:
+def test_engine_is_not_ready_before_its_warm_up_image_is_finished(
+    build: Any, pipeline: Any
+) -> None:
     pipeline.hold()
     engine = build()
     engine.start()
     assert pipeline.entered.acquire(timeout=60)
     assert engine.runner is None
     with pytest.raises(NotReady, match="loading"):
-        engine.submit(wanted("x"))
+        engine.submit(image_request("x"))
     pipeline.release()
     engine.ready.result(60)
     assert engine.state is State.READY
@@ -291,17 +299,17 @@ def test_batch_size_that_memory_refuses_in_the_warm_up_is_never_tried_again(
     pipeline.memory_images = 5
     engine = make()
     tried = len(pipeline.batches)
-    job = engine.submit(replace(WARM_UP, prompt="x", seeds=tuple(range(8))))
-    assert len(job.future.result(60).pictures) == 8
+    request = engine.submit(replace(WARM_UP, prompt="x", seeds=tuple(range(8))))
+    assert len(request.future.result(60).pictures) == 8
     assert [sum(len(g.seeds) for g in batch) for batch in pipeline.batches[tried:]] == [4, 4]
 
 
-def test_what_waits_is_done_together_up_to_the_cap(make: Any, pipeline: Any) -> None:
+def test_queued_requests_run_together_up_to_the_cap(make: Any, pipeline: Any) -> None:
     engine = make(batching=Batching(max_images=4))
     occupy(engine, pipeline)
-    jobs = [engine.submit(wanted(f"p{i}", i)) for i in range(6)]
+    requests = [engine.submit(image_request(f"p{i}", i)) for i in range(6)]
     pipeline.release()
-    assert [job.future.result(60).pictures[0].rgb[2] for job in jobs] == list(range(6))
+    assert [request.future.result(60).pictures[0].rgb[2] for request in requests] == list(range(6))
     assert [len(batch) for batch in pipeline.batches] == [1, 1, 4, 2]
 
 
@@ -310,90 +318,90 @@ def test_lone_request_is_not_overtaken_by_a_key_that_never_stops_coming(
 ) -> None:
     engine = make(batching=Batching(max_images=2))
     occupy(engine, pipeline)
-    flood = [engine.submit(wanted(f"before-{i}")) for i in range(4)]
-    lone = engine.submit(replace(wanted("lone"), steps=9))
+    flood = [engine.submit(image_request(f"before-{i}")) for i in range(4)]
+    lone = engine.submit(replace(image_request("lone"), steps=9))
     lone.future.add_done_callback(lambda _: pipeline.hold())
-    after = [engine.submit(wanted(f"after-{i}")) for i in range(40)]
+    after = [engine.submit(image_request(f"after-{i}")) for i in range(40)]
     pipeline.release()
     lone.future.result(60)
     done = pipeline.prompts
     assert done[: done.index("lone")] == ["first", *(f"before-{i}" for i in range(4))]
     pipeline.release()
-    for job in [*flood, *after]:
-        job.future.result(60)
+    for request in [*flood, *after]:
+        request.future.result(60)
 
 
 def test_batch_waits_to_be_filled_and_then_goes_at_once(make: Any, pipeline: Any) -> None:
     engine = make(batching=Batching(max_images=3, max_wait=600.0))
-    jobs = [engine.submit(wanted(f"p{i}")) for i in range(2)]
+    requests = [engine.submit(image_request(f"p{i}")) for i in range(2)]
     assert not pipeline.entered.acquire(timeout=0.05)
-    jobs.append(engine.submit(wanted("p2")))
-    for job in jobs:
-        job.future.result(60)
+    requests.append(engine.submit(image_request("p2")))
+    for request in requests:
+        request.future.result(60)
     assert [len(batch) for batch in pipeline.batches] == [1, 3]
 
 
 def test_batch_that_is_not_filled_goes_after_its_wait(make: Any, pipeline: Any) -> None:
     engine = make(batching=Batching(max_images=3, max_wait=0.02))
-    result = engine.submit(wanted("lonely")).future.result(60)
+    result = engine.submit(image_request("lonely")).future.result(60)
     assert result.queue_seconds >= 0.02
 
 
 def test_stop_does_not_wait_for_a_batch_to_be_filled(make: Any) -> None:
     engine = make(batching=Batching(max_images=3, max_wait=600.0))
-    job = engine.submit(wanted("x"))
+    request = engine.submit(image_request("x"))
     assert engine.stop(10)
-    assert job.future.result(0).pictures
+    assert request.future.result(0).pictures
     assert engine.ended.exception(0) is None
 
 
-def test_steps_are_told_to_each_member_of_a_batch(make: Any, pipeline: Any) -> None:
+def test_steps_are_reported_to_each_request_of_a_batch(make: Any, pipeline: Any) -> None:
     engine = make()
     occupy(engine, pipeline)
-    told: dict[str, list[tuple[int, int]]] = {"a": [], "b": []}
-    jobs = [
-        engine.submit(wanted(name), lambda *step, log=log: log.append(step))
-        for name, log in told.items()
+    logs: dict[str, list[tuple[int, int]]] = {"a": [], "b": []}
+    requests = [
+        engine.submit(image_request(name), lambda *step, log=log: log.append(step))
+        for name, log in logs.items()
     ]
-    jobs.append(engine.submit(wanted("nobody listens")))
+    requests.append(engine.submit(image_request("nobody listens")))
     pipeline.release()
-    for job in jobs:
-        job.future.result(60)
+    for request in requests:
+        request.future.result(60)
     assert len(pipeline.batches[-1]) == 3
-    assert told == {name: [(1, 4), (2, 4), (3, 4), (4, 4)] for name in told}
+    assert logs == {name: [(1, 4), (2, 4), (3, 4), (4, 4)] for name in logs}
 
 
-def test_lost_device_ends_the_engine_with_its_reason_and_leaves_nobody_waiting(
+def test_lost_device_ends_the_engine_with_its_reason_and_leaves_no_request_waiting(
     make: Any, pipeline: Any
 ) -> None:
     engine = make(batching=Batching(max_images=1))
     pipeline.failures["fatal"] = DeviceLost("unspecified launch failure")
     occupy(engine, pipeline)
-    running = engine.submit(wanted("fatal"))
-    waiting = [engine.submit(wanted("x")) for _ in range(3)]
+    running = engine.submit(image_request("fatal"))
+    waiting = [engine.submit(image_request("x")) for _ in range(3)]
     pipeline.release()
     assert isinstance(engine.ended.exception(10), DeviceLost)
-    for job in [running, *waiting]:
-        assert isinstance(job.future.exception(10), NotReady)
+    for request in [running, *waiting]:
+        assert isinstance(request.future.exception(10), NotReady)
     assert engine.state is State.FAILED
     with pytest.raises(NotReady, match="about to exit"):
-        engine.submit(wanted("late"))
+        engine.submit(image_request("late"))
     assert engine.stop(10)
     assert not engine.alive
 
 
-def test_fifty_who_leave_the_queue_cost_nothing_and_the_rest_is_served(
+def test_fifty_cancelled_requests_cost_no_call_and_the_others_are_served(
     make: Any, pipeline: Any
 ) -> None:
     engine = make(max_queue=200)
     occupy(engine, pipeline)
-    jobs = [engine.submit(wanted(f"p{i}", i)) for i in range(100)]
-    for job in jobs[::2]:
-        assert engine.cancel(job)
+    requests = [engine.submit(image_request(f"p{i}", i)) for i in range(100)]
+    for request in requests[::2]:
+        assert engine.cancel(request)
     pipeline.release()
-    for i, job in enumerate(jobs):
+    for i, request in enumerate(requests):
         if i % 2:
-            assert job.future.result(60).pictures[0].rgb[2] == i
+            assert request.future.result(60).pictures[0].rgb[2] == i
         else:
-            assert job.future.cancelled()
+            assert request.future.cancelled()
     assert sorted(pipeline.prompts) == sorted(["first", *(f"p{i}" for i in range(1, 100, 2))])

@@ -1,4 +1,4 @@
-"""The page at /ui, and the events it follows a request by."""
+"""The page at /ui, and the events that show it a request's progress."""
 
 import asyncio
 import json
@@ -13,28 +13,28 @@ EVENTS = {"Accept": "text/event-stream"}
 
 def events(text: str) -> list[tuple[str, Any]]:
     """The name and the data of each event."""
-    found = [
+    fields = [
         dict(line.split(": ", 1) for line in part.splitlines())
         for part in text.split("\n\n")
         if part
     ]
-    return [(each["event"], json.loads(each["data"])) for each in found]
+    return [(each["event"], json.loads(each["data"])) for each in fields]
 
 
-async def test_events_tell_each_step_and_end_with_the_images(make_stack: Any) -> None:
+async def test_events_report_each_step_and_end_with_the_images(make_stack: Any) -> None:
     body = {"prompt": "x", "steps": 3, "seed": 7}
     stack = make_stack()
     answer = await stack.client.post("/predict", json=body, headers=EVENTS)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store"
-    found = events(answer.text)
-    assert found[:-1] == [("step", {"step": step, "steps": 3}) for step in (1, 2, 3)]
-    name, data = found[-1]
+    received = events(answer.text)
+    assert received[:-1] == [("step", {"step": step, "steps": 3}) for step in (1, 2, 3)]
+    name, data = received[-1]
     plain = (await stack.client.post("/predict", json=body)).json()
     assert (name, data["images"], data["seed"]) == ("images", plain["images"], 7)
 
 
-async def test_a_request_that_fails_on_the_way_ends_with_the_problem(
+async def test_a_request_that_fails_after_its_steps_ends_with_the_problem(
     make_stack: Any, pipeline: Any
 ) -> None:
     pipeline.late_failures["bad"] = RuntimeError("no")
@@ -46,7 +46,7 @@ async def test_a_request_that_fails_on_the_way_ends_with_the_problem(
     assert (name, data["status"]) == ("problem", 500)
 
 
-async def test_what_fails_before_a_step_is_answered_with_its_status(
+async def test_a_request_that_fails_before_a_step_is_answered_with_its_status(
     make_stack: Any, pipeline: Any
 ) -> None:
     pipeline.failures["bad"] = RuntimeError("no")
@@ -55,7 +55,7 @@ async def test_what_fails_before_a_step_is_answered_with_its_status(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_full_queue_is_answered_with_a_time_to_come_again(
+async def test_a_full_queue_is_answered_with_a_time_to_retry(
     make_stack: Any, pipeline: Any
 ) -> None:
     stack = make_stack(queue={"maxLength": 1})
@@ -71,13 +71,15 @@ async def test_a_full_queue_is_answered_with_a_time_to_come_again(
     await asyncio.gather(running, waiting)
 
 
-async def test_a_bad_request_is_refused_as_ever_before_any_event(make_stack: Any) -> None:
+async def test_a_bad_request_is_refused_before_any_event(make_stack: Any) -> None:
     answer = await make_stack().client.post("/predict", json={"prompt": ""}, headers=EVENTS)
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_who_leaves_while_waiting_is_not_served(make_stack: Any, pipeline: Any) -> None:
+async def test_a_client_that_leaves_while_queued_is_not_served(
+    make_stack: Any, pipeline: Any
+) -> None:
     stack = make_stack()
     pipeline.hold()
     first = asyncio.create_task(stack.client.post("/predict", json={"prompt": "first"}))
@@ -85,10 +87,10 @@ async def test_who_leaves_while_waiting_is_not_served(make_stack: Any, pipeline:
     gone = asyncio.Event()
     body = json.dumps({"prompt": "left"}).encode()
     left = stack.service.read(stack.service.readers[Endpoint.PREDICT], body, None)
-    told = asyncio.create_task(_all(stack.service.events(*left, gone.wait)))
+    stream = asyncio.create_task(_all(stack.service.events(*left, gone.wait)))
     await settled(lambda: stack.engine.queue_length > 0)
     gone.set()
-    assert await told == []
+    assert await stream == []
     pipeline.release()
     await first
     assert "left" not in pipeline.prompts

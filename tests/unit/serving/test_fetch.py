@@ -1,4 +1,4 @@
-"""What is fetched and how, without a network."""
+"""Selection and download of a model's files, without a network."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -44,13 +44,13 @@ USUAL = [
 HALF = [path.replace(".safetensors", ".fp16.safetensors") for path in USUAL]
 
 
-def chosen(*paths: str, index: Any = PARTS) -> list[str]:
+def selected_paths(*paths: str, index: Any = PARTS) -> list[str]:
     files = [RemoteFile(path, 1, "v") for path in paths]
     return sorted(file.path for file in needed(files, lambda _: json.dumps(index).encode()))
 
 
 @pytest.mark.parametrize(
-    ("there", "weights"),
+    ("available", "weights"),
     [
         (USUAL, USUAL),
         (HALF, HALF),
@@ -58,10 +58,10 @@ def chosen(*paths: str, index: Any = PARTS) -> list[str]:
         ([*USUAL[:2], *HALF], HALF),
     ],
 )
-def test_pipeline_is_fetched_in_one_precision(there: list[str], weights: list[str]) -> None:
+def test_pipeline_is_fetched_in_one_precision(available: list[str], weights: list[str]) -> None:
     others = ["README.md", "all.ckpt", "unet/diffusion_pytorch_model.bin", "onnx/model.safetensors"]
     safety = ["safety_checker/config.json", "safety_checker/model.safetensors"]
-    assert chosen(*TEXTS, *there, *others, *safety) == sorted([*TEXTS, *weights])
+    assert selected_paths(*TEXTS, *available, *others, *safety) == sorted([*TEXTS, *weights])
 
 
 def test_shards_come_with_the_list_of_their_own_variant_alone() -> None:
@@ -69,10 +69,10 @@ def test_shards_come_with_the_list_of_their_own_variant_alone() -> None:
     shards = [f"{folder}-0000{i}-of-00002.safetensors" for i in (1, 2)]
     lists = [f"{folder}.safetensors.index.json", f"{folder}.safetensors.index.fp16.json"]
     rest = [USUAL[0], USUAL[2]]
-    found = chosen(*TEXTS, *rest, *shards, *lists, f"{folder}.fp16.safetensors")
-    assert found == sorted([*TEXTS, *rest, *shards, lists[0]])
-    found = chosen(*TEXTS, *HALF[::2], *shards, *lists, f"{folder}.fp16.safetensors")
-    assert lists[1] in found
+    selection = selected_paths(*TEXTS, *rest, *shards, *lists, f"{folder}.fp16.safetensors")
+    assert selection == sorted([*TEXTS, *rest, *shards, lists[0]])
+    selection = selected_paths(*TEXTS, *HALF[::2], *shards, *lists, f"{folder}.fp16.safetensors")
+    assert lists[1] in selection
 
 
 def test_second_text_encoder_and_tokenizer_are_parts_like_others() -> None:
@@ -83,7 +83,7 @@ def test_second_text_encoder_and_tokenizer_are_parts_like_others() -> None:
         "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
         "tokenizer_2": ["transformers", "CLIPTokenizer"],
     }
-    assert chosen(*TEXTS, *USUAL, *more, index=index) == sorted([*TEXTS, *USUAL, *more])
+    assert selected_paths(*TEXTS, *USUAL, *more, index=index) == sorted([*TEXTS, *USUAL, *more])
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_source_that_cannot_be_served_is_refused_before_its_weights_are_fetched(
     paths: list[str], words: str
 ) -> None:
     with pytest.raises(ModelLoadFailed, match=words):
-        chosen(*paths)
+        selected_paths(*paths)
 
 
 @pytest.mark.parametrize("index", [[], "x", None])
 def test_index_that_is_no_object_is_refused(index: Any) -> None:
     with pytest.raises(ModelLoadFailed, match="no JSON object"):
-        chosen("model_index.json", index=index)
+        selected_paths("model_index.json", index=index)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_source_of_another_sort_is_refused(source: str) -> None:
 
 
 class Scripted:
-    """A remote whose reads end as scripted: bytes to give before breaking off, None for all."""
+    """A remote with scripted reads: each breaks after a number of bytes, or never for None."""
 
     def __init__(self, content: bytes, *ends: int | None) -> None:
         self.content = content
@@ -149,7 +149,7 @@ class Scripted:
     def files(self) -> Sequence[RemoteFile]:
         return [RemoteFile("ink.safetensors", len(self.content), "v")]
 
-    def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:  # noqa: ARG002 - has one
+    def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:  # noqa: ARG002 - there is only one
         self.offsets.append(offset)
         end = self.ends.pop(0) if self.ends else None
         rest = self.content[offset:]
@@ -158,7 +158,7 @@ class Scripted:
             raise InterruptedDownload("the line broke")
 
 
-def test_reading_goes_on_where_it_broke_off() -> None:
+def test_reading_resumes_where_it_broke_off() -> None:
     remote, pauses = Scripted(b"0123456789", 4, 0, 3), list[float]()
     (file,) = remote.files()
     assert b"".join(store.pieces(remote, file, 0, pauses.append)) == b"0123456789"
@@ -174,20 +174,20 @@ def test_reading_without_progress_is_given_up() -> None:
     assert len(remote.offsets) == 6
 
 
-def test_source_that_ends_early_without_a_word_is_given_up_too() -> None:
+def test_source_that_ends_early_without_an_error_is_given_up_too() -> None:
     remote = Scripted(b"0123456789")
     with pytest.raises(DownloadFailed, match=r"ink.safetensors ended early"):
         list(store.pieces(remote, RemoteFile("ink.safetensors", 20, "v"), 0, lambda _: None))
 
 
-def test_content_that_is_longer_than_told_is_damaged(tmp_path: Path) -> None:
+def test_content_that_is_longer_than_its_declared_size_is_damaged(tmp_path: Path) -> None:
     remote = Scripted(b"0123456789")
     with pytest.raises(DownloadFailed, match="arrived damaged"):
         store.fill(remote, [RemoteFile("a", 4, "v")], tmp_path / "key", lambda _: None)
     assert not (tmp_path / "key").exists()
 
 
-def test_only_what_is_surely_on_the_disk_is_not_fetched_again(
+def test_only_blocks_that_are_surely_on_the_disk_are_not_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "BLOCK", 4)
@@ -195,7 +195,7 @@ def test_only_what_is_surely_on_the_disk_is_not_fetched_again(
     partial = tmp_path / "key.partial"
     partial.mkdir()
     (partial / ".fetched.json").write_text(json.dumps({"a": "v"}))
-    # The last block came to the file, not to the disk, before the power went.
+    # The last block was in the file, but not on the disk, when the power failed.
     (partial / "a.part").write_bytes(b"01234567\0\0")
     remote = Scripted(content)
     store.fill(remote, [RemoteFile("a", 16, "v")], tmp_path / "key", lambda _: None)
@@ -203,7 +203,7 @@ def test_only_what_is_surely_on_the_disk_is_not_fetched_again(
     assert remote.offsets == [4]
 
 
-def test_part_of_another_version_is_not_gone_on_with(
+def test_partial_file_of_another_version_is_not_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "BLOCK", 2)
@@ -217,17 +217,17 @@ def test_part_of_another_version_is_not_gone_on_with(
     assert (tmp_path / "key/a").read_bytes() == b"0123"
 
 
-def test_two_without_a_lock_between_them_do_not_damage_each_others_work(tmp_path: Path) -> None:
-    """As on a volume that has none: the second fills the same directory meanwhile."""
+def test_two_fetches_without_a_lock_do_not_damage_each_others_files(tmp_path: Path) -> None:
+    """The second fetch fills the same directory meanwhile, as on a volume without locks."""
     content, target = b"0123456789", tmp_path / "key"
     files = [RemoteFile("a", 10, "v"), RemoteFile("b", 10, "v")]
 
-    class Meddled(Scripted):
+    class Overtaken(Scripted):
         def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
             if not target.exists():
                 store.fill(Scripted(content), files, target, lambda _: None)
             yield from super().read(file, offset)
 
-    store.fill(Meddled(content), files[:1], target, lambda _: None)
+    store.fill(Overtaken(content), files[:1], target, lambda _: None)
     assert {path.name for path in target.iterdir()} == {"a", "b", ".fetched.json"}
     assert (target / "a").read_bytes() == (target / "b").read_bytes() == content

@@ -1,4 +1,4 @@
-"""The bound on the head of a request."""
+"""The limit on the size of a request's head."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from diffusion_serving.http.server.header_limit import MAX_HEAD_BYTES, BoundedHeads
 
-BEGUN = b"POST /length HTTP/1.1\r\nHost: x\r\n"
+START = b"POST /length HTTP/1.1\r\nHost: x\r\n"
 MIB = 1024 * 1024
 
 
@@ -35,7 +35,7 @@ async def port() -> AsyncIterator[int]:
 
 
 async def answers(port: int, *pieces: bytes) -> bytes:
-    """What comes back until the server closes; it may do so before it has been sent everything."""
+    """The server's responses until it closes, perhaps before the last piece is sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for piece in pieces:
@@ -51,27 +51,27 @@ async def answers(port: int, *pieces: bytes) -> bytes:
 @pytest.mark.parametrize(
     "endless",
     [
-        pytest.param([BEGUN, b"x: " + b"y" * 16 * MIB], id="header"),
-        pytest.param([BEGUN, *[b"x: " + b"y" * 1000 + b"\r\n"] * 16_000], id="headers"),
+        pytest.param([START, b"x: " + b"y" * 16 * MIB], id="header"),
+        pytest.param([START, *[b"x: " + b"y" * 1000 + b"\r\n"] * 16_000], id="headers"),
         pytest.param([b"POST /", b"y" * 16 * MIB], id="line"),
     ],
 )
 async def test_a_head_without_end_is_cut_off(port: int, endless: list[bytes]) -> None:
     async with asyncio.timeout(30):
-        said = await answers(port, *endless)
-    assert said == b"closed" or said.startswith(b"HTTP/1.1 431 ")
+        received = await answers(port, *endless)
+    assert received == b"closed" or received.startswith(b"HTTP/1.1 431 ")
 
 
-async def test_what_follows_a_head_is_not_counted(port: int) -> None:
+async def test_a_body_does_not_count_as_head(port: int) -> None:
     body = b"z" * (4 * MAX_HEAD_BYTES)
-    whole = BEGUN + b"Content-Length: %d\r\n" % len(body)
+    whole = START + b"Content-Length: %d\r\n" % len(body)
     last = whole + b"Connection: close\r\n\r\n" + body
-    said = await answers(port, *[whole + b"\r\n" + body] * 4, last)
-    assert said.count(b"HTTP/1.1 200 OK") == 5
+    received = await answers(port, *[whole + b"\r\n" + body] * 4, last)
+    assert received.count(b"HTTP/1.1 200 OK") == 5
 
 
-async def test_many_small_heads_on_one_connection_are_no_large_one(port: int) -> None:
-    padded = BEGUN + b"x: " + b"y" * 500 + b"\r\nContent-Length: 0\r\n"
+async def test_many_small_heads_on_one_connection_are_not_counted_together(port: int) -> None:
+    padded = START + b"x: " + b"y" * 500 + b"\r\nContent-Length: 0\r\n"
     requests = (padded + b"\r\n") * 300 + padded + b"Connection: close\r\n\r\n"
     pieces = [requests[at : at + 777] for at in range(0, len(requests), 777)]
     assert len(requests) > 2 * MAX_HEAD_BYTES

@@ -16,7 +16,7 @@ LAYERS = (
     "pipeline",
     "engine_process",
 )
-"""Lowest first. Above them are the backends, and the two programs that people start."""
+"""Layers, lowest first. Above them are the backends, and the two programs that people start."""
 HTTP_LAYERS = ("responses", "requests", "ui", "route_table", "documentation", "auth", "service")
 
 
@@ -29,23 +29,23 @@ def modules() -> dict[str, Path]:
 
 
 def imports() -> dict[str, set[str]]:
-    """The modules of the package that each one imports, wherever in its text."""
+    """The modules of the package that each module imports, at any place of its text."""
     paths = modules()
     graph: dict[str, set[str]] = {}
     for name, path in paths.items():
-        found = graph.setdefault(name, set())
+        targets = graph.setdefault(name, set())
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module:
                 longer = {f"{node.module}.{alias.name}" for alias in node.names} & paths.keys()
-                found |= longer or ({node.module} & paths.keys())
+                targets |= longer or ({node.module} & paths.keys())
     return graph
 
 
-def test_no_module_imports_itself_by_others() -> None:
+def test_no_module_imports_itself_by_way_of_others() -> None:
     TopologicalSorter(imports()).prepare()  # raises CycleError
 
 
-def test_no_folder_imports_one_above_it() -> None:
+def test_no_folder_imports_from_one_above_it() -> None:
     upward = []
     for name, imported in imports().items():
         for other in imported:

@@ -22,7 +22,7 @@ INDEX: dict[str, Any] = {
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A directory that passes, with weights of a few bytes."""
+    """A valid model directory, with weights of a few bytes."""
     write_index(tmp_path)
     for part in ("tokenizer", "scheduler", *WEIGHTS):
         (tmp_path / part).mkdir()

@@ -22,7 +22,7 @@ MODEL = {"path": "/models/store/0a", "source": "hf://acme/tiny-sd", "loras": LOR
 
 @pytest.fixture
 def connect(make_stack: Any) -> Any:
-    """A stack, and OpenAI's client of it that does not try again."""
+    """Makes a stack, and OpenAI's client of it that does not retry."""
 
     def connect(key: str = "none", **document: Any) -> tuple[Any, openai.AsyncOpenAI]:
         stack = make_stack(**{"model": MODEL, **document})
@@ -76,12 +76,12 @@ async def test_url_is_a_data_url_that_opens(connect: Any) -> None:
     )
     (image,) = answer.data
     assert image.b64_json is None
-    found = await asyncio.to_thread(urllib.request.urlopen, image.url)
-    assert found.headers["content-type"] == "image/webp"
-    assert opened(found.read()).format == "WEBP"
+    response = await asyncio.to_thread(urllib.request.urlopen, image.url)
+    assert response.headers["content-type"] == "image/webp"
+    assert opened(response.read()).format == "WEBP"
 
 
-async def test_compression_is_the_quality_of_a_format_that_loses_some(connect: Any) -> None:
+async def test_compression_is_the_quality_of_a_lossy_format(connect: Any) -> None:
     _, client = connect()
 
     async def size(output_format: Any, **options: Any) -> int:
@@ -94,7 +94,7 @@ async def test_compression_is_the_quality_of_a_format_that_loses_some(connect: A
     assert await size("png", output_compression=5) == await size("png")
 
 
-async def test_parameters_of_other_models_are_taken_where_they_do_no_harm(connect: Any) -> None:
+async def test_parameters_of_other_models_are_accepted_where_they_do_no_harm(connect: Any) -> None:
     _, client = connect()
     answer = await client.images.generate(
         prompt="x",
@@ -190,7 +190,9 @@ async def test_missing_prompt_and_a_body_that_is_not_json_are_bad_requests(conne
     assert (await stack.client.post(path, content=b"{}")).status_code == 415
 
 
-async def test_model_that_is_not_served_is_not_found_and_told_which_are(connect: Any) -> None:
+async def test_model_that_is_not_served_is_not_found_and_the_served_ones_are_listed(
+    connect: Any,
+) -> None:
     _, client = connect()
     with pytest.raises(openai.NotFoundError, match="tiny-sd, ink, oil") as refused:
         await client.images.generate(prompt="x", model="sdxl")
@@ -222,7 +224,7 @@ def test_model_is_named_after_its_service_or_its_source(
     assert base_names(config, service)[0] == name
 
 
-async def test_full_queue_raises_rate_limit_error_with_a_time_to_come_again(
+async def test_full_queue_raises_rate_limit_error_with_a_time_to_retry(
     connect: Any, pipeline: Any
 ) -> None:
     stack, client = connect(queue={"maxLength": 1})
@@ -250,7 +252,7 @@ async def test_failure_of_the_engine_is_a_server_error_without_the_prompt(
     assert "secret" not in failed.value.message
 
 
-async def test_not_ready_is_a_server_error_with_a_time_to_come_again(
+async def test_not_ready_is_a_server_error_with_a_time_to_retry(
     connect: Any, pipeline: Any
 ) -> None:
     pipeline.hold()

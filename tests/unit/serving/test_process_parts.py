@@ -1,4 +1,4 @@
-"""The small parts around the server: cores, logs, the termination message, encoding."""
+"""Small parts around the server: cores, logs, the termination message, encoding."""
 
 import io
 import json
@@ -62,7 +62,7 @@ def test_termination_message_is_one_json_object_of_one_sentence(tmp_path: Path) 
     assert json.loads(file.read_text()) == {"reason": "WrongDevice", "message": "no cuda here"}
 
 
-def test_termination_message_fits_into_what_the_kubelet_reads(tmp_path: Path) -> None:
+def test_termination_message_fits_into_the_bytes_that_the_kubelet_reads(tmp_path: Path) -> None:
     file = tmp_path / "termination-log"
     termination.report(WrongDevice("\U0001f3a8" * 9000), {"TERMINATION_LOG": str(file)})
     assert len(file.read_bytes()) <= 4096
@@ -99,11 +99,11 @@ def test_log_line_is_one_json_object(logger: logging.Logger, logged: io.StringIO
     assert fields["time"].endswith("+00:00")
 
 
-def test_logged_exception_shows_where_but_not_its_message(
+def test_logged_exception_shows_its_place_but_not_its_message(
     logger: logging.Logger, logged: io.StringIO
 ) -> None:
     try:
-        raise ValueError("a secret wish")  # noqa: TRY301 - it is to be caught here
+        raise ValueError("a secret wish")  # noqa: TRY301 - the test catches it here
     except ValueError:
         logger.exception("failed")
     fields = json.loads(logged.getvalue())
@@ -168,23 +168,23 @@ def test_a_gpus_driver_is_known_by_its_version(
     assert driver_version(file) == version
 
 
-def test_of_a_long_failure_both_ends_are_logged() -> None:
-    said = str(logs.failure_fields(RuntimeError("first" + "x" * 5000 + "last"))["error_message"])
-    assert said.startswith("first")
-    assert said.endswith("last")
-    assert len(said) < 1000
+def test_both_ends_of_a_long_error_message_are_logged() -> None:
+    message = str(logs.failure_fields(RuntimeError("first" + "x" * 5000 + "last"))["error_message"])
+    assert message.startswith("first")
+    assert message.endswith("last")
+    assert len(message) < 1000
 
 
-def test_who_makes_way_runs_later_than_before_and_nobody_else_does() -> None:
-    def asked(seen: list[int]) -> None:
-        seen.append(os.nice(0))
+def test_lower_priority_affects_its_thread_alone() -> None:
+    def lower_and_record(niceness: list[int]) -> None:
+        niceness.append(os.nice(0))
         lower_priority()
-        seen.append(os.nice(0))
+        niceness.append(os.nice(0))
 
-    mine, seen = os.nice(0), list[int]()
-    thread = threading.Thread(target=asked, args=(seen,))
+    mine, niceness = os.nice(0), list[int]()
+    thread = threading.Thread(target=lower_and_record, args=(niceness,))
     thread.start()
     thread.join()
-    before, after = seen
+    before, after = niceness
     assert before == mine == os.nice(0)
     assert after > before

@@ -1,4 +1,4 @@
-"""The embeddings that are kept of texts."""
+"""The cache of texts' embeddings."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,7 +19,7 @@ def key(text: str, encoder: str = "a", clip_skip: int | None = None) -> PromptKe
 
 
 def embedding(size: int) -> Embedding:
-    """One of so many bytes."""
+    """An embedding of `size` bytes."""
     return Embedding(torch.zeros(size, dtype=torch.uint8))
 
 
@@ -27,7 +27,7 @@ def kept(cache: EmbeddingCache, texts: str) -> str:
     return "".join(text for text in texts if cache.get(key(text)) is not None)
 
 
-def test_what_was_not_used_for_longest_makes_room() -> None:
+def test_the_least_recently_used_embedding_makes_room() -> None:
     cache = EmbeddingCache(max_bytes=30)
     for text in "abc":
         cache.put(key(text), embedding(10))
@@ -44,14 +44,14 @@ def test_both_halves_of_an_embedding_take_room() -> None:
     assert kept(cache, "ab") == "b"
 
 
-def test_one_that_is_larger_than_the_cache_is_not_kept() -> None:
+def test_an_embedding_that_is_larger_than_the_cache_is_not_kept() -> None:
     cache = EmbeddingCache(max_bytes=9)
     cache.put(key("a"), embedding(10))
     cache.put(key("b"), embedding(9))
     assert kept(cache, "ab") == "b"
 
 
-def test_one_that_is_put_again_takes_its_room_once() -> None:
+def test_an_embedding_that_is_put_again_takes_its_room_once() -> None:
     cache = EmbeddingCache(max_bytes=30)
     cache.put(key("a"), embedding(20))
     cache.put(key("a"), embedding(10))
@@ -60,7 +60,7 @@ def test_one_that_is_put_again_takes_its_room_once() -> None:
 
 
 class Encoders:
-    """Stands for a pipeline, and notes which texts it has encoded."""
+    """Stand-in for a pipeline that records the texts it encodes."""
 
     device = "cpu"
 

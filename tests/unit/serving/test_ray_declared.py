@@ -1,4 +1,4 @@
-"""How a head has Serve run its applications, with an HTTP server in the dashboard's place."""
+"""A head declares its applications to Serve; an HTTP server stands in for the dashboard."""
 
 import json
 import threading
@@ -19,17 +19,17 @@ BEING_READ = {"status": "DEPLOYING", "deployments": {}}
 
 
 class Dashboard:
-    """Answers with what `answers` has for a method, the last again and again; None hangs up."""
+    """Dashboard that plays `answers` by method and repeats the last one; None hangs up."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[tuple[int, str] | None]] = {"PUT": [(200, "")], "GET": []}
-        self.asked: list[tuple[str, str, bytes]] = []
+        self.requests: list[tuple[str, str, bytes]] = []
         dashboard = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                dashboard.asked.append((self.command, self.headers["x-ray-authorization"], body))
+                dashboard.requests.append((self.command, self.headers["x-ray-authorization"], body))
                 answers = dashboard.answers[self.command]
                 answer = answers.pop(0) if len(answers) > 1 else answers[0]
                 if answer is not None:
@@ -41,7 +41,7 @@ class Dashboard:
                 self.do_GET()
 
             def log_message(self, *_: object) -> None:
-                """Says nothing."""
+                """Logs nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
@@ -64,13 +64,13 @@ def dashboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
     dashboard.server.server_close()
 
 
-def lives() -> None:
-    """Ray does."""
+def ray_runs() -> None:
+    """Returns without an error: Ray runs."""
 
 
-def test_all_of_it_is_declared_with_the_token(dashboard: Dashboard) -> None:
-    declare(dashboard.port, ENVIRON, lives)
-    method, token, body = dashboard.asked[0]
+def test_the_applications_are_declared_with_the_token(dashboard: Dashboard) -> None:
+    declare(dashboard.port, ENVIRON, ray_runs)
+    method, token, body = dashboard.requests[0]
     assert (method, token, json.loads(body)) == ("PUT", "Bearer t0ken", APPLICATIONS)
 
 
@@ -79,25 +79,27 @@ def test_no_proxy_sees_the_token(dashboard: Dashboard, monkeypatch: pytest.Monke
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setattr(declared, "START_SECONDS", 0.0)
-    declare(dashboard.port, ENVIRON, lives)
-    assert dashboard.asked
+    declare(dashboard.port, ENVIRON, ray_runs)
+    assert dashboard.requests
 
 
 def test_a_dashboard_that_is_not_up_yet_is_asked_again(dashboard: Dashboard) -> None:
     dashboard.answers["PUT"] = [None, (500, "starting"), (200, "")]
-    declare(dashboard.port, ENVIRON, lives)
-    assert [method for method, _, _ in dashboard.asked] == ["PUT", "PUT", "PUT", "GET"]
+    declare(dashboard.port, ENVIRON, ray_runs)
+    assert [method for method, _, _ in dashboard.requests] == ["PUT", "PUT", "PUT", "GET"]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-def test_a_refusal_ends_it_at_once(dashboard: Dashboard, status: int) -> None:
+def test_a_refusal_ends_the_declaration_at_once(dashboard: Dashboard, status: int) -> None:
     dashboard.answers["PUT"] = [(status, "no such field")]
     with pytest.raises(RayEnded, match=f"status {status}: no such field"):
-        declare(dashboard.port, ENVIRON, lives)
-    assert len(dashboard.asked) == 1
+        declare(dashboard.port, ENVIRON, ray_runs)
+    assert len(dashboard.requests) == 1
 
 
-def test_it_waits_until_the_head_runs_and_the_replicas_are_known(dashboard: Dashboard) -> None:
+def test_the_declaration_waits_until_the_head_runs_and_the_replicas_are_known(
+    dashboard: Dashboard,
+) -> None:
     dashboard.shows(
         {},
         {"head": BEING_READ, "diffusion": BEING_READ},
@@ -105,12 +107,12 @@ def test_it_waits_until_the_head_runs_and_the_replicas_are_known(dashboard: Dash
         {"head": {**HEAD_RUNS, "status": "DEPLOYING"}, "diffusion": NO_WORKER},
         {"head": HEAD_RUNS, "diffusion": NO_WORKER},
     )
-    declare(dashboard.port, ENVIRON, lives)
-    assert len(dashboard.asked) == 6
+    declare(dashboard.port, ENVIRON, ray_runs)
+    assert len(dashboard.requests) == 6
 
 
 @pytest.mark.parametrize("name", ["head", "diffusion"])
-def test_an_application_that_serve_gives_up_is_told_with_its_words(
+def test_an_application_that_serve_gives_up_is_reported_with_its_message(
     dashboard: Dashboard, name: str
 ) -> None:
     failed = {
@@ -120,24 +122,24 @@ def test_an_application_that_serve_gives_up_is_told_with_its_words(
     }
     dashboard.shows({"head": HEAD_RUNS, "diffusion": NO_WORKER, name: failed})
     with pytest.raises(RayEnded, match=f"{name}: ImportError: no module tried 3 times"):
-        declare(dashboard.port, ENVIRON, lives)
+        declare(dashboard.port, ENVIRON, ray_runs)
 
 
-def test_what_does_not_come_up_in_time_is_told(
+def test_an_application_that_does_not_start_in_time_is_reported(
     dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(declared, "START_SECONDS", -1.0)
-    ill = {**HEAD_RUNS, "status": "UNHEALTHY", "message": "it ended"}
-    dashboard.shows({"head": ill, "diffusion": NO_WORKER})
-    with pytest.raises(RayEnded, match=r"the application head is UNHEALTHY\. it ended"):
-        declare(dashboard.port, ENVIRON, lives)
+    unhealthy = {**HEAD_RUNS, "status": "UNHEALTHY", "message": "the replica ended"}
+    dashboard.shows({"head": unhealthy, "diffusion": NO_WORKER})
+    with pytest.raises(RayEnded, match=r"the application head is UNHEALTHY\. the replica ended"):
+        declare(dashboard.port, ENVIRON, ray_runs)
 
 
 def test_ray_that_ends_meanwhile_ends_the_wait(dashboard: Dashboard) -> None:
     dashboard.shows({})
 
     def check() -> None:
-        if len(dashboard.asked) > 2:
+        if len(dashboard.requests) > 2:
             raise RayEnded("Ray's processes ended")
 
     with pytest.raises(RayEnded, match="processes ended"):

@@ -25,7 +25,7 @@ touch "$1"; echo "$2"; exit 1
 
 
 def started(folder: Path, script: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    """In a process of its own, since a node's end is that of all children."""
+    """Starts a node in its own process, since its end is the end of all child processes."""
     command = [sys.executable, "-c", START, str(folder), script, *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
@@ -37,12 +37,14 @@ def started(folder: Path, script: str, *words: str) -> "subprocess.CompletedProc
         "System error: Failed to connect to GCS. Please check if the GCS server is running",
     ],
 )
-def test_ray_that_was_too_slow_for_itself_is_started_again(tmp_path: Path, words: str) -> None:
+def test_ray_that_was_too_slow_for_its_own_timeout_is_started_again(
+    tmp_path: Path, words: str
+) -> None:
     assert started(tmp_path, SLOW_ONCE, words).returncode == 0
     assert (tmp_path / "once").exists()
 
 
-def test_ray_that_cannot_start_is_told_of_with_its_last_words(tmp_path: Path) -> None:
+def test_ray_that_cannot_start_is_reported_with_its_last_words(tmp_path: Path) -> None:
     ended = started(tmp_path, "echo no such address; exit 3")
     assert ended.returncode == 1
     assert "RayEnded: Ray's processes ended (exit code 3). Its last words: no such address" in (

@@ -1,4 +1,4 @@
-"""What a process of a Ray cluster is, by its environment."""
+"""The role of a process in a Ray cluster, by its environment."""
 
 import socket
 import sys
@@ -28,7 +28,7 @@ def test_no_connection_is_given_a_port_before_ray_binds_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "place"),
+    ("environ", "node"),
     [
         (HEAD, ClusterNode("head", "10.0.0.1", "10.0.0.1", 6379)),
         (
@@ -45,14 +45,14 @@ def test_no_connection_is_given_a_port_before_ray_binds_it() -> None:
         ),
     ],
 )
-def test_a_place_is_told_by_the_operator_or_by_kuberay(
-    environ: dict[str, str], place: ClusterNode
+def test_a_nodes_role_is_set_by_the_operator_or_by_kuberay(
+    environ: dict[str, str], node: ClusterNode
 ) -> None:
-    assert cluster_node_of(environ) == place
+    assert cluster_node_of(environ) == node
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "variable"),
     [
         ({}, "DIFFUSION_RAY_ROLE"),
         ({"DIFFUSION_RAY_ROLE": "head"}, "DIFFUSION_RAY_ADDRESS"),
@@ -63,18 +63,20 @@ def test_a_place_is_told_by_the_operator_or_by_kuberay(
         ({**HEAD, "DIFFUSION_RAY_DASHBOARD": "0"}, "DIFFUSION_RAY_DASHBOARD"),
     ],
 )
-def test_what_is_missing_or_unreadable_is_named(environ: dict[str, str], said: str) -> None:
-    with pytest.raises(InvalidConfiguration, match=said):
+def test_a_variable_that_is_missing_or_unreadable_is_named(
+    environ: dict[str, str], variable: str
+) -> None:
+    with pytest.raises(InvalidConfiguration, match=variable):
         cluster_node_of(environ)
 
 
-def test_a_head_lets_no_one_look_unless_it_is_told_where() -> None:
+def test_a_head_has_no_dashboard_unless_its_port_is_given() -> None:
     assert "--include-dashboard=false" in head_part(PORTS)
-    looked_at = head_part(PORTS, dashboard=8265)
-    assert {"--include-dashboard=true", "--dashboard-port=8265"} <= set(looked_at)
+    with_dashboard = head_part(PORTS, dashboard=8265)
+    assert {"--include-dashboard=true", "--dashboard-port=8265"} <= set(with_dashboard)
 
 
-def test_a_head_that_does_not_answer_who_leaves_is_not_waited_for(
+def test_a_worker_that_leaves_does_not_wait_for_a_silent_head(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     silent = tmp_path / "silent"
@@ -83,5 +85,5 @@ def test_a_head_that_does_not_answer_who_leaves_is_not_waited_for(
     monkeypatch.setattr(sys, "executable", str(silent))
     monkeypatch.setattr(cluster, "_DRAIN_COMMAND_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as head:
-        place = ClusterNode("worker", "127.0.0.1", "127.0.0.1", head.getsockname()[1])
-        assert not cluster._leave(place, "0a")
+        node = ClusterNode("worker", "127.0.0.1", "127.0.0.1", head.getsockname()[1])
+        assert not cluster._leave(node, "0a")

@@ -34,13 +34,13 @@ def config_with(**document: Any) -> ServingConfig:
 
 
 def test_prompt_alone_takes_the_defaults() -> None:
-    generation = read(prompt="a red circle")
-    assert (generation.steps, generation.guidance_scale) == (4, 2.0)
-    assert (generation.width, generation.height, generation.negative_prompt) == (128, 96, "")
-    assert len(generation.seeds) == 1
+    request = read(prompt="a red circle")
+    assert (request.steps, request.guidance_scale) == (4, 2.0)
+    assert (request.width, request.height, request.negative_prompt) == (128, 96, "")
+    assert len(request.seeds) == 1
 
 
-def test_null_is_the_same_as_left_out() -> None:
+def test_null_field_is_the_same_as_a_missing_one() -> None:
     fields: dict[str, Any] = dict.fromkeys(PredictRequest.model_fields)
     assert read(**{**fields, "prompt": "x", "seed": 7}) == read(prompt="x", seed=7)
 
@@ -70,7 +70,7 @@ def test_every_field_is_used() -> None:
         (None, None),
     ],
 )
-def test_lora_is_applied_as_asked_or_as_configured(lora: Any, used: LoraUse | None) -> None:
+def test_lora_is_applied_as_requested_or_as_configured(lora: Any, used: LoraUse | None) -> None:
     assert read(prompt="x", lora=lora).lora == used
 
 
@@ -177,7 +177,7 @@ FUZZ = settings(derandomize=True, deadline=None, database=None)
 
 
 def problem_of(call: Callable[[], object]) -> Problem | None:
-    """The problem that a call raises, if it does; anything else fails the test."""
+    """The problem that a call raises, or None; any other exception fails the test."""
     try:
         call()
     except Problem as problem:
@@ -209,14 +209,14 @@ def test_any_object_is_either_refused_or_within_the_limits(fields: dict[str, Any
         assert problem.kind.status in (400, 422)
         assert json.loads(problem.body())["detail"]
         return
-    generation = read(**fields)
-    assert generation.prompt.strip()
-    assert len(generation.prompt) <= 40
-    assert 1 <= generation.steps <= 50
-    assert generation.width * generation.height <= 256 * 256
-    assert generation.width % 8 == generation.height % 8 == 0
-    assert 1 <= len(generation.seeds) <= 3
-    assert all(0 <= seed <= MAX_SEED for seed in generation.seeds)
+    request = read(**fields)
+    assert request.prompt.strip()
+    assert len(request.prompt) <= 40
+    assert 1 <= request.steps <= 50
+    assert request.width * request.height <= 256 * 256
+    assert request.width % 8 == request.height % 8 == 0
+    assert 1 <= len(request.seeds) <= 3
+    assert all(0 <= seed <= MAX_SEED for seed in request.seeds)
 
 
 @FUZZ
@@ -227,8 +227,8 @@ def test_any_bytes_are_either_refused_or_a_request(body: bytes) -> None:
 
 
 def test_texts_never_show_in_a_representation() -> None:
-    generation = read(prompt="a secret wish", negative_prompt="a secret fear")
-    assert "secret" not in repr(generation)
+    request = read(prompt="a secret wish", negative_prompt="a secret fear")
+    assert "secret" not in repr(request)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ SCHEMA = jsonschema_rs.Draft202012Validator(request_schema(config_with()))
         },
     )
 )
-def test_schema_allows_what_is_served_and_nothing_else(fields: dict[str, Any]) -> None:
+def test_schema_allows_the_requests_that_are_served_and_no_others(fields: dict[str, Any]) -> None:
     problem = problem_of(lambda: read(**fields))
     too_large = problem is not None and "times height" in problem.detail
     assert SCHEMA.is_valid(fields) == (problem is None or too_large)

@@ -167,7 +167,7 @@ async def test_slow_body_is_refused(make_stack: Any, monkeypatch: pytest.MonkeyP
     assert await post(make_stack().app, receive, [(b"content-type", b"application/json")]) == 408
 
 
-async def test_client_that_leaves_during_its_body_is_let_go(make_stack: Any) -> None:
+async def test_client_that_leaves_during_its_body_is_dropped(make_stack: Any) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
@@ -222,7 +222,7 @@ async def test_client_that_hangs_up_in_the_queue_is_dropped(make_stack: Any, pip
     assert stack.sample("diffusion_rejected_total", reason="hang_up") == 1
 
 
-async def test_client_that_hangs_up_while_served_disturbs_nobody(
+async def test_client_that_hangs_up_while_served_disturbs_no_other_request(
     make_stack: Any, pipeline: Any
 ) -> None:
     stack = make_stack()
@@ -241,7 +241,7 @@ async def test_client_that_hangs_up_while_served_disturbs_nobody(
     assert stack.sample("diffusion_rejected_total", reason="hang_up") == 0
 
 
-async def test_full_queue_is_429_with_a_time_to_come_again(make_stack: Any, pipeline: Any) -> None:
+async def test_full_queue_is_429_with_a_time_to_retry(make_stack: Any, pipeline: Any) -> None:
     stack = make_stack(queue={"maxLength": 2})
     pipeline.hold()
     send = [asyncio.create_task(stack.client.post("/predict", json={"prompt": "x"}))]
@@ -285,7 +285,7 @@ async def test_failure_of_the_engine_is_500_with_an_id_and_no_prompt(
     assert "secret" not in answer.text + repr([vars(record) for record in caplog.records])
 
 
-async def test_defect_is_500_and_its_message_is_kept_from_the_log(
+async def test_unhandled_exception_is_500_and_its_message_is_kept_from_the_log(
     make_stack: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stack = make_stack()
@@ -296,7 +296,9 @@ async def test_defect_is_500_and_its_message_is_kept_from_the_log(
     assert "secret" not in answer.text + caplog.text
 
 
-async def test_not_ready_until_the_warm_up_image_is_out(make_stack: Any, pipeline: Any) -> None:
+async def test_not_ready_until_the_warm_up_image_is_finished(
+    make_stack: Any, pipeline: Any
+) -> None:
     pipeline.hold()
     stack = make_stack(start=False)
     stack.engine.start()
@@ -344,7 +346,7 @@ async def test_wrong_method_names_the_right_one(make_stack: Any, method: str) ->
     assert answer.headers["allow"] == "POST"
 
 
-async def test_about_tells_who_answers(make_stack: Any) -> None:
+async def test_about_describes_the_server(make_stack: Any) -> None:
     about = (
         await make_stack(
             model={"path": "/models/demo", "source": "image:///models/demo"},
@@ -371,7 +373,7 @@ async def test_about_tells_who_answers(make_stack: Any) -> None:
     assert set(about["versions"]) == {*ours, "fastapi"}
 
 
-async def test_metrics_count_what_happened_and_hold_no_text_of_a_client(make_stack: Any) -> None:
+async def test_metrics_count_requests_and_hold_no_text_of_a_client(make_stack: Any) -> None:
     stack = make_stack()
     await stack.client.post("/predict?q=secret", json={"prompt": "secret", "images": 3})
     await stack.client.get("/secret")
@@ -431,7 +433,7 @@ async def test_problem_types_lead_to_their_explanation(make_stack: Any) -> None:
     assert f'id="{anchor}"' in (await stack.client.get(page)).text
 
 
-async def test_openapi_describes_what_is_served(make_stack: Any) -> None:
+async def test_openapi_describes_the_routes_that_are_served(make_stack: Any) -> None:
     document = (await make_stack().client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     described = {

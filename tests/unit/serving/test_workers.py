@@ -1,4 +1,4 @@
-"""What stands around workers and LitServe's queues, without their processes."""
+"""Pools and queues of workers, LitServe's included, without worker processes."""
 
 import asyncio
 import io
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 MODEL = ModelInfo("cpu", "fake", "float32", (128, 96), Startup(0.0, 0.0, 0.0, ()))
 
 
-def generation(prompt: str = "x", seed: int = 1) -> ImageRequest:
+def image_request(prompt: str = "x", seed: int = 1) -> ImageRequest:
     return ImageRequest(prompt, "", 2, 1.0, 64, 64, (seed,))
 
 
@@ -67,7 +67,7 @@ def result(seconds: float = 0.1) -> Result:
 
 
 class Worker:
-    """The other end of a link, and what a process looks like from outside."""
+    """The far end of a link, with the exit code and the join of a process."""
 
     def __init__(self) -> None:
         ours, theirs = Pipe()
@@ -75,18 +75,18 @@ class Worker:
         self.far: Link[WorkerEvent, WorkerCommand] = Link(theirs)
         self._theirs = theirs
         self.exitcode: int | None = None
-        self.heard: Iterator[WorkerCommand] = self.far.messages()
+        self.commands: Iterator[WorkerCommand] = self.far.messages()
         self.received: list[WorkerCommand] = []
 
     def next(self) -> WorkerCommand:
-        return next(self.heard)
+        return next(self.commands)
 
     def die(self, code: int) -> None:
         self.exitcode = code
         self._theirs.close()
 
     def join(self, timeout: float) -> None:
-        """It ends at once."""
+        """Returns at once."""
 
 
 class Carrier:
@@ -117,7 +117,7 @@ def test_metrics_of_processes_are_added_up() -> None:
     def process(images: int, start: float) -> CollectorRegistry:
         registry = CollectorRegistry()
         Counter("images", "Finished.", registry=registry).inc(images)
-        Counter("asked", "By route.", ("route",), registry=registry).labels(f"/{images}").inc()
+        Counter("requests", "By route.", ("route",), registry=registry).labels(f"/{images}").inc()
         Histogram("seconds", "Time.", buckets=(1.0, 2.0), registry=registry).observe(images)
         Gauge("build_info", "Always 1.", ("x",), registry=registry).labels("y").set(1)
         Gauge("process_start_time_seconds", "Begin.", registry=registry).set(start)
@@ -133,8 +133,8 @@ def test_metrics_of_processes_are_added_up() -> None:
     }
     assert samples == {
         ("images_total",): 3,
-        ("asked_total", "/1"): 1,
-        ("asked_total", "/2"): 1,
+        ("requests_total", "/1"): 1,
+        ("requests_total", "/2"): 1,
         ("seconds_bucket", "1.0"): 1,
         ("seconds_bucket", "2.0"): 2,
         ("seconds_bucket", "+Inf"): 2,
@@ -177,7 +177,7 @@ def test_each_worker_sees_one_of_the_visible_devices(
     assert visible_device(environ, index) == device
 
 
-def test_retry_after_is_when_half_of_what_waits_is_done() -> None:
+def test_retry_after_is_the_time_for_half_of_the_queue() -> None:
     assert retry_after(64, 8, 2.0) == 8
     assert retry_after(1, 8, 0.1) == 1
 
@@ -211,7 +211,7 @@ def test_engines_share_the_queue_between_devices(configured: Any) -> None:
 
 
 @pytest.mark.parametrize(("milliseconds", "timeout"), [(0, 0.01), (50, 0.05)])
-def test_frameworks_own_batching_is_set_as_its_documentation_tells(
+def test_frameworks_own_batching_is_set_as_its_documentation_says(
     configured: Any, milliseconds: int, timeout: float
 ) -> None:
     batching = {"mode": "framework", "maxSize": 5, "maxWaitMilliseconds": milliseconds}
@@ -249,7 +249,7 @@ async def test_worker_that_dies_later_ends_the_pool_and_its_requests() -> None:
     worker, carrier = Worker(), Carrier()
     pool = EnginePool([WorkerQueue(carrier, [worker.near])])
     await ready(pool, worker)
-    running = asyncio.ensure_future(pool.run(generation()))
+    running = asyncio.ensure_future(pool.run(image_request()))
     await settled(lambda: carrier.commands)
     worker.die(-9)
     with pytest.raises(NotReady, match="worker"):
@@ -257,7 +257,7 @@ async def test_worker_that_dies_later_ends_the_pool_and_its_requests() -> None:
     assert isinstance(pool.workers.ended.exception(10), WorkerLost)
     assert (pool.state, pool.alive) == (State.FAILED, False)
     with pytest.raises(NotReady):
-        await pool.run(generation())
+        await pool.run(image_request())
     carrier.answer(0, NotReady("too late"))
 
 
@@ -269,18 +269,18 @@ async def test_pool_asks_its_workers_for_their_metrics() -> None:
     for worker in workers:
         worker.far.send(Listening())
     await settled(lambda: len(pool._metrics) == 2)
-    asked = asyncio.ensure_future(pool.metrics())
+    metrics = asyncio.ensure_future(pool.metrics())
     for images, worker in enumerate(workers):
-        question = await asyncio.to_thread(worker.next)
-        assert isinstance(question, CollectMetrics)
+        command = await asyncio.to_thread(worker.next)
+        assert isinstance(command, CollectMetrics)
         registry = CollectorRegistry()
         Counter("images", "Finished.", registry=registry).inc(images)
-        worker.far.send(MetricsCollected(question.query, tuple(registry.collect())))
-    # In the order of the answers, which two links have no say in.
-    assert sorted(family.samples[0].value for family in await asked) == [0, 1]
+        worker.far.send(MetricsCollected(command.query, tuple(registry.collect())))
+    # The answers of two links come in any order.
+    assert sorted(family.samples[0].value for family in await metrics) == [0, 1]
 
 
-async def test_request_goes_to_the_device_with_the_least_to_do() -> None:
+async def test_request_goes_to_the_worker_queue_with_the_fewest_in_flight() -> None:
     workers, carriers = [Worker(), Worker()], [Carrier(), Carrier()]
     queues = [
         WorkerQueue(carrier, [worker.near])
@@ -288,7 +288,7 @@ async def test_request_goes_to_the_device_with_the_least_to_do() -> None:
     ]
     pool = EnginePool(queues)
     await ready(pool, *workers)
-    calls = [asyncio.ensure_future(pool.run(generation())) for _ in range(3)]
+    calls = [asyncio.ensure_future(pool.run(image_request())) for _ in range(3)]
     await settled(lambda: sum(len(carrier.commands) for carrier in carriers) == 3)
     assert [[t.number for t in carrier.commands] for carrier in carriers] == [[0, 2], [1]]
     for number in (0, 2):
@@ -299,14 +299,14 @@ async def test_request_goes_to_the_device_with_the_least_to_do() -> None:
     assert isinstance(outcomes[1], EngineFailed)
 
 
-async def test_steps_are_told_to_who_wants_them() -> None:
+async def test_steps_are_sent_only_for_requests_that_want_them() -> None:
     worker, carrier = Worker(), Carrier()
     pool = EnginePool([WorkerQueue(carrier, [worker.near])])
     await ready(pool, worker)
     steps: list[tuple[int, int]] = []
     calls = [
-        asyncio.ensure_future(pool.run(generation(), lambda *step: steps.append(step))),
-        asyncio.ensure_future(pool.run(generation())),
+        asyncio.ensure_future(pool.run(image_request(), lambda *step: steps.append(step))),
+        asyncio.ensure_future(pool.run(image_request())),
     ]
     await settled(lambda: len(carrier.commands) == 2)
     assert [command.wants_steps for command in carrier.commands] == [True, False]
@@ -324,7 +324,7 @@ async def test_an_image_that_overtakes_its_last_step_waits_for_it() -> None:
     pool = EnginePool([WorkerQueue(carrier, [worker.near])])
     await ready(pool, worker)
     steps: list[int] = []
-    call = asyncio.ensure_future(pool.run(generation(), lambda step, _: steps.append(step)))
+    call = asyncio.ensure_future(pool.run(image_request(), lambda step, _: steps.append(step)))
     await settled(lambda: carrier.commands)
     carrier.answer(0, result())
     worker.far.send(StepDone(0, 1, 2))
@@ -340,7 +340,7 @@ async def test_an_image_without_its_last_step_is_lost_with_its_worker() -> None:
     worker, carrier = Worker(), Carrier()
     pool = EnginePool([WorkerQueue(carrier, [worker.near])])
     await ready(pool, worker)
-    call = asyncio.ensure_future(pool.run(generation(), lambda *_: None))
+    call = asyncio.ensure_future(pool.run(image_request(), lambda *_: None))
     await settled(lambda: carrier.commands)
     carrier.answer(0, result())
     worker.die(-9)
@@ -348,11 +348,11 @@ async def test_an_image_without_its_last_step_is_lost_with_its_worker() -> None:
         await call
 
 
-async def test_client_that_leaves_is_withdrawn_from_the_worker_and_its_place_is_freed() -> None:
+async def test_request_of_a_client_that_leaves_is_cancelled_and_its_place_is_freed() -> None:
     worker, carrier = Worker(), Carrier()
     pool = EnginePool([WorkerQueue(carrier, [worker.near])])
     await ready(pool, worker)
-    call = asyncio.ensure_future(pool.run(generation()))
+    call = asyncio.ensure_future(pool.run(image_request()))
     await settled(lambda: carrier.commands)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -367,9 +367,13 @@ async def test_worker_without_a_framework_gets_its_commands_over_the_link() -> N
     worker, output = Worker(), io.StringIO()
     pool = EngineProcessPool([worker.near], output)
     await ready(pool, worker)
-    calls = [asyncio.ensure_future(pool.run(generation(seed=seed))) for seed in (1, 2)]
-    asked = [await asyncio.to_thread(worker.next) for _ in calls]
-    assert [(type(one), one.request.seeds) for one in asked if isinstance(one, Generate)] == [
+    calls = [asyncio.ensure_future(pool.run(image_request(seed=seed))) for seed in (1, 2)]
+    commands = [await asyncio.to_thread(worker.next) for _ in calls]
+    assert [
+        (type(command), command.request.seeds)
+        for command in commands
+        if isinstance(command, Generate)
+    ] == [
         (Generate, (1,)),
         (Generate, (2,)),
     ]
@@ -394,19 +398,19 @@ def queueing(worker: Worker, carrier: Carrier, **queue: Any) -> Any:
     return pool, sample
 
 
-async def test_frameworks_queue_is_bounded_by_what_has_not_started() -> None:
+async def test_frameworks_queue_is_bounded_by_the_requests_that_have_not_started() -> None:
     worker, carrier = Worker(), Carrier()
     pool, sample = queueing(worker, carrier, max_length=2)
     await ready(pool, worker)
-    calls = [asyncio.ensure_future(pool.run(generation())) for _ in range(2)]
+    calls = [asyncio.ensure_future(pool.run(image_request())) for _ in range(2)]
     await settled(lambda: len(carrier.commands) == 2)
     with pytest.raises(QueueFull, match="2 places") as refused:
-        await pool.run(generation())
+        await pool.run(image_request())
     assert refused.value.retry_after == 1
     assert sample("diffusion_queue_length") == 2
     worker.far.send(Started([0, 1]))
     await settled(lambda: pool.queue_length == 0)
-    calls.append(asyncio.ensure_future(pool.run(generation())))
+    calls.append(asyncio.ensure_future(pool.run(image_request())))
     await settled(lambda: len(carrier.commands) == 3)
     for number in range(3):
         carrier.answer(number, result())
@@ -418,10 +422,10 @@ async def test_frameworks_queue_has_a_deadline_until_the_batch_starts() -> None:
     pool, sample = queueing(worker, carrier, timeout_seconds=0.5)
     await ready(pool, worker)
     with pytest.raises(DeadlineExceeded):
-        await pool.run(generation())
+        await pool.run(image_request())
     assert await asyncio.to_thread(worker.next) == Cancel(0)
     assert pool.queue_length == 0
-    call = asyncio.ensure_future(pool.run(generation()))
+    call = asyncio.ensure_future(pool.run(image_request()))
     worker.far.send(Started([1]))
     begin = time.monotonic()
     await settled(lambda: time.monotonic() - begin > 1.0)
@@ -435,7 +439,7 @@ async def test_hang_up_in_the_frameworks_queue_counts_only_before_the_batch_star
     worker, carrier = Worker(), Carrier()
     pool, sample = queueing(worker, carrier)
     await ready(pool, worker)
-    calls = [asyncio.ensure_future(pool.run(generation())) for _ in range(2)]
+    calls = [asyncio.ensure_future(pool.run(image_request())) for _ in range(2)]
     await settled(lambda: len(carrier.commands) == 2)
     worker.far.send(Started([0]))
     await settled(lambda: pool.queue_length == 1)
@@ -447,7 +451,9 @@ async def test_hang_up_in_the_frameworks_queue_counts_only_before_the_batch_star
         carrier.answer(number, NotReady("nobody waits"))
 
 
-def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configured: Any) -> None:
+def test_batch_of_the_framework_leaves_out_cancelled_requests(
+    pipeline: Any, configured: Any
+) -> None:
     config = configured(backend="litserve", batching={"mode": "framework"}).config
     api = FrameworkAPI(config, [], max_batch_size=8, batch_timeout=0.001)
     worker = Worker()
@@ -460,12 +466,13 @@ def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configure
         end_steps=lambda _: None,
     )
     api._runner = start_runner(
-        lambda: pipeline, lambda _: generation("warm-up"), max_images=8, metrics=metrics
+        lambda: pipeline, lambda _: image_request("warm-up"), max_images=8, metrics=metrics
     )
     pipeline.failures["bad"] = ValueError("a secret wish")
-    asked = [generation("a"), generation("left"), generation("bad"), generation("b")]
+    requests = [image_request("a"), image_request("left"), image_request("bad"), image_request("b")]
     batch = [
-        Generate(n, time.monotonic() - 1.0, one, wants_steps=False) for n, one in enumerate(asked)
+        Generate(n, time.monotonic() - 1.0, request, wants_steps=False)
+        for n, request in enumerate(requests)
     ]
     api._worker.cancellations.add(1)
     outcomes = api.predict(batch)
@@ -475,4 +482,4 @@ def test_batch_of_the_framework_leaves_out_who_has_gone(pipeline: Any, configure
     assert "left" not in pipeline.prompts
     assert next(worker.near.messages()) == Started([0, 2, 3])
     assert metrics.registry.get_sample_value("diffusion_queue_seconds_count") == 3
-    assert isinstance(api.predict(Generate(9, 0.0, generation(), wants_steps=False)), Result)
+    assert isinstance(api.predict(Generate(9, 0.0, image_request(), wants_steps=False)), Result)

@@ -1,4 +1,4 @@
-"""What the workers of a test run share."""
+"""Values that the workers of a test run share."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +14,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SharedRun:
     return SharedRun()
 
 
-def test_what_is_made_once_is_made_by_the_first_who_asks_and_given_to_all(run: SharedRun) -> None:
+def test_a_value_is_made_by_the_first_caller_and_given_to_all(run: SharedRun) -> None:
     made: list[int] = []
 
     def make() -> int:
@@ -22,11 +22,11 @@ def test_what_is_made_once_is_made_by_the_first_who_asks_and_given_to_all(run: S
         return len(made)
 
     with ThreadPoolExecutor(4) as threads:
-        given = list(threads.map(lambda _: SharedRun().once("thing", make), range(4)))
-    assert (given, made, run.made("thing")) == ([1] * 4, [1], 1)
+        values = list(threads.map(lambda _: SharedRun().once("thing", make), range(4)))
+    assert (values, made, run.made("thing")) == ([1] * 4, [1], 1)
 
 
-def test_what_could_not_be_made_is_tried_again_by_the_next(run: SharedRun) -> None:
+def test_a_value_that_could_not_be_made_is_tried_again_by_the_next_caller(run: SharedRun) -> None:
     with pytest.raises(ZeroDivisionError):
         run.once("thing", lambda: 1 / 0)
     assert run.made("thing") is None

@@ -1,4 +1,4 @@
-"""Tests that are left out while what they test is as it was when they passed."""
+"""Tests that are skipped while their subject is as it was when they passed."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def passed(root: Path) -> Passed:
     return Passed("subject", "folder", root=root)
 
 
-def test_a_test_that_passed_needs_not_run_again_in_any_checkout_of_that_content(root: Path) -> None:
+def test_a_test_that_passed_does_not_run_again_in_any_checkout_of_that_content(root: Path) -> None:
     assert not passed(root).has("a test")
     passed(root).add("a test")
     assert passed(root).has("a test")
@@ -34,7 +34,7 @@ def test_each_test_counts_for_itself(root: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["content", "name", "more"])
-def test_whatever_changes_in_the_folder_makes_it_run_again(root: Path, change: str) -> None:
+def test_any_change_in_the_folder_makes_the_test_run_again(root: Path, change: str) -> None:
     passed(root).add("a test")
     module = root / "folder" / "deeper" / "module.py"
     if change == "content":
@@ -46,7 +46,7 @@ def test_whatever_changes_in_the_folder_makes_it_run_again(root: Path, change: s
     assert not passed(root).has("a test")
 
 
-def test_what_python_compiles_is_no_change(root: Path) -> None:
+def test_pythons_compiled_files_are_no_change(root: Path) -> None:
     passed(root).add("a test")
     compiled = root / "folder" / "__pycache__"
     compiled.mkdir()

@@ -1,7 +1,7 @@
-"""Puts the stand-in in the place of ``diffusion_serving.pipeline``, in whatever Python starts.
+"""Replaces ``diffusion_serving.pipeline`` by the stand-in when Python starts.
 
 A process of the serving program uses it with this folder in front: ``PYTHONPATH=…/standin/path:
-serving``. So do all that it starts, Ray's and LitServe's workers included, as they inherit that.
+serving``. Its child processes, Ray's and LitServe's workers included, inherit that path.
 """
 
 import importlib.machinery
@@ -14,7 +14,7 @@ _FOLDER = Path(__file__).parents[1] / "pipeline"
 
 
 class _InItsPlace:
-    """Finds the stand-in under the real package's name."""
+    """A finder that resolves the real package's name to the stand-in."""
 
     @staticmethod
     def find_spec(name: str, *_: object) -> importlib.machinery.ModuleSpec | None:

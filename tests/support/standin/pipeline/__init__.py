@@ -1,12 +1,12 @@
 """A stand-in for ``diffusion_serving.pipeline``: the real serving program without torch.
 
-It sleeps instead of computing, so that pods and processes whose subject isn't a picture start in
-about a second and leave the processor to others. Its pictures follow from prompt, seed and
-settings alone, as the real ones do. What the real package refuses, it refuses: a damaged model, a
-LoRA that isn't there, a device that isn't there.
+The stand-in sleeps instead of computing. Pods and processes that need no real picture start in
+about a second with it, and leave the CPU to others. A picture depends on prompt, seed and settings
+alone, as a real one does. The stand-in refuses whatever the real package refuses: a damaged model,
+a missing LoRA, a missing device.
 
-``STANDIN_BATCH_SECONDS`` and ``STANDIN_STEP_SECONDS`` say how long a batch takes beside its steps,
-and a step; ``STANDIN_LOAD_SECONDS`` how long loading takes.
+``STANDIN_STEP_SECONDS`` is the time of a step, ``STANDIN_BATCH_SECONDS`` the time of a batch beside
+its steps, and ``STANDIN_LOAD_SECONDS`` the time of loading.
 """
 
 import json
@@ -25,11 +25,11 @@ from diffusion_serving.observability.startup_errors import WrongDevice
 BATCH_SECONDS = 0.004
 STEP_SECONDS = 0.002
 _BLOCK = 8
-"""Pictures are made of squares this wide, which every encoder packs quickly."""
+"""The side of the squares that a picture consists of; every encoder packs them quickly."""
 
 
 class StandIn:
-    """A pipeline of the engine that takes the same time for a batch of any size."""
+    """A pipeline that takes the same time for a batch of any size."""
 
     device = "cpu"
     device_name = "stand-in"
@@ -68,11 +68,11 @@ class StandIn:
 
 
 def load_pipeline(files: ModelFiles, config: ServingConfig, device_index: int = 0) -> StandIn:
-    """Looks at what the real package looks at, and loads nothing.
+    """Makes the checks of the real package, and loads nothing.
 
     Raises:
-        WrongDevice: a GPU is asked for; this process sees none, whatever the node has.
-        ModelLoadFailed: a LoRA is not there.
+        WrongDevice: the device is a GPU; the stand-in never sees one.
+        ModelLoadFailed: a LoRA is missing.
 
     """
     if config.device != "cpu":
@@ -97,7 +97,7 @@ def _native_size(model: Path) -> tuple[int, int]:
 
 
 def _picture(one: ImageRequest, seed: int) -> Picture:
-    """Squares whose colours follow from all that was asked."""
+    """Squares whose colours depend on the whole request."""
     colours = random.Random(repr((one.prompt, one.negative_prompt, *one.key, seed)))
     rows = [
         b"".join(colours.randbytes(3) * _BLOCK for _ in range(one.width // _BLOCK)) * _BLOCK

@@ -1,5 +1,5 @@
-// A Terraform provider that knows a schema and nothing else. It serves the schema.json that lies beside
-// it, refuses what that doesn't allow, plans the creation of what it does, and cannot reach any cloud.
+// A Terraform provider that knows a schema and nothing else. The provider serves the schema.json beside
+// it, refuses values that the schema doesn't allow, plans new resources, and never calls a cloud.
 package main
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
-// attribute, nesting and block are as in `terraform providers schema -json`; Values, where there are
-// any, are all that a string may be, which Terraform's own format doesn't hold.
+// attribute, nesting and block are as in `terraform providers schema -json`, plus Values: the possible
+// values of a string, where they are known, which Terraform's own format doesn't have.
 type attribute struct {
 	Type     json.RawMessage `json:"type"`
 	Required bool            `json:"required"`
@@ -74,7 +74,7 @@ func (b block) schema() (*tfprotov5.SchemaBlock, error) {
 	return made, nil
 }
 
-// at finds the attribute that path names; none for a block or for what lies inside an attribute.
+// at returns the attribute that path names, and false for a block or a part of an attribute.
 func (b block) at(path *tftypes.AttributePath) (attribute, bool) {
 	steps := path.Steps()
 	for i, step := range steps {
@@ -92,8 +92,8 @@ func (b block) at(path *tftypes.AttributePath) (attribute, bool) {
 	return attribute{}, false
 }
 
-// server answers what a plan of new resources asks. What it doesn't say is the embedded interface's,
-// which is nil: Terraform asks for that only of resources that exist, and none does.
+// server answers the requests of a plan of new resources. The other methods are the embedded
+// interface's, which is nil: Terraform calls them for existing resources only, and there are none.
 type server struct {
 	tfprotov5.ProviderServer
 	schema    *tfprotov5.GetProviderSchemaResponse
@@ -166,7 +166,7 @@ func refuse(path *tftypes.AttributePath, summary, detail string) []*tfprotov5.Di
 	}}
 }
 
-// PlanResourceChange plans creation and destruction: what is computed and not set becomes unknown.
+// PlanResourceChange plans creation and destruction; computed attributes without a value are unknown.
 func (s *server) PlanResourceChange(_ context.Context, request *tfprotov5.PlanResourceChangeRequest) (*tfprotov5.PlanResourceChangeResponse, error) {
 	resource, kind := s.resources[request.TypeName], s.schema.ResourceSchemas[request.TypeName].ValueType()
 	proposed, err := request.ProposedNewState.Unmarshal(kind)
