@@ -1,11 +1,11 @@
-# `make help` lists what there is to make. Every target sets up what it needs.
+# `make help` lists the targets. Every target sets up the programs that it needs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
-# The local cluster's name. With CONTEXT=… (and REGISTRY=… to push images to) a cluster one has.
+# The local cluster's name. CONTEXT=… selects an existing cluster instead, and REGISTRY=… the registry for its images.
 CLUSTER ?= diffusion
 export CLUSTER
 
@@ -13,25 +13,25 @@ UV := .uv/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
 SUPPORT := PYTHONPATH=tests/support
-# Of two tiers at the same time, each line says whose it is.
+# With two tiers at the same time, each line of output begins with its tier.
 label = $(if $(LABELLED),| sed --unbuffered 's/^/$(@:test-%=%)  /')
-# mypy knows files by their content: a fresh clone checks in seconds what another one has checked.
+# mypy's cache is keyed by content: a fresh clone checks in seconds the files that another clone has checked.
 export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/diffusion-operator/mypy
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-demo: ## From nothing to a served model, its pictures in demo/ and a load test
+demo: ## A cluster, a served model, its pictures in demo/ and a load test, from nothing
 	@$(PYTHON) deploy/room.py
 	@$(MAKE) --no-print-directory .venv-demo/done
 	.venv-demo/bin/python examples/demo.py
 
 test: test-unit ## Every tier of tests
-	@# The operator's tests wait half of their time, the contract's compute.
+	@# The operator's tests wait half of their time; the contract tier's tests compute.
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going LABELLED=yes test-operator test-contract
 	@$(MAKE) --no-print-directory test-e2e
 
-test-unit: $(VENV)/done ## Pure parts, in seconds
+test-unit: $(VENV)/done ## Pure functions and single classes, in seconds
 	$(BIN)/pytest tests/unit --numprocesses 2
 
 test-operator: $(VENV)/done test-programs ## The operator against a real control plane
@@ -46,13 +46,13 @@ test-terraform: $(VENV)/done test-programs ## Terraform, workflows and GitOps al
 test-e2e: $(VENV)/done test-programs ## Everything together: real kubelet, images, Locust
 	$(BIN)/pytest tests/e2e --timeout 900 --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
-test-full: $(VENV)/done ## What takes hours: soaks, 2,000 specs, 20 kills, series of comparisons
+test-full: $(VENV)/done ## Tests that take hours: soaks, 2,000 specs, 20 kills, series of comparisons
 	$(BIN)/pytest tests -m full --timeout 3600
 
-full-size: $(VENV)/done ## SD 1.4 in its real size with random weights through each backend (minutes an image)
+full-size: $(VENV)/done ## Each backend with SD 1.4 in its real size and random weights (minutes an image)
 	$(BIN)/pytest tests/contract/serving/test_full_size.py -m full --timeout 3600
 
-bench: $(VENV)/done ## What is measured, as a table and as bench/results.json
+bench: $(VENV)/done ## All measurements, as a table and as bench/results.json
 	PYTHONPATH=.:tests/support $(BIN)/python bench
 
 lint: $(VENV)/done shellcheck ## Format, lint, strict types, imports, language, generated files, shell, chart
@@ -71,7 +71,7 @@ lint: $(VENV)/done shellcheck ## Format, lint, strict types, imports, language, 
 crds: $(VENV)/done ## Write the CustomResourceDefinitions from the operator's models
 	$(BIN)/python -m diffusion_operator.api.crd crds
 
-test-programs: $(VENV)/done # what the tests run, built beforehand: a first build takes longer than a test may
+test-programs: $(VENV)/done # programs that the tests run; the first build takes longer than a test's time limit
 	$(PYTHON) -m localcluster tool kubectl >/dev/null
 	$(PYTHON) -m localcluster tool helm >/dev/null
 	$(PYTHON) -m localcluster tidy
@@ -85,13 +85,13 @@ lock: $(UV) ## Lock the newest versions that pyproject.toml allows
 	$(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --all-extras \
 	  --group test --group lint --group demo --upgrade --quiet --output-file requirements.lock
 
-demo-model: $(VENV)/done ## Train the demo model anew (about an hour on two cores)
+demo-model: $(VENV)/done ## Train the demo model again (about an hour on two cores)
 	PYTHONPATH=images $(BIN)/python -m demo_model.train --out images/demo_model/weights
 
 images: ## Build the images that changed
 	$(PYTHON) images/build.py
 
-cluster-up: ## The local cluster with the operator on it
+cluster-up: ## Start the local cluster and install the operator
 	@$(PYTHON) deploy/room.py
 	$(PYTHON) deploy/install.py --name $(CLUSTER)
 

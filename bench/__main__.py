@@ -1,7 +1,7 @@
 """``python bench``: runs every benchmark, prints the table, writes ``results.json``.
 
-``python bench operator`` runs that part alone, and writes nothing. Ends with 1 if something could
-not be measured, which has a line of its own in the table.
+``python bench operator`` runs that part alone and writes no file. The exit code is 1 if a
+measurement failed; the table has a line for each failure.
 """
 
 import argparse
@@ -32,7 +32,10 @@ def install_crds(plane: ControlPlane) -> None:
 
 @contextmanager
 def control_plane_with_room() -> Iterator[ControlPlane]:
-    """With a node for the pods: without, the scheduler tries all anew whenever one is added."""
+    """A control plane with a node for the pods.
+
+    Without a node, the scheduler tries all pods again whenever one is added.
+    """
     with control_plane() as plane:
         install_crds(plane)
         node = PretendNode(Kubectl(plane.kubectl, plane.kubeconfig))
@@ -64,14 +67,14 @@ PARTS = {
 
 
 def _part(name: str) -> str:
-    # argparse's own `choices` takes no part at all for a part that isn't known.
+    # argparse's own `choices` refuses the empty list of parts, which is allowed here.
     if name not in PARTS:
         raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(PARTS)}")
     return name
 
 
 def chosen(arguments: Sequence[str] | None = None) -> list[str]:
-    """The parts that are asked for, all if none is named."""
+    """The parts named on the command line, all of them if none is named."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     known = ", ".join(PARTS)
     parser.add_argument("part", nargs="*", type=_part, help=f"{known}; all if none is named")
@@ -80,7 +83,7 @@ def chosen(arguments: Sequence[str] | None = None) -> list[str]:
 
 def main() -> None:
     parts = chosen()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started ends
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that child processes are ended
     figures = [figure for part in parts for figure in PARTS[part]()]
     print(table(figures))
     if parts == list(PARTS):

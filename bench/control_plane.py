@@ -26,7 +26,7 @@ def _output(command: list[str]) -> str:
 
 @contextmanager
 def control_plane() -> Iterator[ControlPlane]:
-    """A control plane of the benchmark's own, gone afterwards."""
+    """Starts a control plane for the benchmark, and deletes it afterwards."""
     localcluster = [sys.executable, "-m", "localcluster"]
     subprocess.run(
         [*localcluster, "up", "--control-plane-only", "--name", NAME], cwd=ROOT, check=True

@@ -1,4 +1,4 @@
-"""What was measured, beside what it should be."""
+"""Measured figures and their goals."""
 
 import json
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table; a figure without a goal is told, not judged."""
+    """One line of the table; a figure without a goal is shown without a verdict."""
 
     figure: str
     subject: str
     value: float
     unit: str
     goal: float | None = None
-    """The most it may be; the least where `at_least`."""
+    """The upper limit of the value; the lower limit if `at_least`."""
     against: str = ""
-    """What the same figure is elsewhere, for comparison."""
+    """The same figure of other programs, for comparison."""
     at_least: bool = False
     failed: bool = False
-    """Whether it stands for something that could not be measured."""
+    """Whether the measurement failed."""
 
     @property
     def met(self) -> bool | None:
@@ -30,12 +30,12 @@ class Figure:
 
 
 def failure(figure: str, subject: str, why: str) -> Figure:
-    """The line of what could not be measured."""
+    """The line of a measurement that failed."""
     return Figure(figure, subject, 0, "", goal=1, against=why, at_least=True, failed=True)
 
 
 def exit_code(figures: Sequence[Figure]) -> int:
-    """1 if something could not be measured; a goal that is not met is told in the table alone."""
+    """1 if a measurement failed; a missed goal only shows in the table."""
     return int(any(figure.failed for figure in figures))
 
 

@@ -1,4 +1,4 @@
-"""LoadTests in the operator: how soon a Job is there, and how much is written for a whole test."""
+"""LoadTests in the operator: the delay until a Job exists, and the API writes of a whole test."""
 
 import json
 import statistics
@@ -26,7 +26,7 @@ Object = dict[str, Any]
 
 
 def load_test(name: str) -> Object:
-    """A test of a URL of its own, so that none waits for another."""
+    """A test with its own URL, so that no test waits for another."""
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "LoadTest",
@@ -39,7 +39,7 @@ def load_test(name: str) -> Object:
 
 
 class Runner:
-    """Writes what a runner would, by kubectl, so that the audit log tells the two apart."""
+    """Writes a runner's documents with kubectl, so that the audit log tells the writers apart."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
@@ -83,13 +83,13 @@ def measure(plane: ControlPlane) -> list[Figure]:
                     GROUP, VERSION, NAMESPACE, PLURAL, load_test(name)
                 )
                 delays.append(jobs.wait(name) - begun)
-                starting.wait(name)  # so that no test is measured while another one is begun
+                starting.wait(name)  # so that no test is measured while another one starts
             quiet(plane.audit_log)
             for name in names:
                 run = _run_of(name, batch)
                 for requests in range(PROGRESS_WRITES):
                     runner.publish(name, "progress.json", progress(run, requests + 1))
-                    time.sleep(1)  # longer than little steps are held back: each is a write
+                    time.sleep(1)  # longer than the operator delays small steps: each is a write
                 runner.publish(name, "report.json", report(run))
             ended.wait(*names)
             quiet(plane.audit_log)
@@ -97,14 +97,20 @@ def measure(plane: ControlPlane) -> list[Figure]:
             operator.kill()
     writes = _writes(plane.audit_log, set(names))
     print(f"writes of the operator for {len(names)} load tests:", dict(writes))
-    told = writes.pop("patch loadtests/status", 0)
-    # Its states on the way to its end are its progress.
-    of_its_own = writes.total() / len(names) + min(told / len(names), 1)
+    status_writes = writes.pop("patch loadtests/status", 0)
+    # A test's states before its end are progress: one write of the status counts.
+    besides_progress = writes.total() / len(names) + min(status_writes / len(names), 1)
     p50 = statistics.median(delays[1:]) * 1000  # the first one opens connections
-    theirs = "two public Locust operators: 57 and 294"
+    others = "two public Locust operators: 57 and 294"
     return [
-        Figure("apply → a LoadTest's Job exists, p50", "operator", p50, "ms", 40, theirs),
-        Figure("API writes per LoadTest besides its progress", "operator", of_its_own, "writes", 6),
+        Figure("apply → a LoadTest's Job exists, p50", "operator", p50, "ms", 40, others),
+        Figure(
+            "API writes per LoadTest besides its progress",
+            "operator",
+            besides_progress,
+            "writes",
+            6,
+        ),
     ]
 
 
@@ -113,15 +119,15 @@ def _state(test: Object) -> str:
 
 
 def _run_of(name: str, batch: client.BatchV1Api) -> str:
-    found: Any = batch.list_namespaced_job(NAMESPACE, label_selector=f"{TEST_LABEL}={name}")
-    return str(found.items[0].metadata.labels[RUN_LABEL])
+    jobs: Any = batch.list_namespaced_job(NAMESPACE, label_selector=f"{TEST_LABEL}={name}")
+    return str(jobs.items[0].metadata.labels[RUN_LABEL])
 
 
 def _writes(audit_log: Path, names: set[str]) -> Counter[str]:
     """The operator's writes for those tests, by verb and resource."""
     return Counter(
-        what
-        for what, name in operators_writes(audit_log)
+        write
+        for write, name in operators_writes(audit_log)
         if name.removesuffix("-loadtest").partition("-lt-")[0] in names
-        and what != "create loadtests"  # written by this program
+        and write != "create loadtests"  # by this program
     )

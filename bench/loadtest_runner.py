@@ -1,4 +1,4 @@
-"""The load test's runner alone: are its figures true, and what does a request cost it?"""
+"""The load test's runner alone: the accuracy of its figures, and its cost of a request."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SECONDS = 30.0
 USERS = 30
 RATE = 40.0
 CORE = 0
-"""The runner's only one when its cost is measured."""
+"""The runner's only core when its cost is measured."""
 
 CLOSED = {"users": {"stages": [{"users": USERS, "durationSeconds": SECONDS}], "spawnRate": 1000.0}}
 OPEN = {
@@ -38,7 +38,7 @@ def measure() -> list[Figure]:
 
 
 def _truth(subject: str, load: dict[str, Any]) -> list[Figure]:
-    """How far the report is from what the target itself recorded."""
+    """Differences between the report and the target's own record, in per cent."""
     with known_target(median=0.5, sigma=0.4, failure_ratio=0.05) as target:
         report = _run(target, load)
         served = target.served()
@@ -63,16 +63,16 @@ def _truth(subject: str, load: dict[str, Any]) -> list[Figure]:
 
 
 def _span(served: Sequence[Served]) -> float:
-    """From the first request to the last good answer."""
+    """Seconds from the first request to the last successful response."""
     last = max(answer.answered for answer in served if answer.status == 200)  # noqa: PLR2004  OK
     return last - min(answer.arrived for answer in served)
 
 
 def _cost() -> list[Figure]:
-    """What one core can drive of 50 KB answers, and whether it says when it is the bottleneck."""
+    """The load that one core generates at responses of 50 KB, and its report of saturation."""
     with known_target(median=0.0) as target:
         report = _run(target, HARD, core=CORE)
-        # decoding every image makes the runner slower than this target for certain
+        # a runner that decodes every image is always slower than this target
         outrun = _run(target, HARD | {"request": {"decodeShare": 1.0}}, core=CORE)
     summary, client = report["summary"], report["client"]
     milliseconds = 1000 * client["cpu"] * summary["seconds"] / summary["requests"]

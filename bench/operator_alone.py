@@ -1,4 +1,4 @@
-"""The operator alone: how soon it acts, how much it writes, how much memory it takes."""
+"""The operator alone: its delays, its API writes, and its memory."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def name_of(obj: Object) -> str:
 
 
 class Arrivals:
-    """When each object was first seen as asked, by a watch that runs beside the measurement."""
+    """Records when each object first passed a test, with a watch that runs in a thread."""
 
     def __init__(
         self,
@@ -65,18 +65,19 @@ class Arrivals:
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        # The client's own watch makes a model of each object, on the processors that are measured.
+        # The client's own watch builds a model of each object, which takes processor time from
+        # the programs that are measured.
         events = self._listed(*self._arguments, watch=True, _preload_content=False)
-        with suppress(ProtocolError):  # the API server goes before this thread does
+        with suppress(ProtocolError):  # the API server ends before this thread
             for line in events:
-                found = json.loads(line)["object"]
-                if self._test(found):
+                obj = json.loads(line)["object"]
+                if self._test(obj):
                     with self._changed:
-                        self._seen.setdefault(self._called(found), time.monotonic())
+                        self._seen.setdefault(self._called(obj), time.monotonic())
                         self._changed.notify_all()
 
     def wait(self, *names: str) -> float:
-        """The monotonic time at which the last of them was seen."""
+        """The monotonic time at which the last of the named objects was seen."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._seen.keys() >= set(names), SETTLE_SECONDS):
                 missing = set(names) - self._seen.keys()
@@ -85,14 +86,14 @@ class Arrivals:
 
 
 def there(_: Object) -> bool:
-    """Any Deployment will do."""
+    """Accepts any object."""
     return True
 
 
-def told(found: Object) -> bool:
-    """A status that is true: it knows of this generation's pod."""
-    status = found.get("status") or {}
-    current = status.get("observedGeneration") == found["metadata"]["generation"]
+def is_current(obj: Object) -> bool:
+    """Whether the status counts the pod of this generation."""
+    status = obj.get("status") or {}
+    current = status.get("observedGeneration") == obj["metadata"]["generation"]
     return bool(current and status.get("replicas", 0) >= 1)
 
 
@@ -106,64 +107,66 @@ def audit_events(path: Path) -> Iterator[Object]:
 
 
 def operators_writes(path: Path) -> Iterator[tuple[str, str]]:
-    """The operator's writes: what was done to which resource, and the object's name."""
+    """The operator's writes: verb with resource, and the object's name."""
     for event in audit_events(path):
         ref = event.get("objectRef") or {}
         resource = "/".join(filter(None, (ref.get("resource"), ref.get("subresource"))))
         by_python = "python" in event.get("userAgent", "").lower()
-        ours = by_python and resource != PLURAL  # the resource itself is written by this program
-        if ours and event["verb"] in WRITES:
+        by_operator = by_python and resource != PLURAL  # this program creates the services
+        if by_operator and event["verb"] in WRITES:
             yield f"{event['verb']} {resource}", ref.get("name", "")
 
 
 def writes_for(path: Path, names: set[str]) -> Counter[str]:
     """The operator's writes for those services, by verb and resource.
 
-    An Event's name begins with that of what it is about.
+    An Event's name begins with the name of its object.
     """
-    return Counter(what for what, name in operators_writes(path) if name.partition(".")[0] in names)
+    return Counter(
+        write for write, name in operators_writes(path) if name.partition(".")[0] in names
+    )
 
 
 def quiet(path: Path) -> None:
-    """Wait until the audit log shows no write of the operator for two seconds."""
+    """Waits until the audit log shows no write of the operator for two seconds."""
     size = -1
     while size != (size := sum(1 for _ in operators_writes(path))):
         time.sleep(2)
 
 
 class MinimalProcess(OperatorProcess):
-    """The least that an operator could do, to tell its time from the API server's."""
+    """The minimal operator, whose time is the floor: the API server's and the controllers'."""
 
     program = ("bench/peers/minimal_operator.py",)
 
 
 @dataclass(frozen=True)
 class Burst:
-    """Seconds that many services took that were created in one go."""
+    """The seconds that a burst of services took, all created by one command."""
 
     creates: float
     last_deployment: float
-    """After the last create returned."""
+    """Seconds after the last create returned."""
     last_status: float
-    """After the last create returned."""
+    """Seconds after the last create returned."""
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What the same took the minimal operator."""
+    """The minimal operator's figures."""
 
     apply: float
     burst: Burst
 
 
 def processor_seconds(pids: Iterable[int]) -> float:
-    """What these processes have computed so far."""
+    """The processor time that the processes have used so far."""
     spent = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids)
     return sum(int(each[11]) + int(each[12]) for each in spent) / os.sysconf("SC_CLK_TCK")
 
 
 class Services:
-    """Creates services, and sees what an operator makes of them."""
+    """Creates services, and measures the operator's response."""
 
     def __init__(self, plane: ControlPlane) -> None:
         config.load_kube_config(plane.kubeconfig)
@@ -174,19 +177,22 @@ class Services:
         )
         self._statuses = Arrivals(
             *(self._api.list_namespaced_custom_object, GROUP, VERSION, NAMESPACE, PLURAL),
-            seen=told,
+            seen=is_current,
         )
 
     def _create(self, name: str) -> None:
         self._api.create_namespaced_custom_object(GROUP, VERSION, NAMESPACE, PLURAL, service(name))
 
     def first(self) -> None:
-        """One before all others, which opens connections."""
+        """Creates a first service, so that connections are open before the measurement."""
         self._create("first")
         self._statuses.wait("first")
 
     def one_by_one(self, names: Sequence[str]) -> float:
-        """Median seconds from a create to its Deployment; each is told before the next begins."""
+        """Median seconds from a create to its Deployment.
+
+        Each service has a current status before the next is created.
+        """
         delays = []
         for name in names:
             begun = time.monotonic()
@@ -196,7 +202,7 @@ class Services:
         return statistics.median(delays)
 
     def in_one_go(self, names: Sequence[str]) -> Burst:
-        """Many by one `kubectl create`, as a person would."""
+        """Creates many services with one `kubectl create`, as a person would."""
         listed = {"apiVersion": "v1", "kind": "List", "items": [service(name) for name in names]}
         kubectl = [self._plane.kubectl, f"--kubeconfig={self._plane.kubeconfig}"]
         begun = time.monotonic()
@@ -220,7 +226,7 @@ MANY = [f"many-{number}" for number in range(int(os.environ.get("SERVICES", "100
 
 
 def measure_floor(plane: ControlPlane) -> Floor:
-    """What the API server and its controllers take by themselves, on a control plane of its own."""
+    """The time that the API server and its controllers take, measured on their own."""
     services = Services(plane)
     with tempfile.TemporaryDirectory() as directory:
         minimal = MinimalProcess(plane.kubeconfig, Path(directory))

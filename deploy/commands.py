@@ -1,4 +1,4 @@
-"""Commands that run side by side, each line of their progress under its subject."""
+"""Commands that run in parallel, each line of their progress with its subject."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ _GRACE_SECONDS = 5.0
 
 
 class InstallError(Exception):
-    """A step failed; the message says which, and its own output what to do."""
+    """A step failed; the message names the step, whose own output says how to fix it."""
 
 
 def say(text: str) -> None:
@@ -25,7 +25,7 @@ def say(text: str) -> None:
 
 
 class Commands:
-    """Runs commands in ``folder``; whoever leaves it early ends those that still run."""
+    """Runs commands in ``folder``; an exception in the ``with`` block ends the running ones."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,9 +46,10 @@ class Commands:
             self.end()
 
     def output(self, subject: str, command: Sequence[str], what: str) -> str:
-        """What ``command`` prints on stdout; its stderr is shown line by line under ``subject``.
+        """Runs ``command``, shows its stderr line by line with ``subject``, and returns its stdout.
 
-        Raises ``InstallError``, which calls the command ``what``.
+        Raises:
+            InstallError: The command failed; the message calls it ``what``.
         """
         process = self._start(command, what)
         try:
@@ -65,7 +66,7 @@ class Commands:
         return printed
 
     def end(self) -> None:
-        """End what runs, its children included, and start nothing more."""
+        """Ends the running commands and their children; no further command starts."""
         with self._lock:
             self._ended = True
             running = list(self._running)
@@ -76,13 +77,13 @@ class Commands:
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                # buildah takes no notice while it writes a layer; the next build cleans up.
+                # buildah ignores the signal while it writes a layer; the next build cleans up.
                 _signal(process, signal.SIGKILL)
 
     def _start(self, command: Sequence[str], what: str) -> "subprocess.Popen[str]":
         with self._lock:
             if self._ended:
-                raise InstallError(f"{what} was not begun")
+                raise InstallError(f"{what} was not started")
             process = subprocess.Popen(
                 command,
                 cwd=self._folder,
@@ -91,7 +92,7 @@ class Commands:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                process_group=0,  # so that its children can be ended with it
+                process_group=0,  # so that a signal reaches its children, too
             )
             self._running.add(process)
             return process
@@ -104,7 +105,7 @@ def _signal(process: "subprocess.Popen[str]", number: int) -> None:
 
 @contextlib.contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM unwind as Ctrl-C does: commands have process groups of their own."""
+    """Turns SIGTERM into SystemExit, so that commands end, which have their own process groups."""
 
     def leave(number: int, _: object) -> None:
         sys.exit(128 + number)

@@ -1,8 +1,8 @@
-"""What the study's set-up costs on GKE: an hour of it, and 1,000 images at the study's rates.
+"""The cost of the study's set-up on GKE: per hour, and of 1,000 images at the study's rates.
 
     python3 deploy/cost.py            prints the tables of docs/cost.md
 
-Decimals throughout; money is US dollars, rates are images a second.
+All numbers are decimals; money is in US dollars, rates are in images a second.
 """
 
 import sys
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 HOURS_A_MONTH = 730
-"""Google's own, for what is priced by the month."""
+"""Google's own number, for prices by the month."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """So many of something, at a price an hour each."""
+    """A number of equal parts of the set-up, and the price of one in an hour."""
 
     what: str
     count: int
@@ -32,7 +32,7 @@ def disk(gigabytes: int) -> Decimal:
 
 
 GPU_NODE = Part("g2-standard-4, one NVIDIA L4 each", 3, Decimal("0.706832276"))
-SPOT_NODE = Part("the same as Spot", 3, Decimal("0.424056"))
+SPOT_NODE = Part("g2-standard-4 on Spot, one NVIDIA L4 each", 3, Decimal("0.424056"))
 AROUND = (
     Part("100 GB boot disk of each", 3, disk(100)),
     Part("e2-standard-4 for all else", 1, Decimal("0.13402284")),
@@ -54,9 +54,13 @@ def hourly(parts: tuple[Part, ...]) -> Decimal:
 
 
 def per_thousand(hourly_price: Decimal, rate: Decimal) -> Decimal:
-    """Dollars for 1,000 images at `rate` images a second. Raises ValueError for no images."""
+    """Dollars for 1,000 images at `rate` images a second.
+
+    Raises:
+        ValueError: The rate is 0 or less.
+    """
     if rate <= 0:
-        raise ValueError("a set-up that makes no images has no price for them")
+        raise ValueError("a set-up that generates no images has no price for them")
     return hourly_price / (rate * 3600) * 1000
 
 
@@ -65,9 +69,9 @@ def _row(*cells: str) -> str:
 
 
 def parts_table() -> str:
-    """The parts of the set-up, on demand, and what they come to."""
+    """The parts of the set-up at on-demand prices, and their sum."""
     parts = (GPU_NODE, *AROUND)
-    rows = [_row("what", "how many", "$ an hour each", "$ an hour"), _row("---", *["---:"] * 3)]
+    rows = [_row("part", "count", "$ an hour each", "$ an hour"), _row("---", *["---:"] * 3)]
     rows += [
         _row(part.what, str(part.count), f"{part.price:.4f}", f"{part.hourly:.4f}")
         for part in parts
@@ -76,7 +80,7 @@ def parts_table() -> str:
 
 
 def images_table() -> str:
-    """1,000 images at each rate: of the GPU nodes alone, of everything, of everything on Spot."""
+    """The cost of 1,000 images at each rate: GPU nodes alone, everything, everything on Spot."""
     alone = hourly((GPU_NODE,))
     whole = hourly((GPU_NODE, *AROUND))
     spot = hourly((SPOT_NODE, *AROUND))

@@ -1,10 +1,10 @@
-"""Put the operator on a cluster: its images where the cluster finds them, its chart installed.
+"""Installs the operator on a cluster: provides its images to the cluster, and installs its chart.
 
-    python3 deploy/install.py                         the local cluster, made if it isn't there
+    python3 deploy/install.py                         the local cluster, created if it is missing
     CONTEXT=gke-team REGISTRY=europe-docker.pkg.dev/p/r python3 deploy/install.py
 
-Every step is skipped when it is already done. Needs nothing but Python; says what else it lacks.
-The names of what it made go to stdout as JSON, progress to stderr.
+A step that is already done is skipped. The program needs only Python, and names any other program
+that is missing. The result, as JSON, goes to stdout; progress goes to stderr.
 """
 
 import argparse
@@ -26,7 +26,7 @@ RELEASE = "diffusion-operator"
 
 @dataclass(frozen=True)
 class Installed:
-    """What a client needs to use the cluster and the operator on it."""
+    """The files and names by which a client uses the cluster and its operator."""
 
     kubeconfig: str
     """A file whose current context is the cluster."""
@@ -40,19 +40,21 @@ class Installed:
 
 
 def install(name: str) -> Installed:
-    """Install the operator on the local cluster ``name``, or on ``CONTEXT``.
+    """Installs the operator on the local cluster ``name``, or on ``CONTEXT``.
 
-    Raises ``InstallError``.
+    Raises:
+        InstallError: A step failed.
     """
-    # The pool waits for its threads, which end with their commands, which one's failure ends.
+    # The pool waits for its threads. A thread ends with its command, and the failure of one command
+    # ends the others.
     with ThreadPoolExecutor(3) as pool, Commands(ROOT) as commands:
         return _Installation(name, commands, pool).run()
 
 
 class _Installation:
-    """The steps; what computes and what downloads go on side by side.
+    """The steps, of which those that compute and those that download run in parallel.
 
-    Kubernetes compiles while images load, and Helm while the cluster pulls them.
+    Kubernetes compiles while images download, and Helm while the cluster pulls images.
     """
 
     def __init__(self, name: str, commands: Commands, pool: ThreadPoolExecutor) -> None:
@@ -61,7 +63,7 @@ class _Installation:
         self._pool = pool
 
     def run(self) -> Installed:
-        say("cluster and images, side by side")
+        say("cluster and images, in parallel")
         cluster = self._pool.submit(self._start_cluster)
         images = self._pool.submit(self._build_images)
         _ends_of(cluster, images)
@@ -80,11 +82,11 @@ class _Installation:
         return self._localcluster("kubeconfig", "--name", self._name, what="finding the cluster")
 
     def _tools(self) -> tuple[str, str]:
-        found = [
+        kubectl, helm = (
             self._localcluster("tool", tool, what=f"finding {tool}") for tool in ("kubectl", "helm")
-        ]
+        )
         self._localcluster("tidy", what="tidying up")
-        return found[0], found[1]
+        return kubectl, helm
 
     def _build_images(self) -> dict[str, str]:
         command = [sys.executable, "images/build.py", "--json"]
@@ -94,19 +96,19 @@ class _Installation:
         return names
 
     def _load(self, images: dict[str, str]) -> dict[str, str]:
-        """The names that pods know the images by."""
+        """Loads the images, and returns the names by which pods refer to them."""
         arguments = ("load", "--name", self._name, *images.values())
         names = self._localcluster(*arguments, what="loading the images", subject="images")
         return dict(zip(images, names.splitlines(), strict=True))
 
     def _localcluster(self, *arguments: str, what: str, subject: str = "cluster") -> str:
-        # It reads CONTEXT and REGISTRY itself.
+        # localcluster reads CONTEXT and REGISTRY itself.
         command = [sys.executable, "-m", "localcluster", *arguments]
         return self._commands.output(subject, command, what).strip()
 
 
 def _ends_of(*steps: Future[Any]) -> None:
-    """Wait for all of them, or for the first that fails, whose error is raised."""
+    """Waits for all steps, or for the first that fails, and raises its error."""
     for step in wait(steps, return_when=FIRST_EXCEPTION).done:
         step.result()
 

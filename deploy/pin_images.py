@@ -1,8 +1,8 @@
-"""Write the images that CI built where Argo CD reads them; committing that file rolls them out.
+"""Writes the values file with the images that CI built; Argo CD rolls it out once committed.
 
     python3 deploy/pin_images.py built.json > deploy/argocd/operator/images.yaml
 
-The JSON names each of the Dockerfile's targets and the image by digest that was built from it:
+The JSON maps each target of the Dockerfile to its image, named by digest:
 {"operator": "ghcr.io/team/diffusion-operator@sha256:…", "loadtest": …, "fastapi": …}.
 """
 
@@ -19,16 +19,16 @@ images:
 _BY_DIGEST = re.compile(r"[a-z0-9][-a-z0-9./:_]*@sha256:[0-9a-f]{64}")
 
 OWN = ("operator", "loadtest")
-"""The targets that every installation needs; the others are serving images, one a backend."""
+"""The targets that every installation needs; the others are serving images, one per backend."""
 
 
 def require_digests(images: Mapping[str, str]) -> None:
-    """Raises ValueError for an image not named by its digest, or a missing one."""
+    """Raises ValueError if an image is not named by its digest, or is missing."""
     for target, image in images.items():
         if _BY_DIGEST.fullmatch(image) is None:
             raise ValueError(
-                f"{target}: {image!r} can change what it means: name the image by its digest, "
-                "as registry/name@sha256:…"
+                f"{target}: {image!r} does not fix the image's content: name the image by its "
+                "digest, as registry/name@sha256:…"
             )
     missing = [target for target in OWN if target not in images]
     if missing:

@@ -1,10 +1,10 @@
-"""Copy the images that CI built to an environment's own registry, and say where they are.
+"""Copies the images that CI built to an environment's own registry, and prints their names.
 
     python3 deploy/promote_images.py built.json REGISTRY > images.auto.tfvars.json
 
-The JSON names each of the Dockerfile's targets and the image by digest that was built from it. What
-is copied is the whole index, with the SBOM and the provenance in it, so the digest stays. An image
-that the registry has already is left alone. stdout is the Terraform variable `images`.
+The JSON maps each target of the Dockerfile to its image, named by digest. The program copies the
+whole index, with its SBOM and provenance, so the digest stays. An image that the registry already
+has isn't copied. stdout is the Terraform variable `images`.
 """
 
 import json
@@ -18,7 +18,7 @@ from pin_images import OWN, require_digests
 
 
 def promoted(image: str, registry: str) -> str:
-    """The image's name and digest in another registry."""
+    """The image's name, with its digest, in another registry."""
     return f"{registry}/{image.rpartition('/')[2]}"
 
 
@@ -29,7 +29,7 @@ def variable(images: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _copy(image: str, target: str) -> None:
-    """Raises CalledProcessError; docker says what is wrong on stderr."""
+    """Copies an image; raises CalledProcessError after docker has explained it on stderr."""
     imagetools = ["docker", "buildx", "imagetools"]
     held = subprocess.run([*imagetools, "inspect", target], capture_output=True, check=False)
     if held.returncode == 0:

@@ -1,10 +1,10 @@
-"""Say in one line how much disk a first run needs, where there is less.
+"""Checks that the disk is large enough for a first run, and explains a lack in one line.
 
-    python3 deploy/room.py      exit code 1 where the disk is too small
+    python3 deploy/room.py      exit code 1 if the disk is too small
 
-It looks at each file system that the run writes to: the cache's, the image builder's storage, the
-temporary folder's and the system's own. What is there from an earlier run isn't asked for again.
-Needs nothing but Python, and changes nothing.
+The program checks each file system that the run writes to: the cache's, the image builder's
+storage, the temporary folder's and the system's own. Files that an earlier run left need no further
+space. The program needs only Python, and changes nothing.
 """
 
 import os
@@ -38,7 +38,7 @@ _GIGABYTE = 1_000_000_000
 
 @dataclass(frozen=True)
 class Missing:
-    """What an earlier run has not left behind."""
+    """The parts that no earlier run has left behind."""
 
     programs: bool
     """Kubernetes, cluster DNS and Helm: built from source, with Go's caches meanwhile."""
@@ -95,10 +95,10 @@ def too_small(
     for moment in moments:
         now: dict[int, tuple[float, Path]] = {}
         for folder, gigabytes in moment.items():
-            found = file_system(folder)
-            free[found.device] = found.free / _GIGABYTE
-            before, first = now.get(found.device, (0.0, folder))
-            now[found.device] = (before + gigabytes, first)
+            disk = file_system(folder)
+            free[disk.device] = disk.free / _GIGABYTE
+            before, first = now.get(disk.device, (0.0, folder))
+            now[disk.device] = (before + gigabytes, first)
         for device, (gigabytes, folder) in now.items():
             most[device] = max(most.get(device, (0.0, folder)), (gigabytes, folder))
     short = [
@@ -115,7 +115,7 @@ def too_small(
 
 
 def file_system(folder: Path) -> FileSystem:
-    """That of ``folder``, or of the nearest one above it that exists."""
+    """The file system of ``folder``, or of its nearest parent that exists."""
     while not folder.exists():
         folder = folder.parent
     there = os.statvfs(folder)
@@ -123,7 +123,7 @@ def file_system(folder: Path) -> FileSystem:
 
 
 def builders_storage(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where buildah keeps images."""
+    """The folder in which buildah stores images."""
     for file in (environ.get("CONTAINERS_STORAGE_CONF", ""), *_STORAGE_CONFIGURATIONS):
         if file and Path(file).is_file():
             configured = tomllib.loads(Path(file).read_text()).get("storage", {})
@@ -133,18 +133,18 @@ def builders_storage(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def missing_here(cache: Cache) -> Missing:
-    """What this machine lacks of what the run makes."""
+    """The parts that this machine lacks."""
     names = _built_images()
     tags = (
         {f"localhost/{image.name}:{tag(ROOT, image, base)}" for image in IMAGES}
         for base in known_bases()
     )
-    # A new cluster takes over what another one has, hence one that has all of them is enough.
+    # A new cluster adopts the images of another, so one cluster that has all of them is enough.
     layers = max((adoption.layers(store) for store in cache.images.glob("*")), default=0)
-    wanted = [programs.NODE, programs.COREDNS]
-    wanted += [] if shutil.which("helm") else [programs.HELM]
+    required = [programs.NODE, programs.COREDNS]
+    required += [] if shutil.which("helm") else [programs.HELM]
     return Missing(
-        programs=not all(programs.folder(program, cache).is_dir() for program in wanted),
+        programs=not all(programs.folder(program, cache).is_dir() for program in required),
         images=not any(names.issuperset(all_of) for all_of in tags),
         node=layers < len(IMAGES) * _FEWEST_LAYERS,
     )
@@ -160,7 +160,7 @@ def _built_images() -> set[str]:
 
 def main() -> int:
     if os.environ.get("CONTEXT") or Docker.answers():
-        return 0  # the cluster's own disk, or that of Docker's machine, which may be another
+        return 0  # the cluster's disk, or the disk of Docker's machine, may be another one
     cache = Cache.of()
     places = Places(cache.root, builders_storage(), Path(tempfile.gettempdir()))
     line = too_small(needs(missing_here(cache), places), file_system)

@@ -1,7 +1,7 @@
-"""The whole way once: a cluster, the operator, a served model, checked pictures, a load test.
+"""A demonstration: a cluster, the operator, a served model, checked pictures, a load test.
 
-Run by ``make demo``. The pictures are judged against their prompts by the demo itself; it fails
-if one of them isn't what was asked for.
+``make demo`` runs this program. The demo compares each picture with its prompt, and fails if one of
+them shows another subject.
 """
 
 import base64
@@ -37,11 +37,11 @@ PICTURES = {
 
 
 class DemoError(Exception):
-    """A step didn't end as it should; the message says how it ended."""
+    """A step failed; the message gives the reason."""
 
 
 class Demo:
-    """The steps, each of which shows what it waits for."""
+    """The steps of the demo, each of which shows its progress."""
 
     def __init__(self, installed: Installed) -> None:
         self._command = [*installed.kubectl_command(), f"--namespace={NAMESPACE}"]
@@ -55,24 +55,24 @@ class Demo:
         return done.stdout
 
     def status(self, kind: str, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
-        status: dict[str, Any] = found.get("status") or {}
-        current = status.get("observedGeneration") == found["metadata"]["generation"]
+        resource: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
+        status: dict[str, Any] = resource.get("status") or {}
+        current = status.get("observedGeneration") == resource["metadata"]["generation"]
         return status if current else {}
 
     def apply(self) -> None:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
-        # A finished LoadTest would stay as it is: each demo runs one of its own.
+        # A finished LoadTest does not run again, so each demo creates a new one.
         self.kubectl("delete", "loadtest", TEST, "--ignore-not-found")
         for example in ("diffusionservice.yaml", "loadtest.yaml"):
             print(self.kubectl("apply", "-f", str(ROOT / "examples" / example)), end="")
 
     def wait_until_ready(self) -> None:
-        with progress("waiting for the model to be served") as tell:
+        with progress("waiting for the service") as show:
             for _ in every_second(FIRST_START_SECONDS):
                 ready = condition(self.status("dsvc", SERVICE), "Ready")
-                tell(ready.get("message", ""))
+                show(ready.get("message", ""))
                 if ready.get("status") == "True":
                     return
         raise DemoError(f"the service isn't Ready: {ready.get('reason')}: {ready.get('message')}")
@@ -90,7 +90,7 @@ class Demo:
 
     @contextmanager
     def forwarded(self) -> Iterator[str]:
-        """A local address of the service, as ``kubectl port-forward`` gives it."""
+        """A local address of the service, from ``kubectl port-forward``."""
         forward = subprocess.Popen(
             [*self._command, "port-forward", f"service/{SERVICE}", ":80"],
             stdout=subprocess.PIPE,
@@ -98,7 +98,7 @@ class Demo:
         )
         try:
             line = forward.stdout.readline() if forward.stdout else ""
-            # It says: Forwarding from 127.0.0.1:PORT -> 8000
+            # The line is: Forwarding from 127.0.0.1:PORT -> 8000
             if "->" not in line:
                 raise DemoError("kubectl port-forward ended: see its message above")
             yield f"http://{line.split(' -> ')[0].split()[-1]}"
@@ -107,12 +107,12 @@ class Demo:
             forward.wait()
 
     def wait_for_the_figures(self) -> None:
-        with progress("load test") as tell:
+        with progress("load test") as show:
             for _ in every_second(FIRST_START_SECONDS):
                 status = self.status("lt", TEST)
                 now = status.get("progress") or {}
                 state = status.get("state", "")
-                tell(
+                show(
                     f"stage {now['stage']}/{now['stages']}, {now['users']} users, "
                     f"{now['requests']} requests, {now['failures']} failed"
                     if now
@@ -130,8 +130,8 @@ class Demo:
 
 
 def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The condition of that type, or an empty mapping."""
-    return next((found for found in status.get("conditions", ()) if found["type"] == kind), {})
+    """The condition of type `kind`, or an empty mapping."""
+    return next((each for each in status.get("conditions", ()) if each["type"] == kind), {})
 
 
 def generate(address: str, prompt: str, seed: int) -> bytes:
@@ -148,26 +148,26 @@ def generate(address: str, prompt: str, seed: int) -> bytes:
 
 
 def every_second(most: int) -> Iterator[int]:
-    """Counts seconds, at most so many."""
+    """Counts seconds, at most `most`."""
     for second in range(most):
         yield second
         time.sleep(1)
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Any]:
-    """Tells how something goes on: on a terminal in one line, elsewhere a line a change."""
+def progress(subject: str) -> Iterator[Any]:
+    """Shows progress: on a terminal in one line, elsewhere with a line for each change."""
     begun, last, live = time.monotonic(), "", sys.stdout.isatty()
 
-    def tell(text: str) -> None:
+    def show(text: str) -> None:
         nonlocal last
         if text != last or live:
-            line = f"{what}: {text} ({time.monotonic() - begun:.0f} s)"
+            line = f"{subject}: {text} ({time.monotonic() - begun:.0f} s)"
             print(f"\r\033[K{line}" if live else line, end="" if live else "\n", flush=True)
         last = text
 
     try:
-        yield tell
+        yield show
     finally:
         if live:
             print()

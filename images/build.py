@@ -1,13 +1,13 @@
-"""Build the project's container images, and push them where a cluster finds them.
+"""Builds the project's container images, and pushes them to a registry.
 
-    python3 images/build.py                        build what changed, all images
+    python3 images/build.py                        all images that have changed
     python3 images/build.py operator               one image
-    python3 images/build.py --push 127.0.0.1:5000  and push it, unless the registry has it already
+    python3 images/build.py --push 127.0.0.1:5000  and push the images that the registry lacks
     python3 images/build.py --json                 {"operator": "diffusion-operator:<tag>", …}
 
-A tag is a hash of what the image is made from, so an image that exists under its tag is never
-built or pushed again. Needs nothing but Python: it uses Docker where that runs, else Debian's
-buildah, which it installs. Names go to stdout, progress to stderr.
+A tag is a hash of the image's inputs, so an image that exists under its tag is never built or
+pushed again. The program needs only Python: it uses Docker if that runs, else Debian's buildah,
+which it installs. Names go to stdout, progress to stderr.
 """
 
 import argparse
@@ -38,7 +38,7 @@ CACHE = (
 
 @contextlib.contextmanager
 def only_one(path: Path, progress: Progress) -> Iterator[int]:
-    """Hold the lock on `path`, after whoever holds it now, children of a killed build included."""
+    """Holds the lock on `path`, which children of a killed build may still hold."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
@@ -52,36 +52,37 @@ def only_one(path: Path, progress: Progress) -> Iterator[int]:
 def build(
     engine: Engine, images: list[Image], tags: dict[str, str], base: str, progress: Progress
 ) -> None:
-    """Build `images` side by side, each after the stage that it shares with others.
+    """Builds `images` in parallel, each after the stage that it shares with others.
 
-    Raises BuildError if one fails, once the others have ended.
+    Raises:
+        BuildError: A build failed; raised once the others have ended.
     """
     engine.prepare(base)
     started = time.monotonic()
 
-    def told(what: str) -> None:
-        progress.say(what, f"built in {time.monotonic() - started:.0f} s")
+    def say_built(target: str) -> None:
+        progress.say(target, f"built in {time.monotonic() - started:.0f} s")
 
     def build_stage(stage: str) -> None:
         engine.build_stage(stage, base)
-        told(stage)
+        say_built(stage)
 
     def build_one(image: Image) -> None:
         if stage := shared_stage(image):
             stages[stage].result()
         engine.build(image, tags[image.name], base)
-        told(image.target)
+        say_built(image.target)
 
-    wanted = sorted({stage for image in images if (stage := shared_stage(image))})
-    with concurrent.futures.ThreadPoolExecutor(len(wanted) + len(images)) as pool:
-        stages = {stage: pool.submit(build_stage, stage) for stage in wanted}
+    shared = sorted({stage for image in images if (stage := shared_stage(image))})
+    with concurrent.futures.ThreadPoolExecutor(len(shared) + len(images)) as pool:
+        stages = {stage: pool.submit(build_stage, stage) for stage in shared}
         running = [pool.submit(build_one, image) for image in images]
     for future in running:
         future.result()
 
 
 def main(known: Sequence[Image] = IMAGES) -> int:
-    """Build those of `known` that the command line names."""
+    """Builds the images of `known` that the command line names."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -91,7 +92,7 @@ def main(known: Sequence[Image] = IMAGES) -> int:
     )
     parser.add_argument("--push", metavar="REGISTRY", help="host[:port][/path] to push to")
     parser.add_argument(
-        "--insecure", action="store_true", help="plain HTTP also to a registry elsewhere"
+        "--insecure", action="store_true", help="plain HTTP also to a remote registry"
     )
     parser.add_argument(
         "--json",

@@ -1,1 +1,1 @@
-"""Checks of this repository's own that no linter has."""
+"""This repository's own checks, which no linter has."""

@@ -1,12 +1,12 @@
 """Language check: plain English in docstrings, comments, messages, pages and Markdown.
 
-No library has these rules: Vale would read them from a configuration, but its package on PyPI
-downloads a program when it first starts, and proselint's rules are fixed and of other matters.
+No library has these rules. Vale would read them from a configuration, but its package on PyPI
+downloads a program when it first starts; proselint's rules are fixed and have other subjects.
 
     python -m lint.language [PATH...]     all files of the repository, or those below the paths
 
-``[tool.language]`` in pyproject.toml lists the ``pending`` paths, which are still to be rewritten,
-and the ``retired`` phrases, each with the glossary's word for it.
+``[tool.language]`` in pyproject.toml lists the ``exempt`` paths and the ``retired`` phrases, each
+with the glossary's word for it.
 """
 
 import ast
@@ -108,7 +108,7 @@ def findings(path: Path, retired: Mapping[str, str]) -> list[Finding]:
 def main(paths: Sequence[str]) -> int:
     """Prints each finding as ``file:line: sentence: reason``; 1 where there is one."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["language"]
-    pending = [] if paths else settings["pending"]
+    exempt = [] if paths else settings["exempt"]
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", *paths],
         cwd=ROOT,
@@ -119,7 +119,7 @@ def main(paths: Sequence[str]) -> int:
     count = 0
     for name in listed.stdout.splitlines():
         path = ROOT / name
-        skipped = any(Path(name).is_relative_to(each) for each in pending)
+        skipped = any(Path(name).is_relative_to(each) for each in exempt)
         if path.suffix in READERS and path.is_file() and not skipped:
             for line, sentence, reason in findings(path, settings["retired"]):
                 print(f"{name}:{line}: {sentence}: {reason}")

@@ -50,7 +50,7 @@ def python_texts(source: str) -> Iterator[Text]:
 
 
 def _comments(source: str) -> Iterator[Text]:
-    """Yields comments; those on lines of their own, one below another, are one text."""
+    """Yields comments; adjacent comments on lines of their own are one text."""
     block: list[str] = []
     first = 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -71,7 +71,7 @@ def _comments(source: str) -> Iterator[Text]:
 
 
 def markdown_texts(source: str) -> Iterator[Text]:
-    """Yields paragraphs, headings, list items and cells, without code."""
+    """Yields paragraphs, headings, list items and table cells, without code."""
     for token in MarkdownIt("commonmark").enable("table").parse(source):
         if token.type == "inline" and token.map is not None:
             children = token.children or ()

@@ -1,4 +1,4 @@
 """A real Kubernetes for people and CI without one: `python3 -m localcluster --help`.
 
-Only the standard library is imported, so that it runs before any virtual environment exists.
+The package imports only the standard library, so that it runs before a virtual environment exists.
 """

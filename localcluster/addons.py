@@ -1,4 +1,4 @@
-"""What runs in the cluster itself from the start: cluster DNS."""
+"""Add-ons that run in the cluster itself: cluster DNS."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from localcluster.components import CLUSTER_DOMAIN, DNS_IP
 
 _NAME = "coredns"
 _LABELS = {"k8s-app": "kube-dns"}
-# Above 1023, so that it needs neither root nor a capability.
+# A port above 1023 needs neither root nor a capability.
 _PORT = 5353
 
 _COREFILE = f"""\
@@ -24,7 +24,7 @@ _COREFILE = f"""\
 
 
 def dns(image: str) -> dict[str, Any]:
-    """The list of objects that make cluster DNS, as other clusters have it, from `image`."""
+    """The list of objects of cluster DNS, with the usual names, from `image`."""
     items = [
         _object("v1", "ServiceAccount"),
         {

@@ -1,7 +1,7 @@
-"""Giving a new cluster the images that another one on this machine has, as hard links.
+"""Adoption of another cluster's images by a new cluster on this machine, as hard links.
 
-Layers are never written to once they are there, so that two nodes can have one copy: 7 GB that a
-second cluster neither pulls, nor unpacks, nor keeps again. What containerd does write to is copied.
+A complete layer is never written to, so two nodes can share one copy: a second cluster neither
+pulls, unpacks nor stores 7 GB again. Files that containerd does write to are copied.
 """
 
 import shutil
@@ -25,10 +25,10 @@ Copy = Callable[[Path, Path], None]
 
 
 def adopt(paths: ClusterPaths, copy: Copy | None = None) -> Path | None:
-    """Fill the cluster's empty image store from the fullest other one; that one, if there is any.
+    """Fills the cluster's empty image store from the fullest other store, and returns that store.
 
-    None where there is nothing to take, or where another cluster changes it all the time: images
-    are then pulled as ever. All or nothing, whenever the process is killed.
+    The result is None if there is no image to adopt, or if another cluster keeps changing the
+    store; images are then pulled as usual. If the process is killed, the store stays empty.
     """
     if (paths.images / _INDEXES[0]).exists():
         return None
@@ -42,8 +42,8 @@ def adopt(paths: ClusterPaths, copy: Copy | None = None) -> Path | None:
         try:
             (copy or _copy)(source, partial)
         except LocalClusterError:
-            continue  # a layer went meanwhile
-        # Unchanged indexes are as a killed containerd would have left them, and name what is there.
+            continue  # a layer was deleted during the copy
+        # Unchanged indexes match the copied layers, and are as valid as a killed containerd's.
         if _state(source) == before:
             shutil.rmtree(paths.images, ignore_errors=True)
             partial.rename(paths.images)
@@ -64,13 +64,13 @@ def _others(paths: ClusterPaths) -> list[Path]:
 
 
 def layers(store: Path) -> int:
-    """How many an image store holds, unpacked."""
+    """The number of unpacked layers in an image store."""
     return len(list((store / SNAPSHOTS).glob("*")))
 
 
 def _state(store: Path) -> list[tuple[int, int]]:
-    found = [(store / index).stat() for index in _INDEXES]
-    return [(stat.st_mtime_ns, stat.st_size) for stat in found]
+    stats = [(store / index).stat() for index in _INDEXES]
+    return [(stat.st_mtime_ns, stat.st_size) for stat in stats]
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -78,12 +78,12 @@ def _copy(source: Path, target: Path) -> None:
         part = file.relative_to(source)
         (target / part).parent.mkdir(parents=True, exist_ok=True)
         links = ["--link"] if part in {SNAPSHOTS, _BLOBS} else []
-        # cp keeps owners, extended attributes and the devices that stand for removed files.
+        # cp keeps owners, extended attributes and the device files that mark deleted files.
         shell.run(["cp", "--archive", *links, str(file), str(target / part)])
 
 
 def _parts(source: Path) -> list[Path]:
-    """What is copied as one: layers by themselves, unfinished downloads not at all."""
+    """The folders to copy, one by one: layers apart from the rest, without unfinished downloads."""
     apart = {SNAPSHOTS.parent, _BLOBS.parent}
     return [
         part

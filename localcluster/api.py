@@ -1,4 +1,4 @@
-"""The few calls to the API server that waiting for it takes."""
+"""The few calls to the API server that are needed to wait for it."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 class ApiClient:
-    """Calls as the cluster's administrator."""
+    """A client with the rights of the cluster's administrator."""
 
     def __init__(self, server: str, pki: Path) -> None:
         parts = urlsplit(server)
@@ -19,7 +19,7 @@ class ApiClient:
         self._context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
 
     def get(self, path: str, *, timeout: float = 5.0) -> str | None:
-        """The body of a 200 answer; None for any other answer and when nobody answers."""
+        """The body of a response with 200; None for any other response, and for none."""
         connection = http.client.HTTPSConnection(
             self._host, self._port, timeout=timeout, context=self._context
         )
@@ -34,7 +34,7 @@ class ApiClient:
         return body if answer.status == http.client.OK else None
 
     def object(self, path: str) -> Any:
-        """The object at `path`, or None where there is none."""
+        """The object at `path`, or None if there is none."""
         body = self.get(path)
         return None if body is None else json.loads(body)
 
@@ -43,7 +43,7 @@ class ApiClient:
 
 
 def condition(item: Any, kind: str) -> str | None:
-    """The status of an object's condition: True, False, Unknown or None when it has none."""
+    """The status of an object's condition: True, False or Unknown; None without the condition."""
     for entry in (item or {}).get("status", {}).get("conditions", []):
         if entry["type"] == kind:
             return str(entry["status"])

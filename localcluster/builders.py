@@ -1,4 +1,4 @@
-"""The programs that hold built images: Docker where its engine runs, buildah otherwise."""
+"""The programs that store built images: Docker if its engine runs, buildah otherwise."""
 
 import shutil
 
@@ -12,13 +12,13 @@ def docker_holds(image: str) -> bool:
 
 
 def buildah_id(image: str) -> str:
-    """The image's id, 64 hex digits. Raises LocalClusterError when buildah has no such image."""
+    """The image's id, 64 hex digits; raises LocalClusterError if buildah has no such image."""
     inspect = ["buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", image]
     return shell.run(inspect).strip()
 
 
 def buildah_push(image: str, target: str, *, nearby: bool) -> list[str]:
-    """The command line; `nearby` is a registry on this machine: plain HTTP, speed before size."""
+    """The command that pushes an image; `nearby`: to this machine, by plain HTTP, and fast."""
     options = []
     if nearby:
         options = ["--tls-verify=false", "--compression-format=zstd", "--compression-level=1"]

@@ -1,4 +1,4 @@
-"""A cgroup of the node's own, in version 1 and 2 of the kernel's interface."""
+"""The node's own cgroup, in version 1 and 2 of the kernel's interface."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ _NEEDED = {"cpu", "memory", "pids"}
 
 @dataclass(frozen=True)
 class Cgroup:
-    """One folder of one hierarchy; `options` are the mount options that give the hierarchy."""
+    """One folder of one hierarchy; `options` are the mount options that select the hierarchy."""
 
     version: int
     options: str
@@ -22,20 +22,25 @@ class Cgroup:
 
 
 def plan(name: str) -> list[Cgroup]:
-    """Where a cgroup called `name` belongs: below the caller's own, so that its limits hold.
+    """The cgroups to create with `name`: below the caller's own, so that its limits apply.
 
-    With version 2 at the root, as only there a cgroup may hold processes and share out controllers.
-    Raises LocalClusterError when a needed controller is in neither version.
+    With version 2 the cgroup is below the root, because only the root may both hold processes and
+    distribute controllers.
+
+    Raises:
+        LocalClusterError: A required controller is in neither version.
     """
     if (_ROOT / "cgroup.controllers").exists():
         return [Cgroup(2, "", _ROOT / name)]
-    found = _version_1(
+    parents = _version_1(
         Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text()
     )
-    lacking = _NEEDED - {controller for options, _ in found for controller in options.split(",")}
+    lacking = _NEEDED - {controller for options, _ in parents for controller in options.split(",")}
     if lacking:
-        raise LocalClusterError(f"No cgroup controller here for {', '.join(sorted(lacking))}.")
-    return [Cgroup(1, options, folder / name) for options, folder in found]
+        raise LocalClusterError(
+            f"This machine has no cgroup controller for {', '.join(sorted(lacking))}."
+        )
+    return [Cgroup(1, options, folder / name) for options, folder in parents]
 
 
 def _version_1(memberships: str, mounts: str) -> list[tuple[str, Path]]:
@@ -47,17 +52,17 @@ def _version_1(memberships: str, mounts: str) -> list[tuple[str, Path]]:
         if kind == "cgroup":
             root, point = before.split(" ")[3:5]
             points[frozenset(options.split(","))] = (root, Path(point))
-    found = []
+    parents = []
     for line in memberships.splitlines():
         _, controllers, path = line.split(":", 2)
         for given, (top, at) in points.items():
             if controllers and given.issuperset(controllers.split(",")):
-                found.append((controllers, at / os.path.relpath(path, top)))
-    return found
+                parents.append((controllers, at / os.path.relpath(path, top)))
+    return parents
 
 
 def create(cgroups: list[Cgroup]) -> None:
-    """Raises LocalClusterError when the machine does not let us."""
+    """Creates the cgroups; raises LocalClusterError if the machine refuses."""
     for cgroup in cgroups:
         try:
             cgroup.folder.mkdir(exist_ok=True)
@@ -68,26 +73,26 @@ def create(cgroups: list[Cgroup]) -> None:
                 given = set((cgroup.folder / "cgroup.controllers").read_text().split())
                 if not given >= _NEEDED:
                     raise LocalClusterError(
-                        f"{_ROOT} does not hand down {', '.join(sorted(_NEEDED - given))}: start a "
-                        "container that this runs in with --privileged --cgroupns=host."
+                        f"{_ROOT} does not delegate {', '.join(sorted(_NEEDED - given))}: start "
+                        "this container with --privileged --cgroupns=host."
                     )
         except OSError as error:
             raise LocalClusterError(
-                f"The cgroup {cgroup.folder} cannot be made ({error.strerror}): in a container, "
-                "run it privileged."
+                f"The cgroup {cgroup.folder} cannot be created ({error.strerror}): if this is a "
+                "container, run it privileged."
             ) from error
 
 
 def enter(folders: list[Path]) -> None:
-    """Move this process, and all that it starts, into the cgroups."""
+    """Moves this process, and all its later children, into the cgroups."""
     for folder in folders:
         (folder / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def settle(cgroups: list[Cgroup]) -> None:
-    """With version 2, from the host: move the node's processes, `unshare` too, into a leaf.
+    """Moves the node's processes, including `unshare`, into a leaf; from the host, for version 2.
 
-    A cgroup that shares out controllers may hold no process itself.
+    A cgroup that distributes controllers may hold no process itself.
     """
     for cgroup in cgroups:
         if cgroup.version == 2:  # noqa: PLR2004
@@ -100,13 +105,13 @@ def settle(cgroups: list[Cgroup]) -> None:
 
 
 def hand_down() -> None:
-    """With version 2, inside the node: let its pods have what limits its own cgroup."""
+    """Delegates the node's controllers to its pods; inside the node, for version 2."""
     _share_out(_ROOT)
 
 
 def _share_out(folder: Path) -> None:
     for controller in (folder / "cgroup.controllers").read_text().split():
-        with contextlib.suppress(OSError):  # what is needed and missing is noticed by the caller
+        with contextlib.suppress(OSError):  # the caller checks the required controllers
             (folder / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
@@ -117,10 +122,13 @@ def _inherit_cpuset(folder: Path) -> None:
 
 
 def remove(name: str, *, timeout: float = 120.0) -> None:
-    """Remove every cgroup called `name` and those in it, deepest first, wherever it was made.
+    """Removes every cgroup called `name`, in any hierarchy, and those in it, deepest first.
 
-    Ended processes leave theirs later: with the last one go its overlay mounts, for which the
-    kernel writes the whole disk's changes out. Raises LocalClusterError after `timeout` seconds.
+    A cgroup can be removed some time after its processes ended: with the last one the kernel
+    removes its overlay mounts, for which it writes out the whole disk's changes.
+
+    Raises:
+        LocalClusterError: A cgroup still exists after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while left := find(name):

@@ -1,4 +1,4 @@
-"""The command line. Results go to stdout, progress and what went wrong to stderr."""
+"""The command line. Results go to stdout, progress and errors to stderr."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ _TOOLS = {"helm": programs.HELM, "kubectl": programs.NODE}
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
-    """The exit code: 0, or 1 with a sentence on stderr."""
+    """Runs a command; the exit code is 0, or 1 with a sentence on stderr."""
     arguments = _parser().parse_args(argv)
     progress = Progress()
     try:
@@ -44,9 +44,10 @@ def choose(
     cache: Cache,
     progress: Progress,
 ) -> Provider:
-    """The cluster that a command is about.
+    """The cluster that a command acts on.
 
-    That of a named context, else the local one of that name, else kind's where that is usable.
+    The order is: the cluster of a named context, an existing local cluster of that name, kind's
+    cluster if kind is usable, a new local cluster.
     """
     if context is not None:
         kubectl = tool("kubectl", cache, progress)
@@ -58,17 +59,17 @@ def choose(
 
 
 def tool(name: str, cache: Cache, progress: Progress) -> str:
-    """The path of helm or kubectl: the machine's own, else one that is built here."""
-    found = shutil.which(name)
-    return found or str(programs.built(_TOOLS[name], cache, progress) / name)
+    """The path of helm or kubectl: the machine's own, or one that is built from source."""
+    installed = shutil.which(name)
+    return installed or str(programs.built(_TOOLS[name], cache, progress) / name)
 
 
 def _adopt(paths: ClusterPaths, progress: Progress) -> None:
-    """Give a cluster that has no images yet those of another one on this machine."""
+    """Gives a cluster without images those of another cluster on this machine."""
     with locked(paths, progress):
         source = adoption.adopt(paths)
     if source is not None:
-        progress.say(f"took over the images of cluster {source.name}")
+        progress.say(f"adopted the images of cluster {source.name}")
 
 
 def _run(arguments: argparse.Namespace, environ: Mapping[str, str], progress: Progress) -> None:
@@ -115,7 +116,7 @@ def _before_a_cluster(
     elif arguments.command == "tool":
         print(tool(arguments.tool, cache, progress))
     elif not programs.tidy(cache):
-        progress.say("a build is running and still needs Go's caches: they stay")
+        progress.say("Go's caches stay, because a build is running and still needs them")
 
 
 def _existing_kubeconfig(cluster: Provider) -> str:
@@ -154,30 +155,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser = argparse.ArgumentParser(
         prog="python3 -m localcluster",
-        description="A real Kubernetes on this machine: by kind where Docker runs, else by itself.",
+        description="A real Kubernetes on this machine: by kind if Docker runs, else by itself.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, parents=[common])
 
-    up = command("up", "start the cluster and wait until it is ready; again does no harm")
+    up = command("up", "start the cluster and wait until it is ready; may be repeated")
     up.add_argument(
         "--control-plane-only",
         action="store_true",
         help="no node: objects are stored and controlled, pods never run; needs no root",
     )
-    command("adopt", "before the first `up`: share the image layers of another cluster here")
+    command("adopt", "before the first `up`: share image layers with another cluster here")
     down = command("down", "remove the cluster and everything in it")
-    down.add_argument("--purge", action="store_true", help="also the images kept for the next `up`")
+    down.add_argument(
+        "--purge", action="store_true", help="also remove the images kept for the next `up`"
+    )
     load = command("load", "make images usable by pods and print the names to use")
     load.add_argument("images", nargs="+", metavar="IMAGE", help="a built image, or an archive")
     command("kubeconfig", "print the path of a kubeconfig for the cluster")
-    status = command("status", "show what runs and where its files are")
+    status = command("status", "show the components and the places of their files")
     status.add_argument("--json", action="store_true")
-    restart = command("restart", "kill one component, which is started again at once")
+    restart = command("restart", "kill one component, which starts again at once")
     restart.add_argument("component", metavar="COMPONENT", help="such as kube-apiserver")
-    commands.add_parser("tidy", help="remove what building programs left that no program needs")
-    tools = commands.add_parser("tool", help="print the path of a tool, built where it is missing")
+    commands.add_parser("tidy", help="remove the build caches, which no built program needs")
+    tools = commands.add_parser("tool", help="print the path of a tool, built if it is missing")
     tools.add_argument("tool", choices=sorted(_TOOLS))
     return parser

@@ -1,4 +1,4 @@
-"""What runs in a cluster: each program's command line and configuration, as pure functions."""
+"""The components of a cluster: each program's command line and configuration. Pure."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -23,8 +23,8 @@ _CLIENT_RATE = ("--kube-api-qps=200", "--kube-api-burst=400")
 class Component:
     """A program that the supervisor keeps running.
 
-    `after` is what must be there before it is started: `unix:PATH` or `tcp:HOST:PORT` that accepts
-    connections. Relative paths are below the cluster's `run` folder, its working directory.
+    The program starts once `after`, `unix:PATH` or `tcp:HOST:PORT`, accepts connections. Relative
+    paths are below the cluster's `run` folder, its working directory.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the components see the cluster's folder and the programs."""
+    """The paths by which the components see the cluster's folder and the programs."""
 
     root: Path
     programs: Path
@@ -53,7 +53,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the API server listens, and the address that it tells pods of."""
+    """The address on which the API server listens, and the address for pods."""
 
     bind: str
     port: int
@@ -71,9 +71,9 @@ def from_json(text: str) -> list[Component]:
 
 
 def control_plane(layout: Layout, endpoint: Endpoint, *, kubelet: bool) -> list[Component]:
-    """etcd, API server, controller manager and scheduler.
+    """The control plane's components: etcd, API server, controller manager and scheduler.
 
-    `kubelet` says whether a node will join, which the API server calls for logs and exec.
+    `kubelet` says whether a node will join, whose kubelet the API server calls for logs and exec.
     """
     answering = f"tcp:{endpoint.bind.replace('0.0.0.0', '127.0.0.1')}:{endpoint.port}"  # noqa: S104
     return [
@@ -85,7 +85,7 @@ def control_plane(layout: Layout, endpoint: Endpoint, *, kubelet: bool) -> list[
 
 
 def etcd(layout: Layout) -> Component:
-    """On Unix sockets: no port to collide with, and no other user of the machine gets in."""
+    """The etcd server on Unix sockets: no port can collide, and no other user can connect."""
     argv = [
         str(layout.programs / "etcd"),
         f"--data-dir={layout.root / 'etcd'}",
@@ -94,7 +94,7 @@ def etcd(layout: Layout) -> Component:
         f"--listen-peer-urls={_ETCD_PEERS}",
         f"--initial-advertise-peer-urls={_ETCD_PEERS}",
         f"--initial-cluster=default={_ETCD_PEERS}",
-        "--unsafe-no-fsync",  # what a crash of the whole machine may lose here is nobody's loss
+        "--unsafe-no-fsync",  # a cluster does not survive a crash of the machine anyway
         "--log-level=warn",
     ]
     return Component("etcd", tuple(argv))
@@ -109,7 +109,8 @@ def api_server(layout: Layout, endpoint: Endpoint, *, kubelet: bool) -> Componen
         f"--advertise-address={endpoint.advertise}",
         f"--service-cluster-ip-range={SERVICE_CIDR}",
         "--authorization-mode=Node,RBAC",
-        # The second one asks of who names an owner what stricter clusters ask for.
+        # OwnerReferencesPermissionEnforcement checks the rights of an owner reference's writer, as
+        # stricter clusters do.
         "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         "--allow-privileged=true",
         "--shutdown-delay-duration=0s",
@@ -133,7 +134,7 @@ def api_server(layout: Layout, endpoint: Endpoint, *, kubelet: bool) -> Componen
     ]
     if kubelet:
         argv += [
-            # The node's name is in no DNS: `kubectl logs` must call it by address.
+            # The node's name is not in DNS, so `kubectl logs` must use the address.
             "--kubelet-preferred-address-types=InternalIP",
             f"--kubelet-certificate-authority={layout.pki / 'ca.crt'}",
             *layout.certificate(
@@ -141,7 +142,7 @@ def api_server(layout: Layout, endpoint: Endpoint, *, kubelet: bool) -> Componen
             ),
         ]
     else:
-        # Nothing can reach the `kubernetes` Service, and a loopback address is no endpoint of one.
+        # No pod can reach the `kubernetes` Service, and a loopback address is no valid endpoint.
         argv += ["--endpoint-reconciler-type=none"]
     return Component("kube-apiserver", tuple(argv), after="unix:etcd:0")
 
@@ -157,7 +158,7 @@ def controller_manager(layout: Layout, *, after: str, nodes: bool) -> Component:
         f"--service-account-private-key-file={layout.pki / 'service-accounts.key'}",
         f"--cluster-signing-cert-file={layout.pki / 'ca.crt'}",
         f"--cluster-signing-key-file={layout.pki / 'ca.key'}",
-        # The default is below /usr, where a cluster has nothing to write.
+        # The default is below /usr, where a cluster must not write.
         f"--flex-volume-plugin-dir={layout.root / 'volume-plugins'}",
         *_CLIENT_RATE,
     ]
@@ -165,7 +166,7 @@ def controller_manager(layout: Layout, *, after: str, nodes: bool) -> Component:
         argv += ["--allocate-node-cidrs", f"--cluster-cidr={POD_CIDR}"]
         argv += [f"--service-cluster-ip-range={SERVICE_CIDR}"]
     else:
-        # Endpoints, which EndpointSlices took the place of, are for old proxies: none are here.
+        # Endpoints, which EndpointSlices replace, are for old proxies, which no cluster here has.
         argv += ["--controllers=*,-endpoints-controller"]
     return Component("kube-controller-manager", tuple(argv), after)
 
@@ -182,7 +183,7 @@ def scheduler(layout: Layout, *, after: str) -> Component:
 
 
 def node(layout: Layout, *, name: str, address: str, port: int) -> list[Component]:
-    """containerd, the registry it pulls from, kubelet and kube-proxy."""
+    """The node's components: containerd, its registry, kubelet and kube-proxy."""
     answering = f"tcp:127.0.0.1:{port}"
     kubelet = [
         str(layout.programs / "kubelet"),
@@ -206,7 +207,7 @@ def node(layout: Layout, *, name: str, address: str, port: int) -> list[Componen
 
 
 def audit_policy() -> Mapping[str, Any]:
-    """Who did what to which object, without its contents; reads and writes alike."""
+    """The audit policy: user, verb and object of every read and write, without its contents."""
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
@@ -231,15 +232,15 @@ def kubelet_config(layout: Layout) -> Mapping[str, Any]:
         "cgroupDriver": "cgroupfs",
         "failCgroupV1": False,
         "failSwapOn": False,
-        "oomScoreAdj": 0,  # lowering it takes CAP_SYS_RESOURCE, which a container may lack
+        "oomScoreAdj": 0,  # a lower score requires CAP_SYS_RESOURCE, which a container may lack
         "clusterDNS": [DNS_IP],
         "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": str(layout.config / "resolv.conf"),
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "serializeImagePulls": False,
-        # A changed Secret is in its pods within seconds, not a minute: who develops looks at it.
+        # A changed Secret is in its pods within seconds, not a minute: a developer waits for it.
         "syncFrequency": "5s",
-        # A developer's disk is mostly full: neither evict pods nor drop images because of that.
+        # A developer's disk is often almost full, which must neither evict pods nor delete images.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {
             "nodefs.available": "0%",
@@ -258,7 +259,7 @@ def proxy_config(layout: Layout, name: str) -> Mapping[str, Any]:
         "clusterCIDR": POD_CIDR,
         "hostnameOverride": name,
         "clientConnection": {"kubeconfig": str(layout.config / "kube-proxy.kubeconfig")},
-        # The connection table's size belongs to the whole machine.
+        # The size of the connection table is a setting of the whole machine, so it stays unchanged.
         "conntrack": {
             "maxPerCore": 0,
             "tcpEstablishedTimeout": "0s",
@@ -280,7 +281,7 @@ def registry_config(storage: Path) -> Mapping[str, Any]:
 
 
 def registry_hosts() -> str:
-    """TOML for containerd: the registry speaks plain HTTP, and is a process beside containerd."""
+    """TOML for containerd: the registry is a process beside containerd and speaks plain HTTP."""
     return f"""\
 server = "http://127.0.0.1:{REGISTRY_PORT}"
 [host."http://127.0.0.1:{REGISTRY_PORT}"]
@@ -289,7 +290,7 @@ capabilities = ["pull", "resolve"]
 
 
 def network_config(plugins_state: Path) -> Mapping[str, Any]:
-    """A routed veth pair for each pod: no bridge, so no bridge netfilter module is needed."""
+    """CNI configuration: a routed veth pair per pod, which needs no bridge netfilter module."""
     subnet = POD_CIDR.replace("/16", "/24")
     return {
         "cniVersion": "0.4.0",
@@ -297,7 +298,7 @@ def network_config(plugins_state: Path) -> Mapping[str, Any]:
         "plugins": [
             {
                 "type": "ptp",
-                "ipMasq": True,  # so that a pod reaches the host, which has no route back to it
+                "ipMasq": True,  # the host has no route back to a pod's address
                 "ipam": {
                     "type": "host-local",
                     "dataDir": str(plugins_state),
@@ -311,7 +312,7 @@ def network_config(plugins_state: Path) -> Mapping[str, Any]:
 
 
 def containerd_config(layout: Layout, *, images: Path, pause: str, plugins: str) -> str:
-    """TOML; `pause` is the image that holds a pod's namespaces, `plugins` a folder of programs."""
+    """The TOML of containerd; `pause` is an image for a pod's namespaces, `plugins` a folder."""
     return f"""\
 version = 2
 root = "{images}"
@@ -326,12 +327,12 @@ path = "/run/containerd/opt"
 
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
-# Lowering a score takes CAP_SYS_RESOURCE, which a container may lack.
+# A lower score requires CAP_SYS_RESOURCE, which a container may lack.
 restrict_oom_score_adj = true
 
 [plugins."io.containerd.grpc.v1.cri".containerd]
 default_runtime_name = "runc"
-# The registry beside it has them: one copy of several GB is enough.
+# The registry beside containerd has the layers: one copy of several GB is enough.
 discard_unpacked_layers = true
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]

@@ -1,4 +1,4 @@
-"""Progress for people on stderr; stdout is left to results that scripts read."""
+"""Progress for people on stderr; stdout is only for results that scripts read."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from localcluster.errors import LocalClusterError
 
 
 class Progress:
-    """Prints lines that begin with the seconds since it was made."""
+    """Prints lines that begin with the seconds since the object's creation."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream if stream is not None else sys.stderr
@@ -30,19 +30,22 @@ class Progress:
         interval: float = 0.1,
         reminder: float = 10.0,
     ) -> None:
-        """Wait until `missing` returns None; until then it returns what is still waited for.
+        """Waits until `missing` returns None; before, it returns the name of the missing thing.
 
-        `timeout`, `interval` and `reminder` are seconds; what is missing is printed when it
-        changes and again every `reminder` seconds. Raises LocalClusterError at the timeout.
+        The name is printed when it changes, and again every `reminder` seconds. `timeout` and
+        `interval` are seconds, too.
+
+        Raises:
+            LocalClusterError: The timeout is over.
         """
         begin = time.monotonic()
         shown: str | None = None
         shown_at = begin
-        while (what := missing()) is not None:
+        while (name := missing()) is not None:
             now = time.monotonic()
             if now - begin > timeout:
-                raise LocalClusterError(f"Gave up after {timeout:.0f} s of waiting for {what}.")
-            if what != shown or now - shown_at >= reminder:
-                self.say(f"waiting for {what}")
-                shown, shown_at = what, now
+                raise LocalClusterError(f"Gave up after {timeout:.0f} s of waiting for {name}.")
+            if name != shown or now - shown_at >= reminder:
+                self.say(f"waiting for {name}")
+                shown, shown_at = name, now
             time.sleep(interval)

@@ -1,4 +1,4 @@
-"""A cluster that is somebody's already, by the name of its kubectl context."""
+"""An existing cluster, by the name of its kubectl context."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from localcluster.references import Reference
 
 
 class ContextCluster:
-    """Never guesses: what is done to the wrong cluster cannot be undone."""
+    """The cluster of a named context; never a guess, since changes to a wrong cluster remain."""
 
     def __init__(
         self, context: str, registry: str | None, kubectl: str, cache: Cache, progress: Progress
@@ -24,7 +24,7 @@ class ContextCluster:
         self._progress = progress
 
     def up(self, *, control_plane_only: bool) -> None:
-        """Check that it answers, and write a kubeconfig of it alone; it is there already."""
+        """Checks that the existing cluster answers, and writes a kubeconfig with it alone."""
         del control_plane_only
         self._require_known()
         text = self._run("config", "view", "--minify", "--flatten", "--output=json")
@@ -36,13 +36,13 @@ class ContextCluster:
     def down(self, *, purge: bool) -> None:
         del purge
         self.kubeconfig().unlink(missing_ok=True)
-        self._progress.say(f"the cluster of context {self._context} is not ours: it is left alone")
+        self._progress.say(f"the cluster of context {self._context} stays: it was not created here")
 
     def load(self, images: Sequence[str]) -> list[str]:
         if not self._registry:
             raise LocalClusterError(
-                f"The cluster of context {self._context} pulls its images from a registry: say "
-                "which one with REGISTRY=host/path, and log in to it."
+                f"The cluster of context {self._context} pulls its images from a registry: set "
+                "REGISTRY=host/path, and log in to that registry."
             )
         return [self._push(image, Reference.parse(image).at(self._registry)) for image in images]
 
@@ -70,9 +70,9 @@ class ContextCluster:
     def _require_known(self) -> None:
         known = shell.run([self._kubectl, "config", "get-contexts", "--output=name"]).split()
         if self._context not in known:
-            said = f"{self._context!r} is no context" if self._context else "CONTEXT is empty"
+            error = f"{self._context!r} is no context" if self._context else "CONTEXT is empty"
             choice = "kubectl knows: " + ", ".join(known) if known else "kubectl knows none"
-            raise LocalClusterError(f"{said}; {choice}.")
+            raise LocalClusterError(f"{error}; {choice}.")
 
     def _push(self, image: str, target: str) -> str:
         if builders.docker_holds(image):

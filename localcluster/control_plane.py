@@ -1,4 +1,4 @@
-"""A control plane alone, as plain processes of the user: for tests that need no pods to run."""
+"""A control plane alone, as plain processes of the user, for tests without running pods."""
 
 import json
 import socket
@@ -18,13 +18,13 @@ from localcluster.record import Record
 _FIRST_PORT = 20000
 _PORTS = 10000
 _PACKAGE_ROOT = Path(__file__).parent.parent
-# Go's programs collect their garbage at each doubling by default: an eighth of the API server's
-# processor time, which a small machine has less of than of memory.
+# By default, Go's programs collect garbage at each doubling of the heap, which takes an eighth of
+# the API server's processor time. A small machine has memory to spare rather than processor time.
 _GARBAGE = {"GOGC": "200"}
 
 
 def create(paths: ClusterPaths, progress: Progress) -> Record:
-    """Write all that the control plane needs and start it. Raises LocalClusterError."""
+    """Writes the control plane's files and starts it; raises LocalClusterError."""
     binaries = programs.built(programs.NODE, paths.cache, progress)
     port = free_port(int(paths.id, 16))
     server = f"https://127.0.0.1:{port}"
@@ -42,9 +42,10 @@ def create(paths: ClusterPaths, progress: Progress) -> Record:
 
 
 def free_port(seed: int) -> int:
-    """The first free one from a place that depends on `seed`, below the ports of outgoing calls.
+    """The first free port from a start that depends on `seed`, below the ports of outgoing calls.
 
-    Raises LocalClusterError when all are taken.
+    Raises:
+        LocalClusterError: All ports are taken.
     """
     for step in range(_PORTS):
         port = _FIRST_PORT + (seed + step) % _PORTS
@@ -65,7 +66,10 @@ def make_folders(paths: ClusterPaths) -> None:
 
 
 def write_control_plane_files(paths: ClusterPaths, *, server: str, inner_server: str) -> None:
-    """`server` is the API server's URL for people, `inner_server` for the components beside it."""
+    """Writes the components' files; `server` is the API server's URL for people.
+
+    `inner_server` is its URL for the components beside it.
+    """
     write_json(paths.config / "audit-policy.json", components.audit_policy())
     for user in ("controller-manager", "scheduler"):
         write_kubeconfig(paths, user, inner_server)
@@ -90,7 +94,7 @@ def write_components(paths: ClusterPaths, listed: list[Component]) -> None:
 
 
 def start_supervisor(paths: ClusterPaths, argv: list[str]) -> None:
-    """Start it so that it outlives this command and can be found by its mark."""
+    """Starts the supervisor, which outlives this command and can be found by its mark."""
     with (paths.logs / "supervisor.log").open("a") as log:
         subprocess.Popen(
             argv,

@@ -1,2 +1,2 @@
 class LocalClusterError(Exception):
-    """What went wrong and what to do about it, in a sentence that is shown to the user as it is."""
+    """An error; its message is a sentence for the user, with cause and remedy."""

@@ -1,8 +1,9 @@
 """The node's first process: `python3 -m localcluster.inside FOLDER`.
 
-Run on the host it enters the node's cgroup and becomes `unshare`, which runs it again as process 1
-of the node's own namespaces; there it mounts, takes up the link and supervises the components.
-Ending `unshare` ends every process of the node, and with the last one go its mounts and interfaces.
+On the host, the program enters the node's cgroup and becomes `unshare`, which runs the program
+again as process 1 of the node's own namespaces. There it mounts, configures the link and supervises
+the components. The end of `unshare` ends every process of the node; with the last one the kernel
+removes the node's mounts and interfaces.
 """
 
 import json
@@ -20,7 +21,7 @@ HOME = Path("/run/localcluster")
 _NAMESPACES = ["--mount", "--cgroup", "--pid", "--net", "--uts", "--ipc"]
 _FIRST = 1
 
-# The kubelet sets these for the whole machine; it is shown copies that have the values already.
+# The kubelet would set these for the whole machine, so it sees copies that have the values already.
 _KERNEL_SETTINGS = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -33,11 +34,11 @@ _KERNEL_SETTINGS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What the node's first process must know.
+    """The arguments of the node's first process.
 
     `binds` maps names below /run/localcluster to folders of the host; `controllers` are the mount
-    options of the version 1 cgroup hierarchies, empty with version 2; `links` maps names of
-    programs to what they shall mean inside.
+    options of the version 1 cgroup hierarchies, empty with version 2; `programs` maps names of
+    programs to their paths inside the node.
     """
 
     name: str
@@ -72,7 +73,7 @@ def main(folder: Path) -> None:
         os.execvp("unshare", unshare)  # noqa: S606 - a list, as everywhere
     _mount(folder, plan)
     network.accept(plan.link)
-    if not plan.controllers:  # by now the host has settled our processes
+    if not plan.controllers:  # the host has moved this process to a leaf before it made the link
         cgroups.hand_down()
     os.environ["PATH"] = f"{HOME / 'bin'}:{os.environ['PATH']}"
     os.environ["TMPDIR"] = str(HOME / "tmp")
@@ -81,7 +82,7 @@ def main(folder: Path) -> None:
 
 
 def _mount(folder: Path, plan: Plan) -> None:
-    """Give the node its own of every folder that its programs write to."""
+    """Gives the node its own copy of every folder that its programs write to."""
     socket.sethostname(plan.name)
     _sh("mount", "-t", "proc", "proc", "/proc")
     for name, value in _KERNEL_SETTINGS.items():
@@ -89,7 +90,7 @@ def _mount(folder: Path, plan: Plan) -> None:
     _sh("mount", "-t", "sysfs", "sysfs", "/sys")
     _mount_cgroups(plan.controllers)
     _show(folder / "hosts", Path("/etc/hosts"), _hosts(plan))
-    # Built aside and moved at the end: what is bound may itself lie below one of the targets.
+    # The new /run is built in `stage` and moved at the end, because a bound folder may be below it.
     stage = folder / "stage"
     stage.mkdir(exist_ok=True)
     _sh("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(stage))
@@ -102,13 +103,13 @@ def _mount(folder: Path, plan: Plan) -> None:
     for name, target in plan.programs.items():
         (home / "bin" / name).symlink_to(target)
     (stage / "lock").mkdir()
-    # --no-mtab: mount keeps notes below the very folder that is covered.
+    # --no-mtab, because mount writes its table below /run, which this covers.
     _sh("mount", "--no-mtab", "--move", str(stage), "/run")
     for target in ("/var/lib", "/var/log"):
         _sh("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", target)
     _bind(HOME / "cluster" / "kubelet", Path("/var/lib/kubelet"))
     _bind(HOME / "cluster" / "logs" / "pods", Path("/var/log/pods"))
-    # As on a machine with systemd: volumes that the kubelet mounts reach the containers that ask.
+    # As on a machine with systemd, volumes that the kubelet mounts propagate to containers.
     _sh("mount", "--make-rshared", "/")
 
 
@@ -129,7 +130,7 @@ def _hosts(plan: Plan) -> str:
 
 
 def _show(copy: Path, target: Path, text: str) -> None:
-    """Cover the file `target`, where there is one, by one with this text."""
+    """Covers the file `target`, if it exists, with a file that has this text."""
     if not target.exists():
         return
     copy.parent.mkdir(parents=True, exist_ok=True)

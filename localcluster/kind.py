@@ -1,4 +1,4 @@
-"""Clusters that kind makes of Docker containers."""
+"""Clusters of Docker containers, created by kind."""
 
 import shutil
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class KindCluster:
         self._progress = progress
 
     def up(self, *, control_plane_only: bool) -> None:
-        """`control_plane_only` makes a whole cluster too: kind has no smaller one."""
+        """Creates the cluster; a whole one for `control_plane_only`, too: kind has no smaller."""
         del control_plane_only
         name = self._paths.name
         self._paths.root.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ class KindCluster:
         self._progress.say(f"cluster {name} is ready")
 
     def down(self, *, purge: bool) -> None:
-        del purge  # its images go with it
+        del purge  # kind's images are deleted with the cluster
         shell.run(["kind", "delete", "cluster", "--name", self._paths.name])
         shutil.rmtree(self._paths.root, ignore_errors=True)
         self._progress.say(f"cluster {self._paths.name} is gone")

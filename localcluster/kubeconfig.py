@@ -35,7 +35,7 @@ def document(*, name: str, server: str, pki: Path, user: str) -> str:
 
 
 def write(file: Path, text: str) -> None:
-    """Write so that no other user can read it, at any moment."""
+    """Writes the file so that no other user can read it at any moment."""
     file.touch(mode=0o600)
     file.write_text(text)
 

@@ -1,4 +1,4 @@
-"""Putting built images on a local node."""
+"""Loading of built images onto a local node."""
 
 import subprocess
 from pathlib import Path
@@ -15,14 +15,14 @@ PREFIX = f"registry.localcluster:{REGISTRY_PORT}"
 
 
 def push_address(record: Record) -> str:
-    """Where the host reaches the node's registry."""
+    """The address of the node's registry for the host."""
     return f"{record.address}:{REGISTRY_PORT}"
 
 
 def load(paths: ClusterPaths, record: Record, image: str, progress: Progress) -> list[str]:
-    """Put an image of buildah or Docker, or those of an archive, on the node; the names for pods.
+    """Loads an image of buildah or Docker, or an archive's images; returns the names for pods.
 
-    Nothing is moved that is there already. Raises LocalClusterError.
+    An image that the node already has is not copied again. Raises LocalClusterError.
     """
     if Path(image).is_file():
         return _import(paths, image, progress)
@@ -40,21 +40,21 @@ def _push(
     paths: ClusterPaths, record: Record, image: str, reference: Reference, progress: Progress
 ) -> None:
     address = push_address(record)
-    found = registry.held(address, reference)
-    if found is not None and found.image == builders.buildah_id(image):
+    pushed = registry.held(address, reference)
+    if pushed is not None and pushed.image == builders.buildah_id(image):
         return
     push = builders.buildah_push(image, reference.at(address), nearby=True)
-    # buildah copies each layer to a file on its way; what a kill leaves goes with the cluster.
+    # buildah copies each layer to a temporary file. If it is killed, `down` removes these files.
     paths.transit.mkdir(exist_ok=True)
     shell.run_long(push, progress, f"pushing {image}", env={"TMPDIR": str(paths.transit)})
 
 
 def _pull(paths: ClusterPaths, record: Record, reference: Reference, progress: Progress) -> None:
     target = reference.at(PREFIX)
-    wanted = registry.held(push_address(record), reference)
+    pushed = registry.held(push_address(record), reference)
     for line in node.ctr(paths, "images", "list").splitlines():
         name, _, rest = line.partition(" ")
-        if name == target and wanted is not None and f"sha256:{wanted.digest}" in rest:
+        if name == target and pushed is not None and f"sha256:{pushed.digest}" in rest:
             return
     client = str(inside.HOME / "programs" / "cri-pull")
     pull = node.inner(paths, client, f"unix://{CONTAINERD_SOCKET}", target)
@@ -64,7 +64,7 @@ def _pull(paths: ClusterPaths, record: Record, reference: Reference, progress: P
 def _import(paths: ClusterPaths, archive: str, progress: Progress) -> list[str]:
     names = [reference_of(name) for name in oci.names(Path(archive))]
     if not names:
-        raise LocalClusterError(f"{archive} does not say the names of the images in it.")
+        raise LocalClusterError(f"{archive} does not name the images in it.")
     with Path(archive).open("rb") as file:
         importing = node.ctr_command(paths, "images", "import", "-")
         shell.run_long(importing, progress, f"importing {archive}", stdin=file)
@@ -72,7 +72,7 @@ def _import(paths: ClusterPaths, archive: str, progress: Progress) -> list[str]:
 
 
 def _import_from_docker(paths: ClusterPaths, image: str, target: str, progress: Progress) -> None:
-    """Docker refuses plain HTTP to any registry but on loopback: hand the image over directly."""
+    """Imports an image directly: Docker refuses plain HTTP to a registry outside loopback."""
     with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saving:
         importing = node.ctr_command(paths, "images", "import", "-")
         shell.run_long(importing, progress, f"importing {image}", stdin=saving.stdout)

@@ -1,4 +1,4 @@
-"""Clusters made of processes on this machine."""
+"""Clusters that consist of processes on this machine."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ _HOPELESS_STARTS = 5
 
 
 class LocalCluster:
-    """A cluster by its name; every method may be called in any state of it."""
+    """A cluster by its name; every method may be called in any state of the cluster."""
 
     def __init__(self, paths: ClusterPaths, progress: Progress) -> None:
         machine.use_system_path()
@@ -30,7 +30,7 @@ class LocalCluster:
         self._progress = progress
 
     def up(self, *, control_plane_only: bool) -> None:
-        """Make it run, whatever was there before. Raises LocalClusterError."""
+        """Starts the cluster, whatever its state was; raises LocalClusterError."""
         mode: Mode = "control-plane" if control_plane_only else "node"
         with locked(self._paths, self._progress):
             record = self._running()
@@ -49,28 +49,31 @@ class LocalCluster:
         self._progress.say(f"cluster {self._paths.name} is ready")
 
     def down(self, *, purge: bool) -> None:
-        """Leave nothing of it but programs, and images unless `purge`. Raises LocalClusterError.
+        """Removes the cluster except programs, and except images unless `purge`.
 
-        What was pushed to the registry goes with the images of the last cluster that has any.
+        The registry's images are deleted with the images of the last cluster that has any.
+
+        Raises:
+            LocalClusterError: A part of the cluster can't be removed.
         """
         with locked(self._paths, self._progress):
-            found = self._paths.root.exists()
+            existed = self._paths.root.exists()
             self._remove()
             if purge:
                 self._purge()
-        state = "is gone" if found else "was not there"
+        state = "is removed" if existed else "did not exist"
         self._progress.say(f"cluster {self._paths.name} {state}")
 
     def load(self, images: Sequence[str]) -> list[str]:
         record = self._require_running()
         if record.mode != "node":
             raise LocalClusterError(
-                f"Cluster {self._paths.name} is a control plane alone: no image can run there."
+                f"Cluster {self._paths.name} is a control plane alone, which runs no image."
             )
         if not self._is_current(record):
             raise LocalClusterError(
-                f"Cluster {self._paths.name} was made by an older build, which loads images in "
-                "another way: take it down and up again."
+                f"Cluster {self._paths.name} was created by an older build, which loads images in "
+                "another way: use `down` and `up`."
             )
         names = []
         for image in images:
@@ -78,7 +81,7 @@ class LocalCluster:
         return names
 
     def restart(self, component: str) -> None:
-        """Kill one of its programs, which is then started again. Raises LocalClusterError."""
+        """Kills one component, which then starts again; raises LocalClusterError."""
         record = self._require_running()
         pids = [
             pid
@@ -87,7 +90,7 @@ class LocalCluster:
         ]
         if component not in self._supervised() or not pids:
             running = ", ".join(self._supervised())
-            raise LocalClusterError(f"{component!r} does not run here; these do: {running}.")
+            raise LocalClusterError(f"{component!r} does not run; running components: {running}.")
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -127,12 +130,15 @@ class LocalCluster:
             shutil.rmtree(self._paths.cache.registry, ignore_errors=True)
 
     def _running(self) -> Record | None:
-        """None also for one whose making was interrupted: making it anew takes seconds."""
+        """The running cluster's record; None if its creation was interrupted, too.
+
+        To create a cluster again takes only seconds.
+        """
         record = Record.load(self._paths)
         if record is None or not record.ready or not processes.marked(self._paths.root):
             return None
         if not self._is_current(record):
-            self._progress.say("it runs an older build: `down` and `up` would renew it")
+            self._progress.say("the cluster runs an older build: `down` and `up` renew it")
         return record
 
     def _is_current(self, record: Record) -> bool:
@@ -182,12 +188,12 @@ class LocalCluster:
     def _raise_if_hopeless(self) -> None:
         if not processes.marked(self._paths.root):
             log = (self._paths.logs / "supervisor.log").read_text()
-            raise LocalClusterError(f"The cluster ended by itself: {shell.last_lines(log)}")
+            raise LocalClusterError(f"The cluster has exited: {shell.last_lines(log)}")
         for name, state in self._supervised().items():
             if state["starts"] >= _HOPELESS_STARTS and not state["running"]:
                 log = (self._paths.logs / f"{name}.log").read_text(errors="replace")
                 raise LocalClusterError(
-                    f"{name} ended {state['starts']} times, with code {state['lastExit']}; "
+                    f"{name} exited {state['starts']} times, with code {state['lastExit']}; "
                     f"{self._paths.logs / name}.log ends with:\n{shell.last_lines(log)}"
                 )
 

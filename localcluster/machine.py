@@ -1,4 +1,4 @@
-"""What a machine must offer to run a node, said in one sentence each, and packages installed."""
+"""Requirements of a node on its machine: checks with one sentence each, and missing packages."""
 
 import contextlib
 import fcntl
@@ -20,7 +20,7 @@ _PLUGINS = ("ptp", "host-local", "loopback", "portmap")
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_TEXT = "#!/bin/sh\n# Written by localcluster for the time of one apt-get.\nexit 101\n"
 
-# Program to Debian package.
+# The Debian package of each program.
 CONTROL_PLANE_PROGRAMS = {"openssl": "openssl", "setpriv": "util-linux"}
 NODE_PROGRAMS = {
     **CONTROL_PLANE_PROGRAMS,
@@ -37,25 +37,25 @@ NODE_PROGRAMS = {
 
 
 def use_system_path() -> None:
-    """Look into the administrator's folders too, which a user's PATH often lacks."""
+    """Adds the administrator's folders to PATH, which a user's PATH often lacks."""
     known = os.environ.get("PATH", os.defpath).split(os.pathsep)
     added = [folder for folder in _SYSTEM_PATH if folder not in known]
     os.environ["PATH"] = os.pathsep.join([*known, *added])
 
 
 def require_control_plane(progress: Progress) -> None:
-    """Raises LocalClusterError when a control plane cannot run here."""
+    """Raises LocalClusterError if a control plane cannot run on this machine."""
     _require_linux()
     _require_packages(_missing_packages(CONTROL_PLANE_PROGRAMS), progress)
 
 
 def require_node(folder: Path, progress: Progress) -> None:
-    """Raises LocalClusterError when a node, with its files below `folder`, cannot run here."""
+    """Raises LocalClusterError if a node with its files below `folder` cannot run here."""
     _require_linux()
     if os.geteuid() != 0:
         raise LocalClusterError(
             "A node needs root, for namespaces, mounts and cgroups: run this with sudo, or use "
-            "--control-plane-only, which does without."
+            "--control-plane-only, which needs no root."
         )
     missing = _missing_packages(NODE_PROGRAMS)
     if plugin_folder() is None:
@@ -67,7 +67,7 @@ def require_node(folder: Path, progress: Progress) -> None:
 
 
 def plugin_folder() -> str | None:
-    """Where the CNI plugins are, None when they are not all in one place."""
+    """The folder with all CNI plugins; None if no folder has all of them."""
     for folder in _PLUGIN_FOLDERS:
         if all((Path(folder) / plugin).exists() for plugin in _PLUGINS):
             return folder
@@ -75,7 +75,7 @@ def plugin_folder() -> str | None:
 
 
 def packet_filter() -> str:
-    """The iptables program that works with this kernel. Raises LocalClusterError when none does."""
+    """The iptables program that works with this kernel; raises LocalClusterError if none does."""
     rule = "-t nat -A POSTROUTING -m comment --comment x -m statistic --mode random"
     for program in ("iptables", "iptables-legacy"):
         try_it = [program, *rule.split(), "--probability", "0.5", "-j", "MASQUERADE"]
@@ -83,19 +83,19 @@ def packet_filter() -> str:
             return program
     raise LocalClusterError(
         "This kernel has no packet filter that iptables can use (nf_tables with nft_compat, or "
-        "ip_tables): Services would lead nowhere."
+        "ip_tables): Services would not work."
     )
 
 
 def _require_linux() -> None:
     if sys.platform != "linux":
         raise LocalClusterError(
-            "Only Linux can run this directly: install Docker and kind, which are then used."
+            "A local cluster needs Linux: install Docker and kind, which are then used instead."
         )
 
 
-def _missing_packages(wanted: dict[str, str]) -> set[str]:
-    return {package for program, package in wanted.items() if shutil.which(program) is None}
+def _missing_packages(packages: dict[str, str]) -> set[str]:
+    return {package for program, package in packages.items() if shutil.which(program) is None}
 
 
 def _require_packages(missing: set[str], progress: Progress) -> None:
@@ -112,7 +112,7 @@ def _require_packages(missing: set[str], progress: Progress) -> None:
         try:
             shell.run(install, env=environment)
         except LocalClusterError:
-            # Package lists may be absent or old, and an earlier installation interrupted.
+            # The package lists may be missing or old, or an earlier installation was interrupted.
             shell.run(["dpkg", "--configure", "-a"], env=environment)
             shell.run([*apt, "update"])
             shell.run(install, env=environment)
@@ -123,7 +123,7 @@ def _require_packages(missing: set[str], progress: Progress) -> None:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """apt-get waits for another one's installation, but not for another one's package lists."""
+    """Locks apt-get, which itself waits for an installation but not for an update of the lists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -132,7 +132,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _services_kept_off() -> Iterator[None]:
-    """Keep installed packages from starting services; a policy that is there is left alone."""
+    """Keeps installed packages from starting services; an existing policy is left unchanged."""
     ours = not _POLICY.exists() or _POLICY.read_text() == _POLICY_TEXT
     if ours:
         _POLICY.write_text(_POLICY_TEXT)
@@ -150,8 +150,8 @@ def _require_namespaces() -> None:
         shell.run(["unshare", *namespaces, "true"])
     except LocalClusterError as error:
         raise LocalClusterError(
-            "This machine refuses network, mount, pid or cgroup namespaces, which a node lives in "
-            f"(in a container, run it privileged): {error}"
+            "This machine refuses network, mount, pid or cgroup namespaces, which a node needs "
+            f"(if this is a container, run it privileged): {error}"
         ) from error
 
 

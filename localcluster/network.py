@@ -1,4 +1,4 @@
-"""The one link between the host and a node: a veth pair, which goes with the node's namespace."""
+"""The link between host and node: a veth pair, deleted with the node's network namespace."""
 
 import ipaddress
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from localcluster import shell
 from localcluster.errors import LocalClusterError
 
-# For tests of network devices (RFC 2544): no network that a machine belongs to uses it.
+# The range is for tests of network devices (RFC 2544), so no machine's real network uses it.
 _RANGE = ipaddress.IPv4Network("198.18.0.0/15")
 _PREFIX = 30
 NODE_INTERFACE = "eth0"
@@ -17,7 +17,7 @@ NODE_INTERFACE = "eth0"
 
 @dataclass(frozen=True)
 class Link:
-    """`name` is the host's interface; addresses are without prefix."""
+    """A link: `name` is the host's interface; the addresses have no prefix length."""
 
     name: str
     host: str
@@ -33,7 +33,7 @@ def link_name(cluster_id: str) -> str:
 
 
 def plan(cluster_id: str, routes: str) -> Link:
-    """A link on a network that `routes`, the output of `ip -json route`, does not touch yet."""
+    """A link on a network that no route uses; `routes` is the output of `ip -json route`."""
     taken = [
         ipaddress.IPv4Network(route["dst"])
         for route in json.loads(routes)
@@ -55,31 +55,31 @@ def routes() -> str:
 
 
 def connect(link: Link, pid: int) -> None:
-    """From the host: give the network namespace of process `pid` its end of the link."""
+    """Creates the link to the network namespace of process `pid`; runs on the host."""
     _ip("link", "add", link.name, "type", "veth", "peer", "name", NODE_INTERFACE, "netns", str(pid))
     _ip("address", "add", f"{link.host}/{link.prefix}", "dev", link.name)
     _ip("link", "set", link.name, "up")
 
 
 def accept(link: Link, *, timeout: float = 30.0) -> None:
-    """Inside the node: wait for the link's end to appear and configure it."""
+    """Waits for the node's end of the link and configures it; runs inside the node."""
     deadline = time.monotonic() + timeout
     while not (Path("/sys/class/net") / NODE_INTERFACE).exists():
         if time.monotonic() > deadline:
-            raise LocalClusterError("The link to the host did not come.")
+            raise LocalClusterError("The link to the host did not appear.")
         time.sleep(0.02)
     _ip("link", "set", "lo", "up")
     _ip("address", "add", f"{link.node}/{link.prefix}", "dev", NODE_INTERFACE)
     _ip("link", "set", NODE_INTERFACE, "up")
     _ip("route", "add", "default", "via", link.host)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    # When the node is killed, connections to its pods have nobody left to say goodbye to; until
-    # the kernel gives up on that, by default for 100 s, it keeps the namespace and the interface.
+    # After the node is killed, no process closes the connections to its pods. The kernel retries
+    # for 100 s by default, and keeps the namespace and the interface until then.
     Path("/proc/sys/net/ipv4/tcp_orphan_retries").write_text("3")
 
 
 def disconnect(cluster_id: str, *, timeout: float = 10.0) -> None:
-    """Remove the host's interface where it is still there, and the node's with it."""
+    """Removes the host's interface if it still exists, and so the node's interface."""
     name = link_name(cluster_id)
     if not _exists(name):
         return

@@ -1,4 +1,4 @@
-"""A control plane and one node together, in namespaces of their own on this machine."""
+"""A control plane and one node together, in their own namespaces on this machine."""
 
 import os
 import shutil
@@ -29,12 +29,12 @@ from localcluster.programs import Program
 from localcluster.record import Record
 
 _API_PORT = 6443
-_NAMESPACE = "k8s.io"  # containerd's, that the kubelet's images are in
+_NAMESPACE = "k8s.io"  # containerd's namespace for the kubelet's images
 _SETUP_TIMEOUT = 30.0
 
 
 def create(paths: ClusterPaths, progress: Progress) -> Record:
-    """Write all that the node needs and start it. Raises LocalClusterError."""
+    """Writes the node's files and starts it; raises LocalClusterError."""
     machine.require_node(paths.cache.root, progress)
     binaries = programs.built(programs.NODE, paths.cache, progress)
     pause = _archive(paths, programs.PAUSE, progress)
@@ -66,7 +66,7 @@ def create(paths: ClusterPaths, progress: Progress) -> Record:
 
 
 def add_dns(paths: ClusterPaths, record: Record) -> None:
-    """Apply cluster DNS; again does no harm. The API server must answer."""
+    """Applies cluster DNS, as often as called; the API server must answer."""
     manifest = paths.config / "dns.json"
     control_plane.write_json(manifest, addons.dns(_image(programs.COREDNS)))
     kubectl = str(Path(record.programs) / "kubectl")
@@ -77,7 +77,7 @@ def add_dns(paths: ClusterPaths, record: Record) -> None:
 
 
 def first_process(paths: ClusterPaths) -> int | None:
-    """The process that is number 1 of the node's namespaces, by its number on the host."""
+    """The host's pid of process 1 in the node's namespaces."""
     for pid in processes.marked(paths.root):
         if processes.inner_number(pid) == 1:
             return pid
@@ -85,7 +85,7 @@ def first_process(paths: ClusterPaths) -> int | None:
 
 
 def inner(paths: ClusterPaths, *argv: str) -> list[str]:
-    """The command line that runs `argv` in the node. Raises LocalClusterError when it is down."""
+    """The command line that runs `argv` in the node; raises LocalClusterError if it is down."""
     pid = first_process(paths)
     if pid is None:
         raise LocalClusterError(f"Cluster {paths.name} has no running node: start it with `up`.")
@@ -93,7 +93,7 @@ def inner(paths: ClusterPaths, *argv: str) -> list[str]:
 
 
 def ctr_command(paths: ClusterPaths, *arguments: str) -> list[str]:
-    """The command line of containerd's client in the node. Raises LocalClusterError as `inner`."""
+    """The command line of containerd's client in the node; raises as `inner` does."""
     options = ["--address", components.CONTAINERD_SOCKET, "--namespace", _NAMESPACE]
     return inner(paths, "ctr", *options, *arguments)
 
@@ -103,7 +103,7 @@ def ctr(paths: ClusterPaths, *arguments: str) -> str:
 
 
 def remove_remains(paths: ClusterPaths) -> None:
-    """Remove what killing the node's processes leaves in the kernel. Raises LocalClusterError."""
+    """Removes the interface and cgroups of a killed node; raises LocalClusterError."""
     if not shutil.which("ip") or os.geteuid() != 0:
         return
     network.disconnect(paths.id)
@@ -119,7 +119,7 @@ def _image(program: Program) -> str:
 
 
 def _archive(paths: ClusterPaths, program: Program, progress: Progress) -> Path:
-    """An image of the program as a file beside it, written once."""
+    """The program's image, as a file beside the program; written once."""
     folder = programs.built(program, paths.cache, progress)
     archive = folder / "image.tar"
     if not archive.exists():
@@ -172,7 +172,7 @@ def _write_components(paths: ClusterPaths, layout: Layout, link: Link) -> None:
     hosts = paths.config / "registries" / f"registry.localcluster:{components.REGISTRY_PORT}"
     hosts.mkdir(parents=True, exist_ok=True)
     (hosts / "hosts.toml").write_text(components.registry_hosts())
-    (paths.config / "resolv.conf").write_text("# no name server but the cluster's own\n")
+    (paths.config / "resolv.conf").write_text("# the cluster's own name server is the only one\n")
     containerd = components.containerd_config(
         layout,
         images=PurePosixPath(inside.HOME / "images"),
@@ -191,7 +191,7 @@ def _namespaces_missing(paths: ClusterPaths) -> str | None:
         return None
     if not processes.marked(paths.root):
         log = (paths.logs / "supervisor.log").read_text()
-        raise LocalClusterError(f"The node ended: {shell.last_lines(log)}")
+        raise LocalClusterError(f"The node has exited: {shell.last_lines(log)}")
     return "the node's namespaces"
 
 
@@ -206,7 +206,7 @@ def _wait_for_containerd(paths: ClusterPaths, progress: Progress) -> None:
 
 
 def _import(paths: ClusterPaths, archive: Path, progress: Progress) -> None:
-    """Put an image on the node unless an earlier cluster of this name did."""
+    """Imports an image on the node, unless an earlier cluster of this name has done so."""
     program = next(p for p in (programs.PAUSE, programs.COREDNS) if p.name in archive.parent.name)
     if _image(program) in ctr(paths, "images", "list", "--quiet").splitlines():
         return

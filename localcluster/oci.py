@@ -1,4 +1,4 @@
-"""Container images of one static program, written by hand: no builder is needed for those."""
+"""Container images of one static program, written directly, since they need no builder."""
 
 import hashlib
 import io
@@ -37,7 +37,7 @@ class _Blob:
 
 
 def write_archive(file: Path, reference: str, program: Path) -> None:
-    """Write an OCI archive of the image `reference`, which runs `program` as /NAME, not as root."""
+    """Writes an OCI archive of image `reference`, which runs `program` as /NAME, not as root."""
     layer = _Blob(_LAYER, _layer(program))
     config = {
         "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
@@ -66,9 +66,10 @@ def write_archive(file: Path, reference: str, program: Path) -> None:
 
 
 def names(file: Path) -> list[str]:
-    """The names of the images in an archive, of `docker save` or of the OCI.
+    """The names of the images in an archive of `docker save` or of the OCI.
 
-    Raises LocalClusterError when it is no such archive.
+    Raises:
+        LocalClusterError: The file is no such archive.
     """
     try:
         with tarfile.open(file) as archive:
@@ -80,8 +81,8 @@ def names(file: Path) -> list[str]:
     except (tarfile.TarError, KeyError, ValueError) as error:
         raise LocalClusterError(f"{file} is no archive of container images.") from error
     annotations = [manifest.get("annotations", {}) for manifest in manifests]
-    found = [note.get(_NAME) or note.get(_REFERENCE) for note in annotations]
-    return [name for name in found if name and ":" in name]
+    candidates = [note.get(_NAME) or note.get(_REFERENCE) for note in annotations]
+    return [name for name in candidates if name and ":" in name]
 
 
 def _read(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Any:

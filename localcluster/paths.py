@@ -1,4 +1,4 @@
-"""Where things lie: builds and images are shared and kept, a cluster's own folder goes with it."""
+"""Paths of shared builds and images, which are kept, and of a cluster's folder, which is not."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 
 @dataclass(frozen=True)
 class Cache:
-    """The folder that survives clusters: built programs, pushed and pulled images."""
+    """The folder that outlives clusters: built programs, pushed and pulled images."""
 
     root: Path
 
@@ -25,7 +25,7 @@ class Cache:
 
     @property
     def apt_lock(self) -> Path:
-        """One apt-get at a time, with that of the image build, which starts at the same time."""
+        """The lock of apt-get, shared with the image build, which starts at the same time."""
         return self.root.parent / "apt.lock"
 
     @property
@@ -34,17 +34,20 @@ class Cache:
 
     @property
     def go(self) -> Path:
-        """Go's caches while programs are built; nothing reads them once the programs are there."""
+        """Go's caches for building programs; no built program reads them."""
         return self.root / "go"
 
     @property
     def go_lock(self) -> Path:
-        """Beside the folder: builds share it, and who removes the folder has it alone."""
+        """The lock of Go's caches, beside their folder.
+
+        Builds hold it as a shared lock; the removal of the folder holds it exclusively.
+        """
         return self.root / "go.lock"
 
     @property
     def registry(self) -> Path:
-        """What was pushed for any cluster: the next one gets large layers without another push."""
+        """The images pushed for any cluster, so that the next cluster needs no push of layers."""
         return self.root / "registry"
 
     @property
@@ -56,7 +59,7 @@ class Cache:
         return self.root / "clusters"
 
     def cluster(self, name: str) -> "ClusterPaths":
-        """Raises LocalClusterError for a name that could not be a host name."""
+        """The paths of a cluster; raises LocalClusterError if `name` is no valid host name."""
         if _NAME.fullmatch(name) is None:
             raise LocalClusterError(
                 f"{name!r} cannot name a cluster: use up to 30 lower-case letters, digits and "
@@ -76,17 +79,17 @@ class ClusterPaths:
 
     @property
     def id(self) -> str:
-        """Eight characters that tell this cluster's kernel objects from any other's."""
+        """Eight characters that identify this cluster's kernel objects."""
         return hashlib.sha256(str(self.root).encode()).hexdigest()[:8]
 
     @property
     def lock(self) -> Path:
-        """Beside the folder, which is removed while this is held."""
+        """The cluster's lock, beside its folder, which is removed while the lock is held."""
         return self.cache.clusters / f"{self.name}.lock"
 
     @property
     def images(self) -> Path:
-        """What the node's containerd pulled and unpacked; outlives the cluster."""
+        """The images that the node's containerd has unpacked; the folder outlives the cluster."""
         return self.cache.images / self.name
 
     @property
@@ -115,7 +118,7 @@ class ClusterPaths:
 
     @property
     def transit(self) -> Path:
-        """Copies of layers on their way to the node."""
+        """Temporary copies of layers during a push to the node."""
         return self.root / "transit"
 
     @property

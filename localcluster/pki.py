@@ -1,4 +1,4 @@
-"""Keys and certificates of one cluster, by the openssl command: Python itself has no X.509."""
+"""Keys and certificates of one cluster, from the openssl command: Python itself has no X.509."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ _NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"]
 
 @dataclass(frozen=True)
 class Certificate:
-    """`addresses` are IP addresses and host names it serves as; none makes a client certificate."""
+    """A certificate for the IP addresses and host names in `addresses`; for a client if empty."""
 
     name: str
     common_name: str
@@ -39,7 +39,7 @@ class Certificate:
 
 
 def control_plane(addresses: tuple[str, ...]) -> tuple[Certificate, ...]:
-    """What the control plane and its administrator need; `addresses` are the API server's."""
+    """Certificates of the control plane and its administrator; `addresses`: the API server's."""
     return (
         Certificate("apiserver", "kube-apiserver", addresses=addresses),
         Certificate("admin", "localcluster-admin", "system:masters"),
@@ -50,7 +50,7 @@ def control_plane(addresses: tuple[str, ...]) -> tuple[Certificate, ...]:
 
 
 def node(name: str, address: str) -> tuple[Certificate, ...]:
-    """What one node and the API server's calls to it need."""
+    """Certificates of one node, and of the API server's calls to the node."""
     return (
         Certificate("kubelet-client", f"system:node:{name}", "system:nodes"),
         Certificate("kubelet", name, addresses=(name, address)),
@@ -60,7 +60,7 @@ def node(name: str, address: str) -> tuple[Certificate, ...]:
 
 
 def write(folder: Path, certificates: tuple[Certificate, ...]) -> None:
-    """Write both authorities, the service account key and `certificates` as NAME.crt, NAME.key."""
+    """Writes both authorities, the service account key and `certificates`: NAME.crt, NAME.key."""
     folder.mkdir(parents=True, mode=0o700)
     for authority in ("ca", "front-proxy-ca"):
         _request(folder, authority, f"/CN=localcluster-{authority}", _AUTHORITY_EXTENSIONS, [])

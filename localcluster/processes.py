@@ -1,6 +1,6 @@
-"""Finding and ending a cluster's processes by a mark in their environment.
+"""Search and end of a cluster's processes, by a mark in their environment.
 
-The mark needs no file that could be lost or name a process of another time.
+A file with process ids could be lost, or name a later process; the mark can not.
 """
 
 import contextlib
@@ -15,37 +15,37 @@ from localcluster.errors import LocalClusterError
 MARK = "LOCALCLUSTER_FOLDER"
 _PROC = Path("/proc")
 
-# For a moment, while it becomes another program, a process has no environment to see.
+# While a process becomes another program, its environment is not readable for a moment.
 _LOOKS = 3
 _BETWEEN_LOOKS = 0.02
 
 
 def mark(folder: Path) -> dict[str, str]:
-    """The environment variable that processes of the cluster in `folder` are known by."""
+    """The environment variable that marks processes of the cluster in `folder`."""
     return {MARK: str(folder)}
 
 
 def marked(folder: Path) -> list[int]:
     """Process ids with the mark of `folder`, ascending."""
     for _ in range(_LOOKS):
-        found = _look(f"{MARK}={folder}".encode())
-        if found:
-            return found
+        pids = _pids_with(f"{MARK}={folder}".encode())
+        if pids:
+            return pids
         time.sleep(_BETWEEN_LOOKS)
     return []
 
 
-def _look(wanted: bytes) -> list[int]:
-    return [pid for pid in _pids() if wanted in _read(pid, "environ").split(b"\0")]
+def _pids_with(variable: bytes) -> list[int]:
+    return [pid for pid in _pids() if variable in _read(pid, "environ").split(b"\0")]
 
 
 def arguments(pid: int) -> list[str]:
-    """The command line of a process; empty when it is gone or a zombie."""
+    """The command line of a process; empty if the process has ended."""
     return _read(pid, "cmdline").decode(errors="replace").split("\0")[:-1]
 
 
 def inner_number(pid: int) -> int:
-    """The process id in the innermost pid namespace that the process is in; 0 when it is gone."""
+    """The process id in the process's innermost pid namespace; 0 if the process has ended."""
     for line in _read(pid, "status").decode(errors="replace").splitlines():
         if line.startswith("NSpid:"):
             return int(line.split()[-1])
@@ -53,9 +53,10 @@ def inner_number(pid: int) -> int:
 
 
 def end(folder: Path, *, timeout: float = 120.0) -> int:
-    """Kill every process with the mark of `folder`, wait until none is left; how many there were.
+    """Kills every process with the mark of `folder`, waits for their end, and returns their number.
 
-    Raises LocalClusterError when some are still there after `timeout` seconds.
+    Raises:
+        LocalClusterError: Some processes still exist after `timeout` seconds.
     """
     seen: set[int] = set()
     deadline = time.monotonic() + timeout

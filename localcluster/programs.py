@@ -1,4 +1,4 @@
-"""Programs built from Go sources, each kept under the hash of what it was built from."""
+"""Programs built from Go sources, each stored under the hash of its sources and options."""
 
 import contextlib
 import fcntl
@@ -19,8 +19,8 @@ from localcluster.paths import Cache
 _SOURCES = Path(__file__).parent / "go"
 _MINIMUM_GO = (1, 25)
 _DOWNLOAD_ATTEMPTS = 4
-# No debug tables, which linking drops anyway, and a compiler that seldom collects its garbage: a
-# quarter less CPU time for the same program. The limit keeps two compilers within 4 GB.
+# The compiler writes no debug tables, which the linker drops anyway, and seldom collects garbage.
+# Both save a quarter of the CPU time. The memory limit keeps two compilers within 4 GB.
 _COMPILER_FLAGS = "all=-dwarf=false"
 _COMPILER_SETTINGS = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
 _KUBERNETES_VERSIONS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
@@ -28,10 +28,10 @@ _KUBERNETES_VERSIONS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/v
 
 @dataclass(frozen=True)
 class Program:
-    """A Go module below `sources`, the package of it to build and the module that versions it.
+    """A Go module below `sources`, its package to build, and the module that has its version.
 
-    `called` are the names the one binary is to be found by, `version_variable` the Go variable that
-    is to hold its version, `hint` what the first build costs.
+    `called` are the names of the one binary, `version_variable` is the Go variable for its version,
+    `hint` is the time of the first build.
     """
 
     name: str
@@ -48,18 +48,18 @@ class Program:
 
     @property
     def version(self) -> str:
-        """As `v1.2.3`, read from go.mod, the one place that says it."""
+        """The version, such as `v1.2.3`, from go.mod, its only source."""
         if self.versioned_by is None:
             return "v1"
         pattern = rf"^\s*(?:require )?{re.escape(self.versioned_by)} (v\S+)"
-        found = re.search(pattern, (self.source / "go.mod").read_text(), re.MULTILINE)
-        if found is None:
+        match = re.search(pattern, (self.source / "go.mod").read_text(), re.MULTILINE)
+        if match is None:
             raise LocalClusterError(f"{self.source}/go.mod does not require {self.versioned_by}.")
-        return found[1]
+        return match[1]
 
     @property
     def linker_flags(self) -> str:
-        """No symbol tables, and what the program answers to `version`."""
+        """The linker's flags: no symbol tables, and the version that the program reports."""
         values = {}
         if self.version_variable is not None:
             values[self.version_variable] = self.version
@@ -72,7 +72,7 @@ class Program:
 
     @property
     def content_hash(self) -> str:
-        """Sixteen characters of everything that decides what is built."""
+        """The hash of all inputs of the build: sixteen characters."""
         digest = hashlib.sha256(f"{self.package} {self.linker_flags} {os.uname().machine}".encode())
         for file in sorted(self.source.iterdir()):
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -113,9 +113,10 @@ ALL = (NODE, COREDNS, HELM, PAUSE)
 
 
 def built(program: Program, cache: Cache, progress: Progress) -> Path:
-    """The folder that holds the program under each of its names; builds it where it is not there.
+    """The folder with the program under each of its names; builds the program if it is missing.
 
-    Raises LocalClusterError when Go is missing, modules cannot be had or the compiler refuses.
+    Raises:
+        LocalClusterError: Go is missing, a module cannot be downloaded, or the compiler fails.
     """
     target = folder(program, cache)
     if target.is_dir():
@@ -130,15 +131,15 @@ def built(program: Program, cache: Cache, progress: Progress) -> Path:
 
 
 def folder(program: Program, cache: Cache) -> Path:
-    """Where it is kept, whether or not it was built."""
+    """The program's folder, which exists once the program is built."""
     return cache.programs / f"{program.name}-{program.content_hash}"
 
 
 def tidy(cache: Cache) -> bool:
-    """Remove what Go kept from one build for the next; False while something is being built.
+    """Removes Go's caches; returns False, and removes nothing, while a build runs.
 
-    Kubernetes leaves 4 GB, and its program is found by its hash from then on. Caches that the user
-    chose by GOCACHE or GOMODCACHE are theirs.
+    A build of Kubernetes leaves 4 GB of caches, which no later command needs. The folders of the
+    user's own GOCACHE and GOMODCACHE are never removed.
     """
     if not cache.go.exists():
         return True
@@ -153,20 +154,22 @@ def tidy(cache: Cache) -> bool:
 
 @contextlib.contextmanager
 def _go_caches(cache: Cache) -> Iterator[None]:
-    """Keep `tidy` away, and let other builds use the caches at the same time."""
+    """Locks the caches against `tidy`; other builds may use them at the same time."""
     with cache.go_lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield
 
 
 def go_settings(cache: Cache, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What a build adds to its environment; what the user has set stays."""
-    ours = {
+    """The variables that a build adds to its environment; the user's own values stay."""
+    defaults = {
         "GOCACHE": str(cache.go / "build"),
         "GOMODCACHE": str(cache.go / "modules"),
         **_COMPILER_SETTINGS,
     }
-    return {"CGO_ENABLED": "0"} | {key: ours[key] for key in ours if not environ.get(key)}
+    return {"CGO_ENABLED": "0"} | {
+        key: value for key, value in defaults.items() if not environ.get(key)
+    }
 
 
 def _build(program: Program, target: Path, cache: Cache, progress: Progress) -> None:
@@ -193,16 +196,16 @@ def _require_go() -> None:
             "Go is missing: install Go "
             f"{_MINIMUM_GO[0]}.{_MINIMUM_GO[1]} or newer (https://go.dev/dl) and put it on PATH."
         ) from error
-    found = re.search(r"go(\d+)\.(\d+)", text)
-    if found is not None and (int(found[1]), int(found[2])) < _MINIMUM_GO:
+    version = re.search(r"go(\d+)\.(\d+)", text)
+    if version is not None and (int(version[1]), int(version[2])) < _MINIMUM_GO:
         raise LocalClusterError(
-            f"Go {found[1]}.{found[2]} is too old: install "
+            f"Go {version[1]}.{version[2]} is too old: install "
             f"{_MINIMUM_GO[0]}.{_MINIMUM_GO[1]} or newer (https://go.dev/dl)."
         )
 
 
 def _download(program: Program, settings: Mapping[str, str], progress: Progress) -> int:
-    """Fetch what the build needs, again after a transient failure; the number of packages."""
+    """Downloads the build's modules, with retries, and returns the number of packages."""
     for attempt in range(1, _DOWNLOAD_ATTEMPTS + 1):
         try:
             listing = shell.run(
@@ -215,7 +218,7 @@ def _download(program: Program, settings: Mapping[str, str], progress: Progress)
                 raise LocalClusterError(
                     f"The Go modules of {program.name} cannot be downloaded: {error}"
                 ) from error
-            progress.say(f"downloading Go modules failed, trying again: {error}")
+            progress.say(f"the download of Go modules failed, trying again: {error}")
             time.sleep(2.0**attempt)
         else:
             return len(listing.splitlines())

@@ -1,4 +1,4 @@
-"""What every kind of cluster can do."""
+"""The interface of every kind of cluster."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Any, Protocol
 
 
 class Provider(Protocol):
-    """All methods raise LocalClusterError; none minds being called again."""
+    """A cluster; all methods raise LocalClusterError, and all may be called repeatedly."""
 
     def up(self, *, control_plane_only: bool) -> None: ...
 
     def down(self, *, purge: bool) -> None:
-        """`purge` also removes the images kept for the next `up`."""
+        """Removes the cluster; with `purge`, also the images kept for the next `up`."""
 
     def load(self, images: Sequence[str]) -> list[str]:
-        """Make images usable by pods; the names that pods refer to them by."""
+        """Makes images usable by pods, and returns the names for pods."""
 
     def kubeconfig(self) -> Path:
         """A file whose current context is the cluster."""

@@ -1,4 +1,4 @@
-"""What is remembered of a local cluster between two commands."""
+"""The record of a local cluster, which one command leaves for the next."""
 
 import contextlib
 import fcntl
@@ -15,7 +15,7 @@ Mode = Literal["node", "control-plane"]
 
 @dataclass(frozen=True)
 class Record:
-    """`server` is the API server's URL, `address` the node's on its link to the host."""
+    """A cluster's record; `server` is the API server's URL, `address` the node's on its link."""
 
     mode: Mode
     server: str
@@ -25,14 +25,14 @@ class Record:
     ready: bool = False
 
     def save(self, paths: ClusterPaths) -> None:
-        """All or nothing, whenever the process is killed."""
+        """Writes the record atomically, so that a kill leaves no part of it."""
         partial = paths.record.with_suffix(".partial")
         partial.write_text(json.dumps(asdict(self), indent=2) + "\n")
         partial.rename(paths.record)
 
     @classmethod
     def load(cls, paths: ClusterPaths) -> "Record | None":
-        """None when there is no cluster, or one whose making did not come this far."""
+        """Reads the record; None without a cluster, or if its creation ended before the record."""
         try:
             return cls(**json.loads(paths.record.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -41,7 +41,7 @@ class Record:
 
 @contextlib.contextmanager
 def locked(paths: ClusterPaths, progress: Progress) -> Iterator[None]:
-    """One command at a time per cluster; the kernel frees the lock of a killed one."""
+    """Holds the cluster's lock, which the kernel releases if the command is killed."""
     paths.lock.parent.mkdir(parents=True, exist_ok=True)
     with paths.lock.open("w") as file:
         try:

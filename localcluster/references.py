@@ -7,14 +7,14 @@ from localcluster.errors import LocalClusterError
 
 @dataclass(frozen=True)
 class Reference:
-    """An image's name without the registry that it happens to be named for."""
+    """An image's name without its registry."""
 
     path: str
     tag: str
 
     @classmethod
     def parse(cls, text: str) -> "Reference":
-        """Raises LocalClusterError for a name by digest, which cannot be given another registry."""
+        """Reads a name; raises LocalClusterError for one by digest, which has no tag to keep."""
         if "@" in text or not text:
             raise LocalClusterError(f"{text!r} is no name with a tag, such as my-image:1.")
         name = text.partition("/")[2] if _names_a_host(text) else text
@@ -27,7 +27,7 @@ class Reference:
 
 
 def reference_of(text: str) -> str:
-    """The full name that nodes and archives have for the short one of Docker's command line."""
+    """The full name, as nodes and archives use it, of a short name of Docker's command line."""
     reference = Reference.parse(text)
     if _names_a_host(text):
         return reference.at(text.partition("/")[0])

@@ -1,4 +1,4 @@
-"""Asking a registry what it holds, to move no layer twice."""
+"""Queries to a registry, so that no image is copied twice."""
 
 import http.client
 import json
@@ -14,14 +14,17 @@ _MANIFESTS = (
 
 @dataclass(frozen=True)
 class Held:
-    """`digest` names the manifest, `image` the configuration, which is the image's id; hex."""
+    """The digests of an image: `digest` of the manifest, `image` of the configuration; hex.
+
+    The configuration's digest is the image's id.
+    """
 
     digest: str
     image: str
 
 
 def held(host: str, reference: Reference, *, timeout: float = 5.0) -> Held | None:
-    """What the plain-HTTP registry at `host` holds by that name; None for nothing or no answer."""
+    """The image of that name in the plain-HTTP registry at `host`; None if there is no answer."""
     connection = http.client.HTTPConnection(host, timeout=timeout)
     try:
         path = f"/v2/{reference.path}/manifests/{reference.tag}"

@@ -1,4 +1,4 @@
-"""Running other programs."""
+"""Calls of other programs."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from localcluster.errors import LocalClusterError
 
 
 def dies_with_parent(argv: Sequence[str]) -> list[str]:
-    """`argv`, killed by the kernel when the process that starts it dies, however it dies."""
+    """A command line that runs `argv` and that the kernel kills when the parent process dies."""
     if shutil.which("setpriv") is None:
         return list(argv)
     return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
@@ -26,10 +26,12 @@ def run(
     env: Mapping[str, str] | None = None,
     stdin: str | None = None,
 ) -> str:
-    """Run to the end and return stdout.
+    """Runs a program to its end and returns its stdout.
 
-    `env` is added to this process's environment. Raises LocalClusterError, with the last lines of
-    stderr, when the program is missing or fails.
+    `env` is added to this process's environment.
+
+    Raises:
+        LocalClusterError: The program is missing or fails; the message has stderr's last lines.
     """
     try:
         done = subprocess.run(
@@ -54,19 +56,19 @@ def run(
 def run_long(
     argv: Sequence[str],
     progress: Progress,
-    what: str,
+    task: str,
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: IO[bytes] | None = None,
     note: Callable[[str], str] = lambda _: "",
 ) -> None:
-    """Run to the end, saying at once and every 15 s that `what` goes on.
+    """Runs a program to its end, and shows `task` at the start and every 15 s.
 
-    `note` makes something to add of what the program has printed by then. Raises LocalClusterError
+    `note` turns the program's output so far into an addition to that line. Raises LocalClusterError
     as `run` does.
     """
-    progress.say(what)
+    progress.say(task)
     with tempfile.TemporaryFile() as output:
         with subprocess.Popen(
             dies_with_parent(argv),
@@ -77,7 +79,7 @@ def run_long(
             stderr=subprocess.STDOUT,
         ) as process:
             while (code := _exit_code(process, 15.0)) is None:
-                progress.say(f"still {what}{note(_written(output))}")
+                progress.say(f"still {task}{note(_written(output))}")
         if code != 0:
             raise LocalClusterError(
                 f"`{' '.join(argv[:4])}` failed with code {code}: {last_lines(_written(output))}"
@@ -85,13 +87,13 @@ def run_long(
 
 
 def _written(file: IO[bytes]) -> str:
-    """All of it, leaving alone the position at which the program that shares it writes on."""
+    """The file's text, read without moving the position at which the program writes."""
     descriptor = file.fileno()
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
 
 def _exit_code(process: "subprocess.Popen[bytes]", timeout: float) -> int | None:
-    """None when it still runs after `timeout` seconds."""
+    """The exit code; None if the process still runs after `timeout` seconds."""
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:
@@ -99,7 +101,7 @@ def _exit_code(process: "subprocess.Popen[bytes]", timeout: float) -> int | None
 
 
 def succeeds(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> bool:
-    """Whether the program is there and exits with 0."""
+    """Whether the program exists and exits with 0."""
     try:
         run(argv, env=env)
     except LocalClusterError:

@@ -1,6 +1,6 @@
 """Keeps a cluster's components running: `python3 -m localcluster.supervisor FOLDER`.
 
-It dies only by SIGKILL, and everything that it started dies with it.
+Only SIGKILL ends the supervisor, and every process that it started ends with it.
 """
 
 import json
@@ -35,7 +35,7 @@ class Charge:
     last_exit: int | None = None
 
     def ended(self, code: int, now: float) -> None:
-        """Starts again at once after a long run, later and later after each short one."""
+        """Records an exit, and sets a pause that grows with each short run in a row."""
         if now - self.started_at > _SETTLED:
             self.pause = _FIRST_PAUSE
         self.pid, self.last_exit = None, code
@@ -47,7 +47,7 @@ class Charge:
 
 
 def reached(address: str | None) -> bool:
-    """Whether something accepts connections at `unix:PATH` or `tcp:HOST:PORT`."""
+    """Whether a server accepts connections at `unix:PATH` or `tcp:HOST:PORT`."""
     if address is None:
         return True
     kind, _, rest = address.partition(":")
@@ -100,7 +100,7 @@ class Supervisor:
         charge.starts += 1
 
     def _reap(self) -> bool:
-        """Collect every ended child; as process 1 of a node also what containers left behind."""
+        """Reaps every ended child; as process 1 of a node also orphans of containers."""
         changed = False
         while True:
             try:
@@ -130,7 +130,7 @@ class Supervisor:
 
 
 def supervise(root: Path) -> None:
-    """Run what `root`/components.json lists, in `root`/run, with logs in `root`/logs."""
+    """Runs the components of `root`/components.json in `root`/run, with logs in `root`/logs."""
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     listed = components.from_json((root / "components.json").read_text())

@@ -1,1 +1,1 @@
-"""What people write without this project, each as its framework's documentation shows it."""
+"""Programs that people write without this project, as each framework's documentation shows."""

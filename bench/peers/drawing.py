@@ -1,4 +1,4 @@
-"""What the peers serve: diffusers' own pipeline as its documentation calls it, or the stand-in."""
+"""The pipeline of the peers: diffusers' own, called as its documentation shows, or a stand-in."""
 
 import base64
 import io
@@ -16,12 +16,12 @@ Draw = Callable[[list[str], list[int]], list[Any]]
 
 
 def load(model: str, stand_in: float | None) -> Draw:
-    """A function from prompts and seeds to pictures, which takes a batch at a time."""
+    """A function from a batch of prompts and seeds to pictures."""
     if stand_in is not None:
         return lambda prompts, _: _noise(len(prompts), stand_in)
-    import torch  # noqa: PLC0415 - takes seconds, and the stand-in does without
+    import torch  # noqa: PLC0415 - takes seconds, and the stand-in needs no torch
 
-    diffusers: Any = import_module("diffusers")  # it is typed in part only
+    diffusers: Any = import_module("diffusers")  # diffusers is typed in part only
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(model, safety_checker=None)
     pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)

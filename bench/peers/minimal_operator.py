@@ -1,7 +1,7 @@
-"""The least that an operator could do: the same four writes a service, and nothing else.
+"""A minimal operator: the same four writes for each service, and nothing else.
 
-It looks at no object of another's, mends nothing, retries nothing and forgets all when it ends.
-What it takes is the API server's and the controllers' own time: the floor on this machine.
+The program observes no other objects, repairs nothing, retries nothing and stores nothing. Its
+figures are therefore the API server's and the controllers' own time: the floor on this machine.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ STARTED = "the minimal operator has started"
 
 
 class Api:
-    """The API server, nothing but requests."""
+    """A client of the API server that only sends requests."""
 
     def __init__(self, configuration: client.Configuration) -> None:
         self._host = configuration.host
@@ -56,9 +56,9 @@ async def run() -> None:
     await config.load_kube_config(client_configuration=configuration)
     api, settings = Api(configuration), read_settings()
     services: dict[str, Object] = {}
-    told: set[str] = set()
+    with_status: set[str] = set()
 
-    async def make(owner: Object) -> None:
+    async def create_children(owner: Object) -> None:
         spec = DiffusionServiceSpec.model_validate(owner["spec"])
         await asyncio.gather(
             api.write("POST", DEPLOYMENTS, deployment(owner, spec, settings)),
@@ -66,7 +66,7 @@ async def run() -> None:
             api.write("POST", f"{CORE}/services", service(owner, spec)),
         )
 
-    async def tell(deployment: Object) -> None:
+    async def write_status(deployment: Object) -> None:
         owner = services[_name(deployment)]
         status = {
             "observedGeneration": owner["metadata"]["generation"],
@@ -78,27 +78,28 @@ async def run() -> None:
     def is_new(owner: Mapping[str, Any]) -> bool:
         return services.setdefault(_name(owner), dict(owner)) == owner
 
-    def is_to_tell(deployment: Mapping[str, Any]) -> bool:
+    def lacks_status(deployment: Mapping[str, Any]) -> bool:
         name = _name(deployment)
-        ready = name in services and name not in told and deployment["status"].get("replicas")
-        told.update({name} if ready else ())
+        is_due = name in services and name not in with_status
+        ready = is_due and deployment["status"].get("replicas")
+        with_status.update({name} if ready else ())
         return bool(ready)
 
     print(STARTED, flush=True)
     await asyncio.gather(
-        _each(api.added_or_changed(SERVICES), is_new, make),
-        _each(api.added_or_changed(DEPLOYMENTS), is_to_tell, tell),
+        _each(api.added_or_changed(SERVICES), is_new, create_children),
+        _each(api.added_or_changed(DEPLOYMENTS), lacks_status, write_status),
     )
 
 
 async def _each(
-    found: AsyncIterator[Object],
-    wanted: Callable[[Object], bool],
+    objects: AsyncIterator[Object],
+    selects: Callable[[Object], bool],
     work: Callable[[Object], Coroutine[Any, Any, None]],
 ) -> None:
     async with asyncio.TaskGroup() as tasks:
-        async for obj in found:
-            if wanted(obj):
+        async for obj in objects:
+            if selects(obj):
                 tasks.create_task(work(obj))
 
 

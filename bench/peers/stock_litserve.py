@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-import litserve  # type: ignore[import-untyped] # it carries no annotations
+import litserve  # type: ignore[import-untyped] # litserve has no annotations
 
 from peers import drawing
 

@@ -1,7 +1,7 @@
 """FastAPI as most first versions are written: a sync endpoint that calls the pipeline.
 
-FastAPI runs it in a pool of threads. The lock is not for speed: a diffusers pipeline that threads
-share returns wrong images.
+FastAPI runs the endpoint in a pool of threads. The lock is there for correctness: a diffusers
+pipeline that threads share returns wrong images.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from peers import drawing
 
 
-class Wanted(BaseModel):
+class Body(BaseModel):
     prompt: str
     seed: int
 
@@ -30,9 +30,9 @@ def main() -> None:
     app = FastAPI()
 
     @app.post("/predict")
-    def predict(wanted: Wanted) -> dict[str, str]:
+    def predict(body: Body) -> dict[str, str]:
         with lock:
-            (image,) = draw([wanted.prompt], [wanted.seed])
+            (image,) = draw([body.prompt], [body.seed])
         return drawing.answer(image)
 
     uvicorn.run(app, host="127.0.0.1", port=flags.port, log_level="warning")

@@ -1,1 +1,1 @@
-"""What serving costs: each backend and each stock peer beside the bare pipeline, in one run."""
+"""The cost of serving: each backend and each stock peer beside the bare pipeline, in one run."""

@@ -1,4 +1,4 @@
-"""The pipeline in a process of its own, with nothing around it, measured whenever it is asked."""
+"""The pipeline alone in its own process, measured on request."""
 
 import json
 import subprocess
@@ -13,14 +13,14 @@ from serving.subjects import ROOT, Conditions, environment
 
 @dataclass(frozen=True)
 class Alone:
-    """Such a process."""
+    """A process that runs the pipeline and nothing else."""
 
     process: subprocess.Popen[str]
 
     def measure(self, sizes: Sequence[int], seconds: float) -> Bare:
-        """Its figures, measured now for so many seconds a batch size."""
+        """The pipeline's figures, measured now for `seconds` per batch size."""
         if self.process.stdin is None or self.process.stdout is None:
-            raise RuntimeError("it was started without pipes")
+            raise RuntimeError("the process was started without pipes")
         question = json.dumps({"sizes": list(sizes), "seconds": seconds})
         print(question, file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline())

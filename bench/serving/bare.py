@@ -1,7 +1,7 @@
 """The pipeline alone, in the program's own settings: ``python -m serving.bare --help``.
 
-Of each line that it reads, JSON with batch `sizes` and the `seconds` for each, it prints a line:
-images/s and the median length of a call for each size. In between it computes nothing.
+Each line on stdin is JSON with batch `sizes` and the `seconds` for each. The program answers with a
+line: images/s and the median length of a call for each size. Between two lines it is idle.
 """
 
 import argparse
@@ -24,23 +24,23 @@ from serving.stand_in import StandIn
 
 @dataclass(frozen=True)
 class Bare:
-    """By batch size; the length of a call in seconds."""
+    """The pipeline's figures by batch size; `p50` is the median length of a call in seconds."""
 
     images_per_second: dict[int, float]
     p50: dict[int, float]
 
 
-def _wanted(number: int) -> ImageRequest:
+def _request(number: int) -> ImageRequest:
     return ImageRequest(prompt(number), "", STEPS, GUIDANCE, SIDE, SIDE, (number,))
 
 
 def _seconds(pipeline: Pipeline, size: int, seconds: float) -> list[float]:
-    """The length of each call over that time, after one that is not counted."""
-    pipeline([_wanted(number) for number in range(size)])
+    """The length of each call during `seconds`, after a call that is not counted."""
+    pipeline([_request(number) for number in range(size)])
     lengths: list[float] = []
     number, end = 0, time.monotonic() + seconds
     while not lengths or time.monotonic() < end:
-        batch = [_wanted(number + place) for place in range(size)]
+        batch = [_request(number + place) for place in range(size)]
         number += size
         begin = time.monotonic()
         pipeline(batch)
@@ -74,5 +74,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the program does
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the serving program
     main()

@@ -1,7 +1,7 @@
 """A closed loop of users, each on a connection of its own: ``python -m serving.client --help``.
 
-Bare sockets and no more work than needed, because it shares the cores with what it measures. It is
-the same for every subject, and says how much of a core it took.
+The client uses bare sockets and does as little work as possible, because it shares the cores with
+the subject. All subjects have the same client, which reports its own use of a core.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from serving.prompts import body
 
 @dataclass(frozen=True)
 class Load:
-    """What a run showed. Seconds; latencies of what was answered with 200 within the window.
+    """The result of a run: latencies in seconds, of the responses with 200 within the window.
 
-    The rate is the slope of the answers over time: batches end together, and to count those within
-    a window would be wrong by up to one batch at each end.
+    The rate is the slope of the responses over time. The requests of a batch end together, so a
+    count within a window would be wrong by up to one batch at each end.
     """
 
     requests_per_second: float
@@ -35,7 +35,7 @@ class Load:
 
 @dataclass
 class _Window:
-    """Counts what ends between the warm-up and the end."""
+    """Counts the requests that end between the warm-up and the end."""
 
     begin: float
     end: float
@@ -56,7 +56,7 @@ class _Window:
 
 
 def rate(ends: Sequence[float]) -> float:
-    """How many a second end, given when each did, the earliest first; 0 for less than two."""
+    """The requests per second, from their ends in ascending order; 0 for fewer than two."""
     if len(ends) < 2 or ends[0] == ends[-1]:  # noqa: PLR2004 - a slope is between two
         return 0.0
     return statistics.linear_regression(ends, range(len(ends))).slope
@@ -65,7 +65,7 @@ def rate(ends: Sequence[float]) -> float:
 async def _exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, payload: bytes
 ) -> tuple[int, int]:
-    """Status and bytes of the answer's body."""
+    """The response's status, and the size of its body in bytes."""
     writer.write(
         b"POST /predict HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%s" % (len(payload), payload)

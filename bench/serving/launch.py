@@ -1,4 +1,4 @@
-"""The serving program on the stand-in: ``python -m serving.launch SECONDS --backend …``."""
+"""The serving program with the stand-in: ``python -m serving.launch SECONDS --backend …``."""
 
 import os
 import sys
@@ -20,4 +20,4 @@ def main() -> int:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    os._exit(code)  # as the program ends
+    os._exit(code)  # as the serving program does

@@ -1,8 +1,8 @@
-"""The figures of serving, for these alone:
-``PYTHONPATH=bench:tests/support:serving python -m serving.measure``.
+"""The figures of serving.
 
-Everybody is measured in turns, see `serving.turns`. A figure is the median over the rounds, told
-with the least and the most.
+``PYTHONPATH=bench:tests/support:serving python -m serving.measure`` measures only these. The
+subjects are measured in turns, see `serving.turns`. A figure is the median over the rounds, shown
+with the lowest and the highest.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from serving.turns import Plan, Seen, Turn, take_turns
 DEMO = Conditions()
 STAND_IN = Conditions(stand_in=0.5)
 QUICK_STAND_IN = Conditions(stand_in=0.05)
-"""For what a single user waits beyond the call: the same work around it in a tenth of the time."""
+"""The stand-in for the latency added to a call: a tenth of the time, with the same work around."""
 
 EVERYBODY = (*BACKENDS, *PEERS)
 RATIO_GOAL = 0.95
@@ -28,12 +28,12 @@ ADDED_GOAL_MS = 5.0
 def measure(
     series: Sequence[str] | None = None, subjects: Sequence[str] = EVERYBODY
 ) -> list[Figure]:
-    """The figures of serving: all `SERIES` and everybody, if not told otherwise."""
+    """The figures of serving, by default of all `SERIES` and all subjects."""
     return [figure for name in series or SERIES for figure in SERIES[name](subjects)]
 
 
 def saturation(conditions: Conditions, rounds: int, subjects: Sequence[str]) -> list[Figure]:
-    """Images/s of everybody with four times the cap's users, beside the bare pipeline's best."""
+    """Images/s of each subject at four users per image of the cap, beside the bare pipeline's."""
     sizes = [size for size in (1, 2, 4, 8, 16, 32) if size <= conditions.cap]
     plan = Plan(4 * conditions.cap, sizes, rounds, load_seconds=6.0, bare_seconds=3.0)
     seen = take_turns(conditions, subjects, plan)
@@ -51,27 +51,27 @@ def _limit(seen: Seen, conditions: Conditions) -> list[Figure]:
 
 
 def shares(seen: Seen, conditions: Conditions) -> list[Figure]:
-    """What everybody serves, as it is, of the limit, and beside the peer that serves most.
+    """The images/s of each subject, absolute, as a share of the limit, and beside the best peer's.
 
-    Backends and that peer are compared round by round, each by its share of its own limit.
+    Each backend is compared with that peer round by round, each by its share of its own limit.
     """
     medians = {name: statistics.median(_shares(turns)) for name, turns in seen.turns.items()}
     best = max((name for name in medians if name in PEERS), key=medians.__getitem__, default=None)
     figures = []
     for name, turns in seen.turns.items():
-        ours = name in BACKENDS
+        is_backend = name in BACKENDS
         rates = [turn.load.requests_per_second for turn in turns]
         failures = sum(turn.load.failures for turn in turns)
         cores = statistics.fmean(turn.load.client_cores for turn in turns)
-        told = f"{_spread(rates)}; {failures} failures; the client took {cores:.2f} cores"
+        details = f"{_spread(rates)}; {failures} failures; the client took {cores:.2f} cores"
         figures += [
             Figure(f"served at saturation, {conditions.name}", name, statistics.median(rates),
-                   "images/s", against=told),
+                   "images/s", against=details),
             Figure(f"served ÷ bare, {conditions.name}", name, medians[name], "",
-                   goal=RATIO_GOAL if ours else None, at_least=True,
+                   goal=RATIO_GOAL if is_backend else None, at_least=True,
                    against=_spread(_shares(turns))),
         ]  # fmt: skip
-        if ours and best is not None:
+        if is_backend and best is not None:
             pairs = zip(_shares(turns), _shares(seen.turns[best]), strict=True)
             beside = [own / other for own, other in pairs]
             figures.append(
@@ -86,7 +86,7 @@ def _shares(turns: Sequence[Turn]) -> list[float]:
 
 
 def added_latency(conditions: Conditions, rounds: int, subjects: Sequence[str]) -> list[Figure]:
-    """What a lone user waits beyond the bare call."""
+    """The latency of a single user beyond the bare call's."""
     plan = Plan(1, [1], rounds, load_seconds=5.0, bare_seconds=2.0)
     seen = take_turns(conditions, subjects, plan)
     figures = []
@@ -94,9 +94,9 @@ def added_latency(conditions: Conditions, rounds: int, subjects: Sequence[str]) 
         added = [turn.added_ms for turn in turns]
         size = statistics.fmean(turn.load.answer_bytes for turn in turns) / 1000
         goal = ADDED_GOAL_MS if name in BACKENDS else None
-        told = f"{_spread(added)}; answers of {size:.0f} KB"
+        details = f"{_spread(added)}; answers of {size:.0f} KB"
         figures.append(
-            Figure("added p50 at one user", name, statistics.median(added), "ms", goal, told)
+            Figure("added p50 at one user", name, statistics.median(added), "ms", goal, details)
         )
     return [*figures, *_failures(seen, conditions)]
 
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--series", nargs="+", choices=SERIES, help="all, if left out")
     parser.add_argument("--subjects", nargs="+", choices=EVERYBODY, default=EVERYBODY)
     flags = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started ends
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that child processes are ended
     figures = measure(flags.series, flags.subjects)
     print(table(figures))
     return exit_code(figures)

@@ -1,9 +1,10 @@
-"""Whether decoding a batch while the next is denoised pays: ``python -m serving.overlap --help``.
+"""Measures the gain of decoding a batch during the next: ``python -m serving.overlap --help``.
 
-Prints a line for each way of making the same batches, in turns: images/s, what they took of the
-processor and of the memory's pages, and how far the pictures are from those of the first way, which
-must be nothing. Decoding on another thread is tried without overlapping as well, since a thread has
-memory and helpers of its own; and overlapping with as many threads in all as one alone has.
+The program generates the same batches in several ways, in turns. For each it prints a line:
+images/s, processor time, page faults, and the difference of the pictures from those of the first
+way, which must be 0. One way decodes on another thread without overlapping, because a thread has
+its own memory and its own helper threads. Another overlaps with half of the cores for each part, so
+that both parts together have as many threads as one part alone.
 """
 
 import argparse
@@ -28,7 +29,7 @@ Decode = Callable[[Latents], Any]
 
 @dataclass(frozen=True)
 class Way:
-    """How batches are made; `threads` are torch's, of denoising and of decoding."""
+    """A way to generate batches; `threads` are torch's, for denoising and for decoding."""
 
     name: str
     make: Callable[[Step, Decode, int, int], list[Any]]
@@ -37,7 +38,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Seen:
-    """Of one turn; processor seconds and page faults are of a batch."""
+    """The figures of one turn; processor seconds and page faults are per batch."""
 
     way: str
     images_per_second: float
@@ -52,7 +53,7 @@ def on_one_thread(denoise: Step, decode: Decode, batches: int, _: int) -> list[A
 
 
 def on_two_threads(denoise: Step, decode: Decode, batches: int, threads: int) -> list[Any]:
-    """Decodes on another thread, and waits for it."""
+    """Decodes each batch on another thread, and waits for it."""
     with _decoder(threads) as decoder:
         return [decoder.submit(decode, denoise(number)).result() for number in range(batches)]
 
@@ -87,10 +88,10 @@ def ways(cores: int) -> list[Way]:
 
 
 def parts(model: Path, cap: int) -> tuple[Step, Decode]:
-    """The two halves of a batch's call, as diffusers has them."""
+    """The two parts of a batch's call, taken from diffusers: denoising and decoding."""
     import torch  # noqa: PLC0415 - takes seconds
 
-    diffusers: Any = import_module("diffusers")  # it is typed in part only
+    diffusers: Any = import_module("diffusers")  # diffusers is typed in part only
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(model, safety_checker=None)
     pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
@@ -116,7 +117,7 @@ def parts(model: Path, cap: int) -> tuple[Step, Decode]:
 
 
 def measure(way: Way, denoise: Step, decode: Decode, cap: int, batches: int) -> tuple[Seen, Any]:
-    """One turn, and its pictures."""
+    """The figures of one turn, and its pictures."""
     import torch  # noqa: PLC0415 - takes seconds
 
     torch.set_num_threads(way.threads[0])
@@ -151,5 +152,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the program does
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the serving program
     main()

@@ -1,4 +1,4 @@
-"""What is asked for: the same requests of every subject."""
+"""The requests, which are the same for every subject."""
 
 import json
 
@@ -10,7 +10,7 @@ PROMPTS = [
     for shape in SHAPES
     for paper in ("white", "black", "pink")
 ]
-"""108 of them, so that neither every text nor none is new."""
+"""108 prompts: enough that some are new to a cache of texts, few enough that some repeat."""
 
 STEPS, GUIDANCE, SIDE = 4, 7.5, 128
 
@@ -20,5 +20,5 @@ def prompt(number: int) -> str:
 
 
 def body(number: int) -> bytes:
-    """The request with that number. The peers read the prompt and the seed."""
+    """The body of request `number`, in the fields that the peers read: prompt and seed."""
     return json.dumps({"prompt": prompt(number), "seed": number}).encode()

@@ -1,7 +1,7 @@
-"""A pipeline of fixed cost per batch, so that what is around it can be seen.
+"""A pipeline of fixed cost per batch, which shows the cost of the program around it.
 
-It sleeps, and answers with noise: at 128 by 128 pixels a PNG of some 50 KB, which no encoder makes
-smaller.
+The stand-in sleeps and returns noise: at 128 by 128 pixels a PNG of some 50 KB, which no encoder
+makes smaller.
 """
 
 import os
@@ -46,5 +46,5 @@ def noise(width: int, height: int) -> Picture:
 
 
 def load(seconds: float, _: ServingConfig, __: int) -> StandIn:
-    """A `startup.Load`, once its first argument is given."""
+    """A `startup.Load`, once its first argument is bound."""
     return StandIn(seconds)

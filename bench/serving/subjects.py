@@ -1,4 +1,4 @@
-"""Who is measured, and how each is started, stopped for a while, and ended."""
+"""The subjects that are measured, and how each is started, stopped for a while, and ended."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is served: the demo model, or the stand-in that takes so many seconds a batch."""
+    """The pipeline that is served: the demo model, or a stand-in of `stand_in` seconds a batch."""
 
     stand_in: float | None = None
     cap: int = 8
@@ -47,7 +47,7 @@ class Conditions:
 
     @property
     def flags(self) -> list[str]:
-        """What tells a program of the bench which of them it is."""
+        """The flags that select this pipeline in a program of the bench."""
         if self.stand_in is None:
             return ["--model", str(MODEL)]
         return ["--stand-in", str(self.stand_in)]
@@ -83,8 +83,8 @@ def peer_command(peer: str, conditions: Conditions, port: int) -> list[str]:
     return [sys.executable, "-m", f"peers.{peer}", *conditions.flags, "--port", str(port)]
 
 
-class NotUp(RuntimeError):  # noqa: N818 - named after what happened
-    """A subject did not come to answer, or does not any more."""
+class NotUp(RuntimeError):  # noqa: N818 - named after the event
+    """A subject has never answered, or no longer answers."""
 
 
 class Subject:
@@ -96,7 +96,7 @@ class Subject:
 
     @contextmanager
     def awake(self) -> Iterator[None]:
-        """Lets it run for as long."""
+        """Lets the processes run for the duration of the block."""
         self.signal(signal.SIGCONT)
         try:
             yield
@@ -104,13 +104,13 @@ class Subject:
             self.signal(signal.SIGSTOP)
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to each of its processes."""
+        """Sends a signal to each process of the subject."""
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
     def processes(self) -> list[psutil.Process]:
-        """The first one and all that come from it; none once that has gone."""
+        """The first process and its descendants; none once the first has ended."""
         try:
             return [self._first, *self._first.children(recursive=True)]
         except psutil.NoSuchProcess:
@@ -119,11 +119,10 @@ class Subject:
 
 @contextmanager
 def started(name: str, conditions: Conditions) -> Iterator[Subject]:
-    """A backend or peer that has answered and then stopped, gone afterwards with all it started.
+    """Starts a backend or peer, waits for an answer, stops it, and ends all its processes later.
 
     Raises:
-        NotUp: it ended, or has not answered for long.
-
+        NotUp: The subject ended, or did not answer in time.
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
@@ -151,7 +150,8 @@ def started(name: str, conditions: Conditions) -> Iterator[Subject]:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(END_SECONDS)
-            # Stock LitServe leaves its workers behind; what has ended by itself, whoever it had.
+            # Stock LitServe leaves its workers behind, and a subject that ended by itself may
+            # leave any child behind.
             for other in left:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     other.kill()
@@ -167,7 +167,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, output: 
     )
     while True:
         if process.poll() is not None:
-            raise NotUp(f"it ended with {process.returncode}: {_last_words(output)}")
+            raise NotUp(f"the subject exited with {process.returncode}: {_last_words(output)}")
         with (
             contextlib.suppress(OSError, HTTPException),
             urllib.request.urlopen(request, timeout=60),  # noqa: S310 - as above
@@ -180,4 +180,4 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, output: 
 
 def _last_words(output: Path) -> str:
     lines = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[:300] if lines else "it said nothing"
+    return lines[-1].strip()[:300] if lines else "there was no output"

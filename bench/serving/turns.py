@@ -1,10 +1,9 @@
-"""Everybody takes turns on one machine, and each turn stands beside the pipeline's own.
+"""Turns of all subjects on one machine, each compared with the pipeline alone.
 
-A machine is not always equally fast: the demo model's pipeline alone was seen to move between 14.5
-and 19.3 images/s within one run. So nobody's figure is held against one that was taken minutes
-before. All subjects are up, but only one computes at a time: the others' processes are stopped. In
-each round everybody has one short turn, in another order, and the pipeline alone is measured
-before and after it.
+A machine's speed varies: the demo model's pipeline alone moved between 14.5 and 19.3 images/s
+within one run. So no figure is compared with one that was taken minutes before. All subjects are
+up, but only one computes at a time: the others' processes are stopped. In each round every subject
+has one short turn, in another order, and the pipeline alone is measured before and after it.
 """
 
 import json
@@ -21,15 +20,15 @@ from serving.client import Load
 from serving.subjects import ROOT, Conditions, NotUp, Subject, environment, started
 
 SWEEP_SECONDS = 4.0
-"""For each batch size, to find the best."""
+"""The seconds for each batch size in the search for the best one."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one turn is.
+    """The plan of the turns.
 
-    `sizes` are the batch sizes of the pipeline alone: the best of them is measured around each
-    turn, for `bare_seconds`.
+    `sizes` are the batch sizes of the pipeline alone; the best of them is measured before and after
+    each turn, for `bare_seconds`.
     """
 
     users: int
@@ -41,45 +40,45 @@ class Plan:
 
 @dataclass(frozen=True)
 class Turn:
-    """A subject's, and the pipeline alone around it, each figure the mean of before and after."""
+    """A subject's turn, and the pipeline alone: the mean of its figures before and after."""
 
     load: Load
     bare_rate: float
     """Images/s."""
     bare_p50: float
-    """Seconds of a call."""
+    """Seconds per call."""
 
     @property
     def share(self) -> float:
-        """Of what the pipeline alone makes."""
+        """The subject's rate as a share of the bare pipeline's."""
         return self.load.requests_per_second / self.bare_rate
 
     @property
     def added_ms(self) -> float:
-        """What a user waits beyond a call."""
+        """A user's latency beyond a bare call's."""
         return (self.load.p50 - self.bare_p50) * 1000
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of all rounds."""
+    """The results of all rounds."""
 
     sizes: Mapping[int, float]
     """Images/s of the pipeline alone by batch size, before the first turn."""
     turns: Mapping[str, Sequence[Turn]]
-    """By subject, one for each round. Of one that failed there is nothing."""
+    """The turns by subject, one for each round; a subject that failed has no entry."""
     failures: Mapping[str, str]
-    """By subject, why."""
+    """The reasons by subject."""
 
 
 def take_turns(conditions: Conditions, subjects: Sequence[str], plan: Plan) -> Seen:
-    """Starts everybody, and has each measured once in each round."""
+    """Starts all subjects, and measures each once in each round."""
     turns: dict[str, list[Turn]] = {}
     failures: dict[str, str] = {}
     up: dict[str, Subject] = {}
 
     def fail(name: str, error: NotUp) -> None:
-        tell(f"{name}, {conditions.name}: {error}")
+        show(f"{name}, {conditions.name}: {error}")
         failures[name] = str(error)
         turns.pop(name, None)
         up.pop(name, None)
@@ -87,7 +86,7 @@ def take_turns(conditions: Conditions, subjects: Sequence[str], plan: Plan) -> S
     with ExitStack() as stack:
         pipeline = stack.enter_context(alone(conditions))
         sizes = pipeline.measure(plan.sizes, SWEEP_SECONDS).images_per_second
-        tell(f"bare, {conditions.name}: {sizes}")
+        show(f"bare, {conditions.name}: {sizes}")
         best = max(sizes, key=lambda size: sizes[size])
         for name in subjects:
             try:
@@ -105,13 +104,13 @@ def take_turns(conditions: Conditions, subjects: Sequence[str], plan: Plan) -> S
                     continue
                 after = pipeline.measure([best], plan.bare_seconds)
                 turns.setdefault(name, []).append(turn_of(load, before, after, best))
-                tell(f"{name}, {conditions.name}: {turns[name][-1]}")
+                show(f"{name}, {conditions.name}: {turns[name][-1]}")
                 before = after
     return Seen(sizes, turns, failures)
 
 
 def _in_an_order_of(number: int, names: Sequence[str]) -> Sequence[str]:
-    """The same one whenever it is asked for."""
+    """The names in random order; the order of a number is always the same."""
     return random.Random(number).sample(names, len(names))  # noqa: S311 - no secret
 
 
@@ -125,11 +124,10 @@ def turn_of(load: Load, before: Bare, after: Bare, size: int) -> Turn:
 
 
 def load_by_users(port: int, plan: Plan) -> Load:
-    """What users see for so long.
+    """The load of `plan.users` users on a port.
 
     Raises:
-        NotUp: nothing was answered.
-
+        NotUp: No request was answered.
     """
     flags = ("--port", str(port), "--users", str(plan.users), "--seconds", str(plan.load_seconds))
     done = subprocess.run(
@@ -141,13 +139,14 @@ def load_by_users(port: int, plan: Plan) -> Load:
         text=True,
     )
     if done.returncode != 0:
-        raise NotUp(f"its clients ended: {(done.stderr.splitlines() or [''])[-1][:300]}")
+        last_line = (done.stderr.splitlines() or [""])[-1][:300]
+        raise NotUp(f"the load client exited with {done.returncode}: {last_line}")
     load = Load(**json.loads(done.stdout))
     if not load.requests_per_second:
         raise NotUp(f"no answer within {plan.load_seconds:g} s; {load.failures} failures")
     return load
 
 
-def tell(line: str) -> None:
-    """Shows how far it is."""
+def show(line: str) -> None:
+    """Shows the progress."""
     print(line, file=sys.stderr, flush=True)

@@ -1,1 +1,1 @@
-"""A small Stable Diffusion pipeline that draws shapes, what it learns from, and its checker."""
+"""A small Stable Diffusion pipeline that draws shapes, with its training and its checker."""

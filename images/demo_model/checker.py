@@ -1,7 +1,8 @@
-"""Judges whether a picture shows what its prompt asked for; needs numpy and Pillow alone.
+"""Checks whether a picture shows the subject of its prompt; needs only numpy and Pillow.
 
-`python -m demo_model.checker picture.png "a red circle on a blue background"` prints what it saw
-and exits 0 where that is what was asked, 1 where not, 2 where prompt or file cannot be read.
+`python -m demo_model.checker picture.png "a red circle on a blue background"` prints the subject
+of the picture. The exit code is 0 if it is the prompt's subject, 1 if not, and 2 if the prompt or
+the file cannot be read.
 """
 
 from __future__ import annotations
@@ -35,24 +36,24 @@ if TYPE_CHECKING:
 Mask: TypeAlias = NDArray[np.bool_]
 
 _MAX_COLOUR_ERROR: Final = 0.2
-"""How far a colour may be off; orange and yellow, the nearest two, are 0.34 apart."""
+"""The greatest distance from a colour; orange and yellow, the nearest two, are 0.34 apart."""
 _MIN_CONTRAST: Final = 0.15
-"""How far from the background's colour something must be to count as drawn."""
+"""The least distance of a shape's colour from the background's."""
 _SHAPE_SHARE: Final = 0.0025
-"""Smaller specks, as a share of the picture, are no shapes."""
+"""The least area of a shape, as a share of the picture; smaller specks are ignored."""
 _MIN_PLAIN_SHARE: Final = 0.85
-"""How much of the picture must have one of its two colours or, as at edges, a mixture."""
+"""The least share of the picture with one of its two colours or, as at edges, a mixture."""
 _MIN_LIKENESS: Final = 0.7
-"""Least overlap with a template, as a share of the union."""
+"""The least overlap with a template, as a share of the union."""
 _TEMPLATE_SIZE: Final = 48
 """Width and height of templates in cells."""
 _TEMPLATE_REACH: Final = 2.4
-"""Width of what a template covers, in square roots of its shape's area."""
+"""The width that a template covers, in square roots of its shape's area."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a picture shows; None or 0 where nothing of the vocabulary can be made out."""
+    """The subject of a picture; None or 0 for a part that is not recognized."""
 
     count: int
     shape: str | None
@@ -67,21 +68,21 @@ class Seen:
             f"on {self.background or 'an unclear'} background"
         )
 
-    def differences(self, wanted: Subject) -> list[str]:
-        """Which of count, shape, colour and background are not as wanted."""
+    def differences(self, subject: Subject) -> list[str]:
+        """The names of the parts (count, shape, colour, background) that differ from `subject`."""
         return [
             name
             for name in ("count", "shape", "colour", "background")
-            if getattr(self, name) != getattr(wanted, name)
+            if getattr(self, name) != getattr(subject, name)
         ]
 
 
 def look(picture: Picture) -> Seen:
-    """Say what `picture` shows, without knowing what was asked for."""
+    """Recognizes the subject of `picture`, without its prompt."""
     paper = _border_colour(picture)
     background = _name(paper)
     distance = np.linalg.norm(picture - paper, axis=2)
-    # Shapes cover more than a thirtieth of every picture, so this is the distance of their colour.
+    # Shapes cover more than a thirtieth of every picture, so this is their colour's distance.
     contrast = float(np.quantile(distance, 0.97))
     if contrast < _MIN_CONTRAST:
         return Seen(0, None, None, background)
@@ -98,11 +99,10 @@ def look(picture: Picture) -> Seen:
 
 
 def read(file: Path) -> Picture:
-    """Load a picture of any size at the size that the model draws.
+    """Loads a picture of any size, and scales it to the model's size.
 
     Raises:
-        OSError: the file is not there, or no picture.
-
+        OSError: The file is missing, or is not a picture.
     """
     with Image.open(file) as image:
         scaled = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BOX)
@@ -117,14 +117,14 @@ def _border_colour(picture: Picture) -> Picture:
 
 
 def _name(colour: Picture) -> str | None:
-    """The nearest colour's name, None where it is far from all."""
+    """The nearest colour's name; None if no colour is near."""
     distances = {name: float(np.linalg.norm(colour - colour_value(name))) for name in COLOURS}
     nearest = min(distances, key=distances.__getitem__)
     return nearest if distances[nearest] <= _MAX_COLOUR_ERROR else None
 
 
 def _plain_share(picture: Picture, paper: Picture, ink: Picture) -> float:
-    """How much of the picture lies near the line between its two colours."""
+    """The share of the picture whose colour lies near the line between its two colours."""
     line = ink - paper
     along = np.clip((picture - paper) @ line / (line @ line), 0, 1)
     error = np.linalg.norm(picture - paper - along[..., None] * line, axis=2)
@@ -132,7 +132,7 @@ def _plain_share(picture: Picture, paper: Picture, ink: Picture) -> float:
 
 
 def _connected_parts(mask: Mask) -> Iterator[Mask]:
-    """Each group of pixels that touch, also by their corners."""
+    """Yields each group of pixels that touch at sides or corners."""
     left = mask.copy()
     while left.any():
         part = np.zeros_like(mask)
@@ -146,7 +146,7 @@ def _connected_parts(mask: Mask) -> Iterator[Mask]:
 
 
 def _grow(part: Mask) -> Mask:
-    """Add the rows above and below."""
+    """Adds the rows above and below."""
     grown = part.copy()
     grown[1:] |= part[:-1]
     grown[:-1] |= part[1:]
@@ -154,7 +154,7 @@ def _grow(part: Mask) -> Mask:
 
 
 def _shape(part: Mask) -> str | None:
-    """The shape whose template overlaps most."""
+    """The shape with the greatest overlap of its template; None if the overlap is small."""
     normal = _normalise(part)
     likeness = {
         shape: float((normal & template).sum() / (normal | template).sum())
@@ -173,7 +173,7 @@ def _templates() -> dict[str, Mask]:
 
 
 def _normalise(part: Mask) -> Mask:
-    """Bring the part to a fixed place and area, which blurred points and corners hardly change."""
+    """Moves the part to a fixed place and area; blurred points and corners hardly change these."""
     ys, xs = np.nonzero(part)
     steps = (np.arange(_TEMPLATE_SIZE) + 0.5) / _TEMPLATE_SIZE - 0.5
     reach = _TEMPLATE_REACH * np.sqrt(len(ys))
@@ -190,12 +190,12 @@ def main() -> int:
     parser.add_argument("prompt")
     options = parser.parse_args()
     try:
-        wanted = parse(options.prompt)
+        subject = parse(options.prompt)
         seen = look(read(options.picture))
     except (PromptError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    wrong = seen.differences(wanted)
+    wrong = seen.differences(subject)
     print(f"{options.picture}: {seen}: {'wrong ' + ', '.join(wrong) if wrong else 'right'}")
     return 1 if wrong else 0
 

@@ -1,7 +1,7 @@
-"""Draw 500 prompts that training never saw and count what comes out right.
+"""Generates pictures of 500 prompts that training never saw, and counts the right ones.
 
-`python -m demo_model.evaluate DIRECTORY` prints the figures; `--sheet FILE` keeps the first
-pictures to look at.
+`python -m demo_model.evaluate DIRECTORY` prints the figures; `--sheet FILE` writes the first
+pictures to a file.
 """
 
 from __future__ import annotations
@@ -29,38 +29,37 @@ _SHEET = (6, 10)
 
 
 def prompts(n: int) -> list[tuple[str, Subject]]:
-    """`n` different prompts over subjects that training left out.
+    """The first `n` different prompts of subjects that training left out.
 
     Raises:
-        ValueError: there are not so many.
-
+        ValueError: There are fewer than `n`.
     """
     rng = np.random.default_rng(_CAPTION_SEED)
-    found: dict[str, Subject] = {}
+    captions: dict[str, Subject] = {}
     for _ in range(20):
         for subject in held_out_subjects():
-            found.setdefault(caption(subject, rng), subject)
-            if len(found) == n:
-                return list(found.items())
-    raise ValueError(f"there are only {len(found)} such prompts, not {n}")
+            captions.setdefault(caption(subject, rng), subject)
+            if len(captions) == n:
+                return list(captions.items())
+    raise ValueError(f"there are only {len(captions)} such prompts, not {n}")
 
 
 def draw(
     pipeline: StableDiffusionPipeline, texts: list[str], steps: int, guidance: float
 ) -> list[Picture]:
-    """One picture a prompt, each with its own seed."""
+    """One picture per prompt, each with its own seed."""
     pictures: list[Picture] = []
     for start in range(0, len(texts), _BATCH):
         batch = texts[start : start + _BATCH]
         seeds = range(_FIRST_SEED + start, _FIRST_SEED + start + len(batch))
-        made = pipeline(
+        output = pipeline(
             batch,
             num_inference_steps=steps,
             guidance_scale=guidance,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="np",
         )
-        pictures.extend(made.images)
+        pictures.extend(output.images)
     return pictures
 
 
@@ -69,11 +68,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     pipeline: Any = StableDiffusionPipeline.from_pretrained(options.model, use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
-    wanted = prompts(options.prompts)
+    tasks = prompts(options.prompts)
     started = time.monotonic()
-    pictures = draw(pipeline, [text for text, _ in wanted], options.steps, options.guidance)
+    pictures = draw(pipeline, [text for text, _ in tasks], options.steps, options.guidance)
     seconds = (time.monotonic() - started) / len(pictures)
-    _report([(text, subject, look(p)) for (text, subject), p in zip(wanted, pictures, strict=True)])
+    _report([(text, subject, look(p)) for (text, subject), p in zip(tasks, pictures, strict=True)])
     print(f"{options.steps} steps, guidance {options.guidance}, {seconds:.3f} s a picture")
     if options.sheet:
         _write_sheet(pictures, options.sheet)

@@ -1,7 +1,7 @@
-"""What the demo model can draw: its vocabulary, its captions and the pictures it learns from.
+"""The demo model's vocabulary, its captions, and the pictures of its training.
 
-Everything here is plain numpy and deterministic, so that training, evaluation and the checker
-share one truth.
+The module is plain numpy and deterministic, so that training, evaluation and the checker share one
+definition.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ COUNTS: Final[tuple[int, ...]] = (1, 2, 3)
 DEFAULT_BACKGROUND: Final = "white"
 OPENINGS: Final[tuple[str, ...]] = ("a picture of", "a drawing of", "an image of")
 
-# How often captions take one way of saying a thing.
+# Shares of the captions that use each variant of the wording.
 _ONE_SHARE: Final = 0.15
 _OPENING_SHARE: Final = 0.1
 _NAMED_DEFAULT_SHARE: Final = 0.4
@@ -64,12 +64,12 @@ _HELD_OUT_SEED: Final = 20240
 
 
 class PromptError(ValueError):
-    """The prompt lies outside the vocabulary; the message says what to write instead."""
+    """The prompt is outside the vocabulary; the message explains the vocabulary."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The four things that a prompt says."""
+    """The content of a prompt: count, shape, colour and background."""
 
     count: int
     shape: str
@@ -86,22 +86,22 @@ class Subject:
 
 @dataclass(frozen=True)
 class Variation:
-    """What a prompt leaves open; every number lies between -1 and 1, 0 is the middle."""
+    """Properties of a picture that no prompt decides, each between -1 and 1; 0 is the middle."""
 
     x: float = 0.0
     y: float = 0.0
     size: float = 0.0
     turn: float = 0.0
-    """Turns the arrangement of two or three shapes, not the shapes themselves."""
+    """The turn of the arrangement of two or three shapes, not of the shapes themselves."""
 
 
 VARIATIONS: Final = 4
-"""How many numbers a Variation holds."""
+"""The number of a Variation's fields."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where shapes stand; lengths as shares of the picture's width, angles in degrees."""
+    """The places of shapes; lengths as shares of the picture's width, angles in degrees."""
 
     radius: float
     orbit: float
@@ -111,7 +111,7 @@ class _Layout:
     max_growth: float
 
 
-# Chosen so that no shape touches another or the border, whatever the variation.
+# No shape touches another or the border, in any variation.
 _LAYOUTS: Final[dict[int, _Layout]] = {
     1: _Layout(0.29, 0.0, 0.0, 0.0, (0.07, 0.07), 0.1),
     2: _Layout(0.19, 0.235, 0.0, 12.0, (0.03, 0.07), 0.05),
@@ -145,7 +145,7 @@ def training_subjects() -> tuple[Subject, ...]:
 
 
 def caption(subject: Subject, rng: np.random.Generator) -> str:
-    """One of the ways to say `subject`; `parse` understands all of them."""
+    """A random caption of `subject`; `parse` understands every caption."""
     head = {1: _article(subject.colour), 2: "two", 3: "three"}[subject.count]
     if subject.count == 1 and rng.random() < _ONE_SHARE:
         head = "one"
@@ -197,7 +197,7 @@ def parse(prompt: str) -> Subject:
 
 
 def render(subject: Subject, variation: Variation = Variation(), size: int = SIZE) -> Picture:
-    """Draw `subject` with smooth edges of one pixel; `size` is the width and height in pixels."""
+    """Draws `subject` with smooth edges of one pixel; `size` is the width and height in pixels."""
     layout = _LAYOUTS[subject.count]
     radius = layout.radius * (1 + layout.max_growth * variation.size) * size
     across, down = _grid(size)
@@ -215,14 +215,14 @@ def colour_value(name: str) -> Floats:
 
 
 def signed_distance(shape: str, x: Floats, y: Floats, radius: float) -> Floats:
-    """About how many pixels (`x`, `y`) lies outside of `shape` around (0, 0).
+    """The approximate distance in pixels of (`x`, `y`) from the edge of `shape` around (0, 0).
 
-    Negative inside; `y` points down.
+    The distance is negative inside; `y` points down.
     """
     return _DISTANCES[shape](x / radius, y / radius) * radius
 
 
-# Each for a radius of 1.
+# The distances of each shape with a radius of 1.
 
 
 def _circle(x: Floats, y: Floats) -> Floats:
@@ -256,7 +256,7 @@ def _triangle(x: Floats, y: Floats) -> Floats:
 
 
 def _star(x: Floats, y: Floats) -> Floats:
-    """Five points, folded onto half of one; plumper than a pentagram, to show when small."""
+    """A star of five points, folded onto half a point; a small pentagram would be too thin."""
     tip, dent, half = 1.1, 0.517, np.pi / 5
     angle = np.abs((np.arctan2(x, -y) + half) % (2 * half) - half)
     distance = np.hypot(x, y)

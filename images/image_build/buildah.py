@@ -1,4 +1,4 @@
-"""Build with Debian's buildah, on a base made with mmdebstrap where no image registry answers."""
+"""Builds with Debian's buildah; the base comes from mmdebstrap if no image registry answers."""
 
 import contextlib
 import fcntl
@@ -18,7 +18,7 @@ from image_build.progress import BuildError
 
 _SUITE = "bookworm"
 _PACKAGES = ("python3", "python3-venv", "ca-certificates", "libstdc++6", "netbase", "tzdata")
-"""What the public Python image has and is needed; python3-venv brings the pip that fetches uv."""
+"""The packages of the public Python image that are needed; python3-venv has pip, which gets uv."""
 _MMDEBSTRAP = (
     "mmdebstrap",
     "--variant=essential",
@@ -28,20 +28,23 @@ _MMDEBSTRAP = (
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
-    # mmdebstrap brings the machine's own name and resolver, which the steps above needed.
+    # mmdebstrap copies the machine's own host name and resolver, which only its earlier steps need.
     '--customize-hook=cd "$1" && rm -rf etc/dpkg/dpkg.cfg.d var/log/* etc/resolv.conf etc/hostname',
 )
 _RECIPE = hashlib.sha256(repr((_MMDEBSTRAP, _SUITE)).encode()).hexdigest()[:16]
 _LOCAL_BASE = f"localhost/diffusion-base:{_RECIPE}"
 _LABEL = "org.opencontainers.image.vendor=diffusion-operator"
-"""The Dockerfile's first layers and the local base carry it; nothing without it is ever removed."""
+"""The label of the Dockerfile's first layers and of the local base.
+
+Images without the label are never removed.
+"""
 _TOOLS = "localhost/diffusion-build-tools:latest"
 """The stage that every image copies from; its name keeps it from being pruned."""
 _PROBE_SECONDS = 5.0
 
 
 def known_bases() -> tuple[str, str]:
-    """The bases that images are built on unless one asks for another, the preferred one first."""
+    """The bases of images, the preferred one first; the option --base selects another."""
     return DEFAULT_BASE, _LOCAL_BASE
 
 
@@ -49,7 +52,7 @@ def _docker_hub_answers() -> bool:
     try:
         urllib.request.urlopen("https://registry-1.docker.io/v2/", timeout=_PROBE_SECONDS)
     except urllib.error.HTTPError as answer:
-        return answer.code == 401  # noqa: PLR2004 - "who are you" is the answer of a registry that is there
+        return answer.code == 401  # noqa: PLR2004 - a registry that is up asks for a login
     except (urllib.error.URLError, TimeoutError):
         return False
     return True
@@ -61,9 +64,9 @@ class Buildah:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.scratch = context.cache / "tmp"
-        """Copies of layers on their way; emptied at each start, as a killed build leaves some."""
+        """Temporary copies of layers; emptied at each start, since a killed build leaves some."""
         self.running = context.cache / "running"
-        """Exists while a build runs, or after one was killed."""
+        """A file that exists while a build runs, or after one was killed."""
         self.env = {
             "BUILDAH_ISOLATION": "chroot",
             "STORAGE_DRIVER": "overlay",  # the fallback, vfs, would copy 6 GB for every step
@@ -71,7 +74,7 @@ class Buildah:
         }
         if os.geteuid() != 0:
             raise BuildError(
-                "building with buildah needs root (Docker would do without): run it with sudo"
+                "building with buildah needs root (with Docker it does not): run it with sudo"
             )
         self._install("buildah", "buildah")
 
@@ -80,7 +83,7 @@ class Buildah:
             return
         if not shutil.which("apt-get"):
             raise BuildError(
-                f"neither Docker nor {program} is here, nor apt-get to install {program}: "
+                f"neither Docker nor {program} is installed, nor apt-get to install {program}: "
                 "install one of them"
             )
         self.context.progress.say("set-up", f"apt-get install {' '.join(packages)}")
@@ -94,7 +97,7 @@ class Buildah:
 
     @contextlib.contextmanager
     def _apt_alone(self) -> Iterator[None]:
-        """The local cluster, which starts at the same time, holds the same file's lock."""
+        """Locks apt-get, which the local cluster may use at the same time."""
         with (self.context.cache.parent / "apt.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -111,10 +114,10 @@ class Buildah:
             output("buildah", "images", "--quiet", "--filter", f"reference={reference}").strip()
         )
 
-    def base(self, asked: str | None) -> str:
-        """The base that is here already, so that a tag doesn't depend on the network of the day."""
-        if asked:
-            return asked
+    def base(self, requested: str | None) -> str:
+        """The base; an existing one is preferred, so that tags don't depend on the network."""
+        if requested:
+            return requested
         for reference in known_bases():
             if self._exists(reference):
                 return reference
@@ -131,12 +134,12 @@ class Buildah:
         self._build("runtime", base)
 
     def build_stage(self, stage: str, base: str) -> None:
-        # Without a name: images made on it keep its layers, and the last one takes them along.
+        # The stage has no name: images built on it keep its layers, which go with the last image.
         self._build(stage, base)
 
     def _make_base(self) -> None:
         self.context.progress.say(
-            "base", f"no image registry answers: making Debian {_SUITE} with mmdebstrap"
+            "base", f"no image registry answers: building Debian {_SUITE} with mmdebstrap"
         )
         self._install("mmdebstrap", "mmdebstrap", "debian-archive-keyring")
         archive = self.scratch / "base.tar"
@@ -166,7 +169,7 @@ class Buildah:
             f"--file={self.context.root / dockerfile}",
             f"--target={target}",
             f"--build-arg=BASE={base}",
-            # What uv has fetched for a development environment is not fetched again.
+            # Packages that uv has downloaded for a development environment aren't downloaded again.
             f"--volume={uv_cache}:/var/cache/host-uv",
             *ca_secret(),
             *options,
@@ -179,8 +182,8 @@ class Buildah:
             "buildah",
             "push",
             f"--tls-verify={str(not plain_http).lower()}",
-            # A local registry: the least time from here to a running pod counts, and containerd
-            # takes zstd; a registry elsewhere may serve clients that only know gzip.
+            # For a local registry, the time until a pod runs counts, and containerd reads zstd. A
+            # remote registry may serve clients that only read gzip.
             *(("--compression-format=zstd", "--compression-level=1") if plain_http else ()),
             f"localhost/{name}:{tag}",
             f"docker://{registry}/{name}:{tag}",
@@ -199,14 +202,14 @@ class Buildah:
             ]
             for tag in superfluous(own, current):
                 self._try("rmi", prefix + tag)
-        # What no tag leads to any more; a parent goes with its last child.
+        # Images that no tag refers to any more; buildah removes a parent with its last child.
         for image in self._ours("--filter=dangling=true"):
             self._try("rmi", image)
         self.running.unlink(missing_ok=True)
 
     @staticmethod
     def _try(*arguments: str) -> None:
-        """For what may be in use or gone already; then it goes another time."""
+        """Runs a removal that may fail: an object in use is removed another time."""
         subprocess.run(["buildah", *arguments], capture_output=True, check=False)
 
     def _ours(self, *filters: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a program that builds images must do, and Docker doing it."""
+"""The interface of an image builder, and its implementation with Docker."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bund
 
 @dataclass(frozen=True)
 class Context:
-    """What every build step is given."""
+    """The arguments that all build steps share."""
 
     root: Path
     cache: Path
@@ -38,27 +38,27 @@ class Context:
 class Engine(Protocol):
     """Builds, lists, pushes and removes images by their name and tag."""
 
-    def base(self, asked: str | None) -> str:
-        """The base image's reference; makes the image where that is cheap to name and missing."""
+    def base(self, requested: str | None) -> str:
+        """The base image's reference: the requested one, or the engine's choice."""
 
     def has(self, name: str, tag: str) -> bool: ...
 
     def prepare(self, base: str) -> None:
-        """Do once what every build needs."""
+        """Runs the steps that every build needs, once."""
 
     def build_stage(self, stage: str, base: str) -> None:
-        """Build what several images are made on, so that no two make it side by side."""
+        """Builds a stage that several images share, so that no two builds build it in parallel."""
 
     def build(self, image: Image, tag: str, base: str) -> None: ...
 
     def push(self, name: str, tag: str, registry: str, *, plain_http: bool) -> None: ...
 
     def prune(self, tags: Mapping[str, str]) -> None:
-        """Keep the last KEPT_TAGS tags of each name in `tags`, the one it maps to among them."""
+        """Keeps KEPT_TAGS tags of each name in `tags`, the current one included, and no older."""
 
 
 def output(*command: str) -> str:
-    """What `command` prints. Raises BuildError with what it complains about."""
+    """The stdout of `command`; raises BuildError with its stderr."""
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise BuildError(f"`{' '.join(command)}` failed: {result.stderr.strip()}")
@@ -66,7 +66,7 @@ def output(*command: str) -> str:
 
 
 def ca_secret() -> list[str]:
-    """The build option that lends this machine's CA bundle to the steps that download."""
+    """The build option that mounts this machine's CA bundle in the steps that download."""
     for bundle in (os.environ.get("SSL_CERT_FILE", ""), *_CA_BUNDLES):
         if bundle and Path(bundle).is_file():
             return ["--secret", f"id=ca,src={bundle}"]
@@ -74,13 +74,13 @@ def ca_secret() -> list[str]:
 
 
 def superfluous(newest_first: Iterable[str], current: str) -> list[str]:
-    """The tags to remove: all but the newest KEPT_TAGS, `current` counting as the newest."""
+    """The tags to remove: all but the newest KEPT_TAGS, of which `current` counts as the newest."""
     others = [tag for tag in dict.fromkeys(newest_first) if tag != current]
     return others[KEPT_TAGS - 1 :]
 
 
 class Docker:
-    """Docker Engine with BuildKit; its own garbage collector looks after the layer cache."""
+    """Docker Engine with BuildKit, whose own garbage collector prunes the layer cache."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -91,18 +91,18 @@ class Docker:
             return False
         return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
 
-    def base(self, asked: str | None) -> str:
-        return asked or DEFAULT_BASE
+    def base(self, requested: str | None) -> str:
+        return requested or DEFAULT_BASE
 
     def has(self, name: str, tag: str) -> bool:
         command = ["docker", "image", "inspect", f"{name}:{tag}"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def prepare(self, base: str) -> None:
-        """BuildKit itself does a step once that several builds want at the same time."""
+        """Does nothing: BuildKit itself runs a step only once if several builds need it."""
 
     def build_stage(self, stage: str, base: str) -> None:
-        """As above."""
+        """Does nothing, for the same reason."""
 
     def build(self, image: Image, tag: str, base: str) -> None:
         root = self.context.root
@@ -131,5 +131,5 @@ class Docker:
         for name, current in tags.items():
             listed = output("docker", "image", "ls", "--format={{.Tag}}", name).split()
             for tag in superfluous(listed, current):
-                # A container may still use it; then it goes another time.
+                # A tag that a container still uses stays, and is removed by a later build.
                 subprocess.run(["docker", "rmi", f"{name}:{tag}"], capture_output=True, check=False)

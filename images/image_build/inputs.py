@@ -1,4 +1,4 @@
-"""What goes into each image, and the tag that follows from it."""
+"""The inputs of each image, and the tag that follows from them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _NOT_COPIED = ("__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 
 @dataclass(frozen=True)
 class Image:
-    """The Dockerfile's target, the name in a registry, and the paths of ours that it copies."""
+    """An image: its target in the Dockerfile, its name in a registry, and the paths it copies."""
 
     target: str
     name: str
@@ -45,7 +45,7 @@ IMAGES = (
 
 
 def shared_stage(image: Image) -> str | None:
-    """The Dockerfile's stage that `image` shares with others and that takes long to build."""
+    """The Dockerfile's slow stage that `image` shares with others, if there is one."""
     return _SHARED_STAGE if _SHARED_STAGE in LAYERS.get(image.target, ()) else None
 
 
@@ -61,11 +61,14 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def tag(root: Path, image: Image, base: str) -> str:
-    """Sixteen hex digits that change when, and only when, what `image` is built from changes.
+    """The tag: sixteen hex digits that change if, and only if, an input of `image` changes.
 
     Only the layers' slices of the lock count, so a new linter gives no new image. Modification
-    times don't count, so two clones agree. Raises FileNotFoundError or LockError for a checkout
-    that can't be built.
+    times don't count, so two clones agree.
+
+    Raises:
+        FileNotFoundError: The checkout lacks a file, so it can't be built.
+        LockError: The lock doesn't hold a required package, so the checkout can't be built.
     """
     digest = hashlib.sha256()
 

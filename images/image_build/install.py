@@ -2,9 +2,9 @@
 
     python3 install.py LAYER
 
-Packages come from the build machine's uv cache where that holds them all, and are copied. Elsewhere
-they are downloaded into the layer's own file system and linked from there, so that each is written
-once: a cache of its own would be another 7 GB on the disk, for the next build of the same layer.
+Packages are copied from the build machine's uv cache if that holds them all. Otherwise they are
+downloaded into the layer's own file system and linked from there, so that each is written once: a
+separate cache would take another 7 GB of disk, only for the next build of the same layer.
 """
 
 import os
@@ -19,19 +19,19 @@ from typing import Protocol
 _VENV = Path("/opt/venv")
 _UV = "/tools/uv"
 _HOST_CACHE = Path("/var/cache/host-uv")
-"""Where a builder that can lends the machine's own cache; images/image_build/buildah.py does."""
+"""The mount of the machine's own cache, if the builder provides one; buildah.py does."""
 _CA = Path("/run/secrets/ca.crt")
 
 
 class Run(Protocol):
-    """Runs a command to its end, quietly or not; its exit code."""
+    """Runs a command to its end, with or without its output, and returns its exit code."""
 
     def __call__(self, command: Sequence[str], *, env: Mapping[str, str], quietly: bool) -> int: ...
 
 
 @dataclass(frozen=True)
 class Places:
-    """The folders that a build has, elsewhere in tests."""
+    """The folders of a build, which tests replace."""
 
     venv: Path = _VENV
     host_cache: Path = _HOST_CACHE
@@ -39,11 +39,11 @@ class Places:
 
 
 def install(layer: str, places: Places, run: Run) -> int:
-    """Install the packages of `layer`; uv's exit code."""
+    """Installs the packages of `layer`, and returns uv's exit code."""
     env = {"SSL_CERT_FILE": str(places.ca)} if places.ca.is_file() else {}
     if places.host_cache.is_dir():
         lent = ["--offline", "--cache-dir", str(places.host_cache), "--link-mode", "copy"]
-        # uv installs nothing unless it has everything.
+        # uv installs nothing unless the cache holds every package.
         if run(_command(layer, places, lent), env=env, quietly=True) == 0:
             print("installed from the build machine's own cache", flush=True)
             return 0

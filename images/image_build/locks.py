@@ -1,8 +1,8 @@
-"""Cut the one lock file into a requirements file for each image layer.
+"""Cuts the one lock file into a requirements file for each image layer.
 
-A layer is rebuilt when the file that names its content changes, so each slice holds the packages
-of its layer and nothing else: a new ruff in the lock leaves the 6 GB of torch alone. Run inside
-the build as `python3 locks.py PYPROJECT LOCK OUT_DIR`, and imported where tags are computed.
+A layer is rebuilt when its requirements file changes, so each slice holds the packages of its layer
+and nothing else: a new ruff in the lock leaves the 6 GB of torch unchanged. The build runs this
+file as `python3 locks.py PYPROJECT LOCK OUT_DIR`; the calculation of tags imports it.
 """
 
 import re
@@ -21,8 +21,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "litserve": ("cuda", "torch", "serving", "litserve"),
     "rayserve": ("cuda", "torch", "serving", "rayserve"),
 }
-"""The layers of each image, lowest first. `cuda` is what torch needs from nvidia, 3 GB that several
-releases of torch share; `torch` is torch; the others are extras of pyproject.toml."""
+"""The layers of each image, lowest first. `cuda` has nvidia's packages that torch needs, 3 GB that
+several releases of torch share; `torch` has torch; the others are extras of pyproject.toml."""
 
 
 class LockError(Exception):
@@ -31,7 +31,7 @@ class LockError(Exception):
 
 @dataclass(frozen=True)
 class Package:
-    """A package's pins (several where markers tell them apart), as they stand in the lock."""
+    """A package's pins as in the lock, several if markers distinguish them."""
 
     name: str
     pins: str
@@ -43,9 +43,10 @@ def normalized(name: str) -> str:
 
 
 def parse_lock(text: str) -> dict[str, Package]:
-    """Read a lock as `uv pip compile --generate-hashes` writes it.
+    """Reads a lock that `uv pip compile --generate-hashes` has written.
 
-    Raises LockError for a package without hashes.
+    Raises:
+        LockError: A package has no hashes.
     """
     packages: dict[str, Package] = {}
     for block in re.split(r"\n(?=[A-Za-z0-9])", "\n" + text)[1:]:
@@ -71,7 +72,11 @@ def parse_lock(text: str) -> dict[str, Package]:
 
 
 def closure(packages: Mapping[str, Package], roots: Iterable[str]) -> set[str]:
-    """All that `roots` need, themselves included. Raises LockError for what the lock lacks."""
+    """The packages that `roots` need, including the roots.
+
+    Raises:
+        LockError: The lock lacks a package.
+    """
     reached: set[str] = set()
     todo = [normalized(root) for root in roots]
     while todo:
@@ -94,9 +99,10 @@ def _names(requirements: Iterable[str]) -> list[str]:
 
 
 def slices(pyproject: str, lock: str) -> dict[str, str]:
-    """Map each layer to its requirements: what it needs and no layer below it brings.
+    """Maps each layer to its requirements: the packages that it needs and no layer below it has.
 
-    Raises LockError when the lock doesn't hold what pyproject.toml asks for.
+    Raises:
+        LockError: The lock doesn't hold a package that pyproject.toml requires.
     """
     project: dict[str, Any] = tomllib.loads(pyproject)["project"]
     always, extras = project.get("dependencies", []), project["optional-dependencies"]
@@ -108,19 +114,19 @@ def slices(pyproject: str, lock: str) -> dict[str, str]:
         below: set[str] = set()
         for layer in layers:
             if layer in {"cuda", "torch"}:
-                wanted = closure(packages, ["torch"])
+                required = closure(packages, ["torch"])
             else:
-                wanted = closure(packages, _names([*always, *extras[layer]]))
+                required = closure(packages, _names([*always, *extras[layer]]))
             if layer == "cuda":
-                wanted = {name for name in wanted if name.startswith(("cuda-", "nvidia-"))}
-            wanted -= below
-            below |= wanted
-            result[layer] = "".join(packages[name].pins for name in sorted(wanted))
+                required = {name for name in required if name.startswith(("cuda-", "nvidia-"))}
+            required -= below
+            below |= required
+            result[layer] = "".join(packages[name].pins for name in sorted(required))
     return result
 
 
 def metadata(pyproject: str) -> str:
-    """What `importlib.metadata.version("diffusion-operator")` reads in an image."""
+    """The METADATA file that `importlib.metadata.version("diffusion-operator")` reads."""
     project: dict[str, Any] = tomllib.loads(pyproject)["project"]
     return f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
 

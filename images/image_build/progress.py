@@ -1,4 +1,4 @@
-"""Run commands side by side and show how far each is."""
+"""Commands that run in parallel, with their progress."""
 
 import re
 import subprocess
@@ -20,12 +20,12 @@ _SILENCE_SECONDS = 20.0
 
 
 class BuildError(Exception):
-    """A sentence for the user about what failed and what to do."""
+    """A build failed; the message tells the user the failed step and the remedy."""
 
 
 @dataclass
 class Progress:
-    """Prints lines on stderr with the seconds since the start; safe to share between threads."""
+    """Prints lines on stderr with the seconds since the start; thread-safe."""
 
     started: float = field(default_factory=time.monotonic)
 
@@ -42,10 +42,13 @@ class Progress:
         env: Mapping[str, str],
         keep_open: Sequence[int] = (),
     ) -> None:
-        """Run `command`, show the steps that are not cached, and keep all it prints in `log`.
+        """Runs `command`, shows the steps that are not cached, and writes all output to `log`.
 
-        File descriptors in `keep_open` stay open in the child, and with them the locks on them if
-        this process is killed. Raises BuildError with the last lines when the command fails.
+        File descriptors in `keep_open` stay open in the child, which so keeps their locks if this
+        process is killed.
+
+        Raises:
+            BuildError: The command failed; the message has its last lines.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         last: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -74,16 +77,16 @@ class Progress:
                 copy.write(line)
                 copy.flush()
                 last.append(line.rstrip())
-                # Whether a step is cached stands in the line after it.
+                # The line after a step says whether the step is cached.
                 if step and not _CACHED.search(line):
                     self.say(subject, step)
                 step = ""
-                if found := _STEP.search(line):
-                    step = doing = _NOISE.sub("", re.sub(r"\s+", " ", found[1]))[:_SHOWN]
+                if match := _STEP.search(line):
+                    step = doing = _NOISE.sub("", re.sub(r"\s+", " ", match[1]))[:_SHOWN]
             ended.set()
         if child.returncode != 0:
             raise BuildError(
                 f"{' '.join(command[:2])} for {subject} failed with exit code {child.returncode}; "
-                f"all it printed is in {log}, its last lines are:\n"
+                f"its full output is in {log}, its last lines are:\n"
                 + "\n".join(f"    {line}" for line in last)
             )

@@ -1,4 +1,4 @@
-"""Ask a registry what it holds."""
+"""Questions to a registry: its protocol and its images."""
 
 import ipaddress
 import urllib.error
@@ -24,7 +24,7 @@ def speaks_plain_http(registry: str) -> bool:
 
 
 def holds(registry: str, name: str, tag: str, *, plain_http: bool) -> bool:
-    """Whether `registry` has name:tag; False where it can't be told, as when it wants a login."""
+    """Whether `registry` has name:tag; False if that is unknown, as when it requires a login."""
     host, _, path = registry.partition("/")
     repository = f"{path}/{name}" if path else name
     url = f"{'http' if plain_http else 'https'}://{host}/v2/{repository}/manifests/{tag}"

@@ -1,4 +1,4 @@
-# Once per project, by a person who owns it: what CI needs before it can do the rest by itself.
+# Resources that CI needs before it can create the others by itself. The project's owner applies them once.
 provider "google" {
   project = var.project_id
 }
@@ -31,8 +31,8 @@ module "identity" {
       may_grant = ["roles/container.defaultNodeServiceAccount"]
       github    = ["environment:${var.environment}"]
     }
-    # A plan needs the state and nothing else: it does not look at the cloud itself, so that a pull
-    # request's code never holds a token that could.
+    # A plan needs only the state: it does not refresh from the cloud, so that a pull request's code never
+    # holds a token for the cloud.
     plan = {
       description = "Plans the ${var.environment} environment for pull requests"
       github      = ["pull_request"]

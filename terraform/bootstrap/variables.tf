@@ -10,7 +10,7 @@ variable "project_id" {
 }
 
 variable "environment" {
-  description = "Name of the GitHub environment whose jobs may deploy to this project: test or prod."
+  description = "GitHub environment whose jobs may deploy to this project: test or prod."
   type        = string
   nullable    = false
 

@@ -1,25 +1,25 @@
 {{- define "diffusion.rules" -}}
 rules:
-  # What people write, and what the operator answers.
+  # The resources that people write, and their status, which the operator writes.
   - apiGroups: [diffusion.dev]
     resources: [comparisons]
     verbs: [list, watch]
-  # A comparison makes services and load tests of its own.
+  # A comparison creates its own services and load tests.
   - apiGroups: [diffusion.dev]
     resources: [diffusionservices, loadtests]
     verbs: [get, list, watch, create, patch, delete]
   - apiGroups: [diffusion.dev]
     resources: [diffusionservices/status, loadtests/status, comparisons/status]
     verbs: [patch]
-  # Lets the operator name these resources as owners that block deletion, where that is enforced.
+  # The operator may set these resources as owners that block deletion, if the cluster enforces this permission.
   - apiGroups: [diffusion.dev]
     resources: [diffusionservices/finalizers, loadtests/finalizers, comparisons/finalizers]
     verbs: [update]
-  # Children: server-side apply is a patch, which also needs create where the object is new.
+  # Children: server-side apply is a patch, which also needs create if the object is new.
   - apiGroups: [""]
     resources: [serviceaccounts, configmaps]
     verbs: [get, list, watch, create, patch]
-  # Those that only some services have go when a service asks for them no longer.
+  # Optional children are deleted when a service no longer needs them.
   - apiGroups: [""]
     resources: [services, persistentvolumeclaims]
     verbs: [get, list, watch, create, patch, delete]
@@ -39,27 +39,27 @@ rules:
   - apiGroups: [""]
     resources: [pods]
     verbs: [list, watch]
-  # The kubelet says in an Event alone why a volume can't be mounted.
+  # Only the kubelet's Event says why a volume can't be mounted.
   - apiGroups: [""]
     resources: [events]
     verbs: [list, create]
-  # Who scales a service by what waits, where the cluster has someone for that.
+  # Autoscalers that scale a service by its waiting requests, if the cluster has them.
   - apiGroups: [autoscaling]
     resources: [horizontalpodautoscalers]
     verbs: [get, list, watch, create, patch, delete]
   - apiGroups: [keda.sh]
     resources: [scaledobjects]
     verbs: [get, list, watch, create, patch, delete]
-  # KubeRay makes the Ray cluster of rayserve.topology: cluster, where it is installed.
+  # KubeRay creates the Ray cluster of rayserve.topology: cluster, if it is installed.
   - apiGroups: [ray.io]
     resources: [rayservices]
     verbs: [get, list, watch, create, patch, delete]
-  # Why KubeRay may not make a pod, its RayCluster alone tells in time. KubeRay leaves the replicas
-  # of a RayCluster that exists as they are, so that the operator scales it.
+  # Only the RayCluster says in time why KubeRay may not create a pod. KubeRay leaves the replicas of
+  # an existing RayCluster as they are, so the operator scales it.
   - apiGroups: [ray.io]
     resources: [rayclusters]
     verbs: [get, patch]
-  # The way in from outside, and who may come in.
+  # Access from outside the cluster, and the peers that may connect.
   - apiGroups: [networking.k8s.io]
     resources: [ingresses, networkpolicies]
     verbs: [get, list, watch, create, patch, delete]

@@ -1,1 +1,1 @@
-"""Trains the demo model; `python -m demo_model.train --help` says how."""
+"""Training of the demo model; `python -m demo_model.train --help` explains the options."""

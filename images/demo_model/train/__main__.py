@@ -1,4 +1,4 @@
-"""Train the demo model from nothing: `python -m demo_model.train --out DIRECTORY`.
+"""Trains the demo model from random weights: `python -m demo_model.train --out DIRECTORY`.
 
 All budgets are counted in steps, never in seconds, so that the same seed gives the same weights.
 """
@@ -30,16 +30,16 @@ _Module = TypeVar("_Module", bound=torch.nn.Module)
 
 @dataclass
 class Stages:
-    """Runs stages, each with its own seed, so that each can be repeated without those before it."""
+    """Runs stages, each with its own seed, so that a stage can run again without earlier ones."""
 
     seed: int
     work: Path | None
-    """Where the outcome of each stage is kept and, in a second run, taken from."""
+    """The folder that keeps the result of each stage, from which a second run takes it."""
 
     def run(
         self, name: str, make: Callable[[], _Module], train: Callable[[_Module], None]
     ) -> _Module:
-        """Train what `make` returns, and return it ready for use."""
+        """Creates a module with `make`, trains it, and returns it ready for use."""
         make_deterministic(self.seed)
         self.seed += 1
         module = make()
@@ -70,7 +70,7 @@ def main() -> None:
     model = stages.run(
         "unet", lambda: Denoiser(encoder), lambda m: train_denoiser(m, examples, options.unet_steps)
     )
-    # A second round from a fresh optimiser and a high rate: these weights came of two.
+    # The published weights had two rounds: the second has a fresh optimiser and a high rate again.
     model = stages.run(
         "unet-again", lambda: model, lambda m: train_denoiser(m, examples, options.unet_again_steps)
     )
@@ -96,7 +96,7 @@ def main() -> None:
     pipeline = StableDiffusionPipeline(**parts)
     pipeline.save_pretrained(options.out, safe_serialization=True)
     for file in options.out.rglob("*.safetensors"):
-        # safetensors leaves them to their owner alone, but a container reads them as another user.
+        # safetensors makes files private to their owner, but a container reads as another user.
         file.chmod(0o644)
     print(f"wrote {options.out} after {(time.monotonic() - started) / 60:.0f} minutes")
 

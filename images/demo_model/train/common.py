@@ -1,4 +1,4 @@
-"""What all stages of the training share: determinism, progress and rendered batches."""
+"""Functions that all stages of the training share: determinism, progress, rendered batches."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ LATENT_SIZE: Final = SIZE // 8
 
 
 def make_deterministic(seed: int) -> None:
-    """Same seed, library versions and kind of CPU: same weights."""
+    """Makes training deterministic: same seed, library versions and kind of CPU, same weights."""
     # The order of additions, and so the last bits of a sum, depends on the number of threads.
-    # One costs the least processor time: layers are too small to share.
+    # One thread takes the least processor time, because the layers are too small to divide.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
     torch.manual_seed(seed)
 
 
 def numpy_generator() -> np.random.Generator:
-    """A generator that follows from torch's seed, so that one seed decides a whole stage."""
+    """A generator with torch's seed, so that one seed decides a whole stage."""
     return np.random.default_rng(torch.initial_seed())
 
 
@@ -52,12 +52,12 @@ def draw_random(
 
 
 def to_model(pictures: torch.Tensor) -> torch.Tensor:
-    """Bytes to the -1 to 1 of the pipeline, laid out as convolutions on CPU like it."""
+    """Converts bytes to the range -1 to 1, in the pipeline's layout for convolutions on CPU."""
     return (pictures.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
 def lay_out(module: torch.nn.Module, memory_format: torch.memory_format) -> None:
-    """Change the order in memory of the module's weights, in place."""
+    """Changes the order in memory of the module's weights, in place."""
     module.to(memory_format=memory_format)
 
 
@@ -72,7 +72,7 @@ class Progress:
     _losses: list[float] = field(default_factory=list)
 
     def step(self, done: int, loss: float) -> None:
-        """Note the loss of step number `done`, counted from 1."""
+        """Records the loss of step number `done`, counted from 1."""
         self._losses.append(loss)
         if done % self.every and done != self.steps:
             return

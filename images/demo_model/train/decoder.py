@@ -1,4 +1,4 @@
-"""Stage 5: the decoder learns to draw clean edges from latents that the sampler really makes."""
+"""Stage 5: the decoder learns clean edges from latents that the sampler really generates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from demo_model.train.common import (
     warmup_then_linear,
 )
 from demo_model.train.text import to_tokens
-from demo_model.train.unet import Denoiser, new_scheduler, step_back, told_variations
+from demo_model.train.unet import Denoiser, new_scheduler, step_back, tied_variations
 from demo_model.train.vae import encode, picture_loss
 
 if TYPE_CHECKING:
@@ -38,15 +38,16 @@ _GUIDANCE_RANGE = (1.5, 3.0)
 def sample_latents(
     model: Denoiser, noise: torch.Tensor, tokens: torch.Tensor, guidance: torch.Tensor
 ) -> torch.Tensor:
-    """What the pipeline's sampler makes of `noise`.
+    """The latents that the pipeline's sampler generates from `noise`.
 
-    `tokens` holds first as many empty prompts as there are prompts, `guidance` one number a prompt.
+    `tokens` holds an empty prompt for each prompt, and then the prompts; `guidance` holds one
+    number per prompt.
     """
     scheduler = new_scheduler()
     state = noise
     for timestep in scheduler.timesteps:
-        without, told = model(state.repeat(2, 1, 1, 1), timestep, tokens).chunk(2)
-        guided = without + guidance.view(-1, 1, 1, 1) * (told - without)
+        without, prompted = model(state.repeat(2, 1, 1, 1), timestep, tokens).chunk(2)
+        guided = without + guidance.view(-1, 1, 1, 1) * (prompted - without)
         state = step_back(scheduler, guided, timestep, state)
     return state
 
@@ -54,7 +55,7 @@ def sample_latents(
 def train_decoder(
     vae: AutoencoderKL, model: Denoiser, tokenizer: CLIPTokenizer, steps: int
 ) -> None:
-    """Change the decoder of `vae`; the encoder, and so the latents, stay."""
+    """Trains the decoder of `vae`; the encoder, and so the latents, stay unchanged."""
     rng = numpy_generator()
     latents, pictures = _pairs(vae, model, tokenizer, rng)
     trained = [
@@ -79,9 +80,9 @@ def train_decoder(
 def _pairs(
     vae: AutoencoderKL, model: Denoiser, tokenizer: CLIPTokenizer, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sampled latents and the pictures their noise stands for.
+    """Pairs of sampled latents and the pictures that their noise stands for.
 
-    Some are plainly encoded instead, so that it stays an autoencoder.
+    Some latents are encoded pictures instead, so that the model stays an autoencoder.
     """
     _, _, encoded = draw_random(training_subjects(), _ENCODED, rng)
     latents, pictures = [encode(vae, to_model(encoded))], [encoded]
@@ -94,10 +95,10 @@ def _pairs(
         guidance = low + (high - low) * torch.rand(_SAMPLING_BATCH)
         prompts = [caption(subject, rng) for subject in subjects]
         tokens = to_tokens(tokenizer, [""] * len(prompts) + prompts)
-        wanted = draw(subjects, told_variations(noise))
-        made = sample_latents(model, noise, tokens, guidance)
-        latents.append(made)
-        pictures.append(wanted)
-        error = (made - encode(vae, to_model(wanted))).square().mean()
+        targets = draw(subjects, tied_variations(noise))
+        sampled = sample_latents(model, noise, tokens, guidance)
+        latents.append(sampled)
+        pictures.append(targets)
+        error = (sampled - encode(vae, to_model(targets))).square().mean()
         progress.step(batch + 1, error.item())
     return torch.cat(latents), torch.cat(pictures)

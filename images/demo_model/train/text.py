@@ -1,4 +1,4 @@
-"""Stage 2: a tokenizer with one token a word, and a CLIP text encoder for its words."""
+"""Stage 2: a tokenizer with one token per word, and a CLIP text encoder for its words."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from demo_model.shapes import (
 from demo_model.train.common import Progress, numpy_generator
 
 LENGTH: Final = 32
-"""Tokens a prompt: the longest caption has 13, a word outside the vocabulary takes one a letter."""
+"""Tokens per prompt: the longest caption has 13; an unknown word takes one per letter."""
 WIDTH: Final = 64
 
 _BATCH = 64
 _LEARNING_RATE = 2e-3
-# Every caption has ended by here, so that the encoder must gather what it said.
+# Every caption ends before this position, so that the encoder must summarize the caption there.
 _SUMMARY_POSITION = 14
 
 
 def to_tokens(tokenizer: CLIPTokenizer, prompts: list[str]) -> torch.Tensor:
-    """N x LENGTH token numbers, padded as the pipeline pads."""
+    """N x LENGTH token numbers, with the pipeline's padding."""
     ids: torch.Tensor = tokenizer(
         prompts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
     ).input_ids
@@ -64,7 +64,7 @@ def new_tokenizer() -> CLIPTokenizer:
     vocabulary = {token: i for i, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
     tokenizer = CLIPTokenizer(
         vocab=vocabulary,
-        merges=merges,  # type: ignore[arg-type]  # pairs, whatever its annotation says
+        merges=merges,  # type: ignore[arg-type]  # the annotation is wrong: pairs are right
         model_max_length=LENGTH,
     )
     with_ends = 3
@@ -75,13 +75,13 @@ def new_tokenizer() -> CLIPTokenizer:
 
 
 def _apply(merges: list[tuple[str, str]], symbols: list[str]) -> list[str]:
-    """Pair up `symbols` as the finished tokenizer will, earliest merge first."""
+    """Merges `symbols` in the finished tokenizer's order: the earliest merge first."""
     rank = {pair: i for i, pair in enumerate(merges)}
     while True:
-        found = [(rank[p], i) for i, p in enumerate(pairwise(symbols)) if p in rank]
-        if not found:
+        possible = [(rank[p], i) for i, p in enumerate(pairwise(symbols)) if p in rank]
+        if not possible:
             return symbols
-        _, i = min(found)
+        _, i = min(possible)
         symbols[i : i + 2] = [symbols[i] + symbols[i + 1]]
 
 
@@ -99,7 +99,7 @@ def new_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
         max_position_embeddings=LENGTH,
     )
     encoder = CLIPTextModel(config)
-    # CLIP's own start, 0.02, is meant for millions of captions and takes them to get away from.
+    # CLIP's own initial deviation, 0.02, is so small that training would take millions of captions.
     for parameter in encoder.get_input_embeddings().parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return encoder
@@ -122,7 +122,7 @@ def attributes(subjects: list[Subject]) -> torch.Tensor:
 
 
 def train_encoder(encoder: CLIPTextModel, tokenizer: CLIPTokenizer, steps: int) -> None:
-    """Teach it to tell count, shape and colours, which the U-Net then need not wait for."""
+    """Trains the encoder to recognize count, shape and colours, before the U-Net needs them."""
     rng = numpy_generator()
     heads = torch.nn.ModuleList(
         torch.nn.Linear(WIDTH, n) for n in (len(COUNTS), len(SHAPES), len(COLOURS), len(COLOURS))
@@ -134,9 +134,9 @@ def train_encoder(encoder: CLIPTextModel, tokenizer: CLIPTokenizer, steps: int) 
         subjects = [pool[i] for i in rng.integers(len(pool), size=_BATCH)]
         ids = to_tokens(tokenizer, [caption(subject, rng) for subject in subjects])
         summary = encoder(ids).last_hidden_state[:, _SUMMARY_POSITION]
-        wanted = attributes(subjects)
+        classes = attributes(subjects)
         losses = [
-            functional.cross_entropy(head(summary), wanted[:, i]) for i, head in enumerate(heads)
+            functional.cross_entropy(head(summary), classes[:, i]) for i, head in enumerate(heads)
         ]
         loss = torch.stack(losses).sum()
         optimiser.zero_grad()

@@ -1,10 +1,10 @@
-"""Stages 3 and 4: the U-Net, which makes latents out of noise as the text says.
+"""Stages 3 and 4: the U-Net, which generates latents from noise and text.
 
-A picture varies in position, size and arrangement, and nothing in the prompt tells which; in four
-steps, a model that must guess draws a blurred average. So each picture is tied to the noise that it
-is made from: the mean of the noise in channel k decides the k-th number of the picture's Variation.
-Over all pictures the noise is still plain Gaussian noise, so sampling needs nothing special, and a
-seed decides the picture from the first step on.
+A picture varies in position, size and arrangement, which the prompt does not decide; in four steps,
+a model that must guess them draws a blurred average. So each picture is tied to its noise: the mean
+of the noise in channel k decides the k-th number of the picture's Variation. Over all pictures the
+noise is still plain Gaussian noise, so sampling needs no special code, and a seed decides the
+picture from the first step on.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
 STEPS: Final = 4
-"""Steps at inference, which training favours."""
+"""The number of steps at inference, whose timesteps training favours."""
 
 _BATCH = 32
 _POOL = 6000
@@ -65,14 +65,14 @@ class Examples:
     """The tokens of the empty prompt."""
     variations: torch.Tensor
     weights: torch.Tensor
-    """1 on average, higher where shapes are."""
+    """The weights of the loss: 1 on average, higher inside shapes."""
 
     def __len__(self) -> int:
         return len(self.latents)
 
 
 class Denoiser(torch.nn.Module):
-    """The two parts that are trained together, of 1.7 and 0.1 million weights."""
+    """The U-Net and the text encoder, of 1.7 and 0.1 million weights, which train together."""
 
     def __init__(self, encoder: CLIPTextModel) -> None:
         super().__init__()
@@ -98,21 +98,24 @@ class Average:
         self._updates = 0
 
     def update(self) -> None:
-        """Move towards the model's weights of now; faster in the beginning."""
+        """Moves towards the model's current weights, faster in the beginning."""
         keep = min(_AVERAGE, (1 + self._updates) / (10 + self._updates))
         self._updates += 1
         with torch.no_grad():
             torch._foreach_lerp_(self._weights, list(self._model.parameters()), 1 - keep)
 
     def apply(self) -> None:
-        """Replace the model's weights by their average."""
+        """Replaces the model's weights by their average."""
         with torch.no_grad():
             for parameter, weight in zip(self._model.parameters(), self._weights, strict=True):
                 parameter.copy_(weight)
 
 
 def new_scheduler() -> DDIMScheduler:
-    """Starts from pure noise, as training ends in it, or colours of flat areas come out wrong."""
+    """The sampler, which starts from pure noise; else colours of flat areas would be wrong.
+
+    Training ends in pure noise, too.
+    """
     scheduler: DDIMScheduler = DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -147,7 +150,7 @@ def new_unet() -> UNet2DConditionModel:
 
 
 def make_examples(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Examples:
-    """Draw and encode pictures once, so that training need not."""
+    """Draws and encodes all pictures once, before the training."""
     rng = numpy_generator()
     subjects, variations, drawn = draw_random(training_subjects(), _POOL, rng)
     latents, weights = [], []
@@ -165,7 +168,7 @@ def make_examples(vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> Examples:
 
 
 def _foreground_weights(pictures: torch.Tensor) -> torch.Tensor:
-    """Shapes cover a small part of the picture but are what it is about."""
+    """Weights that favour shapes, which matter most but cover a small part of the picture."""
     paper = pictures[:, :, :1, :1]
     ink = ((pictures - paper).abs().amax(1, keepdim=True) > _VISIBLE).float()
     return 1 + _FOREGROUND_WEIGHT * functional.max_pool2d(ink, 8)
@@ -181,22 +184,22 @@ def step_back(
 
 
 def tie_noise(noise: torch.Tensor, variations: torch.Tensor, emphasis: float = 1.0) -> torch.Tensor:
-    """Give noise the channel means that stand for `variations`, `emphasis` times as strong."""
+    """Sets the noise's channel means to values that encode `variations`, times `emphasis`."""
     # A channel's mean over n cells has deviation 1 / sqrt(n) = 1 / LATENT_SIZE.
     normal = torch.erfinv(variations.clamp(-0.9999, 0.9999)) * 2**0.5
     means = emphasis * normal[:, :, None, None] / LATENT_SIZE
-    told, rest = noise[:, :VARIATIONS], noise[:, VARIATIONS:]
-    return torch.cat([told - told.mean((2, 3), keepdim=True) + means, rest], 1)
+    tied, rest = noise[:, :VARIATIONS], noise[:, VARIATIONS:]
+    return torch.cat([tied - tied.mean((2, 3), keepdim=True) + means, rest], 1)
 
 
-def told_variations(noise: torch.Tensor) -> NDArray[np.float64]:
-    """The reverse: the variations that some noise stands for."""
+def tied_variations(noise: torch.Tensor) -> NDArray[np.float64]:
+    """The variations that the noise's channel means encode, the reverse of `tie_noise`."""
     means = noise[:, :VARIATIONS].mean((2, 3)).double() * LATENT_SIZE
     return np.asarray(torch.erf(means / 2**0.5).numpy())
 
 
 def train_denoiser(model: Denoiser, examples: Examples, steps: int) -> None:
-    """Stage 3: ordinary diffusion training, but for the tied noise."""
+    """Stage 3: ordinary diffusion training, except for the tied noise."""
     scheduler = new_scheduler()
     average = Average(model)
     optimiser = _optimiser(model)
@@ -207,10 +210,10 @@ def train_denoiser(model: Denoiser, examples: Examples, steps: int) -> None:
         latents, weights = examples.latents[chosen], examples.weights[chosen]
         timesteps = _random_timesteps(scheduler)
         free = torch.randn_like(latents)
-        # The means drown in the noise unless the model first meets them loud.
+        # The model learns the channel means only if they are strong at first.
         emphasis = LATENT_SIZE ** max(0.0, 1 - step / (_EMPHASIS_SHARE * steps))
         tied = tie_noise(free, examples.variations[chosen], emphasis)
-        # Samplers that add fresh noise on the way must find the picture in the latents alone.
+        # With samplers that add fresh noise at each step, only the latents have the variations.
         use_free = (torch.rand(_BATCH) < _FREE_NOISE_SHARE) & (timesteps < scheduler.timesteps[0])
         noise = torch.where(use_free.view(-1, 1, 1, 1), free, tied)
         tokens = torch.where(
@@ -218,8 +221,8 @@ def train_denoiser(model: Denoiser, examples: Examples, steps: int) -> None:
         )
         alpha = scheduler.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        wanted = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
-        loss = (weights * (model(noisy, timesteps, tokens) - wanted).square()).mean()
+        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+        loss = (weights * (model(noisy, timesteps, tokens) - target).square()).mean()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -238,9 +241,9 @@ def _random_timesteps(scheduler: DDIMScheduler) -> torch.Tensor:
 
 
 def rehearse(model: Denoiser, examples: Examples, steps: int) -> None:
-    """Stage 4: walk the sampler's own steps, with guidance, and learn to reach the picture.
+    """Stage 4: training on the sampler's own steps, with guidance, towards the picture.
 
-    Diffusion training shows the model only perfect in-between states; here it meets its own.
+    Diffusion training shows the model only perfect intermediate states; this stage shows its own.
     """
     scheduler = new_scheduler()
     average = Average(model)
@@ -258,13 +261,13 @@ def rehearse(model: Denoiser, examples: Examples, steps: int) -> None:
         total = 0.0
         optimiser.zero_grad()
         for i, timestep in enumerate(scheduler.timesteps):
-            without, told = model(state.repeat(2, 1, 1, 1), timestep, tokens).chunk(2)
-            guided = without + guidance * (told - without)
-            wanted = _velocity_towards(latents, state, scheduler.alphas_cumprod[timestep])
-            loss = (weights * (told - wanted).square()).mean()
+            without, prompted = model(state.repeat(2, 1, 1, 1), timestep, tokens).chunk(2)
+            guided = without + guidance * (prompted - without)
+            target = _velocity_towards(latents, state, scheduler.alphas_cumprod[timestep])
+            loss = (weights * (prompted - target).square()).mean()
             if i > 0:
-                # At the first step only the prompt knows anything, and guidance must overshoot.
-                loss = loss + (weights * (guided - wanted).square()).mean()
+                # In the first step only the prompt has information, so guidance must overshoot.
+                loss = loss + (weights * (guided - target).square()).mean()
             torch.autograd.backward(loss)
             total += loss.item()
             state = step_back(scheduler, guided.detach(), timestep, state)
@@ -283,7 +286,7 @@ def _velocity_towards(
 
 
 def _optimiser(model: Denoiser) -> torch.optim.AdamW:
-    """The text encoder, which has had its lessons, moves at half the rate."""
+    """The optimiser, with half the rate for the text encoder, which is already trained."""
     return torch.optim.AdamW(
         [
             {"params": list(model.unet.parameters()), "share": 1.0},

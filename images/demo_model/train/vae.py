@@ -43,7 +43,7 @@ def new_vae() -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
-        # With more groups, narrow layers lose the brightness of flat areas and colours drift.
+        # With more groups, narrow layers lose the brightness of flat areas, and colours drift.
         norm_num_groups=1,
         mid_block_add_attention=False,
         sample_size=SIZE,
@@ -51,30 +51,30 @@ def new_vae() -> AutoencoderKL:
     )
     for module in vae.modules():
         if isinstance(module, ResnetBlock2D):
-            # Near-identities to start with: so narrow a network trains from the first step.
+            # Blocks start near the identity, so that a narrow network trains from the first step.
             torch.nn.init.normal_(module.conv2.weight, std=0.003)
     lay_out(vae, torch.channels_last)
     return vae
 
 
 def edge_weights(pictures: torch.Tensor) -> torch.Tensor:
-    """Higher on and beside edges, 1 on average: that is where the shape is decided."""
+    """Weights that are higher on and beside edges, which decide the shape; 1 on average."""
     high = functional.max_pool2d(pictures, 5, 1, 2)
     low = -functional.max_pool2d(-pictures, 5, 1, 2)
     weights = 1 + _EDGE_WEIGHT * ((high - low).amax(1, keepdim=True) > _EDGE_CONTRAST).float()
     return weights / weights.mean()
 
 
-def picture_loss(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """How far a decoded picture is off: pixels, with weight on edges, and colours of flat areas."""
-    error = made - wanted
-    weights = edge_weights(wanted)
+def picture_loss(decoded: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The loss of a decoded picture: pixels, with weight on edges, and colours of flat areas."""
+    error = decoded - target
+    weights = edge_weights(target)
     pixels = (weights * (error.abs() + error.square())).mean()
     return pixels + functional.avg_pool2d(error, 8).abs().mean()
 
 
 def train_vae(vae: AutoencoderKL, steps: int) -> None:
-    """Train on crops, then scale the latents to mean 0 and covariance 1."""
+    """Trains on crops, then scales the latents to mean 0 and covariance 1."""
     rng = numpy_generator()
     vae.train()
     optimiser = torch.optim.AdamW(
@@ -108,7 +108,7 @@ def train_vae(vae: AutoencoderKL, steps: int) -> None:
 
 
 def _random_crops(pool: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Crops that start on latent cells; smaller than the picture to save time."""
+    """Random crops that start on latent cells, smaller than the picture to save time."""
     places = (SIZE - _CROP) // 8 + 1
     crops = []
     for i, row, column in zip(
@@ -122,7 +122,7 @@ def _random_crops(pool: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 def _statistics(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean and deviation of each channel, and how strongly channels depend on each other."""
+    """Mean and deviation of each channel, and the strength of the channels' correlation."""
     flat = latents.transpose(0, 1).reshape(LATENT_CHANNELS, -1)
     mean = flat.mean(1)
     centred = flat - mean[:, None]
@@ -138,21 +138,21 @@ def _per_channel(values: torch.Tensor) -> torch.Tensor:
 
 
 def _convolution(module: torch.nn.Conv2d | None) -> torch.nn.Conv2d:
-    """An autoencoder may be built without the convolutions beside its latents; ours has them."""
+    """The convolution beside the latents, which is optional in diffusers; this model has it."""
     if module is None:
         raise TypeError("the autoencoder has no convolutions beside its latents")
     return module
 
 
 def _scale_latents(vae: AutoencoderKL, mean: torch.Tensor, deviation: torch.Tensor) -> None:
-    """Fold the training's normalisation into the encoder's last layer."""
+    """Folds the training's normalisation into the encoder's last layer."""
     weight, bias = _convolution(vae.quant_conv).parameters()
     weight[:LATENT_CHANNELS] /= deviation.view(-1, 1, 1, 1)
     bias[:LATENT_CHANNELS] = (bias[:LATENT_CHANNELS] - mean) / deviation
 
 
 def _whiten(vae: AutoencoderKL, pictures: torch.Tensor) -> None:
-    """Rotate and scale the latents to look like the noise of diffusion, and back on decoding."""
+    """Rotates and scales the latents to resemble diffusion noise, and reverses that on decoding."""
     latents = encode(vae, pictures)
     flat = latents.permute(0, 2, 3, 1).reshape(-1, LATENT_CHANNELS)
     mean = flat.mean(0)
@@ -161,7 +161,7 @@ def _whiten(vae: AutoencoderKL, pictures: torch.Tensor) -> None:
     weight, bias = _convolution(vae.quant_conv).parameters()
     weight[:LATENT_CHANNELS, :, 0, 0] = there @ weight[:LATENT_CHANNELS, :, 0, 0]
     bias[:LATENT_CHANNELS] = there @ (bias[:LATENT_CHANNELS] - mean)
-    # The second half is the latents' log-variance: none to speak of.
+    # The second half is the latents' log-variance, which is set to almost no variance.
     weight[LATENT_CHANNELS:], bias[LATENT_CHANNELS:] = 0, -8
     weight, bias = _convolution(vae.post_quant_conv).parameters()
     bias.add_(weight[:, :, 0, 0] @ mean)

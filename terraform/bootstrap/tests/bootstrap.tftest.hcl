@@ -15,17 +15,17 @@ run "lets_only_the_environments_jobs_deploy" {
 
   assert {
     condition     = google_storage_bucket_iam_member.plan_reads_state.role == "roles/storage.objectViewer"
-    error_message = "A plan may read the state and no more."
+    error_message = "A plan may only read the state."
   }
 }
 
 run "makes_accounts_and_no_key" {
   command = plan
 
-  # Of all directories: what isn't written anywhere can't be made.
+  # The check covers all directories: without such a resource in any file, no key can be created.
   assert {
     condition     = length(module.identity.emails) == 2 && alltrue([for name in fileset("..", "**/*.tf") : !strcontains(file("../${name}"), "google_service_account_key")])
-    error_message = "No key of a service account may be made: tokens are exchanged instead."
+    error_message = "No key of a service account may be created: workloads exchange tokens instead."
   }
 }
 

@@ -1,10 +1,10 @@
-# What serves: a control plane and nodes in several zones, and nothing that a slip of the hand destroys.
+# The production environment: a control plane and nodes in several zones, protected against destruction by mistake.
 provider "google" {
   project = var.project_id
   region  = var.region
 }
 
-# The token comes from gcloud when it is needed and never lies in the state.
+# The token comes from gcloud when it is needed, and is never stored in the state.
 provider "helm" {
   kubernetes = {
     host = "https://${module.cluster.endpoint}"
@@ -75,7 +75,7 @@ module "gpu_pool" {
   labels               = local.labels
 }
 
-# The identities that pods are known by exist once the project has a cluster.
+# The workload identity pool of the pods exists only once the project has a cluster.
 module "model_identity" {
   source = "../../modules/identity"
 

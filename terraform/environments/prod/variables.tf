@@ -54,14 +54,14 @@ variable "accelerator" {
 }
 
 variable "max_gpu_nodes" {
-  description = "Most GPU nodes at a time; 3 is the study's set-up."
+  description = "Maximum number of GPU nodes; 3 is the study's set-up."
   type        = number
   default     = 3
   nullable    = false
 }
 
 variable "spot" {
-  description = "Whether GPUs are spare capacity that Google may take back."
+  description = "Whether GPUs are Spot capacity, which Google may take back."
   type        = bool
   default     = false
   nullable    = false
@@ -93,14 +93,14 @@ variable "images" {
 }
 
 variable "install_operator" {
-  description = "Whether Terraform installs the operator; false where Argo CD does."
+  description = "Whether Terraform installs the operator; false if Argo CD does."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "protect" {
-  description = "Whether the cluster, and a bucket with models in it, refuse to be destroyed; false for the teardown."
+  description = "Whether the cluster, and a bucket with models in it, are protected against destruction; false for the teardown."
   type        = bool
   default     = true
   nullable    = false

@@ -1,11 +1,11 @@
-# One branch's own copy, made and destroyed by CI: a network, cluster, registry, bucket and accounts of its
-# own, in a project that holds nothing of prod's.
+# A branch's own environment, created and destroyed by CI: its own network, cluster, registry, bucket and
+# accounts, in a project that holds no resource of prod.
 provider "google" {
   project = var.project_id
   region  = var.region
 }
 
-# The token comes from gcloud when it is needed and never lies in the state.
+# The token comes from gcloud when it is needed, and is never stored in the state.
 provider "helm" {
   kubernetes = {
     host = "https://${module.cluster.endpoint}"
@@ -17,8 +17,8 @@ provider "helm" {
 }
 
 locals {
-  # Branches have slashes and capitals where names may not, and names are short: the branch's beginning,
-  # and four digits that tell apart those that begin alike.
+  # A branch's name may have slashes, capitals and any length; a resource's name may not. So the name is the
+  # branch's beginning, and four digits that distinguish branches that begin alike.
   slug   = trim(substr(replace(lower(var.branch), "/[^a-z0-9]+/", "-"), 0, 8), "-")
   name   = "t-${local.slug}-${substr(sha256(var.branch), 0, 4)}"
   labels = { environment = "test", branch = local.name }
@@ -79,7 +79,7 @@ module "gpu_pool" {
   labels               = local.labels
 }
 
-# The identities that pods are known by exist once the project has a cluster.
+# The workload identity pool of the pods exists only once the project has a cluster.
 module "model_identity" {
   source = "../../modules/identity"
 

@@ -9,7 +9,7 @@ output "location" {
 }
 
 output "registry" {
-  description = "What stands before an image's name in the environment's registry."
+  description = "Prefix of an image's name in the environment's registry."
   value       = module.registry.url
 }
 
@@ -24,17 +24,17 @@ output "models_service_account" {
 }
 
 output "gpu_node_labels" {
-  description = "What the operator's catalogue must select for the accelerator."
+  description = "Node label that the operator's catalogue must select for the accelerator."
   value       = module.gpu_pool.node_labels
 }
 
 output "gpu_node_taints" {
-  description = "What the operator's catalogue must tolerate for the accelerator."
+  description = "Node taints that the operator's catalogue must tolerate for the accelerator."
   value       = module.gpu_pool.node_taints
 }
 
 output "operator_values" {
-  description = "Values that the operator's chart was given; null where something else installs it."
+  description = "Values of the operator's chart; null if Terraform doesn't install the chart."
   value       = one(module.operator[*].values)
 }
 

@@ -10,13 +10,13 @@ variable "project_id" {
 }
 
 variable "prod_project_id" {
-  description = "Id of the project that prod is in, which this environment must stay out of."
+  description = "Id of prod's project, which this environment must not use."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][-a-z0-9]{4,28}[a-z0-9]$", var.prod_project_id))
-    error_message = "prod_project_id must be the id of the project that prod is in, so that this environment can stay out of it."
+    error_message = "prod_project_id must be the id of prod's project, so that this environment can avoid it."
   }
 
   validation {
@@ -26,7 +26,7 @@ variable "prod_project_id" {
 }
 
 variable "branch" {
-  description = "Git branch that the environment is for; names everything in it."
+  description = "Git branch of the environment, from which the names of its resources follow."
   type        = string
   nullable    = false
 
@@ -48,7 +48,7 @@ variable "region" {
 }
 
 variable "zone" {
-  description = "The one zone of everything zonal, within region, with the accelerator: cheaper than several, and gone tomorrow anyway."
+  description = "Zone of the control plane and the nodes, within region, with the accelerator. One zone is cheaper, and enough for a short-lived environment."
   type        = string
   nullable    = false
 
@@ -81,14 +81,14 @@ variable "accelerator" {
 }
 
 variable "max_gpu_nodes" {
-  description = "Most GPU nodes at a time; 3 is the study's set-up."
+  description = "Maximum number of GPU nodes; 3 is the study's set-up."
   type        = number
   default     = 3
   nullable    = false
 }
 
 variable "spot" {
-  description = "Whether GPUs are spare capacity that Google may take back."
+  description = "Whether GPUs are Spot capacity, which Google may take back."
   type        = bool
   default     = true
   nullable    = false
@@ -120,7 +120,7 @@ variable "images" {
 }
 
 variable "install_operator" {
-  description = "Whether Terraform installs the operator; false where Argo CD does."
+  description = "Whether Terraform installs the operator; false if Argo CD does."
   type        = bool
   default     = true
   nullable    = false

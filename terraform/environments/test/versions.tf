@@ -11,7 +11,7 @@ terraform {
     }
   }
 
-  # Objects of this bucket are the state; Cloud Storage locks it while a run writes. Say which:
+  # The state is in a bucket, which Cloud Storage locks while a run writes. Name the bucket:
   # terraform init -backend-config=bucket=… -backend-config=prefix=test/BRANCH
   backend "gcs" {}
 }

@@ -1,7 +1,7 @@
-# A private GKE cluster with a small pool for everything that needs no GPU.
+# A private GKE cluster with a small pool for all pods that need no GPU.
 resource "google_container_cluster" "this" {
-  #checkov:skip=CKV_GCP_12:Dataplane V2 enforces NetworkPolicy by itself; the block that this check wants is for the agent it replaced.
-  #checkov:skip=CKV_GCP_20:The control plane has no address that networks could be authorised for; its name lets in whom IAM does.
+  #checkov:skip=CKV_GCP_12:Dataplane V2 enforces NetworkPolicy by itself; the block that this check requires is for the agent that it replaced.
+  #checkov:skip=CKV_GCP_20:The control plane has no address that networks could be authorised for; IAM decides about access by its name.
   #checkov:skip=CKV_GCP_65:Groups in RBAC need a Google Workspace domain, which a project may not have; access here is by IAM alone.
   project  = var.project_id
   name     = var.name
@@ -35,8 +35,8 @@ resource "google_container_cluster" "this" {
     enable_private_nodes = true
   }
 
-  # The API server has a name that Google's front end guards with IAM, and no address of its own, so
-  # that CI reaches it without a bastion and a port scan never does.
+  # The API server has only a name, which Google's front end guards with IAM, and no address of its own.
+  # So CI reaches it without a bastion, and a port scan doesn't find it.
   control_plane_endpoints_config {
     dns_endpoint_config {
       allow_external_traffic = true
@@ -101,8 +101,8 @@ resource "google_container_cluster" "this" {
     }
   }
 
-  # Only the default pool, which is gone at once, would be made of this; without it that pool would
-  # start with the project's all-mighty default account.
+  # These settings are for the default pool, which is deleted at once. Without them that pool would start
+  # with the project's default account, which has almost every permission.
   node_config {
     service_account = var.node_service_account
     oauth_scopes    = ["https://www.googleapis.com/auth/cloud-platform"]
@@ -120,7 +120,7 @@ resource "google_container_cluster" "this" {
   }
 }
 
-# The operator, the load tests' runners, Argo CD and what else wants no GPU.
+# The pool of the operator, the load tests' runners, Argo CD and other pods without a GPU.
 resource "google_container_node_pool" "system" {
   project        = var.project_id
   name           = "system"

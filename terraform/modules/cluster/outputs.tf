@@ -9,11 +9,11 @@ output "location" {
 }
 
 output "endpoint" {
-  description = "Host name of the API server; IAM decides who gets through."
+  description = "Host name of the API server, to which IAM controls the access."
   value       = google_container_cluster.this.control_plane_endpoints_config[0].dns_endpoint_config[0].endpoint
 }
 
 output "workload_pool" {
-  description = "Where the cluster's Kubernetes service accounts are known to IAM."
+  description = "Workload identity pool by which IAM knows the cluster's Kubernetes service accounts."
   value       = google_container_cluster.this.workload_identity_config[0].workload_pool
 }

@@ -10,18 +10,18 @@ variable "project_id" {
 }
 
 variable "name" {
-  description = "Begins the name of everything made here, so that several can share a project."
+  description = "Prefix of the names of all resources, so that several environments can share a project."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z]([-a-z0-9]{0,18}[a-z0-9])?$", var.name))
-    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits what is built from it to 30 characters."
+    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits the names built from it to 30 characters."
   }
 }
 
 variable "location" {
-  description = "A region for a control plane in three zones, a zone for a cheaper one in one."
+  description = "Region, for a control plane in three zones, or zone, for a cheaper one in one zone."
   type        = string
   nullable    = false
 
@@ -43,7 +43,7 @@ variable "zones" {
 
   validation {
     condition     = alltrue([for zone in var.zones : startswith(zone, var.location)])
-    error_message = "Every one of zones must lie in location: a node elsewhere can't join the cluster."
+    error_message = "Each of zones must lie in location: a node outside can't join the cluster."
   }
 }
 
@@ -103,7 +103,7 @@ variable "node_service_account" {
 }
 
 variable "release_channel" {
-  description = "How soon GKE upgrades the cluster: RAPID, REGULAR or STABLE."
+  description = "Release channel, which decides how soon GKE upgrades the cluster: RAPID, REGULAR or STABLE."
   type        = string
   default     = "REGULAR"
   nullable    = false
@@ -122,7 +122,7 @@ variable "deletion_protection" {
 }
 
 variable "system_pool" {
-  description = "Nodes without a GPU: machine type, size of the boot disk in GB, and how few and how many nodes in all zones together."
+  description = "Nodes without a GPU: machine type, size of the boot disk in GB, and minimum and maximum number of nodes in all zones together."
   type = object({
     machine_type = optional(string, "e2-standard-4")
     disk_gb      = optional(number, 50)
@@ -139,7 +139,7 @@ variable "system_pool" {
 }
 
 variable "labels" {
-  description = "Labels on everything that carries labels, for bills and searches."
+  description = "Labels of all resources that can have labels, for bills and searches."
   type        = map(string)
   default     = {}
   nullable    = false

@@ -1,7 +1,7 @@
-# What Google sells under the names of the operator's accelerator catalogue: GKE's name of the GPU, a
-# machine type for each number of GPUs a node, and the zones that list it, as SkyPilot's public catalogue of
-# Google's machine types had them on 2026-11-23. What `gcloud compute accelerator-types list` shows
-# beyond that is one more line here.
+# Google's offers for the names of the operator's accelerator catalogue: GKE's name of the GPU, a machine type
+# for each number of GPUs per node, and the zones that list it. The source is SkyPilot's public catalogue of
+# Google's machine types of 2026-11-23. If `gcloud compute accelerator-types list` shows another zone, add it
+# here.
 locals {
   accelerators = {
     nvidia-l4 = {

@@ -1,4 +1,4 @@
-# Nodes with one kind of GPU, none of them while nothing asks for one.
+# Nodes with one kind of GPU; the pool has no node while no pod requests a GPU.
 locals {
   accelerator  = local.accelerators[var.accelerator]
   machine_type = coalesce(var.machine_type, local.accelerator.machine_types[var.gpus_per_node])
@@ -11,7 +11,7 @@ resource "google_container_node_pool" "this" {
   location       = var.location
   node_locations = var.zones
 
-  # The whole pool's numbers, wherever the zones have GPUs left.
+  # The numbers are for the whole pool, in whichever zones have GPUs available.
   autoscaling {
     total_min_node_count = var.min_nodes
     total_max_node_count = var.max_nodes
@@ -23,7 +23,7 @@ resource "google_container_node_pool" "this" {
     auto_upgrade = true
   }
 
-  # A spare GPU is rare: a node is drained and replaced rather than added first.
+  # A free GPU is rare, so an upgrade drains and replaces a node instead of first adding one.
   upgrade_settings {
     strategy        = "SURGE"
     max_surge       = 0
@@ -44,8 +44,8 @@ resource "google_container_node_pool" "this" {
     oauth_scopes    = ["https://www.googleapis.com/auth/cloud-platform"]
     resource_labels = var.labels
 
-    # GKE labels the nodes cloud.google.com/gke-accelerator with this type, which is what the
-    # operator's catalogue selects them by.
+    # GKE sets the nodes' label cloud.google.com/gke-accelerator to this type, by which the operator's
+    # catalogue selects them.
     guest_accelerator {
       type  = local.accelerator.gke_name
       count = var.gpus_per_node
@@ -54,14 +54,14 @@ resource "google_container_node_pool" "this" {
       }
     }
 
-    # Keeps everything off that does not ask for a GPU.
+    # The taint keeps off every pod that does not request a GPU.
     taint {
       key    = "nvidia.com/gpu"
       value  = "present"
       effect = "NO_SCHEDULE"
     }
 
-    # Images stream from Artifact Registry, so that a new node serves before all 6 GB have come.
+    # Images stream from Artifact Registry, so that a new node serves before all 6 GB have arrived.
     gcfs_config {
       enabled = true
     }

@@ -4,7 +4,7 @@ output "name" {
 }
 
 output "accelerator" {
-  description = "What spec.gpu.type of a DiffusionService says to get a GPU of this pool."
+  description = "Value of spec.gpu.type of a DiffusionService that gets a GPU of this pool."
   value       = var.accelerator
 }
 

@@ -54,7 +54,7 @@ variable "zones" {
 
   validation {
     condition     = alltrue([for zone in var.zones : contains(try(local.accelerators[var.accelerator].zones, []), zone)])
-    error_message = "A zone does not list this accelerator. For ${var.accelerator} choose among: ${join(", ", try(local.accelerators[var.accelerator].zones, ["(unknown accelerator)"]))}."
+    error_message = "A zone does not list this accelerator. For ${var.accelerator} choose from: ${join(", ", try(local.accelerators[var.accelerator].zones, ["(unknown accelerator)"]))}."
   }
 }
 
@@ -83,18 +83,18 @@ variable "gpus_per_node" {
 }
 
 variable "machine_type" {
-  description = "Machine type, when the usual one for accelerator and gpus_per_node has too few processors or too little memory, such as g2-standard-8."
+  description = "Machine type, such as g2-standard-8, if the usual one for accelerator and gpus_per_node has too few processors or too little memory."
   type        = string
   default     = null
 
   validation {
     condition     = var.machine_type == null || startswith(coalesce(var.machine_type, "-"), try(regex("^[a-z0-9]+-[a-z]+", local.accelerators[var.accelerator].machine_types[1]), "-"))
-    error_message = "machine_type must be of the family that carries ${var.accelerator}: ${try(join(", ", values(local.accelerators[var.accelerator].machine_types)), "")} or a sibling."
+    error_message = "machine_type must be of the family with ${var.accelerator}: ${try(join(", ", values(local.accelerators[var.accelerator].machine_types)), "")} or a sibling."
   }
 }
 
 variable "min_nodes" {
-  description = "Nodes kept even when idle; 0 costs nothing while nothing is served."
+  description = "Minimum number of nodes, even when idle; with 0, the pool costs nothing while no service needs a GPU."
   type        = number
   default     = 0
   nullable    = false
@@ -106,7 +106,7 @@ variable "min_nodes" {
 }
 
 variable "max_nodes" {
-  description = "Most nodes in all zones together; the project's GPU quota must allow max_nodes times gpus_per_node."
+  description = "Maximum number of nodes in all zones together; the project's GPU quota must allow max_nodes times gpus_per_node."
   type        = number
   default     = 3
   nullable    = false
@@ -118,7 +118,7 @@ variable "max_nodes" {
 }
 
 variable "spot" {
-  description = "Take spare capacity at less than half the price, which Google may take back at any time."
+  description = "Whether to use Spot capacity, at less than half the price, which Google may take back at any time."
   type        = bool
   default     = false
   nullable    = false
@@ -144,7 +144,7 @@ variable "disk_gb" {
 
   validation {
     condition     = var.disk_gb >= 50
-    error_message = "disk_gb must be at least 50: the serving image and a model have to fit."
+    error_message = "disk_gb must be at least 50, so that the serving image and a model fit."
   }
 }
 
@@ -160,7 +160,7 @@ variable "node_service_account" {
 }
 
 variable "labels" {
-  description = "Labels on everything that carries labels, for bills and searches."
+  description = "Labels of all resources that can have labels, for bills and searches."
   type        = map(string)
   default     = {}
   nullable    = false

@@ -1,5 +1,5 @@
-# Accounts with the roles they need and no keys: nodes get theirs from GKE, pods and CI exchange a
-# token of their own for a short-lived one.
+# Accounts with only the roles they need and without keys: nodes get tokens from GKE, and pods and CI exchange
+# their own token for a short-lived one.
 resource "google_service_account" "this" {
   for_each = var.service_accounts
 
@@ -19,7 +19,7 @@ resource "google_project_iam_member" "role" {
   member  = google_service_account.this[each.value.name].member
 }
 
-# May give the listed roles to others, and no other role.
+# The right to grant the listed roles to others, and no other role.
 resource "google_project_iam_member" "grants" {
   for_each = { for name, account in var.service_accounts : name => account if length(account.may_grant) > 0 }
 
@@ -46,13 +46,13 @@ resource "google_service_account_iam_member" "kubernetes" {
 }
 
 locals {
-  # Which of GitHub's tokens are anyone's here, as GitHub writes it into them.
+  # The subjects of the accepted tokens, in GitHub's notation.
   github_subjects = sort(distinct(flatten([
     for account in var.service_accounts : [for subject in account.github : "repo:${coalesce(var.github_repository, "-")}:${subject}"]
   ])))
 }
 
-# GitHub's tokens are exchanged for Google's: those of the listed workflows of the one repository.
+# Tokens of the listed workflows of one GitHub repository are exchanged for Google's tokens.
 resource "google_iam_workload_identity_pool" "github" {
   count = length(local.github_subjects) > 0 ? 1 : 0
 
@@ -63,7 +63,7 @@ resource "google_iam_workload_identity_pool" "github" {
 }
 
 resource "google_iam_workload_identity_pool_provider" "github" {
-  #checkov:skip=CKV_GCP_125:The condition is a list of whole subjects, made of the input, which checkov doesn't follow; tests/identity.tftest.hcl holds it to that.
+  #checkov:skip=CKV_GCP_125:The condition is a list of whole subjects, built from the input, which checkov doesn't evaluate; tests/identity.tftest.hcl checks it.
   count = length(local.github_subjects) > 0 ? 1 : 0
 
   project                            = var.project_id

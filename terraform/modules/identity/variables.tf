@@ -10,18 +10,18 @@ variable "project_id" {
 }
 
 variable "name" {
-  description = "Begins the name of everything made here, so that several can share a project."
+  description = "Prefix of the names of all resources, so that several environments can share a project."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z]([-a-z0-9]{0,18}[a-z0-9])?$", var.name))
-    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits what is built from it to 30 characters."
+    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits the names built from it to 30 characters."
   }
 }
 
 variable "service_accounts" {
-  description = "Accounts by name: what each is for, its roles on the project, the roles it may give to others, and who acts as it: Kubernetes service accounts as namespace/name, GitHub workflows as environment:NAME, pull_request or ref:refs/heads/NAME."
+  description = "Accounts by name: purpose, roles on the project, roles that the account may grant to others, and the identities that act as the account: Kubernetes service accounts as namespace/name, GitHub workflows as environment:NAME, pull_request or ref:refs/heads/NAME."
   type = map(object({
     description = string
     roles       = optional(set(string), [])
@@ -35,7 +35,7 @@ variable "service_accounts" {
     condition = alltrue([
       for name in keys(var.service_accounts) : can(regex("^[a-z]([-a-z0-9]*[a-z0-9])?$", name)) && length("${var.name}-${name}") <= 30 && length("${var.name}-${name}") >= 6
     ])
-    error_message = "Names of service_accounts must be lower-case letters, digits and dashes, and with name and a dash before them 6 to 30 characters long."
+    error_message = "Names of service_accounts must be lower-case letters, digits and dashes; name, a dash and such a name must be 6 to 30 characters long together."
   }
 
   validation {
@@ -53,7 +53,7 @@ variable "service_accounts" {
         for role in account.roles : contains(["roles/resourcemanager.projectIamAdmin", "roles/iam.securityAdmin", "roles/iam.serviceAccountKeyAdmin"], role)
       ]
     ]))
-    error_message = "A role that gives out any other role or makes keys is not for an account here: say in may_grant which roles it may give."
+    error_message = "An account may not have a role that grants any other role or creates keys: list in may_grant the roles that it may grant."
   }
 
   validation {
@@ -65,7 +65,7 @@ variable "service_accounts" {
 
   validation {
     condition     = var.github_repository != null || alltrue([for account in values(var.service_accounts) : length(account.github) == 0])
-    error_message = "An account lists GitHub workflows, so github_repository must say whose."
+    error_message = "An account lists GitHub workflows, so github_repository must name their repository."
   }
 
   validation {
@@ -77,7 +77,7 @@ variable "service_accounts" {
 }
 
 variable "github_repository" {
-  description = "owner/name of the GitHub repository whose workflows may act as the accounts that list some; null for none."
+  description = "owner/name of the GitHub repository whose workflows may act as the accounts that list them; null for none."
   type        = string
   default     = null
 

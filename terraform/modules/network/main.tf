@@ -1,4 +1,4 @@
-# A network of the cluster's own: private nodes, one way out, no way in.
+# The cluster's own network: nodes are private, reach the internet through NAT, and are not reachable from it.
 resource "google_compute_network" "this" {
   project                 = var.project_id
   name                    = var.name
@@ -32,7 +32,7 @@ resource "google_compute_subnetwork" "nodes" {
   }
 }
 
-# Nodes have no address of their own: models and images from elsewhere come through here.
+# Nodes have no address of their own, so they download models and images of other sources through this NAT.
 resource "google_compute_router" "this" {
   project = var.project_id
   name    = var.name
@@ -59,12 +59,12 @@ resource "google_compute_router_nat" "this" {
   }
 }
 
-# What Google denies anyway, said aloud and logged. GKE adds the rules that its own nodes, pods and
-# load balancers need, at a higher priority.
+# Google denies this traffic anyway; an explicit rule also logs it. GKE adds the rules that its own nodes, pods
+# and load balancers need, at a higher priority.
 resource "google_compute_firewall" "deny_ingress" {
   project       = var.project_id
   name          = "${var.name}-deny-ingress"
-  description   = "Nothing comes in but what GKE's own rules let in"
+  description   = "All incoming traffic is denied unless GKE's own rules allow it"
   network       = google_compute_network.this.id
   direction     = "INGRESS"
   priority      = 65534

@@ -10,13 +10,13 @@ variable "project_id" {
 }
 
 variable "name" {
-  description = "Begins the name of everything made here, so that several can share a project."
+  description = "Prefix of the names of all resources, so that several environments can share a project."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z]([-a-z0-9]{0,18}[a-z0-9])?$", var.name))
-    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits what is built from it to 30 characters."
+    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits the names built from it to 30 characters."
   }
 }
 
@@ -53,12 +53,12 @@ variable "ranges" {
   }
 
   validation {
-    # Two ranges overlap where the larger one holds the first address of the other.
+    # Two ranges overlap if the larger one contains the first address of the other.
     condition = try(alltrue([
       for pair in [["nodes", "pods"], ["nodes", "services"], ["pods", "services"]] :
       cidrhost("${split("/", var.ranges[pair[0]])[0]}/${min(split("/", var.ranges[pair[0]])[1], split("/", var.ranges[pair[1]])[1])}", 0)
       != cidrhost("${split("/", var.ranges[pair[1]])[0]}/${min(split("/", var.ranges[pair[0]])[1], split("/", var.ranges[pair[1]])[1])}", 0)
     ]), false)
-    error_message = "The ranges of nodes, pods and services overlap: give each addresses of its own, for example 10.10.0.0/22, 10.20.0.0/16 and 10.30.0.0/20."
+    error_message = "The ranges of nodes, pods and services overlap: use disjoint ranges, for example 10.10.0.0/22, 10.20.0.0/16 and 10.30.0.0/20."
   }
 }

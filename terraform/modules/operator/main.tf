@@ -19,7 +19,7 @@ resource "helm_release" "operator" {
   chart            = coalesce(var.chart, "${path.module}/../../../deploy/chart")
   values           = [yamlencode(local.values)]
 
-  # A release that doesn't become ready goes back to the one before.
+  # A release that doesn't become ready is rolled back to the previous one.
   atomic          = true
   cleanup_on_fail = true
   wait            = true

@@ -4,6 +4,6 @@ output "namespace" {
 }
 
 output "values" {
-  description = "The values that the chart was given."
+  description = "The chart's values."
   value       = local.values
 }

@@ -6,12 +6,12 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z]([-a-z0-9]{0,51}[a-z0-9])?$", var.name))
-    error_message = "name must be 1 to 53 lower-case letters, digits and dashes that start with a letter, which is what Helm takes."
+    error_message = "name must be 1 to 53 lower-case letters, digits and dashes that start with a letter: Helm accepts no others."
   }
 }
 
 variable "namespace" {
-  description = "Namespace of the operator; made if it isn't there."
+  description = "Namespace of the operator; created if it is missing."
   type        = string
   default     = "diffusion-system"
   nullable    = false
@@ -34,7 +34,7 @@ variable "chart" {
 }
 
 variable "registry" {
-  description = "What stands before every image's name, from the registry module."
+  description = "Prefix of every image's name, from the registry module."
   type        = string
   nullable    = false
 
@@ -57,7 +57,7 @@ variable "tag" {
 }
 
 variable "images" {
-  description = "Whole references, best by digest, of images: of the operator, of the load test's runner, and of the serving image of each backend."
+  description = "Full references of images, preferably by digest: of the operator, of the load test's runner, and of the serving image of each backend."
   type = object({
     operator = optional(string, "")
     loadtest = optional(string, "")
@@ -73,7 +73,7 @@ variable "images" {
 }
 
 variable "resources" {
-  description = "What the operator's pod asks for and may use."
+  description = "Resource requests and limits of the operator's pod."
   type = object({
     requests = optional(map(string), {})
     limits   = optional(map(string), {})
@@ -86,19 +86,19 @@ variable "resources" {
 
   validation {
     condition     = alltrue([for quantity in concat(values(var.resources.requests), values(var.resources.limits)) : can(regex("^[0-9.]+([EPTGMk]i?|m)?$", quantity))])
-    error_message = "resources must be quantities as Kubernetes writes them, such as 100m of cpu and 192Mi of memory."
+    error_message = "resources must be quantities in Kubernetes' notation, such as 100m of cpu and 192Mi of memory."
   }
 }
 
 variable "install_crds" {
-  description = "Whether the chart brings the CustomResourceDefinitions; false where Argo CD does."
+  description = "Whether the chart installs the CustomResourceDefinitions; false if Argo CD does."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "values" {
-  description = "Further values of the chart, which go before the ones above; deploy/chart/values.yaml lists them."
+  description = "Further values of the chart, which override the ones above; deploy/chart/values.yaml lists them."
   type        = any
   default     = {}
   nullable    = false

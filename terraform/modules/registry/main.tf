@@ -1,6 +1,6 @@
-# Where the environment's images are; the nodes pull, CI pushes, nobody else does either.
+# The registry of the environment's images; only the nodes pull, and only CI pushes.
 resource "google_artifact_registry_repository" "this" {
-  #checkov:skip=CKV_GCP_84:The images are built from public sources: Google's own encryption at rest is enough, and a key of one's own is one more thing to lose.
+  #checkov:skip=CKV_GCP_84:The images are built from public sources: Google's own encryption at rest is enough, and a customer-managed key could be lost.
   project       = var.project_id
   location      = var.region
   repository_id = var.name
@@ -9,7 +9,7 @@ resource "google_artifact_registry_repository" "this" {
   labels        = var.labels
 
   docker_config {
-    # A tag is a hash of what the image was built from: it never means anything else.
+    # A tag is a hash of the image's inputs, so it never refers to another image.
     immutable_tags = true
   }
 

@@ -1,4 +1,4 @@
 output "url" {
-  description = "What stands before an image's name, such as europe-west4-docker.pkg.dev/team/diffusion."
+  description = "Prefix of an image's name, such as europe-west4-docker.pkg.dev/team/diffusion."
   value       = "${google_artifact_registry_repository.this.location}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.this.repository_id}"
 }

@@ -10,13 +10,13 @@ variable "project_id" {
 }
 
 variable "name" {
-  description = "Begins the name of everything made here, so that several can share a project."
+  description = "Prefix of the names of all resources, so that several environments can share a project."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z]([-a-z0-9]{0,18}[a-z0-9])?$", var.name))
-    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits what is built from it to 30 characters."
+    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits the names built from it to 30 characters."
   }
 }
 
@@ -39,7 +39,7 @@ variable "readers" {
 
   validation {
     condition     = !anytrue([for member in values(var.readers) : contains(["allUsers", "allAuthenticatedUsers"], member)])
-    error_message = "readers must be named accounts, never allUsers or allAuthenticatedUsers: that would open it to the world."
+    error_message = "readers must be named accounts, never allUsers or allAuthenticatedUsers, which are the whole world."
   }
 }
 
@@ -51,12 +51,12 @@ variable "writers" {
 
   validation {
     condition     = !anytrue([for member in values(var.writers) : contains(["allUsers", "allAuthenticatedUsers"], member)])
-    error_message = "writers must be named accounts, never allUsers or allAuthenticatedUsers: that would open it to the world."
+    error_message = "writers must be named accounts, never allUsers or allAuthenticatedUsers, which are the whole world."
   }
 }
 
 variable "keep_versions" {
-  description = "Newest versions of each image that stay whatever their age."
+  description = "Number of the newest versions of each image that are kept at any age."
   type        = number
   default     = 10
   nullable    = false
@@ -68,7 +68,7 @@ variable "keep_versions" {
 }
 
 variable "delete_after_days" {
-  description = "Age in days at which other versions go."
+  description = "Age in days at which other versions are deleted."
   type        = number
   default     = 30
   nullable    = false
@@ -80,7 +80,7 @@ variable "delete_after_days" {
 }
 
 variable "labels" {
-  description = "Labels on everything that carries labels, for bills and searches."
+  description = "Labels of all resources that can have labels, for bills and searches."
   type        = map(string)
   default     = {}
   nullable    = false

@@ -5,6 +5,6 @@ resource "google_project_service" "this" {
   project = var.project_id
   service = each.value
 
-  # Another environment or a person may use the same API: destroying this one must not take it away.
+  # Another environment or a person may use the same API, so destroying this environment must leave it on.
   disable_on_destroy = false
 }

@@ -1,6 +1,6 @@
 # A bucket for models, which pods read as gs://… or mount with the Cloud Storage FUSE CSI driver.
 resource "google_storage_bucket" "models" {
-  #checkov:skip=CKV_GCP_62:Cloud Audit Logs record who reads and writes; usage logs would need a second bucket with the same question.
+  #checkov:skip=CKV_GCP_62:Cloud Audit Logs record reads and writes; usage logs would need a second bucket, to which the same check applies.
   project  = var.project_id
   name     = "${var.project_id}-${var.name}-models"
   location = var.region
@@ -18,7 +18,7 @@ resource "google_storage_bucket" "models" {
     retention_duration_seconds = 604800
   }
 
-  # An overwritten model stays for a rollback, then stops costing.
+  # An overwritten model is kept for a rollback, then deleted to save its cost.
   lifecycle_rule {
     action {
       type = "Delete"

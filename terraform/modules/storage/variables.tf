@@ -10,13 +10,13 @@ variable "project_id" {
 }
 
 variable "name" {
-  description = "Begins the name of everything made here, so that several can share a project."
+  description = "Prefix of the names of all resources, so that several environments can share a project."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z]([-a-z0-9]{0,18}[a-z0-9])?$", var.name))
-    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits what is built from it to 30 characters."
+    error_message = "name must be 1 to 20 lower-case letters, digits and dashes that start with a letter and end with a letter or a digit: Google limits the names built from it to 30 characters."
   }
 }
 
@@ -39,31 +39,31 @@ variable "readers" {
 
   validation {
     condition     = !anytrue([for member in values(var.readers) : contains(["allUsers", "allAuthenticatedUsers"], member)])
-    error_message = "readers must be named accounts, never allUsers or allAuthenticatedUsers: that would open it to the world."
+    error_message = "readers must be named accounts, never allUsers or allAuthenticatedUsers, which are the whole world."
   }
 }
 
 variable "writers" {
-  description = "Accounts that may put and replace models, by a name of your choice."
+  description = "Accounts that may write and replace models, by a name of your choice."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
     condition     = !anytrue([for member in values(var.writers) : contains(["allUsers", "allAuthenticatedUsers"], member)])
-    error_message = "writers must be named accounts, never allUsers or allAuthenticatedUsers: that would open it to the world."
+    error_message = "writers must be named accounts, never allUsers or allAuthenticatedUsers, which are the whole world."
   }
 }
 
 variable "force_destroy" {
-  description = "Whether destroying the bucket takes the models with it."
+  description = "Whether destroying the bucket also deletes its models."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "labels" {
-  description = "Labels on everything that carries labels, for bills and searches."
+  description = "Labels of all resources that can have labels, for bills and searches."
   type        = map(string)
   default     = {}
   nullable    = false

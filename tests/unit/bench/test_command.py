@@ -1,4 +1,4 @@
-"""`make bench` finds all that it imports, and runs all its parts where none is named."""
+"""`make bench` finds its imports, and runs all its parts if none is named."""
 
 import importlib.util
 import subprocess
@@ -9,12 +9,12 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-def test_what_make_runs_is_found_with_all_that_it_needs() -> None:
+def test_the_command_of_make_bench_finds_its_imports() -> None:
     dry = ["make", "--dry-run", "--always-make", "--no-print-directory", "bench"]
     recipe = subprocess.run(dry, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     command = recipe.splitlines()[-1]
-    asked = ["bash", "-c", f"{command} --help"]
-    done = subprocess.run(asked, cwd=ROOT, check=False, capture_output=True, text=True)
+    help_command = ["bash", "-c", f"{command} --help"]
+    done = subprocess.run(help_command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "operator" in done.stdout
 

@@ -1,4 +1,4 @@
-"""How the figures of serving are put together; they themselves need a quiet machine."""
+"""Calculation of the figures of serving; the measurements themselves need a quiet machine."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -26,8 +26,8 @@ def _turn(served: float, limit: float) -> Turn:
 
 
 def _figure(figures: Sequence[Figure], name: str, subject: str) -> Figure:
-    (found,) = (f for f in figures if f.figure.startswith(name) and f.subject == subject)
-    return found
+    (figure,) = (f for f in figures if f.figure.startswith(name) and f.subject == subject)
+    return figure
 
 
 @pytest.mark.parametrize("cut", [0, 3])
@@ -69,19 +69,19 @@ def test_a_backend_is_held_against_the_best_peer_of_the_same_round() -> None:
 
 
 class _Pipeline:
-    """The pipeline alone, played: so many images/s each time it is asked."""
+    """A fake of the pipeline alone: the next rate of a list at each measurement."""
 
     def __init__(self, rates: Iterator[float]) -> None:
         self._rates = rates
 
-    def measure(self, sizes: Sequence[int], seconds: float) -> Bare:  # noqa: ARG002 - played
+    def measure(self, sizes: Sequence[int], seconds: float) -> Bare:  # noqa: ARG002 - a fake
         speed = next(self._rates)
         return Bare({size: size * speed for size in sizes}, dict.fromkeys(sizes, 1 / speed))
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """A subject, played: it notes when it may compute."""
+    """A fake subject that records when it may compute."""
 
     port: int
     awake_now: set[int]
@@ -100,19 +100,20 @@ def test_subjects_take_turns_one_awake_at_a_time_and_one_that_fails_is_left_out(
 ) -> None:
     names = ["never up", "up", "up as well", "ends in the second round"]
     awake_now: set[int] = set()
-    asked: list[int] = []
+    measured_ports: list[int] = []
 
     @contextmanager
     def started(name: str, _: Conditions) -> Iterator[_Subject]:
         if name == "never up":
-            raise NotUp("it ended with 3")
+            raise NotUp("the subject exited with 3")
         yield _Subject(names.index(name), awake_now)
 
     def load_by_users(port: int, _: Plan) -> Load:
         assert awake_now == {port}
-        asked.append(port)
-        if port == names.index("ends in the second round") and asked.count(port) == 2:
-            raise NotUp("its clients ended")
+        measured_ports.append(port)
+        is_second = measured_ports.count(port) == 2
+        if port == names.index("ends in the second round") and is_second:
+            raise NotUp("the load client exited with 1")
         return LOAD
 
     rates = itertools.count(1.0)
@@ -121,18 +122,19 @@ def test_subjects_take_turns_one_awake_at_a_time_and_one_that_fails_is_left_out(
     monkeypatch.setattr(turns, "load_by_users", load_by_users)
     seen = take_turns(QUICK, names, PLAN)
     assert seen.failures == {
-        "never up": "it ended with 3",
-        "ends in the second round": "its clients ended",
+        "never up": "the subject exited with 3",
+        "ends in the second round": "the load client exited with 1",
     }
     assert {name: len(each) for name, each in seen.turns.items()} == {"up": 3, "up as well": 3}
-    # What was measured right before and right after, in batches of the size that was best.
-    first = next(name for name in (names[port] for port in asked) if name in seen.turns)
-    place = [names[port] for port in asked].index(first)
+    # The bare rate is the mean of those right before and right after, in batches of the best size.
+    order = [names[port] for port in measured_ports]
+    first = next(name for name in order if name in seen.turns)
+    place = order.index(first)
     assert seen.turns[first][0].bare_rate == 8 * (2 + place + 0.5)
 
 
-def test_what_could_not_be_measured_ends_a_bench_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = Seen({8: 16.0}, {}, {"litserve": "it ended"})
+def test_a_bench_with_a_failed_measurement_exits_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = Seen({8: 16.0}, {}, {"litserve": "the subject exited"})
     monkeypatch.setattr(measure, "take_turns", lambda *_: missing)
     figures = measure.measure(["model", "one-user"], ["litserve"])
     assert [(figure.subject, figure.met) for figure in figures] == [("litserve", False)] * 2
@@ -140,6 +142,6 @@ def test_what_could_not_be_measured_ends_a_bench_with_1(monkeypatch: pytest.Monk
     assert exit_code([Figure("too slow", "litserve", 9.0, "ms", goal=5.0)]) == 0
 
 
-def test_a_subjects_port_is_none_that_ray_or_the_kernel_gives_away() -> None:
+def test_a_subjects_port_is_outside_of_the_ranges_of_ray_and_the_kernel() -> None:
     ports = [free_port() for _ in itertools.repeat(None, 20)]
     assert all(20000 <= port < 30000 for port in ports)

@@ -83,9 +83,9 @@ def test_a_picture_that_is_wrong_in_one_thing_is_refused_for_that_thing(attribut
     for subject, picture in sample(40, seed=3):
         seen = look(picture)
         for value in values:
-            wanted = replace(subject, **{attribute: value})
-            if wanted != subject and wanted.colour != wanted.background:
-                assert seen.differences(wanted) == [attribute], (subject, wanted)
+            other = replace(subject, **{attribute: value})
+            if other != subject and other.colour != other.background:
+                assert seen.differences(other) == [attribute], (subject, other)
                 checked += 1
     assert checked >= 40 * (len(values) - 2)
 

@@ -1,4 +1,4 @@
-"""The vocabulary: captions and prompts say the same thing, and pictures stay inside their frame."""
+"""The vocabulary: captions parse to their subjects, and pictures stay inside their frame."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from demo_model.shapes import (
 )
 
 
-def test_the_vocabulary_is_whole() -> None:
+def test_the_vocabulary_is_complete() -> None:
     assert (len(SHAPES), len(COLOURS), COUNTS) == (7, 10, (1, 2, 3))
     assert len(subjects()) == len(set(subjects())) == 7 * 10 * 9 * 3
 
@@ -98,7 +98,7 @@ def test_variation_moves_the_picture() -> None:
             assert np.abs(one - other).mean() > 0.005
 
 
-def test_size_changes_the_resolution_alone() -> None:
+def test_size_changes_only_the_resolution() -> None:
     subject = Subject(3, "diamond", "cyan", "black")
     small, large = render(subject, size=64), render(subject, size=128)
     halved = large.reshape(64, 2, 64, 2, 3).mean((1, 3))

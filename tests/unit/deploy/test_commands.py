@@ -1,4 +1,4 @@
-"""Commands that run side by side."""
+"""Commands that run in parallel."""
 
 import signal
 import sys
@@ -21,7 +21,7 @@ def test_progress_is_shown_line_by_line_under_its_subject(
     assert capsys.readouterr().err == "images  one\nimages  two\n"
 
 
-def test_a_failed_command_is_called_by_what_it_was_to_do(tmp_path: Path) -> None:
+def test_the_error_of_a_failed_command_names_its_task(tmp_path: Path) -> None:
     with (
         Commands(tmp_path) as commands,
         pytest.raises(InstallError, match=r"building failed \(exit code 3\)"),
@@ -29,10 +29,10 @@ def test_a_failed_command_is_called_by_what_it_was_to_do(tmp_path: Path) -> None
         commands.output("images", [*SH, "exit 3"], "building")
 
 
-def test_ending_reaches_what_runs_with_its_children_and_nothing_starts_any_more(
+def test_ending_reaches_running_commands_with_their_children_and_starts_no_more(
     tmp_path: Path,
 ) -> None:
-    """The child says by its end, the last of the pipe, that it ended too."""
+    """The pipe closes only when the child has ended, too."""
     commands = Commands(tmp_path)
     child = "import time; print('running', file=sys.stderr, flush=True); time.sleep(600)"
     parent = (
@@ -58,12 +58,12 @@ def test_ending_reaches_what_runs_with_its_children_and_nothing_starts_any_more(
         sys.stderr = original
     assert not thread.is_alive()
     assert len(failures) == 1
-    with pytest.raises(InstallError, match="another was not begun"):
+    with pytest.raises(InstallError, match="another was not started"):
         commands.output("late", ["true"], "another")
 
 
 class _Signal:
-    """A stream that tells when something is written to it."""
+    """A stream that sets an event when text is written to it."""
 
     def __init__(self, event: threading.Event) -> None:
         self._event = event
@@ -75,7 +75,7 @@ class _Signal:
     def flush(self) -> None: ...
 
 
-def test_who_leaves_early_ends_what_still_runs(tmp_path: Path) -> None:
+def test_an_exception_in_the_block_ends_running_commands(tmp_path: Path) -> None:
     failures: list[str] = []
 
     def run(commands: Commands) -> None:
@@ -98,7 +98,7 @@ def test_who_leaves_early_ends_what_still_runs(tmp_path: Path) -> None:
     assert len(failures) == 1
 
 
-def test_what_takes_no_notice_is_killed(
+def test_a_command_that_ignores_the_signal_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("commands._GRACE_SECONDS", 0.1)

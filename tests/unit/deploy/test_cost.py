@@ -1,4 +1,4 @@
-"""What images cost."""
+"""The cost of images."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_twice_the_rate_is_half_the_price() -> None:
 
 
 def test_no_images_have_no_price() -> None:
-    with pytest.raises(ValueError, match="makes no images"):
+    with pytest.raises(ValueError, match="generates no images"):
         cost.per_thousand(Decimal(1), Decimal(0))
 
 
@@ -30,7 +30,7 @@ def test_an_hour_is_the_sum_of_its_parts() -> None:
     assert cost.hourly(parts) == Decimal("1.75")
 
 
-def test_the_documentation_has_the_tables_as_they_come_out() -> None:
+def test_the_documentation_has_the_tables_of_the_program() -> None:
     page = (ROOT / "docs" / "cost.md").read_text()
     assert cost.parts_table() in page
     assert cost.images_table() in page

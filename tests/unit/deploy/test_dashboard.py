@@ -1,4 +1,4 @@
-"""The dashboard is one to Grafana and Prometheus, and asks only for metrics that there are."""
+"""The dashboard is valid for Grafana and Prometheus, and queries only existing metrics."""
 
 import json
 import re
@@ -17,12 +17,12 @@ from diffusion_serving.observability.metrics import make_metrics
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "diffusion.json"
 NAME = re.compile(r"\bdiffusion_[a-z_]+\b")
-# Labels that a scrape adds: the service's name as the chart's monitors carry it over.
+# The chart's monitors add this label to each series: the service's name.
 SCRAPE_LABELS = {"diffusion_dev_service"}
 
 
 def sample_names(registry: CollectorRegistry) -> Iterator[str]:
-    """What a query may name: of a histogram its buckets, sum and count."""
+    """The names that a query may use; a histogram has buckets, sum and count."""
     for metric in registry.collect():
         if metric.type == "histogram":
             yield from (f"{metric.name}_{part}" for part in ("bucket", "sum", "count"))
@@ -30,19 +30,19 @@ def sample_names(registry: CollectorRegistry) -> Iterator[str]:
             yield f"{metric.name}_total" if metric.type == "counter" else metric.name
 
 
-def known() -> set[str]:
+def known_names() -> set[str]:
     serving = make_metrics()
     serving.publish_device_memory(lambda: 0)
     return {*sample_names(REGISTRY), *sample_names(serving.registry)}
 
 
 def panels() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
-    return [panel for panel in found if panel["type"] != "row"]
+    every: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
+    return [panel for panel in every if panel["type"] != "row"]
 
 
 def lost(before: Any, after: Any, at: str = "dashboard") -> list[str]:
-    """Where something stood that stands there no longer."""
+    """The paths of the values that `after` lacks or changes."""
     if isinstance(before, dict) and isinstance(after, dict):
         parts = [(before[name], after.get(name), f"{at}.{name}") for name in before]
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
@@ -56,7 +56,7 @@ def lost(before: Any, after: Any, at: str = "dashboard") -> list[str]:
 
 
 def unknown_to_grafana(written: dict[str, Any]) -> list[str]:
-    """The fields that a dashboard of Grafana's own types has no place for."""
+    """The fields that Grafana's own type of a dashboard does not have."""
     return lost(written, json.loads(JSONEncoder().encode(Dashboard.from_json(written))))
 
 
@@ -67,13 +67,13 @@ def test_grafana_knows_every_field() -> None:
 
 
 def queries() -> list[str]:
-    """Every query, with something in the place of Grafana's own variables."""
-    asked = [target["expr"] for panel in panels() for target in panel["targets"]]
-    return [re.sub(r"\$\w+", "any", query.replace("$__rate_interval", "5m")) for query in asked]
+    """Every query, with values in place of Grafana's own variables."""
+    written = [target["expr"] for panel in panels() for target in panel["targets"]]
+    return [re.sub(r"\$\w+", "any", query.replace("$__rate_interval", "5m")) for query in written]
 
 
 @pytest.mark.parametrize("query", queries())
-def test_prometheus_can_read_every_query_and_each_asks_for_metrics_that_there_are(
+def test_prometheus_can_read_every_query_and_each_names_existing_metrics(
     query: str,
 ) -> None:
     named: set[str] = set()
@@ -85,13 +85,13 @@ def test_prometheus_can_read_every_query_and_each_asks_for_metrics_that_there_ar
 
     promql_parser.walk(promql_parser.parse(query), note)
     assert named
-    assert named <= known()
+    assert named <= known_names()
 
 
-def test_every_variable_is_of_a_metric_that_there_is() -> None:
+def test_every_variable_is_of_an_existing_metric() -> None:
     variables = json.loads(DASHBOARD.read_text())["templating"]["list"]
-    asked = {name for variable in variables for name in NAME.findall(variable["query"])}
-    assert asked - SCRAPE_LABELS <= known()
+    queried = {name for variable in variables for name in NAME.findall(variable["query"])}
+    assert queried - SCRAPE_LABELS <= known_names()
 
 
 def test_all_of_the_operators_metrics_are_shown() -> None:

@@ -1,4 +1,4 @@
-"""The order of an installation's steps, with commands that only tell that they ran."""
+"""The order of an installation's steps, with fake commands that only record their call."""
 
 import json
 import threading
@@ -34,7 +34,7 @@ def step(command: Sequence[str]) -> str:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Installs, with something that is called in each step, and returns the steps' ends."""
+    """A function that installs, calls `during` in each step, and returns the steps in order."""
 
     def run(during: Callable[[str], object] = lambda _: None) -> list[str]:
         ended: list[str] = []
@@ -47,8 +47,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             return ANSWERS[step(command)]
 
         monkeypatch.setattr(Commands, "output", output)
-        found = installing.install("demo")
-        assert (found.kubeconfig, found.kubectl) == ("/kubeconfig", "/bin/kubectl")
+        installed = installing.install("demo")
+        assert (installed.kubeconfig, installed.kubectl) == ("/kubeconfig", "/bin/kubectl")
         return ended
 
     return run
@@ -68,14 +68,14 @@ def test_each_step_comes_after_what_it_needs(steps: Callable[..., list[str]]) ->
 
 
 @pytest.mark.parametrize("pair", [("up", "build"), ("helm", "load")])
-def test_what_computes_and_what_downloads_go_on_side_by_side(
+def test_computing_and_downloading_steps_run_in_parallel(
     steps: Callable[..., list[str]], pair: tuple[str, str]
 ) -> None:
     both = threading.Barrier(2, timeout=30)
     steps(lambda name: both.wait() if name in pair else None)
 
 
-def test_the_first_failure_ends_what_still_runs(
+def test_the_first_failure_ends_running_commands(
     steps: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = threading.Event()
@@ -85,22 +85,22 @@ def test_the_first_failure_ends_what_still_runs(
         if name == "up":
             raise InstallError("starting the cluster failed")
         if name != "adopt":
-            assert ended.wait(30), "the image build would go on for minutes"
+            assert ended.wait(30), "the image build would continue for minutes"
 
     with pytest.raises(InstallError, match="starting the cluster failed"):
         steps(during)
 
 
-def test_the_chart_is_told_the_names_that_pods_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
+def test_the_chart_gets_the_image_names_that_pods_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
 
     def output(_: Commands, subject: str, command: Sequence[str], what: str) -> str:
-        asked.append((subject, what, list(command)))
+        calls.append((subject, what, list(command)))
         return ANSWERS[step(command)]
 
     monkeypatch.setattr(Commands, "output", output)
     installing.install("demo")
-    _, _, chart = asked[-1]
+    _, _, chart = calls[-1]
     assert chart[0] == "/bin/helm"
     assert "--set-string=images.operator=registry/diffusion-operator:1" in chart
     assert "--set-string=images.backends.fastapi=registry/diffusion-fastapi:1" in chart

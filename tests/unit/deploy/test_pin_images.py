@@ -1,4 +1,4 @@
-"""Images pinned where Argo CD reads them."""
+"""Images pinned in the file that Argo CD reads."""
 
 import pytest
 import yaml
@@ -14,7 +14,7 @@ BUILT = {
 }
 
 
-def test_each_image_stands_where_the_chart_looks_for_it() -> None:
+def test_each_image_has_the_key_that_the_chart_reads() -> None:
     images = yaml.safe_load(values(BUILT))["images"]
     assert images["operator"] == BUILT["operator"]
     assert images["loadtest"] == BUILT["loadtest"]

@@ -19,7 +19,7 @@ REGISTRY = "europe-west4-docker.pkg.dev/team/prod"
 
 
 def run(folder: Path, built: dict[str, str], docker: str) -> subprocess.CompletedProcess[str]:
-    """The program with a `docker` of ours, which writes what it was asked to docker.log."""
+    """Runs the program with a fake `docker`, which writes its arguments to docker.log."""
     stand_in = folder / "docker"
     stand_in.write_text(f'#!/bin/sh\necho "$@" >> {folder}/docker.log\n{docker}\n')
     stand_in.chmod(0o755)
@@ -35,7 +35,7 @@ def test_an_image_keeps_its_name_and_digest() -> None:
     assert promoted(BUILT["operator"], REGISTRY) == f"{REGISTRY}/diffusion-operator@{DIGEST}"
 
 
-def test_terraform_gets_each_image_where_it_looks_for_it() -> None:
+def test_each_image_has_the_key_that_terraform_reads() -> None:
     images = variable(BUILT)["images"]
     assert images["operator"] == BUILT["operator"]
     assert images["backends"] == {"fastapi": BUILT["fastapi"]}
@@ -46,13 +46,13 @@ def test_images_are_copied_by_digest(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     images = json.loads(done.stdout)["images"]
     assert images["operator"] == f"{REGISTRY}/diffusion-operator@{DIGEST}"
-    asked = (tmp_path / "docker.log").read_text()
+    calls = (tmp_path / "docker.log").read_text()
     tag = f"{REGISTRY}/diffusion-operator:{'a' * 16}"
-    assert f"buildx imagetools create --tag {tag} {BUILT['operator']}" in asked
-    assert asked.count("imagetools create") == len(BUILT)
+    assert f"buildx imagetools create --tag {tag} {BUILT['operator']}" in calls
+    assert calls.count("imagetools create") == len(BUILT)
 
 
-def test_an_image_that_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_an_image_that_the_registry_has_is_not_copied(tmp_path: Path) -> None:
     done = run(tmp_path, BUILT, "exit 0")
     assert done.returncode == 0, done.stderr
     assert "imagetools create" not in (tmp_path / "docker.log").read_text()

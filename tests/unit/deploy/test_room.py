@@ -1,4 +1,4 @@
-"""Whether the disk is large enough, and what is said where it isn't."""
+"""The check of the disk's free space, and its message."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def disks(**gigabytes: float) -> Callable[[Path], FileSystem]:
 
 @pytest.fixture(autouse=True)
 def no_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own builder isn't asked: it may be busy."""
+    """Replaces the question to the machine's own builder, which may be busy."""
     monkeypatch.setattr(room, "_built_images", set)
 
 
@@ -145,7 +145,7 @@ def test_a_disk_that_is_not_this_machines_own_is_not_judged(
 
 
 def test_the_command_says_one_line_and_writes_nothing(tmp_path: Path) -> None:
-    """On this machine's own disks, of which none has a thousand terabytes."""
+    """Runs on this machine's own disks, none of which has a thousand terabytes free."""
     program = "import sys, room; room._GIGABYTE = 10**18; sys.exit(room.main())"
     environ = {
         "PATH": "/nonexistent",

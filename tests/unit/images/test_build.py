@@ -23,7 +23,7 @@ class Manifests(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_request(self, *_: object) -> None:
-        """Keep the test's output clean."""
+        """Keeps the test's output clean."""
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_steps_that_run_are_shown_and_cached_ones_are_not(
     assert (tmp_path / "logs" / "image.log").read_text() == buildah + buildkit
 
 
-def test_a_failed_build_says_what_was_printed_last_and_where_the_rest_is(tmp_path: Path) -> None:
+def test_a_failed_build_shows_its_last_lines_and_names_the_log(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="exit code 3") as caught:
         run(tmp_path / "image.log", "seq 100; echo no space left >&2; exit 3")
     assert "    no space left" in str(caught.value)
@@ -165,9 +165,9 @@ def test_a_child_holds_the_lock_when_its_parent_is_gone(tmp_path: Path) -> None:
 
 
 class Builds(Docker):
-    """An engine that records what it was asked to build, in that order."""
+    """An engine that records the stages and images to build, in order."""
 
-    def __init__(self, failing: str = "") -> None:  # no context: nothing is run
+    def __init__(self, failing: str = "") -> None:  # no context: no command is run
         self.built: list[str] = []
         self.failing = failing
 
@@ -187,7 +187,7 @@ class Builds(Docker):
 TAGS = {image.name: "1" for image in IMAGES}
 
 
-def test_what_images_share_is_built_once_and_before_any_of_them() -> None:
+def test_a_shared_stage_is_built_once_and_before_its_images() -> None:
     engine = Builds()
     build(engine, list(IMAGES), TAGS, "base", Progress())
     assert engine.built[0] == "prepared on base"
@@ -197,7 +197,7 @@ def test_what_images_share_is_built_once_and_before_any_of_them() -> None:
         assert engine.built.index("serving") < engine.built.index(backend)
 
 
-def test_an_image_that_shares_nothing_is_built_without_it() -> None:
+def test_an_image_without_a_shared_stage_is_built_alone() -> None:
     engine = Builds()
     build(
         engine, [image for image in IMAGES if image.target == "operator"], TAGS, "base", Progress()
@@ -205,7 +205,7 @@ def test_an_image_that_shares_nothing_is_built_without_it() -> None:
     assert engine.built == ["prepared on base", "operator"]
 
 
-def test_where_what_they_share_cannot_be_built_the_others_are_and_the_build_fails() -> None:
+def test_if_the_shared_stage_fails_the_other_images_are_built_and_the_build_fails() -> None:
     engine = Builds(failing="serving")
     with pytest.raises(BuildError, match="no serving"):
         build(engine, list(IMAGES), TAGS, "base", Progress())

@@ -1,4 +1,4 @@
-"""What the Dockerfile must keep, whatever is added to it."""
+"""Properties that every change of the Dockerfile must keep."""
 
 import re
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ def read() -> dict[str, Stage]:
 
 
 def chain(target: str) -> list[tuple[str, str]]:
-    """The steps that end up in `target`, its parents' first."""
+    """The steps of `target` and of its parents, the parents' first."""
     stages = read()
     steps: list[tuple[str, str]] = []
     while target in stages:
@@ -56,7 +56,7 @@ def test_an_image_starts_its_program_without_a_shell(image: Image) -> None:
 
 
 @PUBLISHED
-def test_all_that_an_image_copies_of_the_project_counts_for_its_tag(image: Image) -> None:
+def test_every_file_that_an_image_copies_from_the_project_counts_for_its_tag(image: Image) -> None:
     copied = {
         source
         for step, rest in chain(image.target)
@@ -73,27 +73,27 @@ def test_an_image_installs_its_slices_of_the_lock_lowest_first(image: Image) -> 
 
 
 @PUBLISHED
-def test_code_comes_after_all_that_takes_long_to_install(image: Image) -> None:
+def test_code_comes_after_all_packages(image: Image) -> None:
     steps = chain(image.target)
     last_install = max(i for i, (_, rest) in enumerate(steps) if "/tools/install.py" in rest)
     first_code = min(i for i, (_, rest) in enumerate(steps) if rest.startswith(image.sources))
     assert last_install < first_code
 
 
-def test_whatever_is_installed_is_checked_against_hashes() -> None:
+def test_every_installed_package_is_checked_against_hashes() -> None:
     steps = [rest for stage in read().values() for _, rest in stage.steps]
     installs = [rest for rest in steps if re.search(r"pip\b.* install\b", rest)]
     assert installs
-    # What /tools/install.py asks of uv is in test_install.py.
+    # test_install.py checks the options that /tools/install.py gives to uv.
     assert all("--require-hashes" in rest for rest in installs)
     assert not [rest for rest in steps if re.search(r"\b(curl|wget|apt-get)\b", rest)]
 
 
-def test_nothing_is_added_from_elsewhere() -> None:
+def test_no_step_uses_add() -> None:
     assert not [rest for stage in read().values() for step, rest in stage.steps if step == "ADD"]
 
 
-def test_what_downloads_can_use_the_machines_certificates_and_leaves_none() -> None:
+def test_steps_that_download_mount_the_machines_certificates() -> None:
     steps = [rest for stage in read().values() for _, rest in stage.steps]
     downloading = [
         rest for rest in steps if re.search(r"pip\b.* install\b|python3 /tools/install\.py", rest)
@@ -110,7 +110,7 @@ def test_no_step_keeps_a_cache_that_no_later_one_reads() -> None:
 
 
 @PUBLISHED
-def test_a_stage_that_images_share_is_one_of_those_that_they_are_made_on(image: Image) -> None:
+def test_a_shared_stage_is_a_parent_of_its_images(image: Image) -> None:
     stage, parents = image.target, []
     while stage in (stages := read()):
         parents.append(stage := stages[stage].parent)
@@ -118,9 +118,9 @@ def test_a_stage_that_images_share_is_one_of_those_that_they_are_made_on(image: 
 
 
 class Prepares(Buildah):
-    """buildah up to where images are built side by side; records the targets and runs nothing."""
+    """A fake buildah whose `prepare` records the targets and runs no build."""
 
-    def __init__(self, cache: Path) -> None:  # neither root nor buildah is needed
+    def __init__(self, cache: Path) -> None:  # without the check for root and buildah
         self.running = cache / "running"
         self.scratch = cache / "tmp"
         self.targets: list[str] = []
@@ -129,10 +129,8 @@ class Prepares(Buildah):
         self.targets.append(target)
 
 
-def test_a_stage_that_several_go_on_from_is_built_before_images_are_built_side_by_side(
-    tmp_path: Path,
-) -> None:
-    """Else each makes its own, and layers on one of them aren't in the cache of the others."""
+def test_a_stage_with_several_children_is_built_before_the_images(tmp_path: Path) -> None:
+    """Parallel builds would each create the stage, without each other's layers in the cache."""
     parents = [stage.parent for stage in read().values()]
     branching = {stage for stage in read() if parents.count(stage) > 1}
     assert branching == {"runtime", "serving"}

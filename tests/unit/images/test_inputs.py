@@ -14,7 +14,7 @@ INSTALL = "images/image_build/install.py"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The project's own recipe and lock, small files in place of its code and weights."""
+    """A checkout with the project's own recipe and lock, and small files for code and weights."""
     recipe = ("pyproject.toml", "requirements.lock", "images/Dockerfile", "images/tools.lock")
     for name in (*recipe, INSTALL, ".dockerignore"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ CODE = "operator/diffusion_operator"
         (lambda root: (root / "README.md").touch(), set()),
     ],
 )
-def test_a_tag_changes_with_what_goes_into_its_image_and_with_nothing_else(
+def test_a_tag_changes_with_the_inputs_of_its_image_and_with_nothing_else(
     checkout: Path, change: Callable[[Path], object], retagged: set[str]
 ) -> None:
     before = tags(checkout)

@@ -1,4 +1,4 @@
-"""Installing a slice of the lock in an image, with a uv that only tells what it was asked."""
+"""Installation of a slice of the lock in an image, with a fake uv that records its arguments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from image_build.install import Places, install
 
 @dataclass
 class Uv:
-    """Fails offline unless the machine's cache holds everything, and downloads into its cache."""
+    """A fake uv: fails offline unless the machine's cache holds everything; else downloads."""
 
     holds_all: bool = False
     reaches_network: bool = True
@@ -22,7 +22,7 @@ class Uv:
         self.commands.append(list(command))
         self.envs.append(dict(env))
         if "--offline" in command:
-            assert quietly, "a cache that lacks something is no error to show"
+            assert quietly, "an incomplete cache is no error to show"
             return 0 if self.holds_all else 1
         assert not quietly
         cache = Path(command[command.index("--cache-dir") + 1])
@@ -42,7 +42,7 @@ def option(command: list[str], name: str) -> str:
     return command[command.index(name) + 1]
 
 
-def test_what_the_machines_cache_holds_is_copied_and_not_fetched(places: Places) -> None:
+def test_packages_in_the_machines_cache_are_copied_and_not_downloaded(places: Places) -> None:
     uv = Uv(holds_all=True)
     assert install("torch", places, uv) == 0
     (command,) = uv.commands
@@ -50,7 +50,9 @@ def test_what_the_machines_cache_holds_is_copied_and_not_fetched(places: Places)
     assert option(command, "--link-mode") == "copy"
 
 
-def test_what_it_lacks_is_downloaded_into_the_layer_and_linked_there(places: Places) -> None:
+def test_packages_that_the_cache_lacks_are_downloaded_into_the_layer_and_linked_there(
+    places: Places,
+) -> None:
     uv = Uv()
     assert install("torch", places, uv) == 0
     _, command = uv.commands
@@ -60,7 +62,9 @@ def test_what_it_lacks_is_downloaded_into_the_layer_and_linked_there(places: Pla
     assert list(places.host_cache.iterdir()) == [], "nor in the machine's cache"
 
 
-def test_without_a_lent_cache_it_is_downloaded_at_once(tmp_path: Path, places: Places) -> None:
+def test_without_a_mounted_cache_packages_are_downloaded_at_once(
+    tmp_path: Path, places: Places
+) -> None:
     uv = Uv()
     assert install("torch", Places(places.venv, tmp_path / "absent", places.ca), uv) == 0
     assert len(uv.commands) == 1
@@ -71,7 +75,7 @@ def test_a_failed_download_fails_the_build_and_leaves_nothing(places: Places) ->
     assert list(places.venv.iterdir()) == []
 
 
-def test_whatever_is_installed_is_the_layers_slice_checked_against_hashes(places: Places) -> None:
+def test_the_installed_packages_are_the_layers_slice_checked_against_hashes(places: Places) -> None:
     uv = Uv()
     install("cuda", places, uv)
     for command in uv.commands:
@@ -79,7 +83,7 @@ def test_whatever_is_installed_is_the_layers_slice_checked_against_hashes(places
         assert option(command, "-r") == str(places.venv / "locks" / "cuda.txt")
 
 
-def test_the_build_machines_certificates_are_used_where_they_are_lent(places: Places) -> None:
+def test_the_build_machines_certificates_are_used_if_they_are_mounted(places: Places) -> None:
     uv = Uv()
     install("cuda", places, uv)
     assert uv.envs == [{}, {}]

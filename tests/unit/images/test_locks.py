@@ -57,7 +57,7 @@ def names(text: str) -> list[str]:
     return re.findall(r"^([a-z-]+)==", text, re.MULTILINE)
 
 
-def test_each_layer_holds_what_it_needs_and_no_layer_below_brings() -> None:
+def test_each_layer_holds_the_packages_that_it_needs_and_no_layer_below_has() -> None:
     cut = slices(PYPROJECT, lock())
     assert {layer: names(text) for layer, text in cut.items()} == {
         "operator": ["kopf", "pydantic", "typing"],

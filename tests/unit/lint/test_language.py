@@ -167,7 +167,7 @@ def test_report_names_file_line_sentence_and_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(
-        "[tool.language]\npending = ['old']\n[tool.language.retired]\n'mended' = 'fixed'\n"
+        "[tool.language]\nexempt = ['old']\n[tool.language.retired]\n'mended' = 'fixed'\n"
     )
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "page.md").write_text("What is old.\n")

@@ -21,7 +21,7 @@ def test_module_is_short_enough_to_hold_one_idea() -> None:
 
 
 def test_package_has_only_folders_below_its_top() -> None:
-    """Reads the packages that have been moved into folders; the others follow."""
+    """Checks the packages that are already moved into folders; the others follow."""
     for package in (
         "serving/diffusion_serving",
         "loadtest/diffusion_loadtest",

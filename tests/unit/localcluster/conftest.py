@@ -31,7 +31,7 @@ def paths(cache: Cache) -> ClusterPaths:
 
 
 class Programs:
-    """Stand-ins for other programs, and what they were called with."""
+    """Stand-ins for other programs, which record their arguments."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,7 +49,7 @@ class Programs:
 
 @pytest.fixture
 def programs_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    """A folder that comes first on PATH; what is not put there is the machine's own."""
+    """A folder that comes first on PATH; programs that are not in it are the machine's own."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -58,15 +58,15 @@ def programs_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program
 
 @pytest.fixture
 def only_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Programs]:
-    """Makes a PATH of nothing but stand-ins, and the machine's programs that are named."""
+    """A function that sets PATH to stand-ins and the named programs of the machine."""
 
     def make(*real: str) -> Programs:
         folder = tmp_path / "only"
         folder.mkdir()
         search = os.environ["PATH"].split(os.pathsep)
         for name in real:
-            found = next(Path(p) / name for p in search if (Path(p) / name).exists())
-            (folder / name).symlink_to(found)
+            program = next(Path(p) / name for p in search if (Path(p) / name).exists())
+            (folder / name).symlink_to(program)
         monkeypatch.setenv("PATH", str(folder))
         return Programs(folder)
 

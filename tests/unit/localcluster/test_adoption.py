@@ -1,4 +1,4 @@
-"""A new cluster takes over another one's images."""
+"""Adoption of another cluster's images by a new cluster."""
 
 import os
 import shutil
@@ -39,14 +39,14 @@ def other(cache: Cache) -> Path:
     return fill(cache.cluster("other"))
 
 
-def test_layers_are_there_without_another_copy(paths: ClusterPaths, other: Path) -> None:
+def test_layers_are_adopted_without_another_copy(paths: ClusterPaths, other: Path) -> None:
     assert adopt(paths) == other
     assert (paths.images / LAYER).samefile(other / LAYER)
     blob = CONTENT / "blobs" / "sha256" / "00"
     assert (paths.images / blob).samefile(other / blob)
 
 
-def test_what_containerd_writes_to_is_a_copy(paths: ClusterPaths, other: Path) -> None:
+def test_files_that_containerd_writes_to_are_copies(paths: ClusterPaths, other: Path) -> None:
     adopt(paths)
     for name in (META, INDEX, Path("io.containerd.grpc.v1.cri/containers/1/status")):
         assert (paths.images / name).read_text() == FILES[name]
@@ -64,7 +64,7 @@ def test_folders_keep_their_rights(paths: ClusterPaths, other: Path) -> None:
     assert (paths.images / LAYER).parent.stat().st_mode & 0o7777 == 0o1777
 
 
-def test_removing_the_new_one_leaves_the_other_whole(paths: ClusterPaths, other: Path) -> None:
+def test_removing_the_new_store_leaves_the_other_complete(paths: ClusterPaths, other: Path) -> None:
     adopt(paths)
     (paths.images / LAYER).unlink()
     assert (other / LAYER).read_text() == "torch"
@@ -77,13 +77,13 @@ def test_a_cluster_with_images_keeps_them(paths: ClusterPaths, other: Path) -> N
     assert other.exists()
 
 
-def test_the_fullest_store_is_taken(cache: Cache, paths: ClusterPaths, other: Path) -> None:
+def test_the_fullest_store_is_adopted(cache: Cache, paths: ClusterPaths, other: Path) -> None:
     fill(cache.cluster("small"), {META: "", INDEX: "", SNAPSHOTS / "1" / "fs" / "pause": ""})
     assert adopt(paths) == other
 
 
 @pytest.mark.parametrize("missing", [META, INDEX, SNAPSHOTS])
-def test_without_a_whole_store_nothing_is_taken(
+def test_without_a_complete_store_nothing_is_adopted(
     cache: Cache, paths: ClusterPaths, missing: Path
 ) -> None:
     fill(
@@ -94,7 +94,9 @@ def test_without_a_whole_store_nothing_is_taken(
     assert not paths.images.exists()
 
 
-def test_a_store_that_changed_meanwhile_is_taken_anew(paths: ClusterPaths, other: Path) -> None:
+def test_a_store_that_changed_during_the_copy_is_copied_again(
+    paths: ClusterPaths, other: Path
+) -> None:
     attempts: list[Path] = []
 
     def copy(source: Path, target: Path) -> None:
@@ -108,7 +110,7 @@ def test_a_store_that_changed_meanwhile_is_taken_anew(paths: ClusterPaths, other
     assert (paths.images / INDEX).read_text() == (other / INDEX).read_text()
 
 
-def test_a_store_that_changes_all_the_time_is_left_alone(
+def test_a_store_that_changes_all_the_time_is_not_adopted(
     cache: Cache, paths: ClusterPaths, other: Path
 ) -> None:
     def copy(source: Path, target: Path) -> None:
@@ -119,7 +121,7 @@ def test_a_store_that_changes_all_the_time_is_left_alone(
     assert list(cache.images.iterdir()) == [other]
 
 
-def test_what_a_kill_left_is_neither_used_nor_taken(
+def test_a_partial_store_of_a_killed_run_is_neither_used_nor_adopted(
     cache: Cache, paths: ClusterPaths, other: Path
 ) -> None:
     (cache.images / "demo.partial" / LAYER).parent.mkdir(parents=True)
@@ -137,7 +139,7 @@ def change(store: Path) -> None:
     os.utime(index, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000))
 
 
-def test_a_copy_is_made_again_after_a_layer_went_meanwhile(
+def test_a_copy_is_repeated_if_a_layer_was_deleted_during_the_copy(
     paths: ClusterPaths, other: Path
 ) -> None:
     tries = iter([LocalClusterError("no such layer")])
@@ -151,7 +153,9 @@ def test_a_copy_is_made_again_after_a_layer_went_meanwhile(
     assert (paths.images / LAYER).exists()
 
 
-def test_nothing_is_taken_where_layers_go_all_the_time(paths: ClusterPaths, other: Path) -> None:
+def test_nothing_is_adopted_if_layers_are_deleted_all_the_time(
+    paths: ClusterPaths, other: Path
+) -> None:
     def copy(source: Path, target: Path) -> None:
         raise LocalClusterError("no such layer")
 

@@ -40,7 +40,7 @@ def test_version_2_is_used_at_the_root(tree: Path) -> None:
     assert cgroups.plan("mine") == [cgroups.Cgroup(2, "", tree / "mine")]
 
 
-def test_a_new_cpuset_takes_what_its_parent_has(tmp_path: Path) -> None:
+def test_a_new_cpuset_inherits_its_parents_values(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     for place, value in ((tmp_path, "0-1\n"), (folder, "\n")):
@@ -50,7 +50,7 @@ def test_a_new_cpuset_takes_what_its_parent_has(tmp_path: Path) -> None:
     assert (folder / "cpuset.cpus").read_text() == "0-1\n"
 
 
-def test_every_cgroup_of_the_name_goes_with_all_in_it_and_no_other(tree: Path) -> None:
+def test_every_cgroup_of_the_name_is_removed_with_its_children_and_no_other(tree: Path) -> None:
     for path in ("cpu/mine/pods/a/b", "memory/session/mine/pods", "cpu/other"):
         (tree / path).mkdir(parents=True)
     cgroups.remove("mine")
@@ -58,7 +58,7 @@ def test_every_cgroup_of_the_name_goes_with_all_in_it_and_no_other(tree: Path) -
     assert left == {".", "cpu", "cpu/other", "memory", "memory/session"}
 
 
-def test_a_cgroup_that_stays_is_said(tree: Path) -> None:
+def test_a_cgroup_that_stays_is_an_error(tree: Path) -> None:
     (tree / "mine").mkdir()
     (tree / "mine" / "held").touch()
     with pytest.raises(LocalClusterError, match="still holds processes"):

@@ -10,7 +10,7 @@ LAYOUT = Layout(PurePosixPath("/c"), PurePosixPath("/p"))
 LOOPBACK = Endpoint(bind="127.0.0.1", port=1234, advertise="127.0.0.1")
 
 
-def test_components_survive_the_file_that_they_are_handed_over_in() -> None:
+def test_components_are_unchanged_by_writing_and_reading_their_file() -> None:
     listed = components.control_plane(LAYOUT, LOOPBACK, kubelet=True)
     assert components.from_json(components.to_json(listed)) == listed
 
@@ -28,7 +28,7 @@ def test_a_control_plane_alone_listens_on_loopback_only() -> None:
     assert not any("kubelet" in argument for argument in argv)
 
 
-def test_the_api_server_calls_the_kubelet_by_address_and_checks_who_answers() -> None:
+def test_the_api_server_calls_the_kubelet_by_address_and_checks_its_certificate() -> None:
     argv = components.api_server(LAYOUT, LOOPBACK, kubelet=True).argv
     assert "--kubelet-preferred-address-types=InternalIP" in argv
     assert "--kubelet-certificate-authority=/c/pki/ca.crt" in argv
@@ -41,7 +41,7 @@ def test_the_audit_log_has_every_request_once_without_its_contents() -> None:
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "0.0.0.0"])
-def test_what_needs_the_api_server_waits_for_it_on_loopback(bind: str) -> None:
+def test_clients_of_the_api_server_wait_for_it_on_loopback(bind: str) -> None:
     endpoint = Endpoint(bind=bind, port=1234, advertise="198.18.0.2")
     listed = components.control_plane(LAYOUT, endpoint, kubelet=True)
     after = {component.name: component.after for component in listed}

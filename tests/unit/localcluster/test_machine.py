@@ -33,7 +33,7 @@ def test_a_node_needs_root(
         machine.require_node(tmp_path, progress)
 
 
-def test_another_system_is_told_of_kind(
+def test_the_error_on_another_system_names_kind(
     progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
@@ -99,13 +99,13 @@ def test_stale_package_lists_are_updated(
     assert not policy.exists()
 
 
-def test_refused_namespaces_are_said(only_programs: Callable[..., Programs]) -> None:
+def test_refused_namespaces_are_an_error(only_programs: Callable[..., Programs]) -> None:
     only_programs("sh").add("unshare", "echo Operation not permitted >&2; exit 1")
     with pytest.raises(LocalClusterError, match=r"refuses network.*\n?.*not permitted"):
         machine._require_namespaces()
 
 
-def test_missing_overlayfs_is_said_and_leaves_nothing(
+def test_missing_overlayfs_is_an_error_and_leaves_nothing(
     only_programs: Callable[..., Programs], tmp_path: Path
 ) -> None:
     only_programs("sh").add("unshare", "exit 1")
@@ -123,16 +123,16 @@ def test_the_packet_filter_that_works_is_used(only_programs: Callable[..., Progr
     assert machine.packet_filter() == "iptables-legacy"
 
 
-def test_no_packet_filter_is_said(only_programs: Callable[..., Programs]) -> None:
+def test_a_missing_packet_filter_is_an_error(only_programs: Callable[..., Programs]) -> None:
     programs = only_programs("sh")
     programs.add("unshare", "exit 1")
     programs.add("iptables")
-    with pytest.raises(LocalClusterError, match="Services would lead nowhere"):
+    with pytest.raises(LocalClusterError, match="Services would not work"):
         machine.packet_filter()
 
 
 @pytest.mark.usefixtures("as_root", "policy")
-def test_an_installation_waits_for_the_image_builds_own(
+def test_an_installation_waits_for_the_installation_of_the_image_build(
     tmp_path: Path,
     progress: Progress,
     only_programs: Callable[..., Programs],
@@ -155,7 +155,7 @@ def test_an_installation_waits_for_the_image_builds_own(
 
 
 def wait_until_waited_for(lock: Path) -> None:
-    """Until the kernel lists who is blocked on it."""
+    """Waits until the kernel lists a process that is blocked on the lock."""
     inode = f":{lock.stat().st_ino} "
     while not any(
         "->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()

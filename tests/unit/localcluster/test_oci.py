@@ -28,7 +28,7 @@ def blob(archive: dict[str, bytes], descriptor: dict[str, Any]) -> bytes:
     return content
 
 
-def test_every_part_is_where_its_digest_says(archive: dict[str, bytes]) -> None:
+def test_every_part_has_the_path_of_its_digest(archive: dict[str, bytes]) -> None:
     (index,) = json.loads(archive["index.json"])["manifests"]
     assert index["annotations"]["io.containerd.image.name"] == "localhost/hello:1"
     manifest = json.loads(blob(archive, index))
@@ -67,7 +67,7 @@ def archive_of(file: Path, files: dict[str, object]) -> Path:
     return file
 
 
-def test_an_archive_that_is_written_says_its_name(tmp_path: Path) -> None:
+def test_a_written_archive_has_its_images_name(tmp_path: Path) -> None:
     program = tmp_path / "hello"
     program.touch()
     oci.write_archive(tmp_path / "image.tar", "localhost/hello:1", program)

@@ -28,7 +28,7 @@ def test_clusters_of_the_same_name_in_different_caches_have_different_ids(tmp_pa
     assert len(ids) == 2
 
 
-def test_images_and_lock_are_outside_the_folder_that_goes_with_the_cluster(cache: Cache) -> None:
+def test_images_and_lock_are_outside_the_clusters_folder(cache: Cache) -> None:
     paths = cache.cluster("demo")
     assert not paths.images.is_relative_to(paths.root)
     assert not paths.lock.is_relative_to(paths.root)

@@ -43,7 +43,7 @@ def test_aggregated_servers_trust_another_authority(keys: Path) -> None:
     assert not verify(keys, "ca", "front-proxy-client", "sslclient")
 
 
-def test_certificates_name_who_they_are_for(keys: Path) -> None:
+def test_certificates_name_their_owner(keys: Path) -> None:
     assert "IP Address:127.0.0.1, DNS:localhost" in text(keys, "apiserver")
     assert "O = system:masters" in text(keys, "admin").replace("O=", "O = ")
     assert "system:node:n" in text(keys, "kubelet-client")

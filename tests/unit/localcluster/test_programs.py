@@ -29,7 +29,7 @@ def test_every_part_of_kubernetes_is_of_one_version() -> None:
     assert {version for _, version in staging} == {programs.NODE.version.replace("v1.", "v0.", 1)}
 
 
-def test_kubernetes_is_told_its_version() -> None:
+def test_kubernetes_is_linked_with_its_version() -> None:
     flags = programs.NODE.linker_flags
     for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
         assert f"-X {package}.gitVersion={programs.NODE.version}" in flags
@@ -38,7 +38,7 @@ def test_kubernetes_is_told_its_version() -> None:
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    """In the user's own build cache: one of its own would compile the standard library again."""
+    """A small program, built in the user's own cache, which has the compiled standard library."""
     own = os.environ.get("GOCACHE") or str(Path.home() / ".cache" / "go-build")
     monkeypatch.setenv("GOCACHE", own)
     source = tmp_path / "small"
@@ -79,7 +79,7 @@ def test_a_compiler_error_is_shown_and_leaves_nothing(
     assert not (cache.programs / f"small-{small.content_hash}").exists()
 
 
-def test_missing_go_is_said(
+def test_missing_go_is_an_error(
     small: Program, cache: Cache, progress: Progress, only_programs: Callable[..., Programs]
 ) -> None:
     only_programs()
@@ -87,7 +87,7 @@ def test_missing_go_is_said(
         programs.built(small, cache, progress)
 
 
-def test_old_go_is_said(
+def test_old_go_is_an_error(
     small: Program, cache: Cache, progress: Progress, programs_on_path: Programs
 ) -> None:
     programs_on_path.add("go", "echo go version go1.19.8 linux/amd64")
@@ -125,7 +125,7 @@ def test_caches_and_compiler_settings_that_the_user_chose_stay(cache: Cache) -> 
     assert set(settings) == {"CGO_ENABLED", "GOMODCACHE", "GOMEMLIMIT"}
 
 
-def test_a_program_is_compiled_without_debug_tables_and_in_the_caches_of_its_own(
+def test_a_program_is_compiled_without_debug_tables_and_in_separate_caches(
     small: Program,
     cache: Cache,
     progress: Progress,

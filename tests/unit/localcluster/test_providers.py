@@ -1,4 +1,4 @@
-"""The clusters that are not made here: kind's and those of a named context."""
+"""The clusters of other programs: kind's, and those of a named context."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def test_an_unknown_context_is_refused_with_the_known_ones(
         cluster.up(control_plane_only=False)
 
 
-def test_an_empty_context_is_no_guess(
+def test_an_empty_context_is_refused(
     programs_on_path: Programs, cache: Cache, progress: Progress
 ) -> None:
     cluster = context_cluster(programs_on_path, cache, progress, "")
@@ -56,7 +56,7 @@ def test_an_empty_context_is_no_guess(
         cluster.up(control_plane_only=False)
 
 
-def test_a_context_is_asked_by_name_and_kept_in_a_kubeconfig_of_its_own(
+def test_a_context_is_used_by_name_and_gets_its_own_kubeconfig(
     programs_on_path: Programs, cache: Cache, progress: Progress
 ) -> None:
     cluster = context_cluster(programs_on_path, cache, progress)
@@ -160,7 +160,7 @@ def test_loading_needs_a_cluster(
 
 
 @pytest.mark.parametrize(("engine", "usable"), [("exit 0", True), ("exit 1", False)])
-def test_kind_is_usable_where_dockers_engine_answers(
+def test_kind_is_usable_if_dockers_engine_answers(
     programs_on_path: Programs, engine: str, usable: bool
 ) -> None:
     programs_on_path.add("kind")
@@ -194,7 +194,7 @@ class TestChoice:
     def test_a_control_plane_alone_is_always_local(self, choose: Callable[..., Provider]) -> None:
         assert isinstance(choose(control_plane_only=True), LocalCluster)
 
-    def test_a_local_cluster_that_is_there_stays_the_one(
+    def test_an_existing_local_cluster_comes_before_kind(
         self, choose: Callable[..., Provider], paths: ClusterPaths
     ) -> None:
         paths.root.mkdir(parents=True)

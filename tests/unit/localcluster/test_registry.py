@@ -13,8 +13,8 @@ REFERENCE = Reference("team/app", "1")
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        found = self.path == "/v2/team/app/manifests/1"
-        self.send_response(200 if found else 404)
+        exists = self.path == "/v2/team/app/manifests/1"
+        self.send_response(200 if exists else 404)
         self.send_header("Docker-Content-Digest", "sha256:aa")
         self.end_headers()
         self.wfile.write(json.dumps({"config": {"digest": "sha256:bb"}}).encode())
@@ -33,7 +33,7 @@ def host() -> Iterator[str]:
         thread.join()
 
 
-def test_what_is_held_is_told_by_its_digests(host: str) -> None:
+def test_an_image_in_the_registry_is_identified_by_its_digests(host: str) -> None:
     assert registry.held(host, REFERENCE) == registry.Held(digest="aa", image="bb")
 
 

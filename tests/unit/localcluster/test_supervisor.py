@@ -35,13 +35,13 @@ def test_the_pause_before_a_start_grows_with_each_short_run_and_has_an_end() -> 
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
 
 
-def test_a_long_run_is_forgiven() -> None:
+def test_a_long_run_resets_the_pause() -> None:
     charge = Charge(SLEEP, pause=10.0, started_at=100.0)
     charge.ended(1, now=131.0)
     assert charge.not_before == 131.5
 
 
-def test_a_component_is_due_only_when_what_it_needs_answers(tmp_path: Path) -> None:
+def test_a_component_is_due_only_when_its_dependency_answers(tmp_path: Path) -> None:
     address = tmp_path / "socket"
     charge = Charge(Component("client", ("true",), f"unix:{address}"))
     assert not charge.due(now=0.0)
@@ -51,7 +51,7 @@ def test_a_component_is_due_only_when_what_it_needs_answers(tmp_path: Path) -> N
         assert charge.due(now=0.0)
 
 
-def test_a_port_is_reached_when_something_listens() -> None:
+def test_a_port_is_reached_when_a_server_listens() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         address = f"tcp:127.0.0.1:{server.getsockname()[1]}"
@@ -117,17 +117,17 @@ def test_components_die_with_a_killed_supervisor(start: Callable[..., Running]) 
     until(lambda: processes.marked(running.root) == [], "everything to end")
 
 
-def test_a_polite_signal_does_not_end_the_supervisor(start: Callable[..., Running]) -> None:
+def test_sigterm_does_not_end_the_supervisor(start: Callable[..., Running]) -> None:
     running = start(SLEEP)
     until(lambda: len(running.pids("sleep")) == 1, "the component")
     (pid,) = running.pids("sleep")
     running.process.send_signal(signal.SIGTERM)
-    os.kill(pid, signal.SIGTERM)  # components do follow it
+    os.kill(pid, signal.SIGTERM)  # components end by this signal
     until(lambda: running.status()["sleeper"]["starts"] == 2, "another start")
     assert running.process.poll() is None
 
 
-def test_what_a_component_prints_is_in_its_log(start: Callable[..., Running]) -> None:
+def test_a_components_output_is_in_its_log(start: Callable[..., Running]) -> None:
     running = start(Component("talker", ("sh", "-c", "echo out; echo err >&2; exit 3")))
     log = running.root / "logs" / "talker.log"
     until(lambda: log.exists() and log.read_text().startswith("out\nerr\n"), "the log")

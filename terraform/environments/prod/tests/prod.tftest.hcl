@@ -20,7 +20,7 @@ run "composes_the_modules" {
 
   assert {
     condition     = contains([for labels in yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-l4"].nodeLabels : jsonencode(labels)], jsonencode(output.gpu_node_labels))
-    error_message = "The GPU nodes must be what the operator's catalogue selects."
+    error_message = "The operator's catalogue must select the GPU nodes."
   }
 }
 
@@ -29,7 +29,7 @@ run "gives_nodes_one_role_and_nothing_primitive" {
 
   assert {
     condition     = setunion(module.node_identity.roles, module.model_identity.roles) == toset(["roles/container.defaultNodeServiceAccount"])
-    error_message = "Of the project's roles the nodes must have their own, and nobody any other."
+    error_message = "The nodes must have their role on the project, and no account any other role."
   }
 }
 

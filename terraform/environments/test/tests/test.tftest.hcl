@@ -26,11 +26,11 @@ run "gives_nodes_one_role_and_nothing_primitive" {
 
   assert {
     condition     = setunion(module.node_identity.roles, module.model_identity.roles) == toset(["roles/container.defaultNodeServiceAccount"])
-    error_message = "Of the project's roles the nodes must have their own, and nobody any other."
+    error_message = "The nodes must have their role on the project, and no account any other role."
   }
 }
 
-# Prod as its own directory makes it, beside the branch's environment above.
+# The prod environment, from its own directory, beside the branch's environment above.
 run "prod" {
   command = plan
   module { source = "../prod" }
@@ -53,7 +53,7 @@ run "shares_nothing_with_prod" {
 
   assert {
     condition     = !strcontains(jsonencode(run.composes_the_modules_for_the_branch), "team-diffusion-prod")
-    error_message = "Nothing of the branch's may lie in prod's project."
+    error_message = "No resource of the branch may be in prod's project."
   }
 
   assert {

@@ -36,7 +36,7 @@ run "knows_pods_by_workload_identity" {
 
   assert {
     condition     = one(google_container_cluster.this.workload_identity_config).workload_pool == "team-diffusion.svc.id.goog"
-    error_message = "Pods must be known to IAM through the project's pool."
+    error_message = "IAM must know pods through the project's pool."
   }
 
   assert {
@@ -90,7 +90,7 @@ run "is_observed_shielded_and_upgraded" {
 
   assert {
     condition     = google_container_cluster.this.deletion_protection
-    error_message = "A cluster must be protected unless told otherwise."
+    error_message = "A cluster must be protected by default."
   }
 }
 

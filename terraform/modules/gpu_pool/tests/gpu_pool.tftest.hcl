@@ -33,7 +33,7 @@ run "is_what_the_operators_catalogue_selects" {
 
   assert {
     condition     = contains([for labels in yamldecode(file("../../../deploy/chart/values.yaml")).accelerators[var.accelerator].nodeLabels : jsonencode(labels)], jsonencode(output.node_labels))
-    error_message = "The nodes' labels are not those that the chart's accelerator selects."
+    error_message = "The chart's accelerator does not select the nodes' labels."
   }
 
   assert {
@@ -56,7 +56,7 @@ run "so_are_a100_nodes" {
 
   assert {
     condition     = contains([for labels in yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-a100-80gb"].nodeLabels : jsonencode(labels)], jsonencode(output.node_labels)) && one(google_container_node_pool.this.node_config).machine_type == "a2-ultragpu-1g"
-    error_message = "A100 nodes are not what the chart's accelerator selects."
+    error_message = "The chart's accelerator does not select A100 nodes."
   }
 }
 
@@ -70,7 +70,7 @@ run "so_are_h100_nodes" {
 
   assert {
     condition     = contains([for labels in yamldecode(file("../../../deploy/chart/values.yaml")).accelerators["nvidia-h100-80gb"].nodeLabels : jsonencode(labels)], jsonencode(output.node_labels)) && one(google_container_node_pool.this.node_config).machine_type == "a3-highgpu-2g"
-    error_message = "H100 nodes are not what the chart's accelerator selects."
+    error_message = "The chart's accelerator does not select H100 nodes."
   }
 }
 
@@ -84,7 +84,7 @@ run "keeps_the_nodes_private_and_shielded" {
 
   assert {
     condition     = one(one(google_container_node_pool.this.node_config).shielded_instance_config).enable_secure_boot && one(one(google_container_node_pool.this.node_config).workload_metadata_config).mode == "GKE_METADATA"
-    error_message = "GPU nodes must be shielded and keep their own token to themselves."
+    error_message = "GPU nodes must be shielded and must not show their own token to pods."
   }
 
   assert {
@@ -99,7 +99,7 @@ run "takes_a_larger_machine_of_the_family" {
 
   assert {
     condition     = one(google_container_node_pool.this.node_config).machine_type == "g2-standard-8"
-    error_message = "The given machine type must go before the usual one."
+    error_message = "The given machine type must replace the usual one."
   }
 }
 

@@ -34,12 +34,12 @@ run "gives_each_account_its_roles_and_no_more" {
 
   assert {
     condition     = sort(keys(google_project_iam_member.role)) == tolist(["deploy roles/container.admin", "nodes roles/container.defaultNodeServiceAccount"])
-    error_message = "Accounts must have the listed roles alone."
+    error_message = "Accounts must have only the listed roles."
   }
 
   assert {
     condition     = keys(google_project_iam_member.grants) == ["deploy"] && strcontains(one(google_project_iam_member.grants["deploy"].condition).expression, ".hasOnly(['roles/container.defaultNodeServiceAccount'])")
-    error_message = "Who may give roles must be held to the listed ones."
+    error_message = "An account that may grant roles must be limited to the listed ones."
   }
 }
 
@@ -56,7 +56,7 @@ run "exchanges_tokens_instead_of_keys" {
 
   assert {
     condition     = one(google_iam_workload_identity_pool_provider.github).attribute_condition == "assertion.sub in ['repo:team/diffusion:environment:prod']"
-    error_message = "Every other token of GitHub's must be refused."
+    error_message = "Every other token of GitHub must be refused."
   }
 }
 

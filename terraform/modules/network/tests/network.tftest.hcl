@@ -9,7 +9,7 @@ variables {
 run "keeps_the_nodes_private" {
   assert {
     condition     = google_compute_network.this.auto_create_subnetworks == false
-    error_message = "The network must have no subnetworks but its own."
+    error_message = "The network must have only its own subnetwork."
   }
 
   assert {
@@ -19,12 +19,12 @@ run "keeps_the_nodes_private" {
 
   assert {
     condition     = google_compute_router_nat.this.nat_ip_allocate_option == "AUTO_ONLY" && one(google_compute_router_nat.this.subnetwork).source_ip_ranges_to_nat == toset(["ALL_IP_RANGES"])
-    error_message = "Nodes and pods must have a way out."
+    error_message = "Nodes and pods must reach the internet."
   }
 
   assert {
     condition     = google_compute_firewall.deny_ingress.direction == "INGRESS" && one(google_compute_firewall.deny_ingress.deny).protocol == "all" && google_compute_firewall.deny_ingress.source_ranges == toset(["0.0.0.0/0"])
-    error_message = "Nothing may come in from anywhere."
+    error_message = "The network must deny all incoming traffic."
   }
 
   assert {

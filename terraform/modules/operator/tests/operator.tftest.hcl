@@ -17,7 +17,7 @@ run "passes_the_chart_its_images" {
 
   assert {
     condition     = helm_release.operator.atomic && helm_release.operator.wait
-    error_message = "A release that doesn't become ready must go back."
+    error_message = "A release that doesn't become ready must be rolled back."
   }
 
   assert {
@@ -34,7 +34,7 @@ run "lets_values_go_first" {
 
   assert {
     condition     = output.values.workers == 4 && output.values.registry == "elsewhere.example/images"
-    error_message = "Further values must go before the module's own."
+    error_message = "Further values must override the module's own."
   }
 }
 
@@ -44,7 +44,7 @@ run "leaves_the_crds_to_argo_cd" {
 
   assert {
     condition     = output.values.crds.install == false
-    error_message = "The chart must leave the CRDs alone."
+    error_message = "The chart must not install the CRDs."
   }
 }
 

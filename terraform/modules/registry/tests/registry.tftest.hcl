@@ -12,12 +12,12 @@ run "lets_nodes_pull_and_nobody_else" {
 
   assert {
     condition     = { for key, binding in google_artifact_registry_repository_iam_member.this : key => binding.role } == { "reader-nodes" = "roles/artifactregistry.reader" }
-    error_message = "The nodes must be able to pull, and nobody else."
+    error_message = "Only the nodes may pull, and they must be able to."
   }
 
   assert {
     condition     = output.url == "europe-west4-docker.pkg.dev/team-diffusion/prod"
-    error_message = "The output must be what stands before an image's name."
+    error_message = "The output must be the prefix of an image's name."
   }
 }
 
@@ -26,12 +26,12 @@ run "cleans_up_and_keeps_what_a_rollback_needs" {
 
   assert {
     condition     = google_artifact_registry_repository.this.cleanup_policy_dry_run == false && toset([for policy in google_artifact_registry_repository.this.cleanup_policies : policy.action]) == toset(["KEEP", "DELETE"])
-    error_message = "Old images must really go, and the newest stay."
+    error_message = "Old images must be deleted, and the newest kept."
   }
 
   assert {
     condition     = one(google_artifact_registry_repository.this.docker_config).immutable_tags
-    error_message = "A tag must keep its meaning."
+    error_message = "A tag must always refer to the same image."
   }
 }
 

@@ -12,7 +12,7 @@ run "is_closed_to_the_world" {
 
   assert {
     condition     = google_storage_bucket.models.public_access_prevention == "enforced" && google_storage_bucket.models.uniform_bucket_level_access
-    error_message = "The bucket must not be openable to the world."
+    error_message = "The bucket must refuse public access."
   }
 
   assert {

@@ -1,4 +1,4 @@
--- An Application's own health, which Argo CD does not look at by itself: without it the sync waves of an app of apps
+-- An Application's own health, which Argo CD ignores by default. Without this check, the sync waves of an app of apps
 -- would not wait for one another.
 local health = (obj.status or {}).health or {}
 return { status = health.status or "Progressing", message = health.message or "" }

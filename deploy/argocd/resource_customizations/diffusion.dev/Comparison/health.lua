@@ -1,4 +1,4 @@
--- A finished comparison is healthy when its variants may be compared.
+-- A finished comparison is healthy if its variants are comparable.
 local hs = { status = "Progressing", message = "Waiting for the operator" }
 
 local function condition(kind)
@@ -9,26 +9,26 @@ local function condition(kind)
   end
 end
 
-local function told(each)
+local function explain(each)
   hs.message = each.reason .. ": " .. each.message
 end
 
 local complete, failed, comparable = condition("Complete"), condition("Failed"), condition("Comparable")
 if failed ~= nil and failed.status == "True" then
   hs.status = "Degraded"
-  told(failed)
+  explain(failed)
 elseif complete ~= nil and complete.status == "True" then
   if comparable ~= nil and comparable.status == "False" then
     hs.status = "Degraded"
-    told(comparable)
+    explain(comparable)
   else
     hs.status = "Healthy"
-    told(complete)
+    explain(complete)
   end
 elseif (obj.spec or {}).suspend then
   hs.status = "Suspended"
   hs.message = "spec.suspend is true"
 elseif complete ~= nil then
-  told(complete)
+  explain(complete)
 end
 return hs

@@ -1,4 +1,4 @@
--- Ready says it all; it counts only if it is of the spec that is there now.
+-- Ready decides the health; the condition counts only if it is of the current generation.
 local hs = { status = "Progressing", message = "Waiting for the operator" }
 
 local function condition(kind)
@@ -14,7 +14,7 @@ if ready == nil then
   return hs
 end
 hs.message = ready.reason .. ": " .. ready.message
--- No replicas are someone's wish, too.
+-- A user who sets 0 replicas has suspended the service, too.
 if (obj.spec or {}).suspend or ready.reason == "ScaledToZero" then
   hs.status = "Suspended"
 elseif ready.status == "True" then

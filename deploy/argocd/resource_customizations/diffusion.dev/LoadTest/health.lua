@@ -1,4 +1,4 @@
--- A finished test is healthy when its figures may be believed and meet the objectives it has.
+-- A finished test is healthy if its figures are valid and meet its objectives.
 local hs = { status = "Progressing", message = "Waiting for the operator" }
 
 local function condition(kind)
@@ -9,19 +9,19 @@ local function condition(kind)
   end
 end
 
-local function told(each)
+local function explain(each)
   hs.message = each.reason .. ": " .. each.message
 end
 
 local complete, failed = condition("Complete"), condition("Failed")
 if failed ~= nil and failed.status == "True" then
   hs.status = "Degraded"
-  told(failed)
+  explain(failed)
   return hs
 end
 if complete == nil or complete.status ~= "True" then
   if complete ~= nil then
-    told(complete)
+    explain(complete)
   end
   if (obj.spec or {}).suspend then
     hs.status = "Suspended"
@@ -30,13 +30,13 @@ if complete == nil or complete.status ~= "True" then
   return hs
 end
 for _, kind in ipairs({ "Valid", "SLOMet" }) do
-  local found = condition(kind)
-  if found ~= nil and found.status == "False" then
+  local verdict = condition(kind)
+  if verdict ~= nil and verdict.status == "False" then
     hs.status = "Degraded"
-    told(found)
+    explain(verdict)
     return hs
   end
 end
 hs.status = "Healthy"
-told(complete)
+explain(complete)
 return hs
