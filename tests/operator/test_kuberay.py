@@ -167,17 +167,26 @@ def test_a_cluster_of_an_earlier_release_serves_on_until_kuberay_makes_another(
     kinds.remove()
     kubectl.apply(diffusion_service(backend="rayserve"))
     eventually(lambda: kubectl.find("service", "demo"), within=WITHIN, what="its children")
-    former_head(kubectl)
-    former = [("deployment", "demo"), ("deployment", "demo-head"), ("service", "demo-head")]
-    before = [kubectl.get(*each)["metadata"]["uid"] for each in former]
     kubectl.apply(diffusion_service(**CLUSTER))
     becomes(kubectl, "False", "KubeRayMissing")
     assert "install KubeRay" in ready_of(kubectl)["message"]
+    # The head comes after the refusal: a reconcile of the first spec would prune it.
+    former_head(kubectl)
+    former = [("deployment", "demo"), ("deployment", "demo-head"), ("service", "demo-head")]
+    before = [kubectl.get(*each)["metadata"]["uid"] for each in former]
+    kubectl.patch("dsvc", "demo", {"spec": {"replicas": 2}})
+    generation = kubectl.get("dsvc", "demo")["metadata"]["generation"]
+    eventually(
+        lambda: ready_of(kubectl)["observedGeneration"] == generation,
+        within=WITHIN,
+        what="a reconcile with the head in place",
+    )
+    becomes(kubectl, "False", "KubeRayMissing")
     assert [kubectl.get(*each)["metadata"]["uid"] for each in former] == before
     assert kubectl.get("service", "demo")["spec"]["selector"] != HEAD
 
     request.getfixturevalue("kuberay")
-    kubectl.patch("dsvc", "demo", {"spec": {"replicas": 2}})
+    kubectl.patch("dsvc", "demo", {"spec": {"replicas": 3}})
     made(kubectl)
     for kind, name in former:
         eventually(partial(gone, kubectl, kind, name), within=WITHIN, what=f"{kind} {name} to go")

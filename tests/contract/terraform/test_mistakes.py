@@ -215,7 +215,9 @@ def test_a_catalogue_that_selects_other_nodes_fails_the_pools_tests(broken: Work
     outcome = broken.terraform("modules/gpu_pool", "test")
 
     assert not outcome.ok
-    assert "not those that the chart's accelerator selects" in " ".join(outcome.output.split())
+    assert "The chart's accelerator does not select the nodes' labels" in " ".join(
+        outcome.output.split()
+    )
 
 
 def _changed(workspace: Workspace, directory: str, right: str, wrong: str, command: str) -> Outcome:
