@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean, linear_regression
 from typing import Any
 
 from ahead import ahead
@@ -46,26 +47,64 @@ def _truth(subject: str, load: dict[str, Any]) -> list[Figure]:
     took = [(answer.answered - answer.arrived) * 1000 for answer in good]
     pairs = {
         **{f"p{percent}": nearest_rank(took, percent) for percent in (50, 95, 99)},
-        "requestsPerSecond": len(good) / _span(served),
+        "requestsPerSecond": arrival_rate(served, SECONDS),
         "failureRatio": 1 - len(good) / len(served),
     }
-    summary = report["summary"]
+    summary, window = report["summary"], report["window"]
+    begin = min(answer.arrived for answer in served) + window["measuredFromSeconds"]
+    laws = {
+        "Little's law": demand(served, load, begin),
+        "a line through the responses": slope(served, begin, window["measuredSeconds"]),
+    }
     return [
-        Figure(
-            f"reported {name} against the target's own",
-            subject,
-            100 * abs(summary[name] / true - 1),
-            "%",
-            1.0,
-        )
-        for name, true in pairs.items()
+        *(
+            Figure(
+                f"reported requestsPerSecond of the window against {law}",
+                subject,
+                100 * abs(window["requestsPerSecond"] / true - 1),
+                "%",
+                2.0,
+            )
+            for law, true in laws.items()
+        ),
+        *(
+            Figure(
+                f"reported {name} against the target's own",
+                subject,
+                100 * abs(summary[name] / true - 1),
+                "%",
+                1.0,
+            )
+            for name, true in pairs.items()
+        ),
     ]
 
 
-def _span(served: Sequence[Served]) -> float:
-    """Seconds from the first request to the last successful response."""
-    last = max(answer.answered for answer in served if answer.status == 200)  # noqa: PLR2004  OK
-    return last - min(answer.arrived for answer in served)
+def arrival_rate(served: Sequence[Served], seconds: float) -> float:
+    """Successful responses in the time of the load, by its seconds: the runner's own definition."""
+    end = min(answer.arrived for answer in served) + seconds
+    good = [answer for answer in served if answer.status == 200]  # noqa: PLR2004  OK
+    return sum(answer.answered <= end for answer in good) / seconds
+
+
+def demand(served: Sequence[Served], load: Report, begin: float) -> float:
+    """Successful responses per second that the load requires, without a count of responses.
+
+    In a closed loop, by Little's law: the users divided by the mean time of a request. In the open
+    loop, the arrival rate. Both are multiplied by the share of successes.
+    """
+    begun = [answer for answer in served if answer.arrived >= begin]
+    share = sum(answer.status == 200 for answer in begun) / len(begun)  # noqa: PLR2004  OK
+    if "arrivals" in load:
+        return RATE * share
+    return USERS / fmean(answer.answered - answer.arrived for answer in begun) * share
+
+
+def slope(served: Sequence[Served], begin: float, seconds: float) -> float:
+    """The slope of the line through the successful responses' numbers over their times."""
+    good = sorted(answer.answered for answer in served if answer.status == 200)  # noqa: PLR2004  OK
+    ends = [answered for answered in good if begin < answered <= begin + seconds]
+    return linear_regression(ends, range(len(ends))).slope
 
 
 def _cost() -> list[Figure]:

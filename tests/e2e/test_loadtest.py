@@ -40,11 +40,12 @@ def test_figures_of_a_real_run_stand_in_the_columns(
     assert 0 < summary["p50"] <= summary["p95"]
     row = kubectl("get", "loadtests", "--no-headers").split()
     assert row[:4] == ["ramp", "demo", "fastapi", "Complete"]
+    window = status["window"]
     assert row[4:9] == [
-        str(summary["maxUsers"]),
-        summary["requestsPerSecond"],
-        str(summary["p50"]),
-        str(summary["p95"]),
+        str(window["users"]),
+        window["requestsPerSecond"],
+        str(window["p50"]),
+        str(window["p95"]),
         "0",
     ]
     reference = status["reportRef"]

@@ -61,7 +61,11 @@ def ramp(
             "startSeconds": n * seconds,
             "durationSeconds": seconds,
             "timings": dict.fromkeys(TIMINGS, 120.5),
+            "usersReached": at,
+            "measuredFromSeconds": n * seconds + 15.0,
+            "measuredSeconds": seconds - 15.0,
             "withinSlo": n < len(users) - 1,
+            "overload": None,
         }
         for n, at in enumerate(users)
     ]
@@ -90,6 +94,11 @@ def ramp(
             "timings": {name: {"mean": 120.5, "p50": 110.0, "p95": 190.0} for name in TIMINGS},
         },
         "stages": stages,
+        "window": {
+            **stages[-1],
+            "stage": len(stages),
+            "intervals": {"p50": {"low": 900.0, "high": 1100.0, "draws": 40}},
+        },
         "timeline": points,
         "histogram": {"maxRelativeError": 0.001, "buckets": _buckets(latencies)},
         "search": None,
@@ -101,6 +110,7 @@ def ramp(
         },
         "slo": {
             "met": p95 <= 8000,
+            "reason": "WithinSLO" if p95 <= 8000 else "BeyondSLO",
             "checks": [
                 {"name": "p95", "limit": 8000.0, "value": p95, "met": p95 <= 8000},
                 {"name": "maxFailureRatio", "limit": 0.01, "value": 0.004, "met": True},
@@ -141,6 +151,7 @@ def search(run: str = "5ea4c1") -> Object:
     report["summary"]["maxUsersWithinSlo"] = 24
     report["slo"] = {
         "met": True,
+        "reason": "WithinSLO",
         "checks": [{"name": "p95", "limit": 8000.0, "value": 5880.0, "met": True}],
         "message": "24 users are the most with a p95 of at most 8000 ms",
     }
@@ -163,6 +174,7 @@ def nothing_answered(run: str = "0dead0") -> Object:
     }
     for stage in report["stages"]:
         stage |= {**failed, "timings": {}, "withinSlo": None}
+    report["window"] |= {**failed, "timings": {}, "withinSlo": None}
     for point in report["timeline"]:
         point |= {"p50": None, "p95": None, "requestsPerSecond": 0.0, "failuresPerSecond": 1.33}
     report["histogram"]["buckets"] = []

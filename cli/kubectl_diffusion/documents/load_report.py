@@ -56,7 +56,21 @@ class Stage(Figures):
     duration_seconds: float
     rate_per_second: float | None = None
     start_seconds: float | None = None
+    measured_seconds: float | None = None
+    users_reached: int | None = None
+    overload: str | None = None
     within_slo: bool | None = None
+
+
+class Interval(Read):
+    low: float | None = None
+    high: float | None = None
+    draws: int | None = None
+
+
+class Window(Stage):
+    stage: int
+    intervals: dict[str, Interval] = Field(default_factory=dict)
 
 
 class Point(Read):
@@ -114,6 +128,7 @@ class SloCheck(Read):
 
 class Slo(Read):
     met: bool
+    reason: str = ""
     checks: tuple[SloCheck, ...] = ()
     message: str
 
@@ -133,6 +148,7 @@ class Report(Read):
     target: Target
     summary: Summary
     stages: tuple[Stage, ...]
+    window: Window | None = None
     timeline: tuple[Point, ...]
     histogram: Histogram = Histogram()
     search: Search | None = None

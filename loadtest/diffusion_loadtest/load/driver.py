@@ -1,7 +1,7 @@
 """Applies the plan's load to an executor, stage by stage or probe by probe."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import gevent
 
@@ -10,16 +10,16 @@ from diffusion_loadtest.load.load_level import ArrivalRate, LoadLevel
 from diffusion_loadtest.measure.clock import Clock
 from diffusion_loadtest.measure.samples import Samples
 from diffusion_loadtest.plan.load_plan import ArrivalStage, LoadPlan, Search, Slo, Stage
-from diffusion_loadtest.plan.schedule import Change, user_changes
+from diffusion_loadtest.plan.schedule import Change, settle_seconds, user_changes
 from diffusion_loadtest.plan.search import MAX_PROBES, Probe, next_level
-from diffusion_loadtest.report.figures import UsersAt, Window, stage_figures
-from diffusion_loadtest.report.load_report import Phase, StageFigures
-from diffusion_loadtest.report.slo import judge_figures
+from diffusion_loadtest.report.figures import UsersAt, Window
+from diffusion_loadtest.report.judgement import probe_result
 from diffusion_loadtest.report.validity import needed_samples
+from diffusion_loadtest.report.windows import measured_windows
 
-SETTLE_SHARE = 0.2
-"""The share of its length for which a probe settles before it is measured."""
-MAX_SETTLE_SECONDS = 15.0
+if TYPE_CHECKING:
+    from diffusion_loadtest.report.load_report import Phase
+
 PROBE_STRETCH = 3.0
 """The multiple of its length up to which a probe with too few samples continues."""
 
@@ -133,8 +133,7 @@ class Driver:
             windows.append(Window(index, begin, end, stage.users))
             begin = end
         self._follow(user_changes(stages, spawn_rate), windows)
-        self._sleep_until(begin)
-        self._prolong()
+        self._finish_last_stage()
 
     def _follow(self, changes: Iterable[Change], windows: Sequence[Window]) -> None:
         """Applies each change when it is due; changes that are due at once are applied as one."""
@@ -170,15 +169,17 @@ class Driver:
                 self._arrival_level(index, self.rate, begin, None if last else end)
             )
             begin = end
-        self._sleep_until(begin)
-        self._prolong()
+        self._finish_last_stage()
 
-    def _prolong(self) -> None:
-        """Continues the last stage until the plan's number of requests is reached."""
+    def _finish_last_stage(self) -> None:
+        """Waits for the last stage's end, and until its window has the plan's requests."""
+        window = measured_windows(self._plan, self.windows, self.user_changes)[-1]
+        self._sleep_until(window.start)
+        # none of the requests in flight started in the window
+        before = self._completed() + self._executor.active
+        self._sleep_until(window.end)
         least = self._plan.min_requests
-        if least is None:
-            return
-        while self._completed() < least:
+        while least is not None and self._completed() - before < least:
             gevent.sleep(_POLL_SECONDS)
             self.windows[-1] = self.windows[-1]._replace(
                 end=max(self.windows[-1].end, self.clock.seconds())
@@ -189,13 +190,14 @@ class Driver:
             self.phase = "Probe"
             self._probe(search, level, needed_samples(slo))
             self._drain()
-            figures = self.figures_of(self.windows[-1])
-            self.probes.append(Probe(level, judge_figures(slo, figures).met))
+            window = self.windows[-1]
+            result = probe_result(search, slo, self._samples_of(window), window, level)
+            self.probes.append(result)
 
     def _probe(self, search: Search, level: float, needed: int) -> None:
         """Probes one level: settles, then measures for the plan's time or until samples suffice."""
         start, stage = self.clock.seconds(), len(self.windows)
-        settle = min(search.probe_seconds * SETTLE_SHARE, MAX_SETTLE_SECONDS)
+        settle = settle_seconds(search.probe_seconds)
         begin = start + settle
         end = begin + search.probe_seconds
         if search.over == "rate":
@@ -223,10 +225,9 @@ class Driver:
             gevent.sleep(_POLL_SECONDS)
         self.windows[stage] = self.windows[stage]._replace(end=self.clock.seconds())
 
-    def figures_of(self, window: Window) -> StageFigures:
-        """The figures of a stage that is over."""
-        parts = [part.of_stage(window.stage) for part in self._executor.samples()]
-        return stage_figures(Samples.merged(parts), window)
+    def _samples_of(self, window: Window) -> Samples:
+        """The samples of a stage that is over."""
+        return Samples.merged(part.of_stage(window.stage) for part in self._executor.samples())
 
     def _arrival_level(self, stage: int, rate: float, begin: float, end: float | None) -> LoadLevel:
         distribution: Literal["poisson", "constant"] = (

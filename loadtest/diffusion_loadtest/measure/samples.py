@@ -109,6 +109,10 @@ class Samples:
         """The samples that the figures include."""
         return self._selected(self._columns["measured"])
 
+    def started_since(self, moment: float) -> "Samples":
+        """The samples of requests that started, or were due, at `moment` seconds or later."""
+        return self._selected([start >= moment for start, _ in self.spans()])
+
     def _selected(self, selection: Sequence[int]) -> "Samples":
         selected = Samples()
         selected.extend(
@@ -125,6 +129,11 @@ class Samples:
         columns = self._columns
         return sorted(compress(columns["latency"], map(_is_zero, columns["kind"])))
 
+    def latencies_by_end(self) -> list[float]:
+        """The successful requests' latencies in seconds, in the order in which they ended."""
+        columns = self._columns
+        return list(compress(columns["latency"], map(_is_zero, columns["kind"])))
+
     def timings(self, stage: str) -> list[float]:
         """The target's timings of one of its stages in milliseconds, ascending."""
         timings = compress(self._columns[stage], map(_is_zero, self._columns["kind"]))
@@ -133,6 +142,14 @@ class Samples:
     def success_ends(self) -> "array[float]":
         """The ends of the successful responses, ascending."""
         return array("d", compress(self._columns["ended"], map(_is_zero, self._columns["kind"])))
+
+    def failure_ends(self) -> "array[float]":
+        """The ends of the failed requests, ascending."""
+        return array("d", compress(self._columns["ended"], self._columns["kind"]))
+
+    def success_spans(self) -> Iterator[tuple[float, float]]:
+        """The start (or due time) and the end of each successful request."""
+        return compress(self.spans(), map(_is_zero, self._columns["kind"]))
 
     def spans(self) -> Iterator[tuple[float, float]]:
         """The start (or due time) and the end of each request."""

@@ -193,17 +193,20 @@ class Warmup(Document):
 
 
 class Slo(Document):
-    """The service level objectives; a limit left out is not checked."""
+    """The service level objectives.
+
+    A limit left out is not checked, except that at most one request in a hundred may fail.
+    """
 
     p50_seconds: Annotated[float, Field(gt=0)] | None = None
     p95_seconds: Annotated[float, Field(gt=0)] | None = None
     p99_seconds: Annotated[float, Field(gt=0)] | None = None
-    max_failure_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_failure_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     min_requests_per_second: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
-        if not self.model_dump(exclude_none=True):
+        if not self.model_dump(exclude_none=True, exclude_unset=True):
             raise ValueError("no limit is set: set one, or leave the slo out")
         return self
 

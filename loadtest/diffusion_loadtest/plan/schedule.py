@@ -5,6 +5,10 @@ from typing import NamedTuple
 
 from diffusion_loadtest.plan.load_plan import Stage
 
+SETTLE_SHARE = 0.2
+"""The share of a load's time for which the load settles before the measurement."""
+MAX_SETTLE_SECONDS = 15.0
+
 
 class Change(NamedTuple):
     """A change to `users` users at `at` seconds into the load, in the stage of that index."""
@@ -33,3 +37,8 @@ def user_changes(stages: Sequence[Stage], spawn_rate: float) -> Iterator[Change]
             users += step
             yield Change(begin + delay, index, users)
         begin += stage.duration_seconds
+
+
+def settle_seconds(seconds: float) -> float:
+    """The time for which a load of `seconds` settles before the measurement."""
+    return min(seconds * SETTLE_SHARE, MAX_SETTLE_SECONDS)

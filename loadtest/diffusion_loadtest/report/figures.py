@@ -4,12 +4,13 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from math import ceil, fsum
-from typing import NamedTuple
+from math import ceil, fsum, inf
+from typing import NamedTuple, TypeVar
 
 from diffusion_loadtest.measure.percentiles import percentile
 from diffusion_loadtest.measure.samples import SUCCESS, Samples
 from diffusion_loadtest.measure.server_timing import STAGES
+from diffusion_loadtest.report.intervals import NEEDED_FOR_P99
 from diffusion_loadtest.report.load_report import (
     Percentiles,
     StageFigures,
@@ -24,6 +25,8 @@ TIMELINE_POINTS = 600
 _TIMING_NAMES = dict(zip(STAGES, ("queue", "textEncoder", "denoise", "vae", "encode"), strict=True))
 _OTHER = "other"
 
+Level = TypeVar("Level", int, float)
+
 UsersAt = tuple[float, int]
 """A second into the load, and the number of users from then on."""
 
@@ -31,7 +34,9 @@ UsersAt = tuple[float, int]
 class Window(NamedTuple):
     """The window of a stage, in seconds into the load; `rate` is None in the closed loop.
 
-    Requests that start in `[begin, end)` belong to the window.
+    The figures count the requests that start in `[measured, end)`, or in `[begin, end)` where
+    `measured` is None. `reached` is the most users that a closed loop had in the window.
+    `is_settled` says whether the loop had all of its users in the measured time.
     """
 
     stage: int
@@ -39,13 +44,23 @@ class Window(NamedTuple):
     end: float
     users: int
     rate: float | None = None
+    measured: float | None = None
+    reached: int | None = None
+    is_settled: bool = True
+
+    @property
+    def start(self) -> float:
+        """The second from which on the figures count requests."""
+        return self.begin if self.measured is None else self.measured
+
+    @property
+    def seconds(self) -> float:
+        """The length of the measured time: the divisor of rates."""
+        return self.end - self.start
 
 
 def run_seconds(samples: Samples, load_seconds: float) -> float:
-    """The length of the run: to the end of the load, or to the last success after it.
-
-    Failures don't lengthen the run: a request that hangs at the end would lower every rate.
-    """
+    """The length of the timeline: to the end of the load, or to the last success after it."""
     ends = samples.success_ends()
     return max(load_seconds, ends[-1]) if ends else load_seconds
 
@@ -53,12 +68,14 @@ def run_seconds(samples: Samples, load_seconds: float) -> float:
 def summary_of(samples: Samples, window: Window, discarded: int) -> Summary:
     """The figures of the measured samples, over the window's length.
 
-    Rates count the responses that arrived in the window, whenever their requests started.
+    Rates count the responses that arrived in the window, whenever their requests started. A
+    response after the load is in no rate, since fewer and fewer requests were sent beside it.
     """
     counted = samples.only_measured()
     latencies = counted.latencies()
-    seconds = window.end - window.begin
-    ends = [end for end in samples.success_ends() if window.begin < end <= window.end]
+    seconds = window.seconds
+    ends = [end for end in samples.success_ends() if window.start < end <= window.end]
+    failed = _within(samples.failure_ends(), window)
     return Summary(
         requests=len(counted),
         failures=counted.failures,
@@ -67,7 +84,7 @@ def summary_of(samples: Samples, window: Window, discarded: int) -> Summary:
         failures_by_kind=counted.failures_by_kind(),
         requests_per_second=_rate(len(ends), seconds),
         peak_requests_per_second=peak_rate(ends, seconds),
-        failures_per_second=_rate(counted.failures, seconds),
+        failures_per_second=_rate(failed, seconds),
         seconds=round(seconds, 3),
         mean=_milliseconds(_mean(latencies)),
         max=_milliseconds(latencies[-1] if latencies else None),
@@ -77,33 +94,50 @@ def summary_of(samples: Samples, window: Window, discarded: int) -> Summary:
     )
 
 
-def stage_figures(samples: Samples, window: Window, until: float | None = None) -> StageFigures:
-    """The figures of one stage; the rate counts responses up to `until`, by default its end."""
+def samples_in(samples: Samples, window: Window) -> Samples:
+    """The samples that the window's figures count."""
+    return samples.of_stage(window.stage).only_measured().started_since(window.start)
+
+
+def stage_figures(samples: Samples, window: Window) -> StageFigures:
+    """The figures of one stage; the rate counts responses that arrived in its window."""
     staged = samples.of_stage(window.stage)
-    counted = staged.only_measured()
+    counted = samples_in(samples, window)
     latencies = counted.latencies()
-    arrivals = window if until is None else window._replace(end=until)
-    arrived = _within(samples.success_ends(), arrivals)
     means = {name: figures.mean for name, figures in timing_figures(counted).items()}
     return StageFigures(
         users=window.users,
+        users_reached=window.users if window.reached is None else window.reached,
         rate_per_second=window.rate,
         start_seconds=round(window.begin, 3),
         duration_seconds=round(window.end - window.begin, 3),
+        measured_from_seconds=round(window.start, 3),
+        measured_seconds=round(window.seconds, 3),
         requests=len(counted),
         failures=counted.failures,
         discarded=len(staged) - len(counted),
         failure_ratio=_ratio(counted.failures, len(counted)),
-        requests_per_second=_rate(arrived, arrivals.end - arrivals.begin),
+        requests_per_second=arrival_rate(samples, window),
         mean=_milliseconds(_mean(latencies)),
         timings=means,
         **percentiles(latencies).model_dump(),
     )
 
 
+def arrival_rate(samples: Samples, window: Window) -> float:
+    """The successful responses per second that arrived in the window's measured time."""
+    return _rate(_within(samples.success_ends(), window), window.seconds)
+
+
+def answer_rate(samples: Samples, window: Window) -> float:
+    """The responses per second that arrived in the window's measured time, failures included."""
+    ends = [end for _, end in samples.spans()]
+    return _rate(_within(ends, window), window.seconds)
+
+
 def _within(ends: Sequence[float], window: Window) -> int:
-    """The number of ascending moments in the window, its end included."""
-    return bisect_right(ends, window.end) - bisect_right(ends, window.begin)
+    """The number of ascending moments in the window's measured time, its end included."""
+    return bisect_right(ends, window.end) - bisect_right(ends, window.start)
 
 
 def timing_figures(samples: Samples) -> dict[str, TimingFigures]:
@@ -217,20 +251,25 @@ def _most_users(users: Sequence[UsersAt], width: float, count: int) -> list[int]
 
 
 def percentiles(ordered: Sequence[float]) -> Percentiles:
-    """Percentiles of latencies in seconds, which are in ascending order."""
+    """Percentiles of latencies in seconds, in ascending order; no p99 of too few latencies."""
     p50, p95, p99 = (_milliseconds(percentile(ordered, percent)) for percent in (50, 95, 99))
-    return Percentiles(p50=p50, p95=p95, p99=p99)
+    return Percentiles(p50=p50, p95=p95, p99=p99 if len(ordered) >= NEEDED_FOR_P99 else None)
 
 
-def highest_within(stages: Iterable[StageFigures]) -> Mapping[str, int | float | None]:
-    """The summary's fields for the largest stage within the slo."""
-    within = [stage for stage in stages if stage.within_slo]
-    rates = [stage.rate_per_second for stage in within if stage.rate_per_second is not None]
-    users = [stage.users for stage in within if stage.rate_per_second is None]
-    return {
-        "max_users_within_slo": max(users, default=None),
-        "max_rate_within_slo": max(rates, default=None),
-    }
+def highest_within(stages: Sequence[StageFigures]) -> Mapping[str, int | float | None]:
+    """The summary's fields for the largest stage within the slo, below all stages beyond it."""
+    users = [(stage.users, stage.within_slo) for stage in stages if stage.rate_per_second is None]
+    rates = [
+        (stage.rate_per_second, stage.within_slo)
+        for stage in stages
+        if stage.rate_per_second is not None
+    ]
+    return {"max_users_within_slo": _highest(users), "max_rate_within_slo": _highest(rates)}
+
+
+def _highest(levels: Sequence[tuple[Level, bool | None]]) -> Level | None:
+    beyond = min((level for level, within in levels if within is False), default=inf)
+    return max((level for level, within in levels if within and level < beyond), default=None)
 
 
 def _mean(values: Sequence[float]) -> float | None:

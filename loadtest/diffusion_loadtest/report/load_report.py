@@ -51,7 +51,9 @@ class Progress(VersionedDocument):
 class Percentiles(Document):
     p50: Milliseconds | None
     p95: Milliseconds | None
-    p99: Milliseconds | None
+    p99: Annotated[
+        float | None, Field(ge=0, description="milliseconds; null with fewer than 299 successes")
+    ]
 
 
 class TimingFigures(Document):
@@ -78,7 +80,7 @@ class Figures(Percentiles):
 
 
 class Summary(Figures):
-    """The whole run, from the start of the load to its end or the last success after it.
+    """The whole run; rates count responses from the start of the load to its end.
 
     The summary of a search is the last probe at the knee, or at the lowest level without a knee.
     """
@@ -94,10 +96,12 @@ class Summary(Figures):
         int, Field(ge=0, description="in the open loop: the most requests in flight")
     ]
     max_users_within_slo: Annotated[
-        int | None, Field(description="users of the largest stage within the slo")
+        int | None,
+        Field(description="users of the largest stage within the slo, below all beyond it"),
     ] = None
     max_rate_within_slo: Annotated[
-        float | None, Field(description="rate of the largest stage within the slo")
+        float | None,
+        Field(description="rate of the largest stage within the slo, below all beyond it"),
     ] = None
     timings: Annotated[
         dict[str, TimingFigures],
@@ -106,19 +110,55 @@ class Summary(Figures):
 
 
 class StageFigures(Figures):
-    """The requests that started in the stage.
+    """The requests that started in the stage after its ramp and settling.
 
-    `requests_per_second` counts the successful responses that arrived in the stage, since a later
-    response is later work of the target; the last stage ends with the run. In a search each probe
-    is a stage, which begins once the probe has settled.
+    `requests_per_second` counts the successful responses that arrived in the same time, since a
+    later response is later work of the target. Requests of the ramp and of the settling are
+    discarded. In a search each probe is a stage, which begins once the probe has settled. A stage
+    that never had its users has figures of all its time and no verdict.
     """
 
     users: Annotated[int, Field(ge=0, description="in the open loop: the most requests in flight")]
+    users_reached: Annotated[
+        int, Field(ge=0, description="the most users at once; fewer than users if the ramp is slow")
+    ]
     rate_per_second: float | None = None
     start_seconds: Annotated[float, Field(ge=0, description="into the load")]
     duration_seconds: Annotated[float, Field(ge=0)]
+    measured_from_seconds: Annotated[
+        float, Field(ge=0, description="into the load: after the ramp and the settling")
+    ]
+    measured_seconds: Annotated[float, Field(ge=0, description="the divisor of the rates")]
     timings: Annotated[dict[str, float], Field(description="means, as in the summary")]
-    within_slo: bool | None = None
+    within_slo: Annotated[bool | None, Field(description="null if unknown")] = None
+    overload: Annotated[
+        str | None,
+        Field(description="the reason why the target did not sustain the rate; null if it did"),
+    ] = None
+
+
+class Interval(Document):
+    """The 95% confidence interval of a percentile, in milliseconds; an end is null if unbounded.
+
+    `draws` is the number of independent draws that the latencies are worth: responses of one batch
+    are alike.
+    """
+
+    low: Milliseconds | None
+    high: Milliseconds | None
+    draws: Count
+
+
+class WindowFigures(StageFigures):
+    """The window that the verdicts judge: the last stage, or the knee's last probe.
+
+    Without a knee, the window is the last probe of the lowest level.
+    """
+
+    stage: Annotated[int, Field(ge=1, description="number of the stage or the probe")]
+    intervals: Annotated[
+        dict[str, Interval], Field(description="by percentile: p50, p95, and p99 unless it is null")
+    ] = Field(default_factory=dict)
 
 
 class TimelinePoint(Document):
@@ -169,7 +209,10 @@ class SearchPoint(Percentiles):
 
 
 class SearchResult(Document):
-    """The result of a search; `knee` is the highest level within the slo, null without one."""
+    """The result of a search; `knee` is the highest load within the slo, null without one.
+
+    Over a rate, the knee is at most the rate that the target delivered at the highest level within.
+    """
 
     over: Literal["users", "rate"]
     knee: Level | None
@@ -198,9 +241,14 @@ class SloCheck(Document):
 
 
 class SloVerdict(Document):
-    """The verdict on the service level objectives."""
+    """The verdict on the service level objectives, by the figures of the window.
+
+    `reason` is WithinSLO, BeyondSLO, Overloaded, or the reason why the run has no verdict. `met` is
+    false without a verdict, too.
+    """
 
     met: bool
+    reason: str
     checks: tuple[SloCheck, ...]
     message: str
 
@@ -227,6 +275,7 @@ class Report(VersionedDocument):
     target: TargetFacts
     summary: Summary
     stages: tuple[StageFigures, ...]
+    window: Annotated[WindowFigures | None, Field(description="null if no stage began")] = None
     timeline: tuple[TimelinePoint, ...]
     histogram: Histogram
     search: SearchResult | None = None

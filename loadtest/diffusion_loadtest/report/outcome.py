@@ -17,12 +17,14 @@ from diffusion_loadtest.report.figures import (
     Window,
     highest_within,
     in_flight,
-    most_users,
     run_seconds,
+    samples_in,
     stage_figures,
     summary_of,
     timeline,
 )
+from diffusion_loadtest.report.intervals import intervals
+from diffusion_loadtest.report.judgement import judge_window
 from diffusion_loadtest.report.load_report import (
     ClientFigures,
     Histogram,
@@ -34,10 +36,21 @@ from diffusion_loadtest.report.load_report import (
     StageFigures,
     Summary,
     TargetFacts,
+    TimelinePoint,
+    WindowFigures,
 )
-from diffusion_loadtest.report.slo import judge_figures
-from diffusion_loadtest.report.validity import Observations, validity
+from diffusion_loadtest.report.overload import overload
+from diffusion_loadtest.report.slo import BEYOND, unknown
+from diffusion_loadtest.report.validity import (
+    USERS_NOT_REACHED,
+    Observations,
+    needed_for_verdict,
+    validity,
+)
+from diffusion_loadtest.report.windows import measured_windows, users_missing
 from diffusion_loadtest.target.fingerprint import fingerprint, fingerprint_id
+
+ALL_FAILED = "AllRequestsFailed"
 
 
 @dataclass(frozen=True)
@@ -62,22 +75,24 @@ def report_of(outcome: Outcome) -> Report:
     """The whole report."""
     plan, samples = outcome.plan, outcome.samples
     error = outcome.error or _failure(samples)
-    seconds = run_seconds(samples, outcome.load_seconds)
     users = outcome.user_changes or in_flight(samples)
-    windows = [_with_users(window, users) for window in outcome.windows]
-    stages = tuple(_stages(plan, samples, windows, seconds))
+    windows = measured_windows(plan, outcome.windows, users)
+    stages = tuple(_stage(plan.slo, samples, window) for window in windows)
     search = _search(outcome, stages)
-    summary_stage = None if search is None else _summary_stage(outcome, search)
-    whole = Window(0, 0.0, seconds, max((count for _, count in users), default=0))
-    summary, latencies = _summary(
-        outcome, whole if summary_stage is None else windows[summary_stage], summary_stage, stages
-    )
+    number = len(stages) - 1 if search is None else _summary_stage(outcome)
+    window = windows[number] if windows else None
+    latencies = samples_in(samples, window).latencies() if window else []
+    judged = _window(samples, window, stages[number]) if window else None
     observations = replace(
         outcome.observations,
         successes=len(latencies),
+        draws=_draws(judged),
         median=percentile(latencies, 50),
         unsent=samples.failures_by_kind().get(NOT_SENT, 0),
+        users_missing=None if window is None else users_missing(window),
     )
+    summary, summed_up = _summary(outcome, None if search is None else window, users)
+    summary = summary.model_copy(update=dict(_within(stages, search)))
     facts = fingerprint(outcome.about, plan.request.body)
     return Report(
         run=plan.test.run,
@@ -92,11 +107,14 @@ def report_of(outcome: Outcome) -> Report:
         ),
         summary=summary,
         stages=stages,
-        timeline=timeline(samples, users, seconds) if windows else (),
-        histogram=Histogram(max_relative_error=MAX_RELATIVE_ERROR, buckets=histogram(latencies)),
+        window=judged,
+        timeline=_timeline(outcome, users),
+        histogram=Histogram(
+            max_relative_error=MAX_RELATIVE_ERROR, buckets=histogram(summed_up.latencies())
+        ),
         search=search,
         valid=validity(observations, plan.slo, error),
-        slo=None if plan.slo is None else _slo(plan.slo, summary, search),
+        slo=_slo(plan.slo, samples, window, search, error),
         client=_client(plan, observations.client_usage),
         error=error,
     )
@@ -109,26 +127,39 @@ def _failure(samples: Samples) -> RunError | None:
         return RunError(reason="NoRequests", message=message)
     if samples.failures == len(samples):
         kinds = ", ".join(f"{count} {kind}" for kind, count in samples.failures_by_kind().items())
-        return RunError(reason="AllRequestsFailed", message=f"Every request failed: {kinds}.")
+        return RunError(reason=ALL_FAILED, message=f"Every request failed: {kinds}.")
     return None
 
 
-def _with_users(window: Window, users: Sequence[UsersAt]) -> Window:
-    """A window of the open loop, with the users that its rate needed."""
-    return window if window.rate is None else window._replace(users=most_users(users, window))
+def _stage(slo: Slo | None, samples: Samples, window: Window) -> StageFigures:
+    """The figures of a stage, with a verdict if it had its users."""
+    figures = stage_figures(samples, window).model_copy(
+        update={"overload": overload(samples, window)}
+    )
+    if slo is None or not window.is_settled:
+        return figures
+    met = judge_window(slo, samples, window).met
+    enough = figures.requests >= needed_for_verdict(slo)
+    return figures.model_copy(update={"within_slo": met if enough or not met else None})
 
 
-def _stages(
-    plan: LoadPlan, samples: Samples, windows: Sequence[Window], seconds: float
-) -> list[StageFigures]:
-    """The stages that began; unless it is a probe, the last stage ends with the run."""
-    stages = []
-    for window in windows:
-        last = plan.search is None and window is windows[-1]
-        figures = stage_figures(samples, window, until=seconds if last else None)
-        met = None if plan.slo is None else judge_figures(plan.slo, figures).met
-        stages.append(figures.model_copy(update={"within_slo": met}))
-    return stages
+def _window(samples: Samples, window: Window, figures: StageFigures) -> WindowFigures:
+    return WindowFigures(
+        stage=window.stage + 1,
+        intervals=intervals(samples_in(samples, window).latencies_by_end()),
+        **figures.model_dump(),
+    )
+
+
+def _draws(window: WindowFigures | None) -> int | None:
+    """The independent draws that the window's p95 rests on."""
+    p95 = None if window is None else window.intervals.get("p95")
+    return None if p95 is None else p95.draws
+
+
+def _timeline(outcome: Outcome, users: Sequence[UsersAt]) -> tuple[TimelinePoint, ...]:
+    seconds = run_seconds(outcome.samples, outcome.load_seconds)
+    return timeline(outcome.samples, users, seconds) if outcome.windows else ()
 
 
 def _search(outcome: Outcome, stages: Sequence[StageFigures]) -> SearchResult | None:
@@ -152,7 +183,7 @@ def _search(outcome: Outcome, stages: Sequence[StageFigures]) -> SearchResult | 
     )
     return SearchResult(
         over=search.over,
-        knee=result.level,
+        knee=result.load,
         confirmed=result.confirmed,
         step=round(result.step, 6),
         at_max=result.at_max,
@@ -160,45 +191,63 @@ def _search(outcome: Outcome, stages: Sequence[StageFigures]) -> SearchResult | 
     )
 
 
-def _summary_stage(outcome: Outcome, search: SearchResult) -> int | None:
-    """The stage that a search's summary describes; None if there was no probe."""
-    levels = [probe.level for probe in outcome.probes]
-    if not levels:
-        return None
-    level = min(levels) if search.knee is None else search.knee
-    return max(index for index, other in enumerate(levels) if other == level)
+def _summary_stage(outcome: Outcome) -> int:
+    """The stage that a search's summary describes; -1 if there was no probe."""
+    search, levels = outcome.plan.search, [probe.level for probe in outcome.probes]
+    level = None if search is None else knee(search, outcome.probes).level
+    level = min(levels, default=None) if level is None else level
+    return max((index for index, other in enumerate(levels) if other == level), default=-1)
 
 
 def _summary(
-    outcome: Outcome, window: Window, stage: int | None, stages: Sequence[StageFigures]
-) -> tuple[Summary, list[float]]:
-    """The summary of the whole run or of one stage, and its latencies."""
+    outcome: Outcome, probe: Window | None, users: Sequence[UsersAt]
+) -> tuple[Summary, Samples]:
+    """The summary of the whole run or of one probe, and the samples that it counts."""
     samples, discarded = outcome.samples, outcome.observations.warmup_requests
-    if stage is not None:
-        samples, discarded = samples.of_stage(stage), 0
-    summary = summary_of(samples, window, discarded)
-    return (
-        summary.model_copy(update=dict(highest_within(_stages_at_knee(outcome, stages)))),
-        samples.only_measured().latencies(),
-    )
+    if probe is not None:
+        samples = samples.of_stage(probe.stage)
+        return summary_of(samples, probe, 0), samples.only_measured()
+    most = max((count for _, count in users), default=0)
+    whole = Window(0, 0.0, outcome.load_seconds, most)
+    return summary_of(samples, whole, discarded), samples.only_measured()
 
 
-def _stages_at_knee(outcome: Outcome, stages: Sequence[StageFigures]) -> Sequence[StageFigures]:
-    """The stages that may hold the highest load within the slo: in a search, those at its knee."""
-    if outcome.plan.search is None:
-        return stages
-    level = knee(outcome.plan.search, outcome.probes).level
-    return [
-        stage for probe, stage in zip(outcome.probes, stages, strict=False) if probe.level == level
-    ]
+def _within(
+    stages: Sequence[StageFigures], search: SearchResult | None
+) -> Mapping[str, int | float | None]:
+    """The highest load within the slo: of the stages, or the search's knee."""
+    if search is None:
+        return highest_within(stages)
+    if search.knee is None:
+        return {}
+    if search.over == "rate":
+        return {"max_rate_within_slo": search.knee}
+    return {"max_users_within_slo": int(search.knee)}
 
 
-def _slo(slo: Slo, summary: Summary, search: SearchResult | None) -> SloVerdict:
+def _slo(
+    slo: Slo | None,
+    samples: Samples,
+    window: Window | None,
+    search: SearchResult | None,
+    error: RunError | None,
+) -> SloVerdict | None:
     """The verdict on the slo, which a search meets where it has a knee."""
-    verdict = judge_figures(slo, summary)
-    return (
-        verdict if search is None else verdict.model_copy(update={"met": search.knee is not None})
-    )
+    if slo is None:
+        return None
+    if window is None or (error is not None and error.reason != ALL_FAILED):
+        reason, message = (
+            (error.reason, error.message) if error else ("NoRequests", "no stage began")
+        )
+        return unknown(reason, message)
+    if (missing := users_missing(window)) is not None:
+        return unknown(USERS_NOT_REACHED, missing)
+    if search is not None and search.knee is not None and not search.confirmed:
+        return unknown("Unconfirmed", f"{search.knee:g} was within the slo in one probe only")
+    verdict = judge_window(slo, samples, window)
+    if search is None or verdict.met == (search.knee is not None):
+        return verdict
+    return verdict.model_copy(update={"met": False, "reason": BEYOND})
 
 
 def _client(plan: LoadPlan, client_usage: Sequence[Sequence[ClientUsage]]) -> ClientFigures:

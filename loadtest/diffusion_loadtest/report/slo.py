@@ -1,56 +1,87 @@
 """The verdict on the objectives; whether the figures are credible is `validity`'s."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from diffusion_loadtest.measure.percentiles import percentile
+from diffusion_loadtest.measure.samples import Samples
 from diffusion_loadtest.plan.load_plan import Slo
-from diffusion_loadtest.report.load_report import Figures, Percentiles, SloCheck, SloVerdict
+from diffusion_loadtest.report.load_report import SloCheck, SloVerdict
+
+WITHIN = "WithinSLO"
+BEYOND = "BeyondSLO"
+OVERLOADED = "Overloaded"
 
 
-def judge(
-    slo: Slo, latencies: Percentiles, failure_ratio: float, requests_per_second: float
-) -> SloVerdict:
-    """Compares each limit of the slo with its figure; a missing latency misses its limit."""
-    checks = tuple(_checks(slo, latencies, failure_ratio, requests_per_second))
+class Requests(NamedTuple):
+    """Requests that a verdict judges.
+
+    `latencies` are those of the successes, in seconds and ascending.
+    """
+
+    latencies: Sequence[float]
+    failures: int
+    requests_per_second: float
+
+    @classmethod
+    def of(cls, samples: Samples, requests_per_second: float) -> "Requests":
+        return cls(samples.latencies(), samples.failures, requests_per_second)
+
+    @property
+    def failure_ratio(self) -> float | None:
+        """The share of requests that failed; None without a request."""
+        count = len(self.latencies) + self.failures
+        return round(self.failures / count, 6) if count else None
+
+
+def judge(slo: Slo, requests: Requests, overload: str | None = None) -> SloVerdict:
+    """Compares each limit of the slo with its figure; an overloaded target misses the slo.
+
+    A failed request is beyond any latency limit, so a latency's rank is over all requests. A figure
+    without a request misses its limit.
+    """
+    checks = tuple(_checks(slo, requests))
     missed = [_sentence(check) for check in checks if not check.met]
-    message = "; ".join(missed) if missed else "every figure is within its limit"
-    return SloVerdict(met=not missed, checks=checks, message=message)
+    if requests.failure_ratio is None:
+        missed = ["no request has ended"]
+    if overload is not None:
+        message = "; ".join([overload, *missed])
+        return SloVerdict(met=False, reason=OVERLOADED, checks=checks, message=message)
+    if missed:
+        return SloVerdict(met=False, reason=BEYOND, checks=checks, message="; ".join(missed))
+    message = "every figure is within its limit"
+    return SloVerdict(met=True, reason=WITHIN, checks=checks, message=message)
 
 
-def judge_figures(slo: Slo, figures: Figures) -> SloVerdict:
-    """The verdict on a stage, or on a whole run."""
-    latencies = Percentiles(p50=figures.p50, p95=figures.p95, p99=figures.p99)
-    return judge(slo, latencies, figures.failure_ratio, figures.requests_per_second)
+def unknown(reason: str, message: str) -> SloVerdict:
+    """The verdict of a run without figures to judge."""
+    return SloVerdict(met=False, reason=reason, checks=(), message=f"no verdict: {message}")
 
 
-def _checks(
-    slo: Slo, latencies: Percentiles, failure_ratio: float, requests_per_second: float
-) -> Iterator[SloCheck]:
-    limits = (
-        ("p50", slo.p50_seconds, latencies.p50),
-        ("p95", slo.p95_seconds, latencies.p95),
-        ("p99", slo.p99_seconds, latencies.p99),
-    )
-    for name, seconds, value in limits:
+def _checks(slo: Slo, requests: Requests) -> Iterator[SloCheck]:
+    limits = ((50, slo.p50_seconds), (95, slo.p95_seconds), (99, slo.p99_seconds))
+    for percent, seconds in limits:
         if seconds is not None:
             limit = seconds * 1000
+            latency = percentile(requests.latencies, percent, requests.failures)
+            value = None if latency is None else round(latency * 1000, 3)
             met = value is not None and value <= limit
-            yield SloCheck(name=name, limit=limit, value=value, met=met)
-    if (most := slo.max_failure_ratio) is not None:
-        yield SloCheck(
-            name="maxFailureRatio", limit=most, value=failure_ratio, met=failure_ratio <= most
-        )
+            yield SloCheck(name=f"p{percent}", limit=limit, value=value, met=met)
+    ratio, most = requests.failure_ratio, slo.max_failure_ratio
+    met = ratio is not None and ratio <= most
+    yield SloCheck(name="maxFailureRatio", limit=most, value=ratio, met=met)
     if (least := slo.min_requests_per_second) is not None:
         yield SloCheck(
             name="minRequestsPerSecond",
             limit=least,
-            value=requests_per_second,
-            met=requests_per_second >= least,
+            value=requests.requests_per_second,
+            met=requests.requests_per_second >= least,
         )
 
 
 def _sentence(check: SloCheck) -> str:
     if check.value is None:
-        return f"{check.name} has no value, since no request succeeded"
+        return f"{check.name} has no value, since the request of its rank failed"
     if check.name == "maxFailureRatio":
         return f"a share of {check.value:.2%} failed instead of at most {check.limit:.2%}"
     if check.name == "minRequestsPerSecond":

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, log
 
 from diffusion_loadtest.measure.client_saturation import ClientUsage, saturation
 from diffusion_loadtest.plan.load_plan import Slo
+from diffusion_loadtest.report.intervals import NEEDED_FOR_P99, needed_draws
 from diffusion_loadtest.report.load_report import RunError, Validity
 
 MEASURED = "Measured"
-
-_CONFIDENCE = 0.95
+USERS_NOT_REACHED = "UsersNotReached"
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ class Observations:
     workers_lost: int = 0
     target_restart: str | None = None
     target_change: str | None = None
+    users_missing: str | None = None
+    draws: int | None = None
     warmup_requests: int = 0
     warmup_failures: int = 0
 
@@ -34,9 +35,11 @@ def validity(observations: Observations, slo: Slo | None, error: RunError | None
         return Validity(status=False, reason=error.reason, message=error.message)
     doubts = list(_doubts(observations, slo))
     if not doubts:
-        message = (
-            f"{observations.successes} successful requests; target unchanged, client not saturated"
-        )
+        count, draws = observations.successes, observations.draws
+        worth = "" if draws is None else f", worth {draws} independent draws"
+        message = f"{count} successful requests{worth}; target unchanged, client not saturated"
+        if count < NEEDED_FOR_P99:
+            message = f"{message}; p99 is left out, since it needs {NEEDED_FOR_P99}"
         return Validity(status=True, reason=MEASURED, message=message)
     (reason, message), *others = doubts
     return Validity(
@@ -54,6 +57,8 @@ def _doubts(observations: Observations, slo: Slo | None) -> Iterator[tuple[str, 
         yield "TargetRestarted", observations.target_restart
     if observations.target_change is not None:
         yield "TargetChanged", observations.target_change
+    if observations.users_missing is not None:
+        yield USERS_NOT_REACHED, observations.users_missing
     if 0 < observations.warmup_requests == observations.warmup_failures:
         yield "WarmupFailed", f"all {observations.warmup_requests} requests of the warm-up failed"
     if (
@@ -66,11 +71,12 @@ def _doubts(observations: Observations, slo: Slo | None) -> Iterator[tuple[str, 
         yield "TooFewSamples", f"{message}, which need {needed}: let the test run longer"
 
 
-def needed_samples(slo: Slo | None) -> int:
-    """The successes below which a percentile is a guess: of p95, or of p99 if the slo has it.
+def needed_for_verdict(slo: Slo) -> int:
+    """The least number of requests that bounds one of the slo's percentiles from above."""
+    limits = ((slo.p99_seconds, 0.99), (slo.p95_seconds, 0.95))
+    return needed_draws(next((q for limit, q in limits if limit is not None), 0.5))
 
-    The largest of n samples exceeds the quantile q with probability 1 - q^n (Wilks 1941). Below
-    the n that makes this 95%, the quantile has no upper bound at that confidence.
-    """
-    quantile = 0.99 if slo is not None and slo.p99_seconds is not None else 0.95
-    return ceil(log(1 - _CONFIDENCE) / log(quantile))
+
+def needed_samples(slo: Slo | None) -> int:
+    """The successes below which a percentile is a guess: of p95, or of p99 if the slo has it."""
+    return needed_draws(0.99 if slo is not None and slo.p99_seconds is not None else 0.95)

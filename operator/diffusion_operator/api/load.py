@@ -205,9 +205,10 @@ class Slo(Model):
     p50: Latency | None = Field(None, description="Longest median latency, such as 3s.")
     p95: Latency | None = Field(None, description="Longest 95th percentile latency.")
     p99: Latency | None = Field(None, description="Longest 99th percentile latency.")
-    max_failure_ratio: Decimal | None = Field(
-        None,
-        description='Largest share of requests that may fail, from 0 to 1, such as "0.01".',
+    max_failure_ratio: Decimal = Field(
+        "0.01",
+        description="Largest share of requests that may fail, from 0 to 1. A failed request also "
+        'counts as later than any latency limit. Default: "0.01".',
         json_schema_extra=decimal_rules(
             "double(self) <= 1.0", 'a ratio is at most 1: write "0.01" for one per cent'
         ),
@@ -242,7 +243,8 @@ class LoadSpec(Model):
         None,
         ge=1,
         le=10_000_000,
-        description="Keeps the last stage going until so many requests have ended.",
+        description="Prolongs the last stage until this number of requests is complete, without "
+        "those of its ramp and settling.",
     )
     warmup: Warmup | None = Field(None, description="Requests before the measurement.")
     workers: int = Field(

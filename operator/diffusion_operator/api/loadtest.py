@@ -94,13 +94,13 @@ class Progress(Model):
 
 
 class Shown(Model):
-    """Values of the columns: the last seconds while a test runs, the whole run afterwards."""
+    """Values of the columns: the last seconds while a test runs, the window afterwards."""
 
-    users: int = Field(ge=0, description="Users now, or the most of the run.")
+    users: int = Field(ge=0, description="Users now, or those of the window.")
     requests_per_second: str = Field(max_length=32, description="Successful requests per second.")
     p50: int | None = Field(None, ge=0, description="Median latency in milliseconds.")
     p95: int | None = Field(None, ge=0, description="95th percentile latency in milliseconds.")
-    failures: int = Field(ge=0, description="Requests that failed.")
+    failures: int = Field(ge=0, description="Requests that failed in the whole run.")
 
 
 class Figures(Model):
@@ -113,20 +113,43 @@ class Figures(Model):
     )
     p50: int | None = Field(None, ge=0, description="Median latency in milliseconds.")
     p95: int | None = Field(None, ge=0, description="95th percentile latency in milliseconds.")
-    p99: int | None = Field(None, ge=0, description="99th percentile latency in milliseconds.")
+    p99: int | None = Field(
+        None,
+        ge=0,
+        description="99th percentile latency in milliseconds; absent with fewer than 299 "
+        "successful requests.",
+    )
 
 
 class StageFigures(Figures):
-    """The figures of one stage."""
+    """The figures of one stage, after its ramp and settling."""
 
     users: int | None = Field(None, ge=0, description="Users of the stage.")
+    users_reached: int | None = Field(
+        None, ge=0, description="The most users at once; fewer than users if the ramp was too slow."
+    )
     rate_per_second: str | None = Field(
         None, max_length=32, description="Requests begun per second, where the load is a rate."
     )
     duration: str = Field(max_length=32, description="Length of the stage.")
     within_slo: bool | None = Field(
-        None, alias="withinSLO", description="Verdict on spec.slo for these figures."
+        None,
+        alias="withinSLO",
+        description="Verdict on spec.slo for these figures; absent if the stage never had its "
+        "users, or had too few requests.",
     )
+    overload: str | None = Field(
+        None,
+        max_length=512,
+        description="Reason why the target did not sustain the rate, so that its latencies depend "
+        "on the length of the load; absent if it did.",
+    )
+
+
+class WindowFigures(StageFigures):
+    """The figures that the verdicts judge."""
+
+    stage: int = Field(ge=1, description="Number of the stage, or of the probe of a search.")
 
 
 class Summary(Figures):
@@ -210,11 +233,16 @@ class LoadTestStatus(Model):
     stages: tuple[StageFigures, ...] | None = Field(
         None, max_length=64, description="The figures of each stage, or probe of a search."
     )
+    window: WindowFigures | None = Field(
+        None,
+        description="The figures that Valid and SLOMet judge: the last stage after its ramp and "
+        "settling, or the last probe at a search's knee.",
+    )
     max_users_within_slo: int | None = Field(
         None,
         alias="maxUsersWithinSLO",
         ge=0,
-        description="Highest number of users that kept spec.slo.",
+        description="Highest number of users that kept spec.slo, below all that did not.",
     )
     max_rate_within_slo: str | None = Field(
         None, alias="maxRateWithinSLO", max_length=32, description="Highest rate that kept it."

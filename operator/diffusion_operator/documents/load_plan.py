@@ -79,7 +79,7 @@ class SloLimits(Model):
     p50_seconds: float | None
     p95_seconds: float | None
     p99_seconds: float | None
-    max_failure_ratio: float | None
+    max_failure_ratio: float
     min_requests_per_second: float | None
 
 

@@ -65,6 +65,13 @@ class ReportedStage(ReportedFigures):
     duration_seconds: float
     rate_per_second: float | None = None
     within_slo: bool | None = None
+    users_reached: int | None = None
+    measured_seconds: float | None = None
+    overload: str | None = None
+
+
+class ReportedWindow(ReportedStage):
+    stage: int
 
 
 class ReportedValidity(_Read):
@@ -76,6 +83,7 @@ class ReportedValidity(_Read):
 class ReportedSlo(_Read):
     met: bool
     message: str
+    reason: str = ""
 
 
 class ReportedError(_Read):
@@ -91,6 +99,7 @@ class LoadReport(_Read):
     target: ReportedTarget
     summary: ReportedSummary
     stages: tuple[ReportedStage, ...]
+    window: ReportedWindow | None = None
     valid: ReportedValidity | None = None
     slo: ReportedSlo | None = None
     error: ReportedError | None = None

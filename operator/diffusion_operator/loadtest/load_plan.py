@@ -27,8 +27,8 @@ from diffusion_operator.documents.load_plan import (
 
 PROMPTS_MOUNT = "/etc/diffusion-loadtest/prompts"
 API_KEY_VARIABLE = "DIFFUSION_LOAD_API_KEY"
-# A search has at most twelve probes; each may settle before and drain after its measurement.
-PROBES = 12
+# A search has at most twenty probes; each may settle before and drain after its measurement.
+PROBES = 20
 PROBE_LENGTHS = 3
 
 
@@ -175,6 +175,6 @@ def _slo(slo: Slo) -> SloLimits:
         p50_seconds=limit(slo.p50),
         p95_seconds=limit(slo.p95),
         p99_seconds=limit(slo.p99),
-        max_failure_ratio=_decimal(slo.max_failure_ratio),
+        max_failure_ratio=float(slo.max_failure_ratio),
         min_requests_per_second=_decimal(slo.min_requests_per_second),
     )

@@ -16,6 +16,7 @@ from diffusion_operator.api.loadtest import (
     StageFigures,
     Summary,
     Target,
+    WindowFigures,
 )
 from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.api.state import RunState
@@ -33,8 +34,12 @@ from diffusion_operator.loadtest.target import Disturbance, Snapshot
 
 REPORT_KEY = "report.json"
 PROGRESS_KEY = "progress.json"
+_ALL_FAILED = "AllRequestsFailed"
+_NO_VERDICT = frozenset({"UsersNotReached", "Unconfirmed"})
+"""Reasons of the runner with which SLOMet is neither true nor false."""
 NO_RUN = Run("", RunIdentity(""))
 _MOST_FACTS, _LONGEST_FACT, _LONGEST_NAME, _MOST_KINDS = 64, 256, 63, 64
+_LONGEST_SENTENCE = 512
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ def test_status(test: Mapping[str, Any], observed: Observed, *, now: str) -> Loa
         shown=_shown_after(report) if report else _shown_meanwhile(progress) if progress else None,
         summary=_summary(report) if report else None,
         stages=tuple(_stage(stage) for stage in report.stages) if report else None,
+        window=_window(report) if report else None,
         max_users_within_slo=report.summary.max_users_within_slo if report else None,
         max_rate_within_slo=_found_rate(report) if report else None,
         report_ref=ReportRef(name=observed.report_name, key=REPORT_KEY) if report else None,
@@ -185,6 +191,9 @@ def _ends(observed: Observed, failed: Ended | None) -> tuple[Verdict, Verdict]:
     if observed.report is not None:
         summary = observed.report.summary
         message = f"{summary.requests} requests, {summary.failures} of them failed"
+        window = observed.report.window
+        if window is not None and window.overload is not None:
+            message = f"{message}; overloaded: {window.overload[:_LONGEST_SENTENCE]}"
         return Verdict("Complete", "True", "Finished", message), not_failed
     at = observed.unfinished or Unfinished(RunState.WAITING, "Waiting", "the run has not begun")
     return Verdict("Complete", "False", at.reason, at.message), not_failed
@@ -209,13 +218,17 @@ def _valid(observed: Observed, failed: Ended | None) -> Verdict:
 def _slo_met(observed: Observed, failed: Ended | None) -> Verdict:
     """Condition SLOMet, independent of Valid."""
     report = observed.report
+    if failed is not None:
+        if failed.reason == _ALL_FAILED:
+            return Verdict("SLOMet", "False", failed.reason, failed.message)
+        return Verdict("SLOMet", "Unknown", failed.reason, f"no verdict: {failed.message}")
     if report is None or report.slo is None:
-        if failed is not None:
-            return Verdict("SLOMet", "False", failed.reason, "the run gave no figures to go by")
         return Verdict("SLOMet", "Unknown", "NotFinished", "there are no figures yet")
-    if report.slo.met and failed is None:
+    if report.slo.met:
         return Verdict("SLOMet", "True", "WithinSLO", report.slo.message)
-    return Verdict("SLOMet", "False", "BeyondSLO", report.slo.message)
+    reason = report.slo.reason or "BeyondSLO"
+    status: Literal["False", "Unknown"] = "Unknown" if reason in _NO_VERDICT else "False"
+    return Verdict("SLOMet", status, reason, report.slo.message)
 
 
 def _failure(report: LoadReport) -> Ended | None:
@@ -227,7 +240,7 @@ def _failure(report: LoadReport) -> Ended | None:
         return Ended("NoRequests", "no request completed: make the stages longer")
     if summary.failures == summary.requests:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(summary.failures_by_kind.items()))
-        return Ended("AllRequestsFailed", f"every request failed: {kinds}")
+        return Ended(_ALL_FAILED, f"every request failed: {kinds}")
     return None
 
 
@@ -290,13 +303,17 @@ def _shown_meanwhile(progress: LoadProgress) -> Shown:
 
 
 def _shown_after(report: LoadReport) -> Shown:
-    summary = report.summary
+    """Columns of the window, with the failures of the whole run.
+
+    An older runner reports no window: then all columns describe the whole run.
+    """
+    figures = report.window or report.summary
     return Shown(
-        users=summary.max_users,
-        requests_per_second=shown(summary.requests_per_second),
-        p50=_milliseconds(summary.p50),
-        p95=_milliseconds(summary.p95),
-        failures=summary.failures,
+        users=report.summary.max_users if report.window is None else report.window.users,
+        requests_per_second=shown(figures.requests_per_second),
+        p50=_milliseconds(figures.p50),
+        p95=_milliseconds(figures.p95),
+        failures=report.summary.failures,
     )
 
 
@@ -325,10 +342,18 @@ def _stage(stage: ReportedStage) -> StageFigures:
     return StageFigures(
         **_figures(stage).model_dump(),
         users=stage.users,
+        users_reached=stage.users_reached,
         rate_per_second=None if offered is None else shown(offered),
         duration=f"{round(stage.duration_seconds, 1):g}s",
         within_slo=stage.within_slo,
+        overload=None if stage.overload is None else stage.overload[:_LONGEST_SENTENCE],
     )
+
+
+def _window(report: LoadReport) -> WindowFigures | None:
+    if report.window is None:
+        return None
+    return WindowFigures(stage=report.window.stage, **_stage(report.window).model_dump())
 
 
 def _summary(report: LoadReport) -> Summary:

@@ -27,7 +27,7 @@ from waiting import eventually
 LOADTEST = Path(__file__).parents[3] / "loadtest"
 
 FINISHED_WITHIN = 300.0
-"""Seconds; the longest run is a search of twelve probes."""
+"""Seconds; the longest run is a search of twenty probes."""
 
 Behaviour = Callable[[int], tuple[float, str]]
 """The n-th request's delay in seconds and its outcome, a key of `ANSWERS` or a connection fault."""

@@ -56,18 +56,22 @@ def test_figures_are_within_one_per_cent_of_what_the_target_recorded(
 
     between = noise([s.answered - s.arrived - s.service_time for s in served])
     took = sorted(s.answered - s.arrived for s in good)
-    for percent in (50, 95, 99):
+    # A p99 needs 299 successes.
+    percents = (50, 95, 99) if len(good) >= 299 else (50, 95)
+    assert (summary["p99"] is None) == (len(good) < 299)
+    for percent in percents:
         expected = nearest_rank(took, percent)
         close = 0.01 * expected + between
         assert summary[f"p{percent}"] / 1000 == pytest.approx(expected, abs=close)
     # The histogram holds as many samples as the target recorded, at the same ranks.
     seen = [low / 1000 for low, count in report["histogram"]["buckets"] for _ in range(count)]
     assert len(seen) == len(took)
-    assert nearest_rank(seen, 99) == pytest.approx(summary["p99"] / 1000, rel=0.001)
+    assert nearest_rank(seen, 95) == pytest.approx(summary["p95"] / 1000, rel=0.001)
     # The target's time of the first request is the run's second 0, to a few milliseconds.
-    span = max(s.answered for s in good) - min(s.arrived for s in served)
+    begin, seconds = min(s.arrived for s in served), report["summary"]["seconds"]
+    arrived = sum(s.answered <= begin + seconds for s in good)
     assert summary["requestsPerSecond"] == pytest.approx(
-        len(good) / span, rel=0.01 + between / span
+        arrived / seconds, rel=0.01 + between / seconds
     )
 
     timings = summary["timings"]
@@ -98,7 +102,7 @@ def test_stall_shows_in_the_open_loop(make_plan: Any, runner: Any) -> None:
     summary = report["summary"]
     # A hundred requests were due during the stall: each was sent, and waited for the stall's end.
     assert summary["requests"] == len(served) == 180
-    assert 4.5 < summary["p99"] / 1000 < 5.5
+    assert 4.5 < summary["max"] / 1000 < 5.5
     waited = sum(count for bound, count in report["histogram"]["buckets"] if bound > 500)
     assert 85 <= waited <= 100
     assert max(point["users"] for point in report["timeline"]) >= 95
@@ -120,7 +124,7 @@ def test_search_finds_the_knee(make_plan: Any, runner: Any) -> None:
     assert 7 <= search["knee"] <= 9
     assert search["step"] == 1
     assert search["confirmed"]
-    assert len(report["stages"]) <= 12
+    assert len(report["stages"]) <= 20
     assert report["slo"]["met"]
     assert report["summary"]["maxUsersWithinSlo"] == search["knee"]
     # The curve is that of the queue: 2 answers every 0.1 s, and waiting from the third user on.
@@ -148,7 +152,7 @@ def test_search_finds_the_highest_rate(make_plan: Any, runner: Any) -> None:
             }
         )
     search = report["search"]
-    assert len(report["stages"]) <= 12
+    assert len(report["stages"]) <= 20
     assert report["summary"]["maxRateWithinSlo"] == search["knee"]
     # Near the knee chance decides a probe; a level that fails when repeated counts as beyond.
     assert search["step"] <= 0.05 * search["knee"]

@@ -43,23 +43,24 @@ def test_latencies_are_those_that_the_target_saw(mixed_run: Any) -> None:
     close = 5 + 1000 * noise([s.answered - s.arrived - s.delay for s in good])
     assert summary["p50"] == pytest.approx(nearest_rank(took, 50), rel=0.01, abs=close)
     assert summary["p95"] == pytest.approx(nearest_rank(took, 95), rel=0.01, abs=close)
-    assert summary["p50"] < summary["p95"] < summary["p99"]
+    assert summary["p50"] < summary["p95"] < summary["max"]
 
 
 def test_rates_are_those_that_the_target_saw(mixed_run: Any) -> None:
     summary = mixed_run.report["summary"]
     served = mixed_run.server.served
     good = [s.answered for s in served if s.outcome == "ok"]
-    span = max(good) - min(s.arrived for s in served)
+    begin = min(s.arrived for s in served)
     late = noise([s.answered - s.arrived - s.delay for s in served if s.outcome == "ok"])
-    assert summary["requestsPerSecond"] == pytest.approx(len(good) / span, rel=0.02 + late / span)
+    arrived = sum(answered <= begin + 5.0 for answered in good)
+    assert summary["requestsPerSecond"] == pytest.approx(arrived / 5.0, rel=0.02 + late / 5.0)
     assert summary["peakRequestsPerSecond"] == summary["requestsPerSecond"]  # shorter than 10 s
     points = mixed_run.report["timeline"]
-    ends = [*(p["t"] for p in points[1:]), len(good) / summary["requestsPerSecond"]]
+    ends = [*(p["t"] for p in points[1:]), max(good) - begin]
     arrived = sum(
         p["requestsPerSecond"] * (end - p["t"]) for p, end in zip(points, ends, strict=True)
     )
-    assert arrived == pytest.approx(len(good), rel=1e-3)
+    assert arrived == pytest.approx(len(good), rel=0.01)
 
 
 def test_prompts_vary_and_stay_out_of_all_that_is_published(mixed_run: Any) -> None:
@@ -70,21 +71,21 @@ def test_prompts_vary_and_stay_out_of_all_that_is_published(mixed_run: Any) -> N
 
 def test_stages_are_reached_at_the_spawn_rate_and_left_again(serve: Any, runner: Any) -> None:
     server = serve(lambda _: (0.05, "ok"))
-    document = server.plan([(2, 2.0), (8, 4.0), (1, 4.0)])
+    document = server.plan([(2, 2.0), (8, 4.0), (1, 6.0)])
     document["users"]["spawnRate"] = 2.0
     report = runner.report(document)
 
     assert [s["users"] for s in report["stages"]] == [2, 8, 1]
-    assert sum(s["requests"] for s in report["stages"]) == len(server.served)
+    assert sum(s["requests"] + s["discarded"] for s in report["stages"]) == len(server.served)
     assert server.busiest == 8
     # Users: one more every 0.5 s from second 2 on, one less from second 6 on. A busy machine may be
     # half a second late.
     users = [point["users"] for point in report["timeline"]][:10]
     assert users == pytest.approx([2, 2, 4.5, 6.5, 8, 8, 7.5, 5.5, 3.5, 1.5], abs=1.6)
-    # In a closed loop of constant latency, rates are proportional to the average number of users.
+    # In a closed loop of constant latency, rates are proportional to the users after the ramp.
     first, second, third = (s["requestsPerSecond"] for s in report["stages"])
-    assert second / first == pytest.approx((0.5 * (3 + 4 + 5 + 6 + 7) + 12) / 4 / 1.75, rel=0.25)
-    assert third / first == pytest.approx((0.5 * (7 + 6 + 5 + 4 + 3 + 2) + 1) / 4 / 1.75, rel=0.25)
+    assert second / first == pytest.approx(8 / 2, rel=0.25)
+    assert third / first == pytest.approx(1 / 2, rel=0.25)
 
 
 def test_answers_after_the_last_stage_are_awaited(serve: Any, runner: Any) -> None:
@@ -95,11 +96,13 @@ def test_answers_after_the_last_stage_are_awaited(serve: Any, runner: Any) -> No
 
     assert report["summary"]["failuresByKind"] == {"Timeout": 1}
     assert report["summary"]["requests"] == 3
-    # The run lasted until the last success at 1.5 s, not until the timeout at 2.5 s.
-    good = [s for s in server.served if s.outcome == "ok"]
-    span = max(s.answered for s in good) - min(s.arrived for s in server.served)
-    assert 2 / report["summary"]["requestsPerSecond"] == pytest.approx(span, abs=0.5)
-    assert report["stages"][0]["requestsPerSecond"] == report["summary"]["requestsPerSecond"]
+    # No response arrived in the second of the load, and the latencies of both successes count.
+    assert report["summary"]["requestsPerSecond"] == 0.0
+    assert report["summary"]["seconds"] == 1.0
+    assert report["summary"]["p50"] == pytest.approx(1500, abs=500)
+    assert sum(count for _, count in report["histogram"]["buckets"]) == 2
+    # The timeline lasts until the last success at 1.5 s, not until the timeout at 2.5 s.
+    assert sum(point["requestsPerSecond"] > 0 for point in report["timeline"]) == 1
 
 
 def test_think_time_spaces_requests(serve: Any, runner: Any) -> None:

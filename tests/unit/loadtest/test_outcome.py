@@ -127,8 +127,8 @@ def test_open_loop_counts_requests_in_flight_as_users() -> None:
     )
     assert (report.stages[0].users, report.stages[0].rate_per_second) == (16, 10.0)
     assert (report.summary.max_users, max(point.users for point in report.timeline)) == (16, 16)
-    # requests in flight at the end are awaited, which makes the run longer
-    assert report.summary.requests_per_second == round(100 / 11.45, 6)
+    # requests in flight at the end are awaited, and their responses are in no rate
+    assert report.summary.requests_per_second == 8.5
 
 
 def probes(*levels: tuple[float, float, bool]) -> Outcome:
@@ -149,7 +149,14 @@ def probes(*levels: tuple[float, float, bool]) -> Outcome:
 
 def test_search_reports_the_knee_and_the_curve_and_sums_up_the_knees_last_probe() -> None:
     report = report_of(
-        probes((1, 0.1, True), (2, 0.2, True), (4, 0.4, False), (3, 0.3, True), (3, 0.31, True))
+        probes(
+            (1, 0.1, True),
+            (2, 0.2, True),
+            (4, 0.4, False),
+            (4, 0.4, False),
+            (3, 0.3, True),
+            (3, 0.31, True),
+        )
     )
     search = report.search
     assert search is not None
@@ -160,7 +167,7 @@ def test_search_reports_the_knee_and_the_curve_and_sums_up_the_knees_last_probe(
         (3.0, 310.0, True),
         (4.0, 400.0, False),
     ]
-    assert [stage.users for stage in report.stages] == [1, 2, 4, 3, 3]
+    assert [stage.users for stage in report.stages] == [1, 2, 4, 4, 3, 3]
     assert (report.summary.p50, report.summary.requests, report.summary.discarded) == (
         310.0,
         100,
@@ -170,6 +177,14 @@ def test_search_reports_the_knee_and_the_curve_and_sums_up_the_knees_last_probe(
     assert report.summary.max_users_within_slo == 3
     assert report.slo is not None
     assert report.slo.met
+
+
+def test_search_whose_knee_held_once_has_no_verdict() -> None:
+    report = report_of(probes((1, 0.1, True), (2, 0.4, False), (2, 0.4, False)))
+    assert report.search is not None
+    assert (report.search.knee, report.search.confirmed) == (1.0, False)
+    assert report.slo is not None
+    assert (report.slo.met, report.slo.reason) == (False, "Unconfirmed")
 
 
 def test_search_without_a_knee_does_not_meet_its_slo() -> None:

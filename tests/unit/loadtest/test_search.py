@@ -58,16 +58,18 @@ def test_a_search_always_ends_with_a_level_that_was_within_and_none_below_that_f
         assert all(probe.level.is_integer() for probe in probed)
     result = knee(plan, probed)
     if result.level is None:
-        assert Probe(1.0, within=False) in probed
+        assert probed.count(Probe(1.0, within=False)) == 2
     else:
         assert Probe(result.level, within=True) in probed
-        assert all(probe.level > result.level for probe in probed if not probe.within)
+        # each level that failed twice is above the knee
+        failed = [probe.level for probe in probed if not probe.within]
+        assert all(level > result.level for level in failed if failed.count(level) > 1)
 
 
 def test_search_has_no_knee_if_the_lowest_level_is_beyond() -> None:
     plan = search("users", 4, 100)
     probed = run_probes(plan, lambda _: False)
-    assert probed == [Probe(4.0, within=False)]
+    assert probed == [Probe(4.0, within=False)] * 2
     assert knee(plan, probed) == Knee(None, confirmed=False, step=0.0, at_max=False)
 
 
@@ -75,7 +77,7 @@ def test_target_that_meets_its_slo_at_every_level_has_its_knee_at_the_maximum() 
     plan = search("users", 1, 64)
     probed = run_probes(plan, lambda _: True)
     assert [probe.level for probe in probed] == [1, 4, 16, 64, 64]
-    assert knee(plan, probed) == Knee(64.0, confirmed=True, step=0.0, at_max=True)
+    assert knee(plan, probed) == Knee(64.0, confirmed=True, step=0.0, at_max=True, load=64.0)
 
 
 def test_level_that_fails_when_it_is_confirmed_is_beyond() -> None:
@@ -87,10 +89,10 @@ def test_level_that_fails_when_it_is_confirmed_is_beyond() -> None:
         return level <= 5 or (level == 6 and tried.count(6) == 1)
 
     result = knee(plan, run_probes(plan, within))
-    assert result == Knee(5.0, confirmed=True, step=1.0, at_max=False)
+    assert result == Knee(5.0, confirmed=True, step=1.0, at_max=False, load=5.0)
 
 
-def test_rate_that_held_once_and_failed_once_costs_one_step() -> None:
+def test_rate_that_held_once_and_failed_twice_costs_one_step() -> None:
     plan = search("rate", 100, 900)
     tried: list[float] = []
 

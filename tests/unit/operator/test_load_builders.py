@@ -98,7 +98,7 @@ def test_a_search_is_planned_in_numbers(loadtest: Object, settings: Settings) ->
             {"arrivals": {"stages": [{"ratePerSecond": "2", "duration": "60s"}]}, "minRequests": 9},
             60 + 60 + 4.5,
         ),
-        ({"search": {"over": "users", "max": 64, "probe": "10s"}}, 12 * (3 * 10 + 60)),
+        ({"search": {"over": "users", "max": 64, "probe": "10s"}}, 20 * (3 * 10 + 60)),
     ],
 )
 def test_a_run_may_take_as_long_as_its_slowest_requests(spec: Object, seconds: float) -> None:

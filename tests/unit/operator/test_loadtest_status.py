@@ -192,11 +192,56 @@ def test_the_slos_verdict_is_independent_of_the_validity(
     assert result.state == "Complete"
 
 
-def test_a_failed_run_met_no_slo_whatever_its_figures(loadtest: Object) -> None:
+def test_a_failed_run_has_no_verdict_on_its_slo_whatever_its_figures(loadtest: Object) -> None:
     error = {"reason": "Interrupted", "message": "stopped after 3 s"}
+    # an older runner reports of an interrupted run that every figure is within its limit
     result = status(loadtest, report=report(slo=SLO_MET, error=error), has_slo=True)
-    assert conditions(result)["SLOMet"][0] == "False"
+    assert conditions(result)["SLOMet"] == ("Unknown", "Interrupted")
+    assert "no verdict: stopped after 3 s" in {each.message for each in result.conditions}
     assert conditions(result)["Failed"] == ("True", "Interrupted")
+
+
+def test_a_run_whose_every_request_failed_missed_its_slo(loadtest: Object) -> None:
+    summary = {"requests": 7, "failures": 7, "failuresByKind": {"HTTP503": 7}}
+    result = status(loadtest, report=report(slo=SLO_MET, summary=summary), has_slo=True)
+    assert conditions(result)["SLOMet"] == ("False", "AllRequestsFailed")
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("UsersNotReached", "Unknown"),
+        ("Unconfirmed", "Unknown"),
+        ("Overloaded", "False"),
+        ("BeyondSLO", "False"),
+    ],
+)
+def test_the_runners_reason_against_the_slo_is_passed_on(
+    loadtest: Object, reason: str, expected: str
+) -> None:
+    result = status(loadtest, report=report(slo={**SLO_MISSED, "reason": reason}), has_slo=True)
+    assert conditions(result)["SLOMet"] == (expected, reason)
+
+
+def test_an_overloaded_target_is_reported_without_an_slo_too(loadtest: Object) -> None:
+    stage = {**FIGURES, "p99": None, "users": 8, "durationSeconds": 90.0, "ratePerSecond": 25.0}
+    window = {**stage, "stage": 1, "overload": "the target answered 20 of 25 requests/s"}
+    result = status(loadtest, report=report(stages=[stage], window=window))
+    assert "overloaded: the target answered 20 of 25" in result.conditions[0].message
+    assert result.window is not None
+    assert result.window.overload == "the target answered 20 of 25 requests/s"
+
+
+def test_columns_show_the_figures_that_the_verdicts_judge(loadtest: Object) -> None:
+    stage = {**FIGURES, "p99": None, "users": 8, "usersReached": 8, "durationSeconds": 90.0}
+    window = {**stage, "stage": 2, "p50": 700.0, "failures": 0, "withinSlo": True}
+    result = status(loadtest, report=report(stages=[stage, window], window=window))
+    assert result.window is not None
+    assert (result.window.stage, result.window.users, result.window.p50) == (2, 8, 700)
+    assert result.shown is not None
+    assert (result.shown.p50, result.shown.failures, result.shown.users) == (700, 1, 8)
+    assert result.summary is not None
+    assert result.summary.p50 == 100
 
 
 def test_the_operators_observation_of_the_target_goes_before_the_runners_verdict(

@@ -59,6 +59,6 @@ def _runners_verdicts(report: Report) -> tuple[Verdict, ...]:
         status = str(report.valid.status)
         verdicts.append(Verdict("Valid", status, report.valid.reason, report.valid.message))
     if report.slo is not None:
-        reason = "WithinSLO" if report.slo.met else "BeyondSLO"
+        reason = report.slo.reason or ("WithinSLO" if report.slo.met else "BeyondSLO")
         verdicts.append(Verdict("SLOMet", str(report.slo.met), reason, report.slo.message))
     return tuple(verdicts)

@@ -1,11 +1,13 @@
 """The HTML page of a load test."""
 
 from kubectl_diffusion.charts import number
-from kubectl_diffusion.documents.load_report import Report
+from kubectl_diffusion.documents.load_report import Figures, Report, Window
 from kubectl_diffusion.report.loadtest.charts import charts_of
 from kubectl_diffusion.report.loadtest.document import Document
 from kubectl_diffusion.report.rendering.numbers import milliseconds, percent
 from kubectl_diffusion.report.rendering.page import rendered
+
+P99_NOTE = "one in a hundred was slower; p99 needs 299 successful requests"
 
 
 def html(document: Document) -> str:
@@ -24,13 +26,20 @@ def html(document: Document) -> str:
 def main_figures(report: Report) -> list[tuple[str, str, str]]:
     """The main figures: name, value, and a note of each."""
     summary = report.summary
+    figures, of = (summary, "the whole run") if report.window is None else _window(report.window)
+    failures = f"{figures.failures} of {figures.requests}, {of}"
+    notes = {} if report.window is None else _intervals(report.window)
     tiles = [
-        ("Requests per second", number(summary.requests_per_second), "successful, on average"),
-        ("Median", milliseconds(summary.p50), "half were faster"),
-        ("95th percentile", milliseconds(summary.p95), "one in twenty was slower"),
-        ("99th percentile", milliseconds(summary.p99), "one in a hundred was slower"),
-        ("Failures", percent(summary.failure_ratio), f"{summary.failures} of {summary.requests}"),
-        ("Most users", str(summary.max_users), "at the same time"),
+        ("Requests per second", number(figures.requests_per_second), f"successful, {of}"),
+        ("Median", milliseconds(figures.p50), notes.get("p50", f"half were faster, {of}")),
+        (
+            "95th percentile",
+            milliseconds(figures.p95),
+            notes.get("p95", f"one in twenty was slower, {of}"),
+        ),
+        ("99th percentile", milliseconds(figures.p99), notes.get("p99", P99_NOTE)),
+        ("Failures", percent(figures.failure_ratio), failures),
+        ("Most users", str(summary.max_users), "at the same time, in the whole run"),
     ]
     if report.search is not None:
         knee = report.search.knee
@@ -38,3 +47,24 @@ def main_figures(report: Report) -> list[tuple[str, str, str]]:
         value = "none" if knee is None else f"{number(knee)} {unit}"
         tiles.insert(0, ("Within the SLO", value, "highest load that kept it"))
     return tiles
+
+
+def _window(window: Window) -> tuple[Figures, str]:
+    """The figures of the window, and the name of its stage."""
+    load = f"{window.users} users"
+    if window.rate_per_second is not None:
+        load = f"{number(window.rate_per_second)} per second"
+    return window, f"stage {window.stage}: {load}"
+
+
+def _intervals(window: Window) -> dict[str, str]:
+    """The 95% interval of each percentile, and its number of independent draws."""
+    return {
+        name: f"95% interval: {_bound(each.low)} to {_bound(each.high)}, "
+        f"from {each.draws} independent draws"
+        for name, each in window.intervals.items()
+    }
+
+
+def _bound(value: float | None) -> str:
+    return "unbounded" if value is None else milliseconds(value)

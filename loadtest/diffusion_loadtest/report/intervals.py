@@ -1,0 +1,114 @@
+"""Confidence intervals of percentiles, for latencies that depend on one another. Pure.
+
+Responses come in batches and requests wait in one queue, so latencies that end one after the other
+are alike: 59 of them may be worth 7 draws. The number of independent draws n' replaces the number
+of samples n in the interval of order statistics, which needs no assumption about their
+distribution.
+"""
+
+from collections.abc import Sequence
+from math import ceil, comb, fsum, log
+from operator import mul
+from statistics import NormalDist
+
+from diffusion_loadtest.measure.percentiles import percentile
+from diffusion_loadtest.report.load_report import Interval
+
+CONFIDENCE = 0.95
+MOST_LAGS = 200
+_EXACT_DRAWS = 400
+"""The number of draws up to which ranks come from the binomial distribution itself."""
+
+
+def interval(latencies: Sequence[float], percent: int) -> Interval | None:
+    """The interval of a percentile of latencies in seconds, in the order in which they ended.
+
+    None without a latency. An end of the interval is None where the draws are too few to bound the
+    percentile on that side.
+    """
+    if not latencies:
+        return None
+    ordered = sorted(latencies)
+    # few latencies exceed a high percentile, so they show little of their dependence
+    draws = min(independent_draws(latencies, each) for each in {50, percent})
+    low, high = ranks(draws, percent / 100)
+    return Interval(
+        low=_at(ordered, None if low is None else low / draws),
+        high=_at(ordered, None if high is None else high / draws),
+        draws=draws,
+    )
+
+
+def _at(ordered: Sequence[float], share: float | None) -> float | None:
+    if share is None:
+        return None
+    value = percentile(ordered, 100 * share)
+    return None if value is None else round(value * 1000, 3)
+
+
+def independent_draws(latencies: Sequence[float], percent: int) -> int:
+    """The number of independent draws that bound a percentile as well as these latencies.
+
+    n' = n / (1 + 2 * sum of the autocorrelations), of the indicator that a latency exceeds the
+    percentile. The sum ends before the first pair of lags that adds nothing (Geyer 1992).
+    """
+    limit = percentile(sorted(latencies), percent)
+    exceeds = [latency > limit for latency in latencies] if limit is not None else []
+    n, share = len(exceeds), sum(exceeds) / len(exceeds) if exceeds else 0.0
+    variance = share * (1 - share)
+    if not variance:
+        return n
+    centred = [float(each) - share for each in exceeds]
+
+    def correlation(lag: int) -> float:
+        return fsum(map(mul, centred, centred[lag:])) / (n * variance)
+
+    total = 0.0
+    for lag in range(1, min(MOST_LAGS, n // 2), 2):
+        pair = correlation(lag) + correlation(lag + 1)
+        if pair <= 0:
+            break
+        total += pair
+    return max(1, round(n / (1 + 2 * total)))
+
+
+def ranks(draws: int, share: float) -> tuple[int | None, int | None]:
+    """The ranks, from 1 to `draws`, between whose values the quantile lies with CONFIDENCE.
+
+    The number of draws below the quantile has a binomial distribution. A rank is None if no draw
+    bounds the quantile with half of the remaining probability.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    if draws > _EXACT_DRAWS:
+        width = NormalDist().inv_cdf(1 - tail) * (draws * share * (1 - share)) ** 0.5
+        low, high = round(draws * share - width), round(draws * share + width) + 1
+        return (low if low >= 1 else None), (high if high <= draws else None)
+    below = 0.0
+    lowest, highest = None, None
+    for count in range(draws + 1):
+        # `below` is the probability that fewer than `count` draws lie below the quantile
+        if below <= tail and count >= 1:
+            lowest = count
+        if highest is None and 1 - below <= tail:
+            highest = count
+        below += comb(draws, count) * share**count * (1 - share) ** (draws - count)
+    return lowest, highest
+
+
+def needed_draws(quantile: float) -> int:
+    """The draws whose largest exceeds the quantile with CONFIDENCE (Wilks 1941).
+
+    That probability is 1 - q^n. With fewer draws, the quantile has no upper bound.
+    """
+    return ceil(log(1 - CONFIDENCE) / log(quantile))
+
+
+NEEDED_FOR_P99 = needed_draws(0.99)
+"""The least number of successes for a p99; with fewer, a p99 is a guess and is left out."""
+
+
+def intervals(latencies: Sequence[float]) -> dict[str, Interval]:
+    """The intervals of the percentiles that the report has, by name."""
+    percents = (50, 95, 99) if len(latencies) >= NEEDED_FOR_P99 else (50, 95)
+    named = {f"p{percent}": interval(latencies, percent) for percent in percents}
+    return {name: each for name, each in named.items() if each is not None}
