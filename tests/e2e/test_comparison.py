@@ -127,9 +127,9 @@ def assert_none_of_the_two_is_recommended(status: Object) -> None:
     assert "is not separated from" in status["conclusion"], shown(status)
 
 
-def assert_rows_are_filled(status: Object) -> None:
+def assert_rows_are_filled(status: Object, rounds: int = 3) -> None:
     for row in status["results"]:
-        assert row["runs"] == 3, shown(status)
+        assert row["runs"] == rounds, shown(status)
         assert row["failures"] == 0, shown(status)
         for figure in ("requestsPerSecond", "p50", "p95", "efficiency", "coldStartSeconds"):
             interval = row[figure]
@@ -165,7 +165,9 @@ def test_a_hidden_handicap_is_found_though_the_operator_is_killed_in_the_middle(
     status = over(kubectl)
     assert status["progress"] == "6/6", shown(status)
     assert kubectl.list("dsvc") == []
-    assert len(kubectl.list("lt")) == 6
+    names = {test["metadata"]["name"] for test in kubectl.list("lt")}
+    # An attempt without valid figures has a load test of its own.
+    assert names >= {run["loadTest"] for run in status["runs"] if run["state"] == "Complete"}
     if too_busy(status):
         assert_it_says_what_it_could_not_measure(status)
         return
@@ -219,7 +221,7 @@ def test_the_example_compares_all_backends(kubectl: Kubectl, operator: OperatorP
     kubectl.apply(yaml.safe_load(EXAMPLE.read_text()))
     for turn in range(1, 6):
         eventually(
-            lambda turn=turn: kubectl.status("cmp", "frameworks").get("progress") == f"{turn}/9",  # type: ignore[misc]
+            lambda turn=turn: kubectl.status("cmp", "frameworks").get("progress") == f"{turn}/15",  # type: ignore[misc]
             within=300,
             every=1,
             what=f"turn {turn}",
@@ -228,4 +230,4 @@ def test_the_example_compares_all_backends(kubectl: Kubectl, operator: OperatorP
     status = over(kubectl, "frameworks", within=1200)
     assert status["state"] == "Complete", shown(status)
     assert len(status["results"]) == 3
-    assert_rows_are_filled(status)
+    assert_rows_are_filled(status, rounds=5)

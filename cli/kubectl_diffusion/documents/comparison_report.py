@@ -30,7 +30,10 @@ class Result(Read):
     runs: int
     requests: int = 0
     failures: int = 0
+    failure_ratio: float | None = None
     slo_met: bool | None = Field(None, alias="sloMet")
+    slo_met_runs: int | None = Field(None, alias="sloMetRuns")
+    below_least_runs: int | None = None
     requests_per_second: Estimate | None = None
     p50: Estimate | None = None
     p95: Estimate | None = None
@@ -65,6 +68,7 @@ class Run(Read):
 
     variant: str
     repetition: int
+    attempt: int = 1
     state: str
     reason: str = ""
     message: str = ""
@@ -72,6 +76,7 @@ class Run(Read):
     start_time: str | None = None
     completion_time: str | None = None
     valid: bool | None = None
+    slo_met: bool | None = Field(None, alias="sloMet")
     requests: int | None = None
     failures: int | None = None
     requests_per_second: float | None = None
@@ -114,6 +119,13 @@ class Method(Read):
     test: str
 
 
+class Design(Read):
+    """The rounds of the study, and the lead that they can detect."""
+
+    repetitions: int
+    message: str = ""
+
+
 class ComparisonReport(Read):
     """The whole study; `loads` has the names of LoadTests as keys."""
 
@@ -122,9 +134,16 @@ class ComparisonReport(Read):
     namespace: str
     spec: dict[str, Any]
     method: Method
+    design: Design | None = None
     recommended: str = ""
     conclusion: str = ""
     differences: tuple[str, ...] = ()
     results: tuple[Result, ...]
     runs: tuple[Run, ...]
     loads: dict[str, Load] = Field(default_factory=dict)
+
+    @property
+    def repetitions(self) -> int:
+        """The number of rounds, also in a report without a design."""
+        earlier = self.spec.get("repetitions", 3)
+        return self.design.repetitions if self.design is not None else int(earlier)

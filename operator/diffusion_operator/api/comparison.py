@@ -1,12 +1,16 @@
 """Comparison: the same load on variants of a service, in turns, and what can be concluded."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from diffusion_operator.api.diffusionservice import Backend, DiffusionServiceSpec
+from diffusion_operator.api.comparison_parts import (
+    LoadTemplate,
+    PrometheusQueries,
+    ServiceTemplate,
+    Variant,
+)
 from diffusion_operator.api.fields import Duration, Model, duration_rules, rule, rules
-from diffusion_operator.api.load import LOAD_RULES, LoadSpec
 from diffusion_operator.api.loadtest import ReportRef
 from diffusion_operator.api.state import RunState, State
 from diffusion_operator.api.status import Condition
@@ -14,109 +18,18 @@ from diffusion_operator.api.status import Condition
 MAX_NAME = 30
 """Characters of a Comparison's name, to which its children add a variant and a repetition."""
 
-RAY_WAIT_MILLISECONDS = 10
-"""Default wait of `@serve.batch`, which makes batches of one without it."""
+MOST_VARIANTS = 12
+MOST_REPETITIONS = 20
+DEFAULT_REPETITIONS = 5
+
+MOST_ATTEMPTS = 3
+"""Limit of attempts at one repetition, which is repeated while its figures are not valid."""
 
 MAX_TEXT = 4096
 """Characters of a sentence in the status."""
 
 MOST_NODES = 64
 """Nodes of a run in the status."""
-
-Overrides = Annotated[
-    dict[str, Any],
-    Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
-]
-
-
-class ServiceTemplate(DiffusionServiceSpec):
-    """A DiffusionService's spec whose backend the variants may choose."""
-
-    backend: Backend | None = Field(  # type: ignore[assignment] # a template leaves it open
-        None, description="The framework that serves the model; the variants say so as a rule."
-    )
-    replicas: int = Field(
-        1,
-        ge=0,
-        le=1000,
-        description="Number of pods, each with a copy of the model. Default: 1.",
-        json_schema_extra={"format": "int32"},
-    )
-
-    # Rules across fields hold for a variant's whole spec, which is checked when it is made.
-    model_config = ConfigDict(json_schema_extra={})
-
-
-class LoadTemplate(LoadSpec):
-    """A LoadTest's spec without its target."""
-
-    model_config = ConfigDict(json_schema_extra=rules(*LOAD_RULES))
-
-
-class Variant(Model):
-    """One way to serve, compared with the others."""
-
-    name: str = Field(
-        min_length=1,
-        max_length=18,
-        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-        description="Its name in the result.",
-    )
-    service: Overrides = Field(
-        default_factory=dict,
-        description="Differences from spec.service, as a JSON merge patch: any field of a "
-        "DiffusionService's spec (kubectl explain diffusionservice.spec); null takes one away.",
-    )
-    load_test: Overrides = Field(
-        default_factory=dict,
-        description="Differences from spec.loadTest, as a JSON merge patch. Variants under "
-        "unlike loads are shown side by side and not ranked.",
-    )
-
-
-def default_variants() -> tuple[Variant, ...]:
-    """Each framework as its own documentation has it, and in front of this project's engine."""
-    none, engine, framework = {"mode": "none"}, {"mode": "engine"}, {"mode": "framework"}
-    of_ray = {**framework, "maxWaitMilliseconds": RAY_WAIT_MILLISECONDS}
-    ways: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("fastapi", none),
-        ("fastapi", engine),
-        ("litserve", framework),
-        ("litserve", engine),
-        ("rayserve", of_ray),
-        ("rayserve", engine),
-    )
-    return tuple(
-        Variant(
-            name=f"{backend}-{batching['mode']}",
-            service={"backend": backend, "batching": batching},
-        )
-        for backend, batching in ways
-    )
-
-
-Query = Annotated[str, Field(min_length=1, max_length=2000)]
-
-
-class PrometheusQueries(Model):
-    """Figures that a Prometheus has, each by an instant query that gives one number.
-
-    Of each run `$namespace`, `$service` (its pods' names begin with it) and `$window` (the seconds
-    of its load, such as 95s) are put in; the query is evaluated at the load's end.
-    """
-
-    energy_joules: Query | None = Field(
-        None,
-        description="Joules that the service's GPUs took, such as "
-        "sum(increase(DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
-        '{exported_namespace="$namespace", exported_pod=~"$service-.*"}[$window])) / 1000.',
-    )
-    gpu_utilisation: Query | None = Field(
-        None,
-        description="Share of the time that its GPUs were busy, from 0 to 1, such as "
-        "avg(avg_over_time(DCGM_FI_DEV_GPU_UTIL"
-        '{exported_namespace="$namespace", exported_pod=~"$service-.*"}[$window])) / 100.',
-    )
 
 
 class ComparisonSpec(Model):
@@ -126,7 +39,7 @@ class ComparisonSpec(Model):
     variants: tuple[Variant, ...] | None = Field(
         None,
         min_length=2,
-        max_length=12,
+        max_length=MOST_VARIANTS,
         description="Variants to compare. Default: each backend with the batching of its own "
         "documentation, and with the engine's.",
         json_schema_extra={
@@ -139,12 +52,13 @@ class ComparisonSpec(Model):
         },
     )
     load_test: LoadTemplate = Field(description="The load on each variant.")
-    repetitions: int = Field(
-        3,
+    repetitions: int | None = Field(
+        None,
         ge=1,
-        le=20,
-        description="Rounds; in each, every variant runs once. Below 3 little can be concluded. "
-        "Default: 3.",
+        le=MOST_REPETITIONS,
+        description="Rounds; in each, every variant runs once, in a balanced order. status.design "
+        "has the lead that the rounds can detect; fewer than 5 detect a large one only. "
+        "Default: 5.",
     )
     cooldown: Duration = Field(
         "30s",
@@ -198,6 +112,11 @@ class Run(Model):
 
     variant: str = Field(max_length=63, description="The variant.")
     repetition: int = Field(ge=1, description="Number of the repetition, from 1.")
+    attempt: int = Field(
+        1,
+        ge=1,
+        description="Number of the attempt: a repetition whose figures are not valid is repeated.",
+    )
     state: State = Field(description="Starting, Testing, Complete or Failed.")
     reason: str = Field("", max_length=1024, description="Why it failed, in one word.")
     message: str = Field("", max_length=MAX_TEXT, description="Why it failed, in a sentence.")
@@ -212,6 +131,12 @@ class Run(Model):
     )
     valid: bool | None = Field(None, description="Verdict on the validity of its figures.")
     slo_met: bool | None = Field(None, alias="sloMet", description="Verdict on the objective.")
+    measured_seconds: str | None = Field(
+        None,
+        max_length=32,
+        description="Length of the window of the figures: the last stage after its ramp and "
+        "settling; absent where the load test's report has none.",
+    )
     requests: int | None = Field(None, ge=0, description="Requests answered or failed.")
     failures: int | None = Field(None, ge=0, description="Failed requests.")
     requests_per_second: str | None = Field(
@@ -257,6 +182,23 @@ class Run(Model):
         None, max_length=80, description="Facts about the target that affect its speed."
     )
 
+    @property
+    def is_below_least(self) -> bool:
+        """Whether a search ended below its least load, which missed the SLO."""
+        return self.max_load_within_slo is None and self.load_beyond_slo is not None
+
+    @property
+    def is_worth_repeating(self) -> bool:
+        """Whether the run has invalid figures, for a reason that may have passed.
+
+        A stage that is too short for its percentiles stays too short.
+        """
+        if self.valid is not False:
+            return False
+        if self.state is RunState.FAILED:
+            return self.reason == "Interrupted"
+        return self.state is RunState.COMPLETE and self.reason != "TooFewSamples"
+
 
 class Estimate(Model):
     """A figure over the repetitions: the geometric mean and its 95% interval."""
@@ -278,8 +220,25 @@ class Result(Model):
     runs: int = Field(ge=0, description="Repetitions whose figures are in these.")
     requests: int = Field(0, ge=0, description="Requests of all repetitions.")
     failures: int = Field(0, ge=0, description="Failed requests.")
+    failure_ratio: str | None = Field(
+        None,
+        max_length=32,
+        description="Share of requests that failed, over the repetitions; a variant above "
+        "spec.loadTest.slo.maxFailureRatio (default 0.01) is not recommended.",
+    )
     slo_met: bool | None = Field(
-        None, alias="sloMet", description="Verdict on the SLO that all repetitions share."
+        None, alias="sloMet", description="Verdict on the SLO: met in most repetitions, or not."
+    )
+    slo_met_runs: int | None = Field(
+        None,
+        alias="sloMetRuns",
+        ge=0,
+        description="Repetitions within the SLO and the limit of failures.",
+    )
+    below_least_runs: int | None = Field(
+        None,
+        ge=0,
+        description="Repetitions in which the least load of the search missed the SLO.",
     )
     requests_per_second: Estimate | None = Field(None, description="Successful ones.")
     p50: Estimate | None = Field(None, description="Median latency, milliseconds.")
@@ -317,8 +276,40 @@ class Result(Model):
     p_value: str | None = Field(
         None,
         max_length=32,
-        description="P value of the test that it equals the best; Holm-corrected.",
+        description="P value of the test that it equals the best, of this pair by itself; "
+        "present once the comparison has ended.",
     )
+
+
+class Detectable(Model):
+    """A lead that the design finds in four of five studies."""
+
+    scatter: str = Field(
+        max_length=32, description="Standard deviation between equal runs, as a share."
+    )
+    lead: str | None = Field(
+        None,
+        max_length=32,
+        description="Lead over all others, as a share; absent where the rounds detect none.",
+    )
+
+
+class Design(Model):
+    """Design of the study, known before it begins."""
+
+    repetitions: int = Field(ge=1, description="Rounds.")
+    variants: int = Field(ge=1, description="Number of variants.")
+    looks: tuple[int, ...] | None = Field(
+        None,
+        max_length=MOST_REPETITIONS,
+        description="Numbers of rounds with which the study has had a conclusion. Each further "
+        "one has a quarter of the alpha: rounds that are added until there is a verdict give one "
+        "by chance.",
+    )
+    detectable: tuple[Detectable, ...] = Field(
+        (), max_length=8, description="The smallest detectable lead, by the scatter of the runs."
+    )
+    message: str = Field("", max_length=MAX_TEXT, description="The design in a sentence.")
 
 
 class ComparisonStatus(Model):
@@ -336,6 +327,10 @@ class ComparisonStatus(Model):
     run: str = Field("", max_length=16, description="Identifies what is compared.")
     variant: str = Field("", max_length=63, description="The variant on the hardware now.")
     progress: str = Field("", max_length=32, description="Runs that have ended, of all.")
+    design: Design | None = Field(
+        None,
+        description="Design of the study with the lead that it can detect, before the first run.",
+    )
     start_time: str | None = Field(
         None,
         json_schema_extra={"format": "date-time"},
@@ -356,10 +351,12 @@ class ComparisonStatus(Model):
         None, max_length=80, description="Unintended differences between variants."
     )
     results: tuple[Result, ...] | None = Field(
-        None, max_length=12, description="The variants, the best first."
+        None, max_length=MOST_VARIANTS, description="The variants, the best first."
     )
     runs: tuple[Run, ...] | None = Field(
-        None, max_length=240, description="Each repetition of each variant, in the order run."
+        None,
+        max_length=MOST_VARIANTS * MOST_REPETITIONS * MOST_ATTEMPTS,
+        description="Each repetition of each variant, in the order run.",
     )
     report_ref: ReportRef | None = Field(None, description="The whole report.")
 

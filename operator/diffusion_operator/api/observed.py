@@ -88,8 +88,8 @@ class ObservedTarget(_Observed):
     fingerprint: ObservedFingerprint | None = None
 
 
-class ObservedSummary(_Observed):
-    """Figures of a LoadTest's whole run."""
+class ObservedFigures(_Observed):
+    """Figures of a LoadTest: of the whole run, or of one stage."""
 
     requests: int | None = None
     failures: int | None = None
@@ -97,6 +97,12 @@ class ObservedSummary(_Observed):
     p50: int | None = None
     p95: int | None = None
     p99: int | None = None
+
+
+class ObservedStage(ObservedFigures):
+    """Figures of one stage of a LoadTest."""
+
+    within_slo: bool | None = Field(None, alias="withinSLO")
 
 
 class ObservedRun(ObservedStatus):
@@ -117,14 +123,25 @@ class ObservedLoadTest(ObservedRun):
     spec_digest: str = ""
     run_at: str = ""
     target: ObservedTarget = ObservedTarget()
-    summary: ObservedSummary = ObservedSummary()
+    summary: ObservedFigures = ObservedFigures()
+    stages: tuple[ObservedStage, ...] = ()
+    window: ObservedStage | None = None
+    """Figures that the verdicts are of; absent from the status of an older version."""
     max_users_within_slo: int | None = Field(None, alias="maxUsersWithinSLO")
     max_rate_within_slo: str | None = Field(None, alias="maxRateWithinSLO")
     report_ref: ReportRef | None = None
 
 
+class ObservedDesign(_Observed):
+    """Design of a Comparison."""
+
+    repetitions: int
+    looks: tuple[int, ...] = ()
+
+
 class ObservedComparison(ObservedRun):
     """Status of a Comparison."""
 
+    design: ObservedDesign | None = None
     runs: tuple[Run, ...] = ()
     report_ref: ReportRef | None = None

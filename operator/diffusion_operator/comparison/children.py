@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from diffusion_operator.api.comparison import MOST_REPETITIONS
 from diffusion_operator.comparison.schedule import Step
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import RUN_LABEL, Object, labels_of
 
 VARIANT_LABEL = "diffusion.dev/variant"
 REPETITION_LABEL = "diffusion.dev/repetition"
+ATTEMPT_LABEL = "diffusion.dev/attempt"
 
 
 def service_name(comparison: Mapping[str, Any], variant: str) -> str:
@@ -17,8 +19,12 @@ def service_name(comparison: Mapping[str, Any], variant: str) -> str:
 
 
 def test_name(comparison: Mapping[str, Any], step: Step) -> str:
-    """Name of a repetition's LoadTest."""
-    return f"{service_name(comparison, step.variant)}-{step.repetition}"
+    """Name of an attempt's LoadTest.
+
+    A further attempt takes a number above all repetitions, since names have no room for more.
+    """
+    number = step.repetition + MOST_REPETITIONS * (step.attempt - 1)
+    return f"{service_name(comparison, step.variant)}-{number}"
 
 
 test_name.__test__ = False  # type: ignore[attr-defined] # not for pytest to collect
@@ -32,13 +38,19 @@ def variant_service(
         comparison,
         "DiffusionService",
         service_name(comparison, step.variant),
-        more_labels={
-            RUN_LABEL: run,
-            VARIANT_LABEL: step.variant,
-            REPETITION_LABEL: str(step.repetition),
-        },
+        more_labels=_labels(step, run),
         spec=dict(spec),
     )
+
+
+def _labels(step: Step, run: str) -> dict[str, str]:
+    labels = {
+        RUN_LABEL: run,
+        VARIANT_LABEL: step.variant,
+        REPETITION_LABEL: str(step.repetition),
+    }
+    # An upgrade changes no child that a first attempt has already made.
+    return labels if step.attempt == 1 else {**labels, ATTEMPT_LABEL: str(step.attempt)}
 
 
 def is_of(service: Object, step: Step | None) -> bool:
@@ -47,7 +59,8 @@ def is_of(service: Object, step: Step | None) -> bool:
         return False
     labels = labels_of(service)
     made_for = (labels.get(VARIANT_LABEL), labels.get(REPETITION_LABEL))
-    return made_for == (step.variant, str(step.repetition))
+    attempt = labels.get(ATTEMPT_LABEL, "1")
+    return (*made_for, attempt) == (step.variant, str(step.repetition), str(step.attempt))
 
 
 def variant_test(
@@ -58,11 +71,7 @@ def variant_test(
         comparison,
         "LoadTest",
         test_name(comparison, step),
-        more_labels={
-            RUN_LABEL: run,
-            VARIANT_LABEL: step.variant,
-            REPETITION_LABEL: str(step.repetition),
-        },
+        more_labels=_labels(step, run),
         spec={
             **load,
             "targetRef": {"name": service_name(comparison, step.variant)},

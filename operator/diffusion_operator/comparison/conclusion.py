@@ -4,6 +4,7 @@ from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.api.state import RunState
 from diffusion_operator.comparison.analysis.differences import meant
 from diffusion_operator.comparison.analysis.results import Compared, Table, criterion, table
+from diffusion_operator.comparison.analysis.separation import alpha_of_look
 from diffusion_operator.comparison.measurements import Report
 from diffusion_operator.comparison.report import comparison_report, report_name
 from diffusion_operator.comparison.step import report_of
@@ -34,8 +35,9 @@ class Conclusion:
             dollars_per_hour={name: self._price(work.variants[name]) for name in names},
             images={name: work.variants[name].images for name in names},
             may_differ=meant(variant.patch for variant in work.variants.values()),
+            alpha=alpha_of_look(work.looks.index(work.repetitions)),
         )
-        return table(names, work.runs, compared)
+        return table(names, work.counted, compared)
 
     def _price(self, variant: Variant) -> float | None:
         """Price of the variant's accelerators per hour in dollars, by the catalogue."""
@@ -59,7 +61,7 @@ class Conclusion:
         if work.is_told and self._cache.get(place) is not None:
             return ""
         loads = self._loads(work)
-        document = comparison_report(work.comparison, work.runs, result, loads)
+        document = comparison_report(work.comparison, work.kept, result, loads)
         try:
             await self._applier.apply(work.comparison, [document])
         except NameTakenError as error:

@@ -7,7 +7,12 @@ from typing import Any
 
 from diffusion_operator.api.comparison import MAX_TEXT, MOST_NODES, ColdStart, Run
 from diffusion_operator.api.fields import shown
-from diffusion_operator.api.observed import ObservedCondition, ObservedLoadTest
+from diffusion_operator.api.observed import (
+    ObservedCondition,
+    ObservedFigures,
+    ObservedLoadTest,
+    ObservedStage,
+)
 from diffusion_operator.api.state import RunState
 from diffusion_operator.comparison.prometheus_queries import images_made
 from diffusion_operator.kube.conditions import condition_of
@@ -78,34 +83,80 @@ def ended(run: Run, test: Mapping[str, Any], report: Report, *, images: int, now
     `report` is the runner's report, empty where it is gone; `images` is the number per request.
     """
     status = ObservedLoadTest.of(test)
-    summary = status.summary
-    valid, slo = status.condition("Valid"), status.condition("SLOMet")
+    searches = "search" in (test.get("spec") or {})
+    figures = _window(status, searches=searches)
+    valid = status.condition("Valid")
     bad = status.condition("Failed") if status.state is RunState.FAILED else _if_false(valid)
     about = (report.get("target") or {}).get("about") or {}
     after = (report.get("target") or {}).get("aboutAfter") or {}
     made = images_made(report, images)
+    doubt = _unconfirmed(report) if valid is not None and valid.is_true else None
+    bad = bad or doubt
     return run.model_copy(
         update={
             "state": status.state,
             "reason": bad.reason if bad else "",
             "message": bad.message if bad else "",
             "completion_time": now,
-            "valid": None if valid is None else valid.is_true,
-            "slo_met": None if slo is None else slo.is_true,
-            "requests": summary.requests,
-            "failures": summary.failures,
-            "requests_per_second": summary.requests_per_second,
-            "p50": summary.p50,
-            "p95": summary.p95,
-            "p99": summary.p99,
+            "valid": None
+            if valid is None or valid.status == "Unknown"
+            else valid.is_true and not doubt,
+            "slo_met": _slo_met(status, figures, report),
+            "measured_seconds": _measured_seconds(report),
+            "requests": figures.requests,
+            "failures": figures.failures,
+            "requests_per_second": figures.requests_per_second,
+            "p50": figures.p50,
+            "p95": figures.p95,
+            "p99": figures.p99,
             "max_load_within_slo": _capacity(status),
             "load_beyond_slo": _too_much(report),
-            "efficiency": _efficiency(status, about, images),
-            "tax": _tax(report),
+            "efficiency": _efficiency(status, figures, about, images),
+            "tax": _tax(report, searches=searches),
             "cold_start": _with_startup(run.cold_start, about),
             "fingerprint": _fingerprint(run, status),
             **_usage(about, after, made, _replicas(status)),
         }
+    )
+
+
+def _window(status: ObservedLoadTest, *, searches: bool) -> ObservedFigures:
+    """Figures by which variants are compared: those of the LoadTest's window.
+
+    The window is the last stage after its ramp and settling; the earlier stages are a ramp, in
+    which a fast and a slow variant serve the same load. The status of an older version has the last
+    stage with its ramp, or its summary only; a search's summary is that of its knee.
+    """
+    if status.window is not None:
+        return status.window
+    return status.summary if searches or not status.stages else status.stages[-1]
+
+
+def _slo_met(status: ObservedLoadTest, figures: ObservedFigures, report: Report) -> bool | None:
+    """Verdict on the objective for these figures, else for the whole run.
+
+    A variant that does not sustain the rate of an open loop misses every objective: its latency
+    grows for as long as the load lasts.
+    """
+    if (report.get("window") or {}).get("overload"):
+        return False
+    slo = status.condition("SLOMet")
+    if slo is None or status.state is RunState.FAILED:
+        return None if slo is None else slo.is_true
+    if slo.is_false and slo.reason != "BeyondSLO":
+        return False
+    within = figures.within_slo if isinstance(figures, ObservedStage) else None
+    return slo.is_true if within is None else within
+
+
+def _unconfirmed(report: Report) -> ObservedCondition | None:
+    """Doubt about a knee that held in one probe only: the search had no probe left."""
+    search = report.get("search") or {}
+    if not search.get("knee") or search.get("confirmed", True):
+        return None
+    message = "its search used up its probes before a load held twice: bring min and max together"
+    return ObservedCondition(
+        type="Valid", status="False", reason="KneeNotConfirmed", message=message
     )
 
 
@@ -119,10 +170,14 @@ def _capacity(status: ObservedLoadTest) -> str | None:
 
 
 def _too_much(report: Report) -> str | None:
-    """Load one step above the search's knee; None without a search, or at its maximum."""
+    """Lowest load beyond the objectives of a search; None without a search, or at its maximum."""
     search = report.get("search") or {}
-    has_step = bool(search.get("knee") and search.get("step"))
-    return shown(search["knee"] + search["step"]) if has_step else None
+    if search.get("knee"):
+        return shown(search["knee"] + search["step"]) if search.get("step") else None
+    beyond = [
+        each["level"] for each in search.get("curve") or () if not each.get("withinSlo", True)
+    ]
+    return shown(min(beyond)) if beyond else None
 
 
 def _replicas(status: ObservedLoadTest) -> int:
@@ -139,14 +194,16 @@ _WORK = {
 """Facts that decide the cost of an image: fingerprint's name, and /about's default."""
 
 
-def _efficiency(status: ObservedLoadTest, about: Mapping[str, Any], images: int) -> str | None:
+def _efficiency(
+    status: ObservedLoadTest, figures: ObservedFigures, about: Mapping[str, Any], images: int
+) -> str | None:
     """Efficiency: images per second over the bare pipeline's best on the same pods.
 
     None where no bare pipeline was timed, or one with other work than the load's.
     """
     timed = about.get("bare_pipeline") or ()
     best = max((call["images"] / call["seconds"] for call in timed if call["seconds"]), default=0.0)
-    speed = status.summary.requests_per_second
+    speed = figures.requests_per_second
     if not best or speed is None or not _same_work(status, about):
         return None
     return shown(float(speed) * images / (best * _replicas(status)))
@@ -162,9 +219,19 @@ def _same_work(status: ObservedLoadTest, about: Mapping[str, Any]) -> bool:
     )
 
 
-def _tax(report: Report) -> dict[str, int] | None:
+def _tax(report: Report, *, searches: bool) -> dict[str, int] | None:
+    """Mean milliseconds of a request by part, of the compared figures."""
+    last = [] if searches else list(report.get("stages") or ())[-1:]
+    for figures in (report.get("window") or {}, *last):
+        if means := figures.get("timings"):
+            return {part: round(mean) for part, mean in means.items()}
     timings = (report.get("summary") or {}).get("timings") or {}
     return {stage: round(timing["mean"]) for stage, timing in timings.items()} or None
+
+
+def _measured_seconds(report: Report) -> str | None:
+    seconds = (report.get("window") or {}).get("measuredSeconds")
+    return None if seconds is None else shown(seconds)
 
 
 def _with_startup(start: ColdStart | None, about: Mapping[str, Any]) -> ColdStart | None:

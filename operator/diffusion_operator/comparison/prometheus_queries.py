@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from diffusion_operator.api.comparison import PrometheusQueries, Run
+from diffusion_operator.api.comparison import Run
+from diffusion_operator.api.comparison_parts import PrometheusQueries
 from diffusion_operator.api.fields import shown
 
 ENERGY, UTILISATION = "joulesPerImage", "gpuUtilisation"

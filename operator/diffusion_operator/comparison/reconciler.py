@@ -5,6 +5,7 @@ is deleted, so a killed operator resumes there.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from diffusion_operator.api.comparison import ComparisonSpec, Run
 from diffusion_operator.api.fields import seconds
 from diffusion_operator.api.loadtest import ReportRef
 from diffusion_operator.api.state import RunState
+from diffusion_operator.comparison.analysis.design import design
 from diffusion_operator.comparison.analysis.results import Table
 from diffusion_operator.comparison.children import is_of, service_name
 from diffusion_operator.comparison.conclusion import Conclusion
@@ -128,8 +130,10 @@ class ComparisonReconciler:
             message = f"cooling down before {step.variant}"
             return self._seen(work, RunState.COOLING, "Cooling", message), rest
         current, again = await self._repetition(work, step)
+        attempt = f", attempt {step.attempt}" if step.attempt > 1 else ""
         message = (
-            f"repetition {step.repetition} of {step.variant}: {current.message or current.state}"
+            f"repetition {step.repetition} of {step.variant}{attempt}: "
+            f"{current.message or current.state}"
         )
         return self._seen(
             work, RunState.RUNNING, "Running", message, step=step, current=current
@@ -217,15 +221,23 @@ class ComparisonReconciler:
         table: Table | None = None,
         ref: ReportRef | None = None,
     ) -> Observed:
-        runs = [*work.runs, *([current] if current else [])]
+        current_runs = [current] if current else []
+        after = replace(work, known=[*work.runs, *current_runs])
+        in_progress = [run for run in current_runs if not run.completion_time]
         return Observed(
             run=work.run,
             state=state,
             reason=reason,
             message=message,
             total=len(work.order),
+            ended=len(after.counted),
+            design=design(
+                len(work.variants),
+                work.repetitions,
+                work.looks if state.is_final else work.earlier_looks,
+            ),
             variant=step.variant if step else "",
-            runs=runs,
-            table=table or (self._conclusion.table(work) if work.runs else None),
+            runs=[*after.kept, *in_progress],
+            table=table or (self._conclusion.table(work) if work.counted else None),
             report_ref=ref,
         )

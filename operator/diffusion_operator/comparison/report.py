@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from diffusion_operator.api.comparison import Run
-from diffusion_operator.comparison.analysis.ranking import ALPHA, SMALLEST_EFFECT
+from diffusion_operator.comparison.analysis.design import design
 from diffusion_operator.comparison.analysis.results import Table
+from diffusion_operator.comparison.analysis.separation import SMALLEST_EFFECT
 from diffusion_operator.comparison.analysis.statistics import CONFIDENCE
 from diffusion_operator.comparison.measurements import Report
 from diffusion_operator.kube.metadata import child
@@ -44,11 +45,17 @@ def comparison_report(
         "spec": without_prompts(comparison["spec"]),
         "method": {
             "criterion": result.criterion,
-            "alpha": ALPHA,
+            "alpha": result.alpha,
             "smallestEffect": SMALLEST_EFFECT,
             "confidence": CONFIDENCE,
-            "test": "Welch's t test of the logarithms, Holm-corrected",
+            "test": result.method,
         },
+        "design": _plain(
+            design(
+                max(1, len(result.results)),
+                max((run.repetition for run in runs), default=1),
+            )
+        ),
         "recommended": result.recommended,
         "conclusion": result.conclusion,
         "differences": list(result.differences),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffusion_operator.api.comparison import MAX_TEXT, ComparisonStatus, Run
+from diffusion_operator.api.comparison import MAX_TEXT, ComparisonStatus, Design, Result, Run
 from diffusion_operator.api.loadtest import ReportRef
 from diffusion_operator.api.observed import ObservedComparison
 from diffusion_operator.api.state import RunState
@@ -24,6 +24,9 @@ class Observed:
     reason: str
     message: str
     total: int = 0
+    ended: int = 0
+    """Steps of the schedule that have ended and are not repeated."""
+    design: Design | None = None
     variant: str = ""
     runs: Sequence[Run] = ()
     table: Table | None = None
@@ -51,7 +54,8 @@ def comparison_status(
         state=observed.state,
         run=observed.run,
         variant=observed.variant,
-        progress=f"{len(ended)}/{observed.total}" if observed.total else "",
+        progress=f"{observed.ended}/{observed.total}" if observed.total else "",
+        design=observed.design,
         start_time=min((run.start_time for run in observed.runs if run.start_time), default=None),
         completion_time=max(
             (run.completion_time for run in ended if run.completion_time), default=None
@@ -61,10 +65,17 @@ def comparison_status(
         recommended=verdict.recommended if verdict else "",
         conclusion=verdict.conclusion if verdict else "",
         differences=_bounded(observed.table.differences) if observed.table else None,
-        results=observed.table.results if observed.table else None,
+        results=_results(observed),
         runs=tuple(observed.runs) or None,
         report_ref=observed.report_ref,
     )
+
+
+def _results(observed: Observed) -> tuple[Result, ...] | None:
+    """Rows of the table; a p value before the end would be a verdict before the end."""
+    if observed.table is None or observed.state.is_final:
+        return observed.table.results if observed.table else None
+    return tuple(row.model_copy(update={"p_value": None}) for row in observed.table.results)
 
 
 def _bounded(texts: Sequence[str]) -> tuple[str, ...] | None:

@@ -66,11 +66,12 @@ class Repetition:
         begun = known or Run(
             variant=step.variant,
             repetition=step.repetition,
+            attempt=step.attempt,
             state=RunState.STARTING,
             load_test=work.test(step).name,
             start_time=self._now(),
         )
-        earlier = work.never_ready(step.variant)
+        earlier = work.hopeless(step.variant)
         if known is None and earlier is not None:
             return failed(begun, earlier.reason, earlier.message, now=self._now()), None
         if known is not None and self._cache.get(work.service(step.variant)) is None:

@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from diffusion_operator.api.comparison import ComparisonSpec, LoadTemplate, Run, default_variants
+from diffusion_operator.api.comparison import (
+    DEFAULT_REPETITIONS,
+    MOST_ATTEMPTS,
+    ComparisonSpec,
+    Run,
+)
+from diffusion_operator.api.comparison_parts import LoadTemplate, default_variants
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.fields import Model
 from diffusion_operator.api.load import broken_rule
@@ -19,6 +26,9 @@ from diffusion_operator.kube.objects import Key, Object
 from diffusion_operator.kube.problems import validation_message
 
 M = TypeVar("M", bound=Model)
+
+_EARLIER_DEFAULT = 3
+"""Default rounds of the releases whose status has no design: an upgrade adds none to a study."""
 
 
 class InvalidVariantError(Exception):
@@ -98,19 +108,61 @@ class Work:
         return Key("LoadTest", self.namespace, test_name(self.comparison, step))
 
     @property
+    def repetitions(self) -> int:
+        """Rounds: those of the spec, else those with which the study began, else the default."""
+        status = ObservedComparison.of(self.comparison)
+        if self.spec.repetitions is not None:
+            return self.spec.repetitions
+        if status.run != self.run or not status.runs:
+            return DEFAULT_REPETITIONS
+        return status.design.repetitions if status.design else _EARLIER_DEFAULT
+
+    @property
+    def earlier_looks(self) -> tuple[int, ...]:
+        """Numbers of rounds with which the study has had a conclusion, in their order."""
+        status = ObservedComparison.of(self.comparison)
+        known = status.design if status.run == self.run else None
+        return known.looks if known else ()
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Earlier looks and the one at the present number of rounds."""
+        earlier = self.earlier_looks
+        return earlier if self.repetitions in earlier else (*earlier, self.repetitions)
+
+    @cached_property
     def order(self) -> list[Step]:
-        """All steps in order."""
-        return steps(list(self.variants), self.spec.repetitions)
+        """All steps in order, each with its first attempt."""
+        return steps(list(self.variants), self.repetitions)
 
     @property
     def runs(self) -> list[Run]:
-        """Ended runs that still belong to the spec."""
+        """Ended runs that still belong to the spec, each attempt among them."""
         desired = set(self.order)
         return [
             run
             for run in self.known
             if run.completion_time and Step(run.variant, run.repetition) in desired
         ]
+
+    @property
+    def attempts(self) -> dict[Step, list[Run]]:
+        """Ended runs of each step, the latest attempt last."""
+        attempts: dict[Step, list[Run]] = {step: [] for step in self.order}
+        for run in self.runs:
+            attempts[Step(run.variant, run.repetition)].append(run)
+        return attempts
+
+    @property
+    def counted(self) -> list[Run]:
+        """Ended runs whose figures count: the last attempt at each step, unless it is repeated."""
+        return [tries[-1] for tries in self.attempts.values() if tries and not _is_due(tries)]
+
+    @property
+    def kept(self) -> list[Run]:
+        """Ended runs for the status; an attempt that another one follows keeps its outcome only."""
+        last = {id(tries[-1]) for tries in self.attempts.values() if tries}
+        return [run if id(run) in last else _outcome(run) for run in self.runs]
 
     @property
     def is_told(self) -> bool:
@@ -121,9 +173,11 @@ class Work:
 
     @property
     def next_step(self) -> Step | None:
-        """First step without an ended run."""
-        done = {Step(run.variant, run.repetition) for run in self.runs}
-        return next((step for step in self.order if step not in done), None)
+        """First attempt that is due, in the order of the steps."""
+        for step, tries in self.attempts.items():
+            if not tries or _is_due(tries):
+                return step._replace(attempt=len(tries) + 1)
+        return None
 
     def current(self, step: Step) -> Run | None:
         """Run of that step, if it has begun and not ended."""
@@ -131,16 +185,37 @@ class Work:
             (
                 run
                 for run in self.known
-                if Step(run.variant, run.repetition) == step and not run.completion_time
+                if Step(run.variant, run.repetition, run.attempt) == step
+                and not run.completion_time
             ),
             None,
         )
 
-    def never_ready(self, variant: str) -> Run | None:
-        """Earlier run of the variant that did not become Ready; another one won't, either."""
-        return next(
-            (run for run in self.runs if run.variant == variant and run.reason == "NotReady"), None
-        )
+    def hopeless(self, variant: str) -> Run | None:
+        """Earlier run of the variant after which another one is a waste of the hardware.
+
+        The variant did not become Ready, or none of the attempts gave valid figures.
+        """
+        tries = (tries for step, tries in self.attempts.items() if step.variant == variant)
+        for each in tries:
+            if each and (each[-1].reason == "NotReady" or _is_used_up(each)):
+                return each[-1]
+        return None
+
+
+def _is_due(tries: Sequence[Run]) -> bool:
+    return tries[-1].is_worth_repeating and len(tries) < MOST_ATTEMPTS
+
+
+def _is_used_up(tries: Sequence[Run]) -> bool:
+    return tries[-1].is_worth_repeating and len(tries) >= MOST_ATTEMPTS
+
+
+def _outcome(run: Run) -> Run:
+    """Copy of a run without the facts that take room in the status."""
+    return run.model_copy(
+        update=dict.fromkeys(("fingerprint", "tax", "cold_start", "nodes", "unknown"))
+    )
 
 
 def recorded(comparison: Mapping[str, Any], run: str) -> list[Run]:

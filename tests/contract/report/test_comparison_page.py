@@ -104,7 +104,7 @@ def test_each_figure_has_a_line_a_variant(page: Page, tmp_path: Path) -> None:
 def test_it_says_how_to_repeat_it_and_shows_no_prompt(page: Page, tmp_path: Path) -> None:
     opened(page, tmp_path, study())
     text = page.locator("main").inner_text()
-    assert "Welch's t test of the logarithms, Holm-corrected" in text
+    assert "Welch's t test, of the logarithms, against each other variant by itself" in text
     assert "10 for 2m, 20 for 2m, 30 for 2m" in text
     manifest = json.loads(page.locator("pre").inner_text())
     assert manifest["kind"] == "Comparison"

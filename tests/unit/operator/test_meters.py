@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from diffusion_operator.api.comparison import PrometheusQueries, Run
+from diffusion_operator.api.comparison import Run
+from diffusion_operator.api.comparison_parts import PrometheusQueries
 from diffusion_operator.comparison.prometheus_queries import (
     ENERGY,
     UTILISATION,

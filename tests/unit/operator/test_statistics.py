@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from diffusion_operator.comparison.analysis.ranking import RankableVariant, Ranking, rank
+from diffusion_operator.comparison.analysis.rankable import RankableVariant
+from diffusion_operator.comparison.analysis.ranking import Ranking, rank
 from diffusion_operator.comparison.analysis.statistics import (
     critical_t,
-    holm,
     interval,
     p_value,
     welch,
@@ -26,30 +26,19 @@ def test_students_t_is_that_of_the_tables(degrees: float, p: float, t: float) ->
 
 
 def test_welch_is_that_of_a_worked_example() -> None:
-    first = [math.exp(x) for x in (1.0, 2.0, 3.0, 4.0)]
-    second = [math.exp(x) for x in (4.0, 5.0, 6.0, 9.0)]
+    first, second = (1.0, 2.0, 3.0, 4.0), (4.0, 5.0, 6.0, 9.0)
     # Computed by hand: means 2.5 and 6, variances 5/3 and 14/3, of four values each.
     shares = (5 / 12, 14 / 12)
     degrees = sum(shares) ** 2 / (shares[0] ** 2 / 3 + shares[1] ** 2 / 3)
-    assert welch(first, second) == pytest.approx(p_value(3.5 / math.sqrt(sum(shares)), degrees))
-    assert welch(first, first) == 1.0
+    expected = p_value(3.5 / math.sqrt(sum(shares)), degrees)
+    assert welch(first, second, 0.0) == pytest.approx(expected)
+    assert welch(first, first, 0.0) == 1.0
 
 
 def test_one_repetition_separates_nothing() -> None:
-    assert welch([1.0], [100.0, 101.0]) == 1.0
+    assert welch([1.0], [100.0, 101.0], 1e-8) == 1.0
     alone = interval([5.0])
     assert (alone.mean, alone.low, alone.high) == (5.0, None, None)
-
-
-def test_identical_repetitions_separate_what_differs() -> None:
-    assert welch([1.0, 1.0], [2.0, 2.0]) == 0.0
-    assert welch([2.0, 2.0], [2.0, 2.0]) == 1.0
-
-
-def test_holm_is_the_step_down_of_his_paper() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
@@ -124,7 +113,7 @@ def test_a_difference_below_the_smallest_effect_is_not_recommended() -> None:
 
 
 def search_variant(name: str, most_users: float, step: float = 1.0) -> RankableVariant:
-    return RankableVariant(name, [most_users] * 3, [True] * 3, [most_users + step] * 3)
+    return RankableVariant(name, [most_users] * 5, [True] * 5, [most_users + step] * 5)
 
 
 @pytest.mark.parametrize(("most_users", "separated"), [(9.0, False), (10.0, True)])
@@ -135,12 +124,12 @@ def test_capacities_of_a_search_are_apart_only_by_more_than_its_step(
     verdict = rank_variants([search_variant("less", 8.0), search_variant("more", most_users)])
     assert verdict.order == ("more", "less")
     assert (verdict.recommended == "more") is separated
-    assert verdict.p_values["less"] == (0.0 if separated else 1.0)
+    assert 0 < verdict.p_values["less"] <= (0.01 if separated else 1.0)
 
 
 def test_the_worse_variants_step_counts_since_only_it_may_be_better_than_its_figure() -> None:
     assert (
-        rank_variants([search_variant("less", 8.0), search_variant("more", 11.0, 4.0)]).recommended
+        rank_variants([search_variant("less", 8.0), search_variant("more", 16.0, 4.0)]).recommended
         == "more"
     )
     assert (

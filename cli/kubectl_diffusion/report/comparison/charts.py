@@ -45,6 +45,7 @@ def variant_series(report: ComparisonReport) -> list[VariantSeries]:
                 for run in report.runs
                 if run.variant == row.variant
                 and run.load_test in report.loads
+                and run.valid is not False
                 and run.requests_per_second is not None
             ),
             key=lambda run: run.requests_per_second or 0.0,

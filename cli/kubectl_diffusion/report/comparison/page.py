@@ -39,7 +39,7 @@ def html(document: ComparisonDocument) -> str:
         unknown=unknown_figures(report.results),
         cold=list(COLD.values()),
         cold_starts=cold_starts(report),
-        repetitions=report.spec.get("repetitions", 3),
+        repetitions=report.repetitions,
         cooldown=report.spec.get("cooldown", "30s"),
         load=load_in_words(report),
         manifest=json.dumps(document.manifest, indent=2),
@@ -54,7 +54,8 @@ def cells(row: Result) -> list[tuple[str, str]]:
         ("p95 ms", estimate(row.p95)),
         ("p99 ms", estimate(row.p99)),
         ("Failures", f"{row.failures} of {row.requests}"),
-        ("Load within SLO", estimate(row.max_load_within_slo)),
+        ("SLO", slo(row)),
+        ("Load within SLO", load_within_slo(row)),
         ("Efficiency", estimate(row.efficiency)),
         ("Cold start s", estimate(row.cold_start_seconds)),
         ("Memory", _mebibytes(row.memory_bytes)),
@@ -64,6 +65,23 @@ def cells(row: Result) -> list[tuple[str, str]]:
         ("Dollars/1,000 images", _or_unknown(row.cost_per_thousand_images)),
         ("p", _or_unknown(row.p_value, "-")),
     ]
+
+
+def slo(row: Result) -> str:
+    """The verdict on the SLO with the number of rounds that met it."""
+    if row.slo_met is None:
+        return "-"
+    verdict = "met" if row.slo_met else "missed"
+    return verdict if row.slo_met_runs is None else f"{verdict} ({row.slo_met_runs} of {row.runs})"
+
+
+def load_within_slo(row: Result) -> str:
+    """The highest load within the SLO, and the number of rounds without such a load."""
+    if not row.below_least_runs:
+        return estimate(row.max_load_within_slo)
+    below = f"below the least in {row.below_least_runs} of {row.runs}"
+    known = row.max_load_within_slo is not None
+    return f"{estimate(row.max_load_within_slo)}, {below}" if known else below
 
 
 def cold_starts(report: ComparisonReport) -> list[tuple[str, list[str]]]:

@@ -18,6 +18,9 @@ INTERVALS = {
 }
 """Fields with an interval, and the headings of their three columns."""
 PLAIN = (
+    "failure_ratio",
+    "slo_met_runs",
+    "below_least_runs",
     "memory_bytes",
     "device_memory_bytes",
     "gpu_utilisation",
@@ -72,10 +75,12 @@ def as_markdown(document: ComparisonDocument) -> str:
     lines += [_line(row) for row in report.results]
     method = report.method
     description = (
-        f"Means of {report.spec.get('repetitions', 3)} repetitions and their "
+        f"Means of {report.repetitions} repetitions and their "
         f"{method.confidence:.0%} intervals. {method.test}, alpha {method.alpha}, "
         f"smallest effect {method.smallest_effect:.0%}."
     )
+    if report.design is not None and report.design.message:
+        description += f" The design: {report.design.message}."
     lines += ["", description]
     lines += [f"- {row.variant}: {row.message}" for row in report.results if row.reason]
     lines += [f"- {sentence}" for sentence in unknown_figures(report.results)]

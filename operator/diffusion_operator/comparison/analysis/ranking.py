@@ -3,36 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-from diffusion_operator.comparison.analysis.statistics import holm, welch
-
-ALPHA = 0.01
-"""Chance of a false winner, over all tests together."""
-
-SMALLEST_EFFECT = 0.03
-"""Smallest relative difference that matters to users."""
-
-
-@dataclass(frozen=True)
-class RankableVariant:
-    """Figures of a variant that may be ranked.
-
-    `values` holds a positive figure per repetition and `met_slo` whether each met the objective
-    (None without one). `at_most` holds the upper bound of each figure: a search ends one step below
-    a load that is too high. Exact figures have none.
-    """
-
-    name: str
-    values: Sequence[float]
-    met_slo: Sequence[bool | None]
-    at_most: Sequence[float] = ()
-
-    @property
-    def meets_slo(self) -> bool | None:
-        """Verdict on the objective that all repetitions share, or None."""
-        verdicts = set(self.met_slo)
-        return verdicts.pop() if len(verdicts) == 1 else None
+from diffusion_operator.comparison.analysis.rankable import RankableVariant
+from diffusion_operator.comparison.analysis.separation import (
+    ALPHA,
+    PAIRED_FROM,
+    SMALLEST_EFFECT,
+    Separation,
+    alphas,
+    separation,
+)
 
 
 @dataclass(frozen=True)
@@ -43,84 +23,83 @@ class Ranking:
     recommended: str | None
     reason: str
     p_values: Mapping[str, float]
-    """P values of the best against each other variant, adjusted for their number."""
+    """P values of the best against each other variant by itself."""
+    method: str = ""
 
 
-def rank(candidates: Sequence[RankableVariant], *, higher_is_better: bool, figure: str) -> Ranking:
+def rank(
+    candidates: Sequence[RankableVariant],
+    *,
+    higher_is_better: bool,
+    figure: str,
+    alpha: float = ALPHA,
+) -> Ranking:
     """Rank by the geometric mean; recommend the best only if it is separated from all others.
 
-    Two ways separate variants. One is Welch's test of the logarithms, Holm-corrected, at `ALPHA`,
-    with a difference of at least `SMALLEST_EFFECT` and beyond the other's upper bound. The other is
-    the service level objective, met in each repetition of one and in none of the other, with enough
-    repetitions to exclude chance. Where there is an objective, both ways share `ALPHA`. `figure`
-    names the compared figure in the sentence.
+    A variant with too many failures or with an objective that it missed in most rounds ranks below
+    those without, and is never recommended. Two ways separate variants: their figures, by a test at
+    alpha with a difference of at least `SMALLEST_EFFECT`, or the objective, which every round of
+    the best met and no round of the other. `figure` names the compared figure in the sentence.
     """
     if not candidates:
         return Ranking((), None, "no variant has figures that can be ranked", {})
-    sign = -1 if higher_is_better else 1
+    sign = 1 if higher_is_better else -1
     ranked = sorted(
-        candidates,
-        key=lambda each: (each.meets_slo is False, sign * _log_mean(each.values), each.name),
+        candidates, key=lambda each: (bool(each.objection), -sign * each.log_mean, each.name)
     )
     best, others = ranked[0], ranked[1:]
-    has_slo = any(verdict is not None for each in ranked for verdict in each.met_slo)
-    alpha = ALPHA / 2 if has_slo else ALPHA
     order = tuple(each.name for each in ranked)
     if not others:
         return Ranking(order, None, f"only {best.name} can be ranked: nothing to compare", {})
-    adjusted = holm([_p_value(best, other) for other in others])
-    p_values = {other.name: p for other, p in zip(others, adjusted, strict=True)}
-    apart = {other.name for other in others if _by_slo(best, other, alpha / len(others))}
-    tied = [
-        other.name
-        for other in others
-        if other.name not in apart
-        and not (p_values[other.name] <= alpha and _is_better(best, other, sign))
-    ]
+    tests = separation(best, others, sign=sign)
+    if best.objection:
+        each_fails = "; ".join(f"{each.name} {each.objection}" for each in ranked)
+        reason = f"no variant can be recommended: {each_fails}"
+        return Ranking(order, None, reason, tests.p_values, tests.method)
+    by_figures = [each for each in others if _by_figures(best, each, tests, sign=sign, alpha=alpha)]
+    by_objective = [each for each in others if _by_objective(best, each, alpha)]
+    tied = [each for each in others if each not in by_figures and each not in by_objective]
+    recommended = None if tied else best.name
     if tied:
-        reason = (
-            f"{best.name} is not separated from {', '.join(tied)} in {figure} "
-            f"(Welch's test, Holm-corrected, alpha {alpha}, smallest effect {SMALLEST_EFFECT:.0%}"
-            f"{' and one step of the search' if best.at_most else ''})"
-        )
-        if best.meets_slo and any(other.meets_slo is False for other in others):
-            enough = math.ceil(math.log2(2 * len(others) / alpha) / 2)
-            reason += f"; the objective alone separates from {enough} repetitions on"
-        return Ranking(order, None, reason, p_values)
-    if len(apart) == len(others):
+        reason = _tied_reason(best, tied, tests, figure=figure, alpha=alpha)
+    elif len(by_objective) == len(others):
         reason = f"only {best.name} meets the service level objective"
-        return Ranking(order, best.name, reason, p_values)
+    else:
+        worst = max(tests.p_values[each.name] for each in by_figures)
+        reason = f"{best.name} is best in {figure}: {tests.method}, p at most {worst:.2g}"
+    return Ranking(order, recommended, reason, tests.p_values, tests.method)
+
+
+def _by_figures(
+    best: RankableVariant, other: RankableVariant, tests: Separation, *, sign: int, alpha: float
+) -> bool:
+    of_figures, _ = alphas(best, other, alpha)
+    lead = math.expm1(sign * (best.log_mean - other.log_mean))
+    return tests.p_values[other.name] <= of_figures and lead >= SMALLEST_EFFECT
+
+
+def _by_objective(best: RankableVariant, other: RankableVariant, alpha: float) -> bool:
+    """Whether only the best meets the objective, and not by chance."""
+    _, of_objective = alphas(best, other, alpha)
+    return of_objective > 0 and best.meets_slo is True and other.meets_slo is False
+
+
+def _tied_reason(
+    best: RankableVariant,
+    tied: Sequence[RankableVariant],
+    tests: Separation,
+    *,
+    figure: str,
+    alpha: float,
+) -> str:
+    names = ", ".join(each.name for each in tied)
+    step = " and one step of the search" if best.at_most else ""
     reason = (
-        f"{best.name} is best in {figure}: Welch's test, Holm-corrected, p at most "
-        f"{max(p_values.values()):.2g} against each other variant"
+        f"{best.name} is not separated from {names} in {figure} "
+        f"({tests.method}, alpha {alpha:g}, smallest effect {SMALLEST_EFFECT:.0%}{step})"
     )
-    return Ranking(order, best.name, reason, p_values)
-
-
-def _log_mean(values: Sequence[float]) -> float:
-    return fmean(math.log(value) for value in values)
-
-
-def _p_value(best: RankableVariant, other: RankableVariant) -> float:
-    """P value of the best against the other's upper bound; 1 where that is no less."""
-    if not other.at_most:
-        return welch(best.values, other.values)
-    beyond = _log_mean(best.values) > _log_mean(other.at_most)
-    return welch(best.values, other.at_most) if beyond else 1.0
-
-
-def _by_slo(best: RankableVariant, other: RankableVariant, alpha: float) -> bool:
-    """Whether only the first meets the objective, and not by chance.
-
-    Two equal variants at the limit give that result with a probability of 2 / 2^(n + m) at most,
-    for n and m repetitions.
-    """
-    by_chance = 2 / 2 ** (len(best.met_slo) + len(other.met_slo))
-    return best.meets_slo is True and other.meets_slo is False and by_chance <= alpha
-
-
-def _is_better(best: RankableVariant, other: RankableVariant, sign: int) -> bool:
-    if best.meets_slo is False:
-        return False  # a variant that misses the objective is not recommended
-    ahead = sign * (_log_mean(other.values) - _log_mean(best.values))
-    return math.exp(ahead) - 1 >= SMALLEST_EFFECT
+    if objections := [f"{each.name} {each.objection}" for each in tied if each.objection]:
+        reason += f", although {' and '.join(objections)}"
+    if any(each.misses for each in tied) and tests.rounds < PAIRED_FROM:
+        reason += f"; the objective alone separates from {PAIRED_FROM} repetitions on"
+    return reason

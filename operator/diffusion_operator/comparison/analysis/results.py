@@ -8,7 +8,16 @@ from diffusion_operator.api.comparison import MAX_TEXT, Estimate, Result, Run
 from diffusion_operator.api.fields import shown
 from diffusion_operator.api.state import RunState
 from diffusion_operator.comparison.analysis.differences import differences
-from diffusion_operator.comparison.analysis.ranking import RankableVariant, Ranking, rank
+from diffusion_operator.comparison.analysis.failures import (
+    failure_limit,
+    failure_ratio,
+    failures_in_words,
+    meets_objective,
+    objective_in_most_rounds,
+)
+from diffusion_operator.comparison.analysis.rankable import RankableVariant, rounding_unit
+from diffusion_operator.comparison.analysis.ranking import Ranking, rank
+from diffusion_operator.comparison.analysis.separation import ALPHA
 from diffusion_operator.comparison.analysis.statistics import interval
 
 
@@ -21,18 +30,23 @@ class Criterion:
     of: Callable[[Run], float | None]
     at_most: Callable[[Run], float | None] | None = None
     """Upper bound of a run's figure; None for exact figures."""
+    unit: Callable[[float], float] = rounding_unit
+    """Unit to which a run's figure is rounded."""
 
 
 THROUGHPUT = Criterion(
     "requests per second", higher_is_better=True, of=lambda run: number(run.requests_per_second)
 )
 LATENCY = Criterion(
-    "95th percentile latency", higher_is_better=False, of=lambda run: number(run.p95)
+    "95th percentile latency",
+    higher_is_better=False,
+    of=lambda run: number(run.p95),
+    unit=lambda _: 1.0,
 )
 CAPACITY = Criterion(
     "highest load within the SLO",
     higher_is_better=True,
-    of=lambda run: number(run.max_load_within_slo),
+    of=lambda run: number(run.max_load_within_slo) or number(run.load_beyond_slo),
     at_most=lambda run: number(run.load_beyond_slo) or number(run.max_load_within_slo),
 )
 
@@ -42,6 +56,24 @@ def criterion(load: Mapping[str, object]) -> Criterion:
     if "search" in load:
         return CAPACITY
     return LATENCY if "arrivals" in load else THROUGHPUT
+
+
+OWN_FAILURES = frozenset(
+    {
+        "AllRequestsFailed",
+        "NoRequests",
+        "NotReady",
+        "Refused",
+        "TargetRestarted",
+        "TargetUnreachable",
+        "WarmupFailed",
+    }
+)
+"""Reasons that lie in the variant itself, so that it can't be the best.
+
+A variant that is not ranked for another reason was not measured and may be the best: the fastest
+variant, for example, saturates the client first.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +89,7 @@ class Compared:
     dollars_per_hour: Mapping[str, float | None]
     images: Mapping[str, int]
     may_differ: set[str]
+    alpha: float = ALPHA
 
     @property
     def alike_loads(self) -> bool:
@@ -74,6 +107,9 @@ class Table:
     differences: tuple[str, ...]
     criterion: str
     """Name of the figure that ranks them."""
+    method: str = ""
+    """Name of the test that separates them."""
+    alpha: float = ALPHA
 
 
 def table(variants: Sequence[str], runs: Sequence[Run], compared: Compared) -> Table:
@@ -90,15 +126,23 @@ def table(variants: Sequence[str], runs: Sequence[Run], compared: Compared) -> T
         message = "the variants had different loads, so they are shown side by side and not ranked"
         return Table(tuple(rows.values()), "", message, ("load", *unlike), by)
     ranking = rank(
-        [_candidate(name, by_variant[name], compared.criterion) for name in fit],
+        [_candidate(name, by_variant[name], compared) for name in fit],
         higher_is_better=compared.criterion.higher_is_better,
         figure=by,
+        alpha=compared.alpha,
     )
     recommended, conclusion = ranking.recommended or "", ranking.reason
     if unlike and recommended:
         recommended = ""
         conclusion += f"; not recommended, because the variants also differ in {unlike[0]}"
-    return Table(tuple(_in_order(rows, ranking)), recommended, conclusion, unlike, by)
+    unmeasured = [row for row in rows.values() if row.reason and row.reason not in OWN_FAILURES]
+    if unmeasured and recommended:
+        recommended = ""
+        listed = ", ".join(f"{row.variant} ({row.reason})" for row in unmeasured)
+        conclusion += f"; not recommended, because there are no valid figures of {listed}"
+    in_order = tuple(_in_order(rows, ranking))
+    method = ranking.method
+    return Table(in_order, recommended, conclusion, unlike, by, method, compared.alpha)
 
 
 def _in_order(rows: Mapping[str, Result], ranking: Ranking) -> list[Result]:
@@ -114,17 +158,27 @@ def _in_order(rows: Mapping[str, Result], ranking: Ranking) -> list[Result]:
     return ranked + [row for name, row in rows.items() if name not in ranking.order]
 
 
-def _candidate(name: str, runs: Sequence[Run], by: Criterion) -> RankableVariant:
+def _candidate(name: str, runs: Sequence[Run], compared: Compared) -> RankableVariant:
+    by, most_failures = compared.criterion, failure_limit(compared.loads[name])
+    ordered = sorted(runs, key=lambda run: run.repetition)
+    values = [value for run in ordered if (value := by.of(run))]
     return RankableVariant(
         name,
-        [value for run in runs if (value := by.of(run))],
-        [run.slo_met for run in runs],
-        [value for run in runs if (value := by.at_most(run))] if by.at_most else (),
+        values,
+        [meets_objective(run, most_failures) for run in ordered],
+        at_most=[value for run in ordered if (value := by.at_most(run))] if by.at_most else (),
+        units=[by.unit(value) for value in values],
+        rounds=[run.repetition for run in ordered],
+        failing=failures_in_words(ordered, most_failures),
+        below_least=sum(run.is_below_least for run in ordered),
     )
 
 
 def _row(name: str, runs: Sequence[Run], compared: Compared) -> Result:
-    good = [run for run in runs if run.state is RunState.COMPLETE and run.valid is not False]
+    good = [run for run in runs if run.state is RunState.COMPLETE and run.valid]
+    most_failures = failure_limit(compared.loads[name])
+    verdicts = [meets_objective(run, most_failures) for run in good]
+    ratio = failure_ratio(good)
     reason, message = _unfit(runs, compared.criterion)
     speed = estimate([run.requests_per_second for run in good])
     row = Result(
@@ -134,12 +188,15 @@ def _row(name: str, runs: Sequence[Run], compared: Compared) -> Result:
         runs=len(good),
         requests=sum(run.requests or 0 for run in runs),
         failures=sum(run.failures or 0 for run in runs),
-        slo_met=_agreed([run.slo_met for run in good]),
+        failure_ratio=None if ratio is None else shown(ratio),
+        slo_met=objective_in_most_rounds(good, most_failures),
+        slo_met_runs=sum(verdict is True for verdict in verdicts) if good else None,
+        below_least_runs=sum(run.is_below_least for run in good) or None,
         requests_per_second=speed,
         p50=estimate([run.p50 for run in good]),
         p95=estimate([run.p95 for run in good]),
         p99=estimate([run.p99 for run in good]),
-        max_load_within_slo=estimate([run.max_load_within_slo for run in good]),
+        max_load_within_slo=_capacity(good),
         efficiency=estimate([run.efficiency for run in good]),
         tax=_means([run.tax for run in good]),
         cold_start_seconds=estimate(
@@ -160,17 +217,26 @@ def _unfit(runs: Sequence[Run], by: Criterion) -> tuple[str, str]:
     """Reason and message for a variant that can't be ranked; empty if it can."""
     if not runs:
         return "NotRun", "the variant has not run yet"
-    for run in runs:
-        if run.state is RunState.FAILED:
-            return run.reason or "Failed", f"repetition {run.repetition}: {run.message}"
-    for run in runs:
-        if run.state is not RunState.COMPLETE:
-            return "NotRun", f"repetition {run.repetition} has not ended"
-        if run.valid is False:
-            message = f"repetition {run.repetition}: its figures are not valid: {run.message}"
-            return run.reason or "Invalid", message
-        if not by.of(run):
-            return "NoFigure", f"repetition {run.repetition} has no {by.words}"
+    # A failure says more than a repetition that has not ended.
+    for run in sorted(runs, key=lambda run: run.state is not RunState.FAILED):
+        reason, message = _unfit_run(run, by)
+        if reason:
+            attempt = f", attempt {run.attempt}" if run.attempt > 1 else ""
+            return reason, f"repetition {run.repetition}{attempt}: {message}"
+    return "", ""
+
+
+def _unfit_run(run: Run, by: Criterion) -> tuple[str, str]:
+    if run.state is RunState.FAILED:
+        return run.reason or "Failed", run.message
+    if run.state is not RunState.COMPLETE:
+        return "NotRun", "the run has not ended"
+    if run.valid is False:
+        return run.reason or "Invalid", f"its figures are not valid: {run.message}"
+    if run.valid is None:
+        return "NotJudged", "its load test has no verdict on its figures"
+    if not run.requests or not by.of(run):
+        return "NoFigure", f"the run has no {by.words if run.requests else 'count of requests'}"
     return "", ""
 
 
@@ -196,7 +262,9 @@ def estimate(figures: Sequence[str | float | None]) -> Estimate | None:
     values = [value for figure in figures if (value := number(figure)) is not None]
     if not values:
         return None
-    bounds = interval(values)
+    whole = any(isinstance(figure, int) for figure in figures)
+    units = [(1.0 if whole else rounding_unit(value)) / value for value in values]
+    bounds = interval(values, fmean(unit * unit for unit in units) / 12)
     return Estimate(
         mean=shown(bounds.mean),
         low=None if bounds.low is None else shown(bounds.low),
@@ -225,6 +293,13 @@ def _unknown(runs: Sequence[Run]) -> dict[str, str] | None:
     return reasons or None
 
 
-def _agreed(verdicts: Sequence[bool | None]) -> bool | None:
-    distinct = set(verdicts)
-    return distinct.pop() if len(distinct) == 1 else None
+def _capacity(runs: Sequence[Run]) -> Estimate | None:
+    """Estimate of the highest load within the SLO.
+
+    A run below the least load counts with that load: it would raise the mean if it were left out.
+    """
+    if all(run.is_below_least for run in runs):
+        return None
+    return estimate(
+        [run.load_beyond_slo if run.is_below_least else run.max_load_within_slo for run in runs]
+    )
