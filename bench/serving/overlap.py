@@ -19,7 +19,7 @@ from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
-from diffusion_serving.engine.cores import available_cores
+from diffusion_serving.engine.cpu_cores import available_cores
 from serving.prompts import GUIDANCE, SIDE, STEPS, prompt
 
 Latents = Any

@@ -1,39 +1,19 @@
-"""Metadata of children: labels, selector, owner reference, content digest."""
+"""Metadata of children: owner reference, labels, content digest."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from diffusion_operator.kube.kinds import CUSTOM_KINDS, api_version_of
-from diffusion_operator.kube.objects import (
-    DIGEST_ANNOTATION,
-    MANAGED_BY,
-    Object,
-    owner_reference,
-)
+from diffusion_operator.kube.kinds import api_version_of
+from diffusion_operator.kube.labels import labels
+from diffusion_operator.kube.objects import DIGEST_ANNOTATION, Object, owner_reference
 
 
 def digest(content: Any) -> str:
     """Short stable digest of JSON content."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def selector(owner: Mapping[str, Any]) -> dict[str, str]:
-    """Label selector of the owner's pods, of the operator's own labels only."""
-    return {CUSTOM_KINDS[owner["kind"]].owner_label: owner["metadata"]["name"]}
-
-
-def labels(owner: Mapping[str, Any]) -> dict[str, str]:
-    """Labels of every child."""
-    name = owner["metadata"]["name"]
-    return {
-        "app.kubernetes.io/name": CUSTOM_KINDS[owner["kind"]].app,
-        "app.kubernetes.io/instance": name,
-        **MANAGED_BY,
-        **selector(owner),
-    }
 
 
 def child(

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import TextIO
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.engine.cores import lower_priority
+from diffusion_serving.engine.cpu_cores import lower_priority
 from diffusion_serving.engine_process.clients import EngineProcessPool
 from diffusion_serving.engine_process.link import Link
 from diffusion_serving.engine_process.process import EngineSpec

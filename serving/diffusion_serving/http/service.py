@@ -10,7 +10,7 @@ from typing import Any
 
 from diffusion_serving.engine import Result, Startup, State
 from diffusion_serving.engine.client import EngineClient, ModelInfo
-from diffusion_serving.engine.cores import available_cores
+from diffusion_serving.engine.cpu_cores import available_cores
 from diffusion_serving.engine.errors import DeadlineExceeded, NotReady, QueueFull, RequestError
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import OnStep

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.engine.cores import available_cores
+from diffusion_serving.engine.cpu_cores import available_cores
 from diffusion_serving.fetch.model_files import ModelFiles
 from diffusion_serving.observability.startup_errors import (
     ModelLoadFailed,

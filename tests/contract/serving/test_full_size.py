@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.engine.cores import available_cores
+from diffusion_serving.engine.cpu_cores import available_cores
 from lazily import Lazily
 from serving_process import IMAGES, SERVING, Server, Variant, configuration
 

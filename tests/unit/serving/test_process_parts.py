@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from diffusion_serving.engine.cores import available_cores, lower_priority
+from diffusion_serving.engine.cpu_cores import available_cores, lower_priority
 from diffusion_serving.engine.pipeline_interface import Picture
 from diffusion_serving.http.responses.image_encoding import Format, encode
 from diffusion_serving.observability import logs, termination

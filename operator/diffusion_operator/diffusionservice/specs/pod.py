@@ -17,7 +17,7 @@ from diffusion_operator.diffusionservice.specs.server_container import (
     server,
 )
 from diffusion_operator.diffusionservice.specs.serving_config import API_KEY_FILE
-from diffusion_operator.kube.metadata import selector
+from diffusion_operator.kube.labels import selector
 from diffusion_operator.kube.objects import Object
 from diffusion_operator.kube.pod_security import POD_SECURITY, SCRATCH_VOLUME
 from diffusion_operator.settings import Accelerator, Settings

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from diffusion_operator.kube.metadata import child, selector
+from diffusion_operator.kube.labels import selector
+from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
 
 

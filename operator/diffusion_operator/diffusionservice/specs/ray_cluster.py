@@ -5,7 +5,7 @@ from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.diffusionservice.specs.server_container import CONTAINER
-from diffusion_operator.kube.metadata import labels
+from diffusion_operator.kube.labels import labels
 from diffusion_operator.kube.objects import HEAD_LABEL, REVISION_LABEL, SERVICE_LABEL, Object
 
 GCS_PORT = 6379

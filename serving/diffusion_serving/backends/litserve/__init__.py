@@ -26,7 +26,7 @@ from diffusion_serving.backends.litserve.worker import (
     quieten,
 )
 from diffusion_serving.config import ServingConfig
-from diffusion_serving.engine.cores import lower_priority
+from diffusion_serving.engine.cpu_cores import lower_priority
 from diffusion_serving.engine_process.clients import EnginePool, WorkerQueue
 from diffusion_serving.engine_process.messages import WorkerLink
 from diffusion_serving.engine_process.processes import share

@@ -13,7 +13,7 @@ from diffusion_serving.backends.rayserve.environment import Ports, for_ray
 from diffusion_serving.backends.rayserve.node import ENGINES, HEAD, Node, command
 from diffusion_serving.backends.rayserve.replica_link import Replicas
 from diffusion_serving.backends.rayserve.supervisor import RayOutput, Supervisor, exit_on_signals
-from diffusion_serving.engine.cores import available_cores
+from diffusion_serving.engine.cpu_cores import available_cores
 from diffusion_serving.settings import Settings
 
 log = logging.getLogger("diffusion_serving")
