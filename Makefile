@@ -44,7 +44,7 @@ test-terraform: $(VENV)/done test-programs ## Terraform, workflows and GitOps al
 	$(BIN)/pytest tests/contract/terraform tests/contract/workflows tests/contract/gitops
 
 test-e2e: $(VENV)/done test-programs ## Everything together: real kubelet, images, Locust
-	$(BIN)/pytest tests/e2e --timeout 900 --numprocesses 3 --dist loadscope --no-loadscope-reorder
+	$(BIN)/pytest tests/e2e --timeout 900 --numprocesses 4 --dist loadscope --no-loadscope-reorder
 
 test-full: $(VENV)/done ## Tests that take hours: soaks, 2,000 specs, 20 kills, series of comparisons
 	$(BIN)/pytest tests -m full --timeout 3600

@@ -21,18 +21,20 @@ GROUPS = (
     ("serving/test_compare_precision.py", "pictures"),
     ("demo_model/", "demo-model"),
     ("sources/test_buckets.py", "buckets"),
+    ("loadtest/test_known_target.py", "known-target"),
 )
 """Beginnings of test ids, and the group of each; one worker runs all tests of a group.
 
 A test that fits none of them is in the group of its server's variant, else of its folder. The tests
-of a group share the servers that they start. The load test's tests are one group because, side by
-side, they would disturb each other's timing.
+of a group share the servers that they start. The load test's tests are two groups of about equal
+length, because more of them side by side would disturb each other's timing.
 """
 
 SLOWEST_FIRST = (
     "loadtest",
     "rayserve",
     "terraform",
+    "known-target",
     "pictures",
     "litserve",
     "demo-model",

@@ -4,7 +4,7 @@ The cluster is removed after the session unless ``KEEP_CLUSTER`` is set, which m
 session start in seconds.
 
 Workers of pytest-xdist share the cluster. Each test has a namespace of its own. Most tests wait for
-something most of the time, so that three workers fill two cores. This module decides which tests
+something most of the time, so that four workers fill two cores. This module decides which tests
 may run at the same time:
 
 - Tests that share a service and follow one another are one group, on one worker.
