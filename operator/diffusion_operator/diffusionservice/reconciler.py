@@ -234,7 +234,7 @@ class ServiceReconciler:
         except ApiError as error:
             await self._kuberay.raise_if_uninstalled(error)
             raise
-        return await self._kuberay.observe(plan, applied)
+        return await self._kuberay.scale(plan, applied)
 
     async def _apply(
         self,

@@ -100,8 +100,8 @@ class KubeRay:
         if unknown_group(error) == _GROUP and API_VERSION not in await self._cluster.groups():
             raise SpecError("KubeRayMissing", _MISSING) from error
 
-    async def observe(self, plan: RayServicePlan, applied: list[Object]) -> RayWorkload:
-        """Observe the applied RayService and its workers as a workload; scale its RayCluster.
+    async def scale(self, plan: RayServicePlan, applied: list[Object]) -> RayWorkload:
+        """Scale the RayCluster of the applied RayService; return the workload of its workers.
 
         Raises:
             ApiError: The API server refused.
@@ -113,13 +113,16 @@ class KubeRay:
         if not coming or workload.all_answer:
             return workload
         key = Key("RayCluster", meta["namespace"], coming)
+        ray_cluster = await self._scaled(key, workload.desired_replicas or 0)
+        return workload.with_conditions_of(ray_cluster)
+
+    async def _scaled(self, key: Key, replicas: int) -> Object | None:
+        """RayCluster with so many workers, or ``None`` where it doesn't exist."""
         ray_cluster = await self._cluster.get(key)
         # KubeRay never applies changed replicas of a RayService to a RayCluster that exists.
-        if ray_cluster is not None and (
-            operations := scale_operations(ray_cluster, workload.desired_replicas or 0)
-        ):
-            ray_cluster = await self._cluster.json_patch(key, operations)
-        return workload.with_conditions_of(ray_cluster)
+        if ray_cluster is not None and (operations := scale_operations(ray_cluster, replicas)):
+            return await self._cluster.json_patch(key, operations)
+        return ray_cluster
 
     async def _refresh(self, key: Key) -> None:
         """Refresh the cached RayService, watched or not."""
