@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from diffusion_operator.api.comparison import ColdStart, Run
+from diffusion_operator.comparison.analysis.measurements import failed
+from diffusion_operator.comparison.analysis.report import REPORT_KEY, comparison_report
 from diffusion_operator.comparison.analysis.results import Compared, criterion, table
-from diffusion_operator.comparison.measurements import failed
-from diffusion_operator.comparison.report import REPORT_KEY, comparison_report
 from load_reports import FINGERPRINT, ramp, search
 
 Object = dict[str, Any]

@@ -1,1 +1,1 @@
-"""Comparison: reconciler, steps in their schedule, status, report."""
+"""Comparison: reconciler, schedule of the steps, run of a variant, status, analysis."""

@@ -13,25 +13,26 @@ from pydantic import ValidationError
 from diffusion_operator.api.comparison import ComparisonSpec, Run
 from diffusion_operator.api.fields import seconds
 from diffusion_operator.api.loadtest import ReportRef
+from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.api.state import RunState
 from diffusion_operator.comparison.analysis.design import design
+from diffusion_operator.comparison.analysis.measurements import Report, moment
+from diffusion_operator.comparison.analysis.report import REPORT_KEY, comparison_report, report_name
 from diffusion_operator.comparison.analysis.results import Table
-from diffusion_operator.comparison.children import is_of, service_name
-from diffusion_operator.comparison.conclusion import Conclusion
-from diffusion_operator.comparison.measurements import moment
-from diffusion_operator.comparison.report import REPORT_KEY, report_name
-from diffusion_operator.comparison.schedule import Step
-from diffusion_operator.comparison.status import Observed, comparison_status
-from diffusion_operator.comparison.step import Repetition, is_over
-from diffusion_operator.comparison.work import (
+from diffusion_operator.comparison.schedule import (
     InvalidVariantError,
-    Work,
+    Schedule,
+    Step,
     recorded,
     run_of,
+    service_name,
     variants_of,
 )
-from diffusion_operator.kube.applier import LOOK_AGAIN_SECONDS, Applier, sooner
+from diffusion_operator.comparison.status import Observed, comparison_status, table_of
+from diffusion_operator.comparison.variant_run import VariantRun, is_of, is_over, report_of
+from diffusion_operator.kube.applier import LOOK_AGAIN_SECONDS, Applier, NameTakenError, sooner
 from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.client import ApiError, message_of
 from diffusion_operator.kube.objects import (
     RUN_LABEL,
     SERVICE_LABEL,
@@ -41,7 +42,7 @@ from diffusion_operator.kube.objects import (
     key_of,
     labels_of,
 )
-from diffusion_operator.kube.problems import invalid_spec
+from diffusion_operator.kube.problems import invalid_spec, is_refusal
 from diffusion_operator.loadtest.admission import ExclusiveLock
 from diffusion_operator.settings import Settings
 
@@ -58,8 +59,8 @@ class ComparisonReconciler:
         self._cache = cache
         self._applier = applier
         self._now = now
-        self._repetition = Repetition(cache, applier, settings, now)
-        self._conclusion = Conclusion(cache, applier, settings)
+        self._settings = settings
+        self._variant_run = VariantRun(cache, applier, settings, now)
         self._lock = ExclusiveLock(cache)
 
     async def __call__(self, key: Key) -> float | None:
@@ -81,8 +82,8 @@ class ComparisonReconciler:
             return await self._give_up(comparison, "InvalidSpec", invalid_spec(error))
         except InvalidVariantError as error:
             return await self._give_up(comparison, "InvalidVariant", str(error))
-        work = Work(comparison, spec, variants, run, recorded(comparison, run))
-        observed, again = await self._advance(work)
+        schedule = Schedule(comparison, spec, variants, run, recorded(comparison, run))
+        observed, again = await self._advance(schedule)
         return sooner(again, await self._write_status(comparison, observed))
 
     async def _write_status(self, comparison: Object, observed: Observed) -> float | None:
@@ -104,42 +105,42 @@ class ComparisonReconciler:
             comparison, Observed(run_of(comparison), RunState.FAILED, reason, message)
         )
 
-    async def _advance(self, work: Work) -> tuple[Observed, float | None]:
-        step = work.next_step
-        leaving = await self._clear(work, None if work.spec.suspend else step)
-        if step is None or work.spec.suspend:
-            self._lock.release(key_of(work.comparison))
+    async def _advance(self, schedule: Schedule) -> tuple[Observed, float | None]:
+        step = schedule.next_step
+        leaving = await self._clear(schedule, None if schedule.spec.suspend else step)
+        if step is None or schedule.spec.suspend:
+            self._lock.release(key_of(schedule.comparison))
         if step is None:
-            return await self._finish(work)
-        if work.spec.suspend:
-            await self._applier.prune(work.comparison, [work.test(step)])
+            return await self._finish(schedule)
+        if schedule.spec.suspend:
+            await self._applier.prune(schedule.comparison, [schedule.test(step)])
             message = (
                 "spec.suspend is true: the current run was stopped, and finished runs are kept"
             )
-            return self._seen(work, RunState.SUSPENDED, "Suspended", message), None
-        if (first := self._lock.ask(work.comparison)) is not None:
+            return self._seen(schedule, RunState.SUSPENDED, "Suspended", message), None
+        if (first := self._lock.ask(schedule.comparison)) is not None:
             message = (
                 f"one Comparison at a time uses the hardware of a namespace: {first} goes first"
             )
-            return self._seen(work, RunState.WAITING, "HardwareInUse", message), None
+            return self._seen(schedule, RunState.WAITING, "HardwareInUse", message), None
         if leaving:
             message = f"waiting until {', '.join(leaving)} and its pods are gone"
-            return self._seen(work, RunState.COOLING, "Cooling", message), LEAVING_SECONDS
-        rest = self._rest(work)
-        if rest > 0 and work.current(step) is None:
+            return self._seen(schedule, RunState.COOLING, "Cooling", message), LEAVING_SECONDS
+        rest = self._rest(schedule)
+        if rest > 0 and schedule.current(step) is None:
             message = f"cooling down before {step.variant}"
-            return self._seen(work, RunState.COOLING, "Cooling", message), rest
-        current, again = await self._repetition(work, step)
+            return self._seen(schedule, RunState.COOLING, "Cooling", message), rest
+        current, again = await self._variant_run(schedule, step)
         attempt = f", attempt {step.attempt}" if step.attempt > 1 else ""
         message = (
             f"repetition {step.repetition} of {step.variant}{attempt}: "
             f"{current.message or current.state}"
         )
         return self._seen(
-            work, RunState.RUNNING, "Running", message, step=step, current=current
+            schedule, RunState.RUNNING, "Running", message, step=step, current=current
         ), again
 
-    async def _clear(self, work: Work, step: Step | None) -> list[str]:
+    async def _clear(self, schedule: Schedule, step: Step | None) -> list[str]:
         """Delete children that don't belong to this step.
 
         Two repetitions of one variant in a row have different pods; otherwise pod-specific noise is
@@ -148,22 +149,24 @@ class ComparisonReconciler:
         Returns:
             Names of the services that still hold the hardware.
         """
-        begun = step is not None and work.current(step) is not None
-        standing = {work.service(step.variant).name} if step is not None and begun else set()
+        begun = step is not None and schedule.current(step) is not None
+        standing = {schedule.service(step.variant).name} if step is not None and begun else set()
         leaving = []
-        for child in self._cache.compared(work.namespace, work.comparison["metadata"]["name"]):
-            if not is_owned(child, work.comparison):
+        for child in self._cache.compared(
+            schedule.namespace, schedule.comparison["metadata"]["name"]
+        ):
+            if not is_owned(child, schedule.comparison):
                 continue
             name = child["metadata"]["name"]
-            stale = labels_of(child).get(RUN_LABEL) != work.run
+            stale = labels_of(child).get(RUN_LABEL) != schedule.run
             if stale or (child["kind"] == "DiffusionService" and not is_of(child, step)):
-                await self._applier.prune(work.comparison, [key_of(child)])
+                await self._applier.prune(schedule.comparison, [key_of(child)])
                 leaving.append(name)
             elif child["kind"] == "DiffusionService":
                 standing.add(name)
-        return sorted({*leaving, *(self._holding(work) - standing)})
+        return sorted({*leaving, *(self._holding(schedule) - standing)})
 
-    def _holding(self, work: Work) -> set[str]:
+    def _holding(self, schedule: Schedule) -> set[str]:
         """Names of this Comparison's services with pods, and of any Comparison's deleted services.
 
         The label of the pods identifies a deleted service.
@@ -172,46 +175,80 @@ class ComparisonReconciler:
         prefixes = tuple(
             service_name(each, "")
             for each in comparisons
-            if each["metadata"]["namespace"] == work.namespace
+            if each["metadata"]["namespace"] == schedule.namespace
         )
         holding = set()
-        for name in self._cache.served(work.namespace, SERVICE_LABEL):
-            service = self._cache.get(Key("DiffusionService", work.namespace, name))
+        for name in self._cache.served(schedule.namespace, SERVICE_LABEL):
+            service = self._cache.get(Key("DiffusionService", schedule.namespace, name))
             gone = service is None and name.startswith(prefixes)
             # A foreign service of such a name stays.
-            if gone or (service is not None and is_owned(service, work.comparison)):
+            if gone or (service is not None and is_owned(service, schedule.comparison)):
                 holding.add(name)
         return holding
 
-    def _rest(self, work: Work) -> float:
+    def _rest(self, schedule: Schedule) -> float:
         """Remaining seconds of the cool-down."""
-        times = [moment(run.completion_time) for run in work.runs if run.completion_time]
+        times = [moment(run.completion_time) for run in schedule.runs if run.completion_time]
         if not times:
             return 0.0
-        over = max(times) + timedelta(seconds=seconds(work.spec.cooldown))
+        over = max(times) + timedelta(seconds=seconds(schedule.spec.cooldown))
         return (over - moment(self._now())).total_seconds()
 
-    async def _finish(self, work: Work) -> tuple[Observed, float | None]:
-        result = self._conclusion.table(work)
-        trouble = await self._conclusion.write_report(work, result)
-        ref = None if trouble else ReportRef(name=report_name(work.comparison), key=REPORT_KEY)
+    async def _finish(self, schedule: Schedule) -> tuple[Observed, float | None]:
+        result = table_of(schedule, self._settings)
+        trouble = await self._write_report(schedule, result)
+        ref = None if trouble else ReportRef(name=report_name(schedule.comparison), key=REPORT_KEY)
         again = LOOK_AGAIN_SECONDS if trouble else None
         fit = [row for row in result.results if not row.reason]
         if not fit:
             message = "; ".join(f"{row.variant}: {row.message}" for row in result.results)
             message = f"{trouble}{message}"[:4000]
             return self._seen(
-                work, RunState.FAILED, "NoFigures", message, table=result, ref=ref
+                schedule, RunState.FAILED, "NoFigures", message, table=result, ref=ref
             ), again
         message = f"{len(fit)} of {len(result.results)} variants have figures: {result.conclusion}"
         message = f"{trouble}{message}"[:4000]
         return self._seen(
-            work, RunState.COMPLETE, "Finished", message, table=result, ref=ref
+            schedule, RunState.COMPLETE, "Finished", message, table=result, ref=ref
         ), again
+
+    async def _write_report(self, schedule: Schedule, result: Table) -> str:
+        """Write the report unless it exists.
+
+        Returns:
+            The reason why it is not written, or ``""``.
+        """
+        place = Key("ConfigMap", schedule.namespace, report_name(schedule.comparison))
+        # Reports of LoadTests that are deleted after the end stay in this report.
+        if schedule.is_told and self._cache.get(place) is not None:
+            return ""
+        loads = self._loads(schedule)
+        document = comparison_report(schedule.comparison, schedule.kept, result, loads)
+        try:
+            await self._applier.apply(schedule.comparison, [document])
+        except NameTakenError as error:
+            return f"its report is not written: {error}; "
+        except ApiError as error:
+            if not is_refusal(error):
+                raise
+            return f"its report is not written: {message_of(error)}; "
+        return ""
+
+    def _loads(self, schedule: Schedule) -> dict[str, Report]:
+        """Runner's report of each existing LoadTest."""
+        tests = (
+            self._cache.get(Key("LoadTest", schedule.namespace, run.load_test))
+            for run in schedule.runs
+        )
+        return {
+            test["metadata"]["name"]: report_of(self._cache, test)
+            for test in tests
+            if test is not None and ObservedLoadTest.of(test).state is not RunState.UNKNOWN
+        }
 
     def _seen(
         self,
-        work: Work,
+        schedule: Schedule,
         state: RunState,
         reason: str,
         message: str,
@@ -222,22 +259,22 @@ class ComparisonReconciler:
         ref: ReportRef | None = None,
     ) -> Observed:
         current_runs = [current] if current else []
-        after = replace(work, known=[*work.runs, *current_runs])
+        after = replace(schedule, known=[*schedule.runs, *current_runs])
         in_progress = [run for run in current_runs if not run.completion_time]
         return Observed(
-            run=work.run,
+            run=schedule.run,
             state=state,
             reason=reason,
             message=message,
-            total=len(work.order),
+            total=len(schedule.order),
             ended=len(after.counted),
             design=design(
-                len(work.variants),
-                work.repetitions,
-                work.looks if state.is_final else work.earlier_looks,
+                len(schedule.variants),
+                schedule.repetitions,
+                schedule.looks if state.is_final else schedule.earlier_looks,
             ),
             variant=step.variant if step else "",
             runs=[*after.kept, *in_progress],
-            table=table or (self._conclusion.table(work) if work.counted else None),
+            table=table or (table_of(schedule, self._settings) if schedule.counted else None),
             report_ref=ref,
         )

@@ -1,4 +1,4 @@
-"""Status of a Comparison, a pure function of what is observed."""
+"""Status of a Comparison and the table in it, pure functions of what is observed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,12 @@ from diffusion_operator.api.comparison import MAX_TEXT, ComparisonStatus, Design
 from diffusion_operator.api.loadtest import ReportRef
 from diffusion_operator.api.observed import ObservedComparison
 from diffusion_operator.api.state import RunState
-from diffusion_operator.comparison.analysis.results import Table
+from diffusion_operator.comparison.analysis.differences import meant
+from diffusion_operator.comparison.analysis.results import Compared, Table, criterion, table
+from diffusion_operator.comparison.analysis.separation import alpha_of_look
+from diffusion_operator.comparison.schedule import Schedule, Variant
 from diffusion_operator.kube.conditions import Verdict, conditions
+from diffusion_operator.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -106,3 +110,30 @@ def _comparable(observed: Observed) -> Verdict:
         message = f"the variants have unintended differences: {'; '.join(unlike)}"
         return Verdict("Comparable", "False", reason, message[:MAX_TEXT])
     return Verdict("Comparable", "True", "Alike", "the variants differ only as intended")
+
+
+def table_of(schedule: Schedule, settings: Settings) -> Table:
+    """Table of all variants, by the ended runs."""
+    names = list(schedule.variants)
+    loads = {name: variant.load for name, variant in schedule.variants.items()}
+    compared = Compared(
+        criterion=criterion(loads[names[0]]),
+        loads=loads,
+        dollars_per_hour={name: _price(schedule.variants[name], settings) for name in names},
+        images={name: schedule.variants[name].images for name in names},
+        may_differ=meant(variant.patch for variant in schedule.variants.values()),
+        alpha=alpha_of_look(schedule.looks.index(schedule.repetitions)),
+    )
+    return table(names, schedule.counted, compared)
+
+
+def _price(variant: Variant, settings: Settings) -> float | None:
+    """Price of the variant's accelerators per hour in dollars, by the catalogue."""
+    gpu = variant.service.get("gpu")
+    if gpu is None:
+        return None
+    accelerator = settings.accelerators.get(gpu["type"])
+    if accelerator is None or accelerator.price_per_hour is None:
+        return None
+    pods = int(variant.service.get("replicas") or 1)
+    return float(accelerator.price_per_hour) * int(gpu.get("count") or 1) * pods

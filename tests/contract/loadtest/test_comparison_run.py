@@ -8,7 +8,7 @@ import pytest
 
 from diffusion_loadtest.report.load_report import Report as RunnersReport
 from diffusion_operator.api.comparison import Run
-from diffusion_operator.comparison.measurements import ended
+from diffusion_operator.comparison.analysis.measurements import ended
 from diffusion_operator.documents.load_report import LoadReport
 from diffusion_operator.loadtest.status import NO_RUN, Observed, test_status
 from load_reports import ramp, search

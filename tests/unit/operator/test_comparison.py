@@ -6,6 +6,13 @@ import pytest
 
 from diffusion_operator.api.comparison import ColdStart, ComparisonSpec, Run
 from diffusion_operator.comparison.analysis.differences import differences, meant
+from diffusion_operator.comparison.analysis.measurements import (
+    cold_start,
+    ended,
+    failed,
+    nodes_of,
+    waiting,
+)
 from diffusion_operator.comparison.analysis.results import (
     CAPACITY,
     LATENCY,
@@ -15,9 +22,7 @@ from diffusion_operator.comparison.analysis.results import (
     estimate,
     table,
 )
-from diffusion_operator.comparison.measurements import cold_start, ended, failed, nodes_of, waiting
-from diffusion_operator.comparison.schedule import steps
-from diffusion_operator.comparison.work import InvalidVariantError, run_of, variants_of
+from diffusion_operator.comparison.schedule import InvalidVariantError, run_of, steps, variants_of
 from diffusion_operator.kube.merge_patch import merged, paths
 
 Object = dict[str, Any]

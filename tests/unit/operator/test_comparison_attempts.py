@@ -9,10 +9,16 @@ from diffusion_operator.api.comparison import ColdStart, ComparisonSpec, Result,
 from diffusion_operator.api.state import RunState
 from diffusion_operator.comparison.analysis.design import design
 from diffusion_operator.comparison.analysis.results import Table
-from diffusion_operator.comparison.children import is_of, test_name, variant_service, variant_test
-from diffusion_operator.comparison.schedule import Step
+from diffusion_operator.comparison.schedule import (
+    Schedule,
+    Step,
+    recorded,
+    run_of,
+    test_name,
+    variants_of,
+)
 from diffusion_operator.comparison.status import Observed, comparison_status
-from diffusion_operator.comparison.work import Work, recorded, run_of, variants_of
+from diffusion_operator.comparison.variant_run import is_of, variant_service, variant_test
 
 Object = dict[str, Any]
 NOW = "2026-01-01T00:00:00Z"
@@ -35,10 +41,10 @@ def comparison(status: Object | None = None, **spec: Any) -> Object:
     return made if status is None else {**made, "status": status}
 
 
-def work(*runs: Run, **spec: Any) -> Work:
+def schedule(*runs: Run, **spec: Any) -> Schedule:
     made = comparison(**spec)
     parsed = ComparisonSpec.model_validate(made["spec"])
-    return Work(made, parsed, variants_of(made, parsed), run_of(made), runs)
+    return Schedule(made, parsed, variants_of(made, parsed), run_of(made), runs)
 
 
 def run(variant: str, repetition: int, attempt: int = 1, **more: Any) -> Run:
@@ -59,18 +65,18 @@ def busy(variant: str, repetition: int, attempt: int = 1) -> Run:
 
 
 def test_an_invalid_repetition_is_repeated_at_once_in_its_own_round() -> None:
-    assert work(busy("a", 1)).next_step == Step("a", 1, 2)
-    assert work(busy("a", 1), run("a", 1, 2)).next_step == Step("b", 1)
+    assert schedule(busy("a", 1)).next_step == Step("a", 1, 2)
+    assert schedule(busy("a", 1), run("a", 1, 2)).next_step == Step("b", 1)
 
 
 def test_the_figures_that_count_are_those_of_the_last_attempt() -> None:
-    seen = work(busy("a", 1), run("a", 1, 2), busy("b", 1))
+    seen = schedule(busy("a", 1), run("a", 1, 2), busy("b", 1))
     assert [(each.variant, each.attempt) for each in seen.counted] == [("a", 2)]
 
 
 def test_after_three_attempts_the_variant_is_given_up_and_the_others_go_on() -> None:
     tries = [busy("a", 1), busy("a", 1, 2), busy("a", 1, 3)]
-    seen = work(*tries, run("b", 1))
+    seen = schedule(*tries, run("b", 1))
     assert seen.next_step == Step("b", 2)
     given_up = seen.hopeless("a")
     assert given_up is not None
@@ -81,7 +87,7 @@ def test_after_three_attempts_the_variant_is_given_up_and_the_others_go_on() -> 
 
 def test_a_study_whose_runs_are_all_invalid_ends() -> None:
     runs: list[Run] = []
-    while (step := work(*runs).next_step) is not None:
+    while (step := schedule(*runs).next_step) is not None:
         runs.append(busy(*step))
         assert len(runs) <= 2 * 2 * 3
     assert len(runs) == 2 * 2 * 3
@@ -101,7 +107,7 @@ def test_a_study_whose_runs_are_all_invalid_ends() -> None:
     ],
 )
 def test_only_a_cause_that_may_have_passed_is_repeated(settings: Object, *, repeats: bool) -> None:
-    following = work(run("a", 1, **settings)).next_step
+    following = schedule(run("a", 1, **settings)).next_step
     assert following == (Step("a", 1, 2) if repeats else Step("b", 1))
 
 
@@ -136,13 +142,13 @@ def test_an_upgrade_changes_no_child_of_a_first_attempt() -> None:
 
 def test_a_run_in_progress_is_identified_by_its_attempt() -> None:
     testing = run("a", 1, 2, state="Testing", completion_time=None)
-    seen = work(busy("a", 1), testing)
+    seen = schedule(busy("a", 1), testing)
     assert seen.current(Step("a", 1, 2)) == testing
     assert seen.current(Step("a", 1)) is None
 
 
 def test_an_attempt_without_valid_figures_keeps_its_outcome_but_not_its_facts() -> None:
-    first, second = work(busy("a", 1), run("a", 1, 2)).kept
+    first, second = schedule(busy("a", 1), run("a", 1, 2)).kept
     assert (first.attempt, first.reason, first.fingerprint, first.cold_start) == (
         1,
         "ClientSaturated",
@@ -163,7 +169,7 @@ def test_the_largest_study_fits_its_status() -> None:
         for name in names
         for attempt in (1, 2, 3)
     ]
-    kept = work(*every, variants=variants, repetitions=20).kept
+    kept = schedule(*every, variants=variants, repetitions=20).kept
     assert len(kept) == 720
     text = json.dumps(
         [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in kept]
@@ -172,7 +178,7 @@ def test_the_largest_study_fits_its_status() -> None:
 
 
 def test_the_default_is_five_rounds() -> None:
-    assert len(work(repetitions=None).order) == 2 * 5
+    assert len(schedule(repetitions=None).order) == 2 * 5
 
 
 def test_an_upgrade_adds_no_round_to_a_study_that_has_begun() -> None:
@@ -182,10 +188,10 @@ def test_an_upgrade_adds_no_round_to_a_study_that_has_begun() -> None:
     parsed = ComparisonSpec.model_validate(before["spec"])
     known = recorded(before, run_of(before))
     assert [each.attempt for each in known] == [1]
-    seen = Work(before, parsed, variants_of(before, parsed), run_of(before), known)
+    seen = Schedule(before, parsed, variants_of(before, parsed), run_of(before), known)
     assert seen.repetitions == 3
     begun = {**before, "status": {**before["status"], "design": {"repetitions": 5, "variants": 2}}}
-    assert Work(begun, parsed, seen.variants, run_of(begun), known).repetitions == 5
+    assert Schedule(begun, parsed, seen.variants, run_of(begun), known).repetitions == 5
 
 
 def test_the_design_is_published_before_the_first_run_and_no_p_value_before_the_end() -> None:
@@ -208,9 +214,11 @@ def test_a_conclusion_with_more_rounds_knows_the_earlier_looks() -> None:
     known = {"run": run_of(plain), "design": {"repetitions": 5, "variants": 2, "looks": [5]}}
     more = comparison(known, repetitions=8)
     parsed = ComparisonSpec.model_validate(more["spec"])
-    seen = Work(more, parsed, variants_of(more, parsed), run_of(more), [])
+    seen = Schedule(more, parsed, variants_of(more, parsed), run_of(more), [])
     assert (seen.earlier_looks, seen.looks) == ((5,), (5, 8))
     again = comparison(known, repetitions=5)
-    same = Work(again, parsed.model_copy(update={"repetitions": 5}), seen.variants, seen.run, [])
+    same = Schedule(
+        again, parsed.model_copy(update={"repetitions": 5}), seen.variants, seen.run, []
+    )
     assert same.looks == (5,)
-    assert work().looks == (2,), "another study's looks count"
+    assert schedule().looks == (2,), "another study's looks count"

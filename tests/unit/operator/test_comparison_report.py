@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 from diffusion_operator.api.comparison import Run
-from diffusion_operator.comparison.analysis.results import Table
-from diffusion_operator.comparison.report import (
+from diffusion_operator.comparison.analysis.report import (
     MOST_BYTES,
     REPORT_KEY,
     comparison_report,
     without_prompts,
 )
+from diffusion_operator.comparison.analysis.results import Table
 
 Object = dict[str, Any]
 

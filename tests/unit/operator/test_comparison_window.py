@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.comparison import Run
-from diffusion_operator.comparison.measurements import ended
+from diffusion_operator.comparison.analysis.measurements import ended
 
 Object = dict[str, Any]
 NOW = "2026-01-01T00:01:00Z"

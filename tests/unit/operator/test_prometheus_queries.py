@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_operator.api.comparison import Run
 from diffusion_operator.api.comparison_parts import PrometheusQueries
-from diffusion_operator.comparison.prometheus_queries import (
+from diffusion_operator.comparison.analysis.prometheus_queries import (
     ENERGY,
     UTILISATION,
     Question,

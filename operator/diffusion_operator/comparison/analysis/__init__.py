@@ -1,1 +1,1 @@
-"""Statistics of a Comparison: intervals, ranking, differences, the result table."""
+"""Analysis of a Comparison: figures of its runs, ranking, differences, result table, report."""

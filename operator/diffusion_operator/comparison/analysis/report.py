@@ -6,10 +6,10 @@ from typing import Any
 
 from diffusion_operator.api.comparison import Run
 from diffusion_operator.comparison.analysis.design import design
+from diffusion_operator.comparison.analysis.measurements import Report
 from diffusion_operator.comparison.analysis.results import Table
 from diffusion_operator.comparison.analysis.separation import SMALLEST_EFFECT
 from diffusion_operator.comparison.analysis.statistics import CONFIDENCE
-from diffusion_operator.comparison.measurements import Report
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
 

@@ -14,7 +14,7 @@ from diffusion_operator.api.observed import (
     ObservedStage,
 )
 from diffusion_operator.api.state import RunState
-from diffusion_operator.comparison.prometheus_queries import images_made
+from diffusion_operator.comparison.analysis.prometheus_queries import images_made
 from diffusion_operator.kube.conditions import condition_of
 from diffusion_operator.kube.objects import Object
 

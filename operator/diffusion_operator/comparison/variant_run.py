@@ -1,4 +1,4 @@
-"""Step: one repetition of one variant, its service, its load, its figures."""
+"""Run of a variant, which is one attempt at a step: its service, its load, its figures."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -8,8 +8,7 @@ from diffusion_operator.api.comparison import Run
 from diffusion_operator.api.fields import seconds
 from diffusion_operator.api.observed import ObservedCondition, ObservedLoadTest
 from diffusion_operator.api.state import RunState
-from diffusion_operator.comparison.children import variant_service, variant_test
-from diffusion_operator.comparison.measurements import (
+from diffusion_operator.comparison.analysis.measurements import (
     Report,
     cold_start,
     ended,
@@ -19,8 +18,7 @@ from diffusion_operator.comparison.measurements import (
     report_in,
     waiting,
 )
-from diffusion_operator.comparison.prometheus import NoFigureError, figure
-from diffusion_operator.comparison.prometheus_queries import (
+from diffusion_operator.comparison.analysis.prometheus_queries import (
     Question,
     answered,
     explained,
@@ -28,25 +26,32 @@ from diffusion_operator.comparison.prometheus_queries import (
     questions,
     without,
 )
-from diffusion_operator.comparison.schedule import Step
-from diffusion_operator.comparison.work import Work
+from diffusion_operator.comparison.prometheus import NoFigureError, figure
+from diffusion_operator.comparison.schedule import Schedule, Step, service_name, test_name
 from diffusion_operator.kube.applier import Applier, NameTakenError
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, message_of
 from diffusion_operator.kube.conditions import condition_of
+from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import (
+    RUN_LABEL,
     SERVICE_LABEL,
     Key,
     Object,
     is_owned,
     key_of,
+    labels_of,
 )
 from diffusion_operator.kube.problems import is_refusal
 from diffusion_operator.settings import Settings
 
+VARIANT_LABEL = "diffusion.dev/variant"
+REPETITION_LABEL = "diffusion.dev/repetition"
+ATTEMPT_LABEL = "diffusion.dev/attempt"
 
-class Repetition:
-    """Runner of a step; each call advances it, and the status holds its state."""
+
+class VariantRun:
+    """Run of a variant; each call advances the step's run, and the status holds its state."""
 
     def __init__(
         self, cache: Cache, applier: Applier, settings: Settings, now: Callable[[], str]
@@ -56,32 +61,32 @@ class Repetition:
         self._settings = settings
         self._now = now
 
-    async def __call__(self, work: Work, step: Step) -> tuple[Run, float | None]:
+    async def __call__(self, schedule: Schedule, step: Step) -> tuple[Run, float | None]:
         """Advance the step.
 
         Returns:
             The step's run, and the seconds until the next call, if one is due.
         """
-        known = work.current(step)
+        known = schedule.current(step)
         begun = known or Run(
             variant=step.variant,
             repetition=step.repetition,
             attempt=step.attempt,
             state=RunState.STARTING,
-            load_test=work.test(step).name,
+            load_test=schedule.test(step).name,
             start_time=self._now(),
         )
-        earlier = work.hopeless(step.variant)
+        earlier = schedule.hopeless(step.variant)
         if known is None and earlier is not None:
             return failed(begun, earlier.reason, earlier.message, now=self._now()), None
-        if known is not None and self._cache.get(work.service(step.variant)) is None:
+        if known is not None and self._cache.get(schedule.service(step.variant)) is None:
             message = "its DiffusionService was deleted before the run ended"
             return failed(begun, "ServiceDeleted", message, now=self._now()), None
-        variant = work.variants[step.variant]
-        desired = variant_service(work.comparison, step, variant.service, work.run)
+        variant = schedule.variants[step.variant]
+        desired = variant_service(schedule.comparison, step, variant.service, schedule.run)
         try:
-            (service,) = await self._applier.apply(work.comparison, [desired])
-            return await self._test(work, step, begun, service)
+            (service,) = await self._applier.apply(schedule.comparison, [desired])
+            return await self._test(schedule, step, begun, service)
         except NameTakenError as error:
             return failed(begun, "NameTaken", str(error), now=self._now()), None
         except ApiError as error:
@@ -90,10 +95,10 @@ class Repetition:
             return failed(begun, "Refused", message_of(error), now=self._now()), None
 
     async def _test(
-        self, work: Work, step: Step, run: Run, service: Object
+        self, schedule: Schedule, step: Step, run: Run, service: Object
     ) -> tuple[Run, float | None]:
-        test = self._cache.get(work.test(step))
-        if test is not None and not is_owned(test, work.comparison):
+        test = self._cache.get(schedule.test(step))
+        if test is not None and not is_owned(test, schedule.comparison):
             test = None
         if run.state is RunState.TESTING and test is None:
             message = "its LoadTest was deleted before the run ended"
@@ -102,15 +107,17 @@ class Repetition:
             ready = condition_of(service, "Ready")
             generation = service["metadata"]["generation"]
             if ready is None or ready.observed_generation != generation:
-                return self._awaiting(work, run, service, None)
+                return self._awaiting(schedule, run, service, None)
             if not ready.is_true:
-                return self._awaiting(work, run, service, ready)
+                return self._awaiting(schedule, run, service, ready)
             desired = variant_test(
-                work.comparison, step, work.variants[step.variant].load, work.run
+                schedule.comparison, step, schedule.variants[step.variant].load, schedule.run
             )
-            test = await self._applier.create_once(work.comparison, desired)
+            test = await self._applier.create_once(schedule.comparison, desired)
         if run.state is RunState.STARTING:
-            pods = self._cache.pods_of(work.namespace, service["metadata"]["name"], SERVICE_LABEL)
+            pods = self._cache.pods_of(
+                schedule.namespace, service["metadata"]["name"], SERVICE_LABEL
+            )
             run = run.model_copy(
                 update={
                     "state": RunState.TESTING,
@@ -121,41 +128,43 @@ class Repetition:
                 }
             )
         if not is_over(test):
-            return await self._not_over(work, run, test)
-        images = work.variants[step.variant].images
+            return await self._not_over(schedule, run, test)
+        images = schedule.variants[step.variant].images
         report = report_of(self._cache, test)
         over = ended(run, test, report, images=images, now=self._now())
         if over.state is RunState.COMPLETE:
-            over = await self._metered(work, over, report, images_made(report, images))
+            over = await self._metered(schedule, over, report, images_made(report, images))
         return over, None
 
-    async def _metered(self, work: Work, run: Run, report: Report, made: int) -> Run:
+    async def _metered(self, schedule: Schedule, run: Run, report: Report, made: int) -> Run:
         """Copy of the run with Prometheus' figures, or the reasons why they are absent."""
-        service = work.service(run.variant).name
-        for question in questions(work.spec.prometheus, work.namespace, service, report):
+        service = schedule.service(run.variant).name
+        for question in questions(schedule.spec.prometheus, schedule.namespace, service, report):
             try:
                 value = await self._value(question)
                 run = answered(run, question.field, value, made)
             except NoFigureError as error:
                 run = without(run, question.field, f"Prometheus {error}")
-        return explained(run, gpu="gpu" in work.variants[run.variant].service)
+        return explained(run, gpu="gpu" in schedule.variants[run.variant].service)
 
     async def _value(self, question: Question) -> float:
         if not self._settings.prometheus_url:
             raise NoFigureError("is unknown to the operator: set prometheusUrl of its chart")
         return await figure(self._settings.prometheus_url, question.query, question.at)
 
-    async def _not_over(self, work: Work, run: Run, test: Object) -> tuple[Run, float | None]:
+    async def _not_over(
+        self, schedule: Schedule, run: Run, test: Object
+    ) -> tuple[Run, float | None]:
         """Check a run whose LoadTest has not ended; its wait is limited like a service's start."""
         why = _waits_for(test)
         if why is None:
             return run.model_copy(update={"message": ""}), None
-        left = self._left(test, work.spec.ready_timeout)
+        left = self._left(test, schedule.spec.ready_timeout)
         if left > 0:
             return waiting(run, why), left
         # Otherwise the LoadTest could begin beside another variant's.
-        await self._applier.prune(work.comparison, [key_of(test)])
-        whole = f"its load did not begin within {work.spec.ready_timeout}: {why}"
+        await self._applier.prune(schedule.comparison, [key_of(test)])
+        whole = f"its load did not begin within {schedule.spec.ready_timeout}: {why}"
         return failed(run, "NotBegun", whole, now=self._now()), None
 
     def _left(self, child: Object, within: str) -> float:
@@ -165,13 +174,13 @@ class Repetition:
         return (over - moment(self._now())).total_seconds()
 
     def _awaiting(
-        self, work: Work, run: Run, service: Object, ready: ObservedCondition | None
+        self, schedule: Schedule, run: Run, service: Object, ready: ObservedCondition | None
     ) -> tuple[Run, float | None]:
-        left = self._left(service, work.spec.ready_timeout)
+        left = self._left(service, schedule.spec.ready_timeout)
         message = f"{ready.reason}: {ready.message}" if ready else "its service is being started"
         if left > 0:
             return waiting(run, message), left
-        whole = f"not Ready within {work.spec.ready_timeout}: {message}"
+        whole = f"not Ready within {schedule.spec.ready_timeout}: {message}"
         return failed(run, "NotReady", whole, now=self._now()), None
 
 
@@ -198,3 +207,53 @@ def _waits_for(test: Mapping[str, Any]) -> str | None:
         return None
     complete = status.condition("Complete")
     return f"{complete.reason}: {complete.message}" if complete else status.state.value
+
+
+def variant_service(
+    comparison: Mapping[str, Any], step: Step, spec: Mapping[str, Any], run: str
+) -> Object:
+    """DiffusionService of the variant that uses the hardware now."""
+    return child(
+        comparison,
+        "DiffusionService",
+        service_name(comparison, step.variant),
+        more_labels=_labels(step, run),
+        spec=dict(spec),
+    )
+
+
+def _labels(step: Step, run: str) -> dict[str, str]:
+    labels = {
+        RUN_LABEL: run,
+        VARIANT_LABEL: step.variant,
+        REPETITION_LABEL: str(step.repetition),
+    }
+    # An upgrade changes no child that a first attempt has already made.
+    return labels if step.attempt == 1 else {**labels, ATTEMPT_LABEL: str(step.attempt)}
+
+
+def is_of(service: Object, step: Step | None) -> bool:
+    """Whether a variant's service was made for that step."""
+    if step is None:
+        return False
+    labels = labels_of(service)
+    made_for = (labels.get(VARIANT_LABEL), labels.get(REPETITION_LABEL))
+    attempt = labels.get(ATTEMPT_LABEL, "1")
+    return (*made_for, attempt) == (step.variant, str(step.repetition), str(step.attempt))
+
+
+def variant_test(
+    comparison: Mapping[str, Any], step: Step, load: Mapping[str, Any], run: str
+) -> Object:
+    """LoadTest of one repetition; it stays, since its report is part of the result."""
+    return child(
+        comparison,
+        "LoadTest",
+        test_name(comparison, step),
+        more_labels=_labels(step, run),
+        spec={
+            **load,
+            "targetRef": {"name": service_name(comparison, step.variant)},
+            "rerun": "Never",
+        },
+    )
