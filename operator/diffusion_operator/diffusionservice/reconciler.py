@@ -10,7 +10,7 @@ from diffusion_operator.api.observed import ObservedLoadTest, ObservedService
 from diffusion_operator.diffusionservice.children import optional_children, optional_keys
 from diffusion_operator.diffusionservice.kuberay.kuberay import KubeRay
 from diffusion_operator.diffusionservice.kuberay.workload import RayWorkload, counted, ray_workload
-from diffusion_operator.diffusionservice.pods import Pods, observe_pods, with_head
+from diffusion_operator.diffusionservice.pod_counts import PodCounts, observe_pods, with_head
 from diffusion_operator.diffusionservice.rollout.canary import canary_name, preview_url
 from diffusion_operator.diffusionservice.rollout.gate import Gate
 from diffusion_operator.diffusionservice.rollout.last_good_revision import (
@@ -46,7 +46,7 @@ from diffusion_operator.kube.objects import (
     is_owned,
     key_of,
 )
-from diffusion_operator.kube.pods import mount_failure
+from diffusion_operator.kube.pod_status import mount_failure
 from diffusion_operator.kube.problems import Problem, SpecError, invalid_spec, refusal
 from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.kube.workload import Workload
@@ -166,11 +166,13 @@ class ServiceReconciler:
             return ray_workload(observed, self._cache.pods_of(*place, SERVICE_LABEL))
         return None
 
-    def _pods(self, key: Key, spec: DiffusionServiceSpec | None, live: Workload | None) -> Pods:
+    def _pods(
+        self, key: Key, spec: DiffusionServiceSpec | None, live: Workload | None
+    ) -> PodCounts:
         revision = live.revision if live else ""
         served = live.served_cluster if isinstance(live, RayWorkload) else ""
 
-        def observed(label: str) -> Pods:
+        def observed(label: str) -> PodCounts:
             labelled = self._cache.pods_of(key.namespace, key.name, label)
             return observe_pods(counted(labelled, revision, served), revision)
 
@@ -269,7 +271,7 @@ class ServiceReconciler:
             ahead=desired[:count],
         )
 
-    async def _with_mount_failures(self, key: Key, pods: Pods) -> Pods:
+    async def _with_mount_failures(self, key: Key, pods: PodCounts) -> PodCounts:
         """Counts with the kubelet's mount failures added."""
         # One request covers all pods: hundreds may wake this reconciler.
         events = await self._cluster.failed_mounts(key.namespace)

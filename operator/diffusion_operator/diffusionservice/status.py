@@ -12,7 +12,7 @@ from diffusion_operator.api.diffusionservice import (
 from diffusion_operator.api.observed import ObservedService
 from diffusion_operator.api.status import Failure
 from diffusion_operator.diffusionservice.kuberay.workload import RayWorkload
-from diffusion_operator.diffusionservice.pods import Pods
+from diffusion_operator.diffusionservice.pod_counts import PodCounts
 from diffusion_operator.diffusionservice.rollout.gate import Gate
 from diffusion_operator.diffusionservice.rollout.rollback import FailedRevision, recorded_failure
 from diffusion_operator.diffusionservice.routing.external_route import outside_url
@@ -34,7 +34,7 @@ def service_status(
     *,
     precision: Precision | None,
     workload: Workload | None,
-    pods: Pods,
+    pods: PodCounts,
     problem: Problem | None,
     now: str,
     gate: Gate | None = None,
@@ -77,7 +77,7 @@ def service_status(
     )
 
 
-def has_settled(workload: Workload, pods: Pods) -> bool:
+def has_settled(workload: Workload, pods: PodCounts) -> bool:
     """Whether all pods exist and the scheduler has considered each.
 
     Until then another status follows within moments.
@@ -107,7 +107,7 @@ def _gated(verdict: Verdict, gate: Gate) -> Verdict:
     return Verdict("Ready", "False", failure.reason, message)
 
 
-def _rolled_back(verdict: Verdict, failed: FailedRevision, pods: Pods) -> Verdict:
+def _rolled_back(verdict: Verdict, failed: FailedRevision, pods: PodCounts) -> Verdict:
     """Override of Ready and Progressing after a rollback."""
     if verdict.type == "Progressing":
         return replace(verdict, reason="RolledBack") if verdict.status == "False" else verdict
@@ -120,7 +120,7 @@ def _rolled_back(verdict: Verdict, failed: FailedRevision, pods: Pods) -> Verdic
     return Verdict("Ready", "False", "RolledBack", message)
 
 
-def _served_revision(workload: Workload | None, pods: Pods) -> str:
+def _served_revision(workload: Workload | None, pods: PodCounts) -> str:
     """Serving revision: the desired one once a pod of it answers, else the older one."""
     desired = workload.revision if workload else ""
     if desired in pods.ready_revisions:
@@ -129,7 +129,7 @@ def _served_revision(workload: Workload | None, pods: Pods) -> str:
 
 
 def _last_failure(
-    workload: Workload | None, pods: Pods, previous: ObservedService
+    workload: Workload | None, pods: PodCounts, previous: ObservedService
 ) -> Failure | None:
     failures = _reported_failures(workload, pods)
     if failures:
@@ -141,7 +141,7 @@ def _last_failure(
 def _verdicts(
     spec: DiffusionServiceSpec | None,
     workload: Workload | None,
-    pods: Pods,
+    pods: PodCounts,
     problem: Problem | None,
     *,
     takes_over: bool,
@@ -174,7 +174,7 @@ def _verdicts(
     ]
 
 
-def _rolled_out(desired: int, workload: Workload | None, pods: Pods) -> bool:
+def _rolled_out(desired: int, workload: Workload | None, pods: PodCounts) -> bool:
     if workload is None:
         return desired == 0
     counts = {workload.updated_replicas, workload.replicas, workload.available_replicas}
@@ -190,7 +190,7 @@ def _idle(spec: DiffusionServiceSpec) -> Problem | None:
     return None
 
 
-def _stopped(spec: DiffusionServiceSpec, pods: Pods) -> Verdict:
+def _stopped(spec: DiffusionServiceSpec, pods: PodCounts) -> Verdict:
     idle = _idle(spec)
     if idle is None:
         return Verdict("Stopped", "False", "Wanted", "replicas is above 0")
@@ -202,7 +202,7 @@ def _stopped(spec: DiffusionServiceSpec, pods: Pods) -> Verdict:
 def _stopped_meanwhile(
     spec: DiffusionServiceSpec | None,
     workload: Workload | None,
-    pods: Pods,
+    pods: PodCounts,
     problem: Problem,
 ) -> Verdict:
     """Stopped condition while a problem keeps the children as they are."""
@@ -221,7 +221,7 @@ def _stopped_meanwhile(
     return _stopped(spec, pods)
 
 
-def _ready(spec: DiffusionServiceSpec, workload: Workload | None, pods: Pods) -> Verdict:
+def _ready(spec: DiffusionServiceSpec, workload: Workload | None, pods: PodCounts) -> Verdict:
     idle = _idle(spec)
     if idle is not None:
         return Verdict("Ready", "False", idle.reason, idle.message)
@@ -237,13 +237,13 @@ def _ready(spec: DiffusionServiceSpec, workload: Workload | None, pods: Pods) ->
     return Verdict("Ready", "Unknown", "RollingOut", message)
 
 
-def _unheard(pods: Pods) -> str:
+def _unheard(pods: PodCounts) -> str:
     message = "KubeRay has not acted on the RayService yet: does its operator run?"
     still = sorted(pods.ready_revisions)
     return f"{message} Until then revision {still[0]} serves" if still else message
 
 
-def _serving(desired: int, pods: Pods) -> Verdict:
+def _serving(desired: int, pods: PodCounts) -> Verdict:
     message = f"{pods.ready} of {desired} replicas answer"
     if pods.head_ready is None:
         return Verdict("Ready", "True", "Serving", message)
@@ -254,7 +254,7 @@ def _serving(desired: int, pods: Pods) -> Verdict:
     return Verdict("Ready", "False", "HeadLost", lost)
 
 
-def _trouble(workload: Workload | None, pods: Pods) -> Problem | None:
+def _trouble(workload: Workload | None, pods: PodCounts) -> Problem | None:
     failures = _reported_failures(workload, pods)
     if failures:
         latest = failures[-1]
@@ -276,7 +276,7 @@ def _trouble(workload: Workload | None, pods: Pods) -> Problem | None:
     return None
 
 
-def _reported_failures(workload: Workload | None, pods: Pods) -> list[Failure]:
+def _reported_failures(workload: Workload | None, pods: PodCounts) -> list[Failure]:
     """Failures without those of pods that wait for an old pod to terminate."""
     waits = workload is not None and workload.is_in_place and pods.older > 0
     return [each for each in pods.failures if not (waits and each.reason in _NO_ROOM)]
@@ -286,7 +286,7 @@ def _progressing(
     spec: DiffusionServiceSpec,
     desired: int,
     workload: Workload | None,
-    pods: Pods,
+    pods: PodCounts,
     *,
     takes_over: bool,
 ) -> Verdict:
@@ -300,7 +300,7 @@ def _progressing(
 
 
 def _way(
-    spec: DiffusionServiceSpec, desired: int, workload: Workload, pods: Pods
+    spec: DiffusionServiceSpec, desired: int, workload: Workload, pods: PodCounts
 ) -> tuple[str, str]:
     """Way of a takeover: its reason and its explanation."""
     if isinstance(workload, RayWorkload):
@@ -324,7 +324,7 @@ def _way(
     )
 
 
-def _lost_their_head(pods: Pods) -> bool:
+def _lost_their_head(pods: PodCounts) -> bool:
     """Whether older pods are Ray workers whose head is gone."""
     return pods.head_ready is None and pods.older_workers > 0
 
@@ -339,7 +339,7 @@ def _kuberays_way(workload: RayWorkload) -> tuple[str, str]:
     return DOWNTIME, "nothing answers meanwhile, as KubeRay's Ray cluster is not there yet"
 
 
-def _scheduled(pods: Pods) -> Verdict:
+def _scheduled(pods: PodCounts) -> Verdict:
     if pods.current == 0:
         return Verdict("PodsScheduled", "Unknown", "NoPods", "no pod of this revision yet")
     if pods.unscheduled:
@@ -350,7 +350,7 @@ def _scheduled(pods: Pods) -> Verdict:
     return Verdict("PodsScheduled", "True", "Scheduled", "every pod has a node")
 
 
-def _model_loaded(pods: Pods) -> Verdict:
+def _model_loaded(pods: PodCounts) -> Verdict:
     failed = [each for each in pods.failures if each.reason in _MODEL_FAILURES]
     if pods.ready:
         return Verdict("ModelLoaded", "True", "Loaded", f"{pods.ready} replicas hold the model")

@@ -20,7 +20,7 @@ from diffusion_operator.kube.objects import (
     is_owned,
     labels_of,
 )
-from diffusion_operator.kube.pods import failure_of
+from diffusion_operator.kube.pod_status import failure_of
 from diffusion_operator.kube.problems import invalid_spec, refusal
 from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.loadtest.admission import TargetAdmission

@@ -4,7 +4,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from diffusion_serving.engine_process.processes import EngineProcesses
+from diffusion_serving.engine_process.launcher import EngineProcesses
 from diffusion_serving.engine_process.startup import Load, load_model
 from diffusion_serving.http.app import create_app
 from diffusion_serving.http.server.uvicorn_host import Engines, host

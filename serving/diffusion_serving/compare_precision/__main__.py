@@ -3,7 +3,7 @@
 import os
 import sys
 
-from diffusion_serving.compare_precision.comparison import main
+from diffusion_serving.compare_precision.command import main
 
 if __name__ == "__main__":
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,6 +1,7 @@
 """Builds the engine from a configuration: its pipeline, its warm-up and its metrics."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from diffusion_serving.config import Defaults, ServingConfig
 from diffusion_serving.engine import Batching, BatchRunner, Engine, start_runner
@@ -13,6 +14,15 @@ Load = Callable[[ServingConfig, int], Pipeline]
 
 _OWN_DEVICE = 0
 """Index of the device: each engine's process sees no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """The engine of a process: its configuration, its visible device and its pipeline's loader."""
+
+    config: ServingConfig
+    device: int
+    load: Load
 
 
 def load_model(config: ServingConfig, device_index: int) -> Pipeline:

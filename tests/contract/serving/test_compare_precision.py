@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_serving.compare_precision.comparison import difference, main
+from diffusion_serving.compare_precision.command import main
+from diffusion_serving.compare_precision.image_difference import difference
 from diffusion_serving.engine.pipeline_interface import Picture
 
 

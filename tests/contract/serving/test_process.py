@@ -116,7 +116,7 @@ def test_wrong_configuration_is_refused(start: Start) -> None:
 
 def workers(server: Server) -> set[int]:
     """The engine processes of a server."""
-    marks = ("spawn_main", "engine_process.process")
+    marks = ("spawn_main", "diffusion_serving.engine_process")
     return {
         pid
         for pid in descendants(server.process.pid)

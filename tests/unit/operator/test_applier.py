@@ -10,7 +10,7 @@ import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
 from diffusion_operator.api.status import Condition
-from diffusion_operator.diffusionservice.pods import observe_pods
+from diffusion_operator.diffusionservice.pod_counts import observe_pods
 from diffusion_operator.diffusionservice.rollout.surge import _makes_room as makes_room
 from diffusion_operator.diffusionservice.specs.deployment import deployment
 from diffusion_operator.diffusionservice.specs.pod_disruption_budget import disruption_budget

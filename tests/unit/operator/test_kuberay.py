@@ -10,7 +10,7 @@ import pytest
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.diffusionservice.children import optional_children
 from diffusion_operator.diffusionservice.kuberay.workload import ray_workload
-from diffusion_operator.diffusionservice.pods import observe_pods, with_head
+from diffusion_operator.diffusionservice.pod_counts import observe_pods, with_head
 from diffusion_operator.diffusionservice.specs.deployment import ready_within
 from diffusion_operator.diffusionservice.specs.ray_service import (
     RAY_VERSION,

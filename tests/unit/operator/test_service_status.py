@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
-from diffusion_operator.diffusionservice.pods import observe_pods, with_head
+from diffusion_operator.diffusionservice.pod_counts import observe_pods, with_head
 from diffusion_operator.diffusionservice.specs.deployment import (
     IN_PLACE,
     deployment,
     revision_of,
 )
 from diffusion_operator.diffusionservice.status import has_settled, service_status
-from diffusion_operator.kube.pods import mount_failure
+from diffusion_operator.kube.pod_status import mount_failure
 from diffusion_operator.kube.problems import Problem
 from diffusion_operator.kube.workload import Workload
 from diffusion_operator.settings import Settings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_serving.backends.rayserve import cluster
-from diffusion_serving.backends.rayserve.cluster import ClusterNode, cluster_node_of
+from diffusion_serving.backends.rayserve import cluster_topology
+from diffusion_serving.backends.rayserve.cluster_topology import ClusterNode, cluster_node_of
 from diffusion_serving.backends.rayserve.environment import Ports
 from diffusion_serving.backends.rayserve.node import head_part
 from diffusion_serving.observability.startup_errors import InvalidConfiguration
@@ -83,7 +83,7 @@ def test_a_worker_that_leaves_does_not_wait_for_a_silent_head(
     silent.write_text("#!/bin/sh\nexec sleep 60\n")
     silent.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(silent))
-    monkeypatch.setattr(cluster, "_DRAIN_COMMAND_SECONDS", 0.05)
+    monkeypatch.setattr(cluster_topology, "_DRAIN_COMMAND_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as head:
         node = ClusterNode("worker", "127.0.0.1", "127.0.0.1", head.getsockname()[1])
-        assert not cluster._leave(node, "0a")
+        assert not cluster_topology._leave(node, "0a")

@@ -27,6 +27,7 @@ from diffusion_serving.engine.errors import (
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine_process.cancellations import Cancellations
 from diffusion_serving.engine_process.clients import EnginePool, EngineProcessPool, WorkerQueue
+from diffusion_serving.engine_process.launcher import share
 from diffusion_serving.engine_process.link import Link, LogLine
 from diffusion_serving.engine_process.messages import (
     Cancel,
@@ -44,7 +45,6 @@ from diffusion_serving.engine_process.messages import (
     WorkerEvent,
     WorkerLink,
 )
-from diffusion_serving.engine_process.processes import share
 from diffusion_serving.engine_process.worker import visible_device
 from diffusion_serving.engine_process.worker_pool import WorkerPool
 from diffusion_serving.observability.exposition import expose, merged

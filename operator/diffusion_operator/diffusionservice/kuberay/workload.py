@@ -7,7 +7,7 @@ from typing import Any
 from diffusion_operator.api.observed import ObservedStatus
 from diffusion_operator.diffusionservice.specs.ray_service import REPLICA_FIELDS, workers_of
 from diffusion_operator.kube.objects import REVISION_LABEL, Object, labels_of
-from diffusion_operator.kube.pods import has_ended, is_ready, pod_revision
+from diffusion_operator.kube.pod_status import has_ended, is_ready, pod_revision
 from diffusion_operator.kube.workload import Workload
 
 # KubeRay sets this label on each pod of a RayCluster.

@@ -8,7 +8,7 @@ from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.api.status import Failure
 from diffusion_operator.diffusionservice.rollout.rollback import FailedRevision, failed_for_good
 from diffusion_operator.diffusionservice.specs.deployment import revision_of
-from diffusion_operator.kube.pods import failure_of, has_ended
+from diffusion_operator.kube.pod_status import failure_of, has_ended
 from diffusion_operator.kube.workload import Workload
 
 _NEEDED = ("Valid", "SLOMet")

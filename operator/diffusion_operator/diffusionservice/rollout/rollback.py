@@ -18,7 +18,13 @@ from diffusion_operator.diffusionservice.rollout.last_good_revision import (
 )
 from diffusion_operator.diffusionservice.specs.deployment import revision_of
 from diffusion_operator.kube.objects import ROLLED_BACK_ANNOTATION, Object
-from diffusion_operator.kube.pods import failure_of, has_ended, is_ready, pod_revision, restarts
+from diffusion_operator.kube.pod_status import (
+    failure_of,
+    has_ended,
+    is_ready,
+    pod_revision,
+    restarts,
+)
 from diffusion_operator.kube.workload import Workload
 
 # The kubelet has backed off for 10 and 20 seconds by then.

@@ -13,7 +13,7 @@ from typing import Any
 from kubernetes.utils.quantity import parse_quantity
 
 from diffusion_operator.diffusionservice.specs.deployment import revision_of
-from diffusion_operator.kube.pods import has_ended, pod_revision, unschedulable
+from diffusion_operator.kube.pod_status import has_ended, pod_revision, unschedulable
 from diffusion_operator.kube.workload import Workload
 
 # The scheduler writes for example: 0/3 nodes are available: 2 Insufficient nvidia.com/gpu.

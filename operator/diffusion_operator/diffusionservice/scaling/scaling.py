@@ -22,7 +22,7 @@ from diffusion_operator.diffusionservice.specs.scaled_object import scaled_objec
 from diffusion_operator.kube.client import Cluster
 from diffusion_operator.kube.discovery import ApiDiscovery
 from diffusion_operator.kube.objects import Key, Object, key_of
-from diffusion_operator.kube.pods import is_ready
+from diffusion_operator.kube.pod_status import is_ready
 
 LOOK_SECONDS = 10.0
 

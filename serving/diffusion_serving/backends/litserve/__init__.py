@@ -28,8 +28,8 @@ from diffusion_serving.backends.litserve.worker import (
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.cpu_cores import lower_priority
 from diffusion_serving.engine_process.clients import EnginePool, WorkerQueue
+from diffusion_serving.engine_process.launcher import share
 from diffusion_serving.engine_process.messages import WorkerLink
-from diffusion_serving.engine_process.processes import share
 from diffusion_serving.engine_process.startup import Load, load_model
 from diffusion_serving.http.app import create_app
 from diffusion_serving.http.server.uvicorn_host import Engines, host

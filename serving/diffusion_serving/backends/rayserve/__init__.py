@@ -1,7 +1,7 @@
 """Ray Serve: its proxy carries requests to replicas, each a whole surface with an engine behind."""
 
-from diffusion_serving.backends.rayserve.cluster import serve_cluster
-from diffusion_serving.backends.rayserve.pod import serve_pod
+from diffusion_serving.backends.rayserve.cluster_topology import serve_cluster
+from diffusion_serving.backends.rayserve.pods_topology import serve_pod
 from diffusion_serving.engine_process.startup import Load, load_model
 from diffusion_serving.settings import Settings
 

@@ -28,8 +28,8 @@ from diffusion_serving.backends.rayserve.replica_set import ReplicaSetClient
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import State
 from diffusion_serving.engine.client import EngineClient
+from diffusion_serving.engine_process.launcher import EngineProcesses, share
 from diffusion_serving.engine_process.link import LogStream
-from diffusion_serving.engine_process.processes import EngineProcesses, share
 from diffusion_serving.engine_process.startup import Load, load_runner
 from diffusion_serving.http.app import create_app
 from diffusion_serving.http.service import Service

@@ -1,4 +1,4 @@
-"""Pods: readiness, revision, restarts, and the failure that keeps one from answering."""
+"""Status of a pod: readiness, revision, restarts, and the failure that keeps one from answering."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""An engine's process: `python -m diffusion_serving.engine_process.process DESCRIPTOR`.
+"""An engine's process: `python -m diffusion_serving.engine_process DESCRIPTOR`.
 
 The descriptor is the process's end of the link, whose first message is its `EngineSpec`.
 """
@@ -6,13 +6,11 @@ The descriptor is the process's end of the link, whose first message is its `Eng
 import asyncio
 import sys
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine_process.link import Link, LogStream
 from diffusion_serving.engine_process.messages import (
     Finished,
@@ -20,18 +18,11 @@ from diffusion_serving.engine_process.messages import (
     WorkerCommand,
     WorkerEvent,
 )
-from diffusion_serving.engine_process.startup import Load
 from diffusion_serving.engine_process.worker import EngineWorker, Worker, unhandled
 from diffusion_serving.observability import logs
 
-
-@dataclass(frozen=True, slots=True)
-class EngineSpec:
-    """The engine of a process: its configuration, its visible device and its pipeline's loader."""
-
-    config: ServingConfig
-    device: int
-    load: Load
+if TYPE_CHECKING:
+    from diffusion_serving.engine_process.startup import EngineSpec
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Pods of a DiffusionService, sorted into named buckets; ``status`` decides what they mean."""
+"""Counts of a DiffusionService's pods by named bucket; ``status`` decides what they mean."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from typing import Any
 
 from diffusion_operator.api.status import Failure
 from diffusion_operator.kube.objects import WORKER_LABEL, labels_of
-from diffusion_operator.kube.pods import (
+from diffusion_operator.kube.pod_status import (
     awaits_volumes,
     end_of,
     failure_of,
@@ -18,7 +18,7 @@ from diffusion_operator.kube.pods import (
 
 
 @dataclass(frozen=True)
-class Pods:
+class PodCounts:
     """Counts of one DiffusionService's pods.
 
     Terminating pods are left out unless a field says otherwise. Terminated pods, which an eviction
@@ -51,7 +51,7 @@ class Pods:
     """Causes of terminated pods of the desired revision, latest last."""
 
 
-def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
+def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> PodCounts:
     """Sort the pods into buckets for ``revision``."""
     known = list(pods)
     every = [pod for pod in known if not has_ended(pod)]
@@ -60,7 +60,7 @@ def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
     older = [pod for pod in every if pod_revision(pod) != revision]
     failures = [failure for pod in current if (failure := failure_of(pod)) is not None]
     ended = [end_of(pod) for pod in known if has_ended(pod) and pod_revision(pod) == revision]
-    return Pods(
+    return PodCounts(
         present=len(every),
         current=len(current),
         ready=sum(is_ready(pod) for pod in current),
@@ -75,7 +75,7 @@ def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> Pods:
     )
 
 
-def with_head(pods: Pods, heads: Pods) -> Pods:
+def with_head(pods: PodCounts, heads: PodCounts) -> PodCounts:
     """Counts of the workers together with their Ray head."""
     return replace(
         pods,

@@ -1,4 +1,4 @@
-"""Engine processes, one for each device: their start and their end."""
+"""Launcher of the engine processes, one for each device: their start and their end."""
 
 import contextlib
 import multiprocessing
@@ -12,8 +12,7 @@ from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.cpu_cores import lower_priority
 from diffusion_serving.engine_process.clients import EngineProcessPool
 from diffusion_serving.engine_process.link import Link
-from diffusion_serving.engine_process.process import EngineSpec
-from diffusion_serving.engine_process.startup import Load
+from diffusion_serving.engine_process.startup import EngineSpec, Load
 
 
 class EngineProcesses:
@@ -60,7 +59,7 @@ class _Process:
     def __init__(self, connection: Connection) -> None:
         descriptor = connection.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.process", str(descriptor)],
+            [sys.executable, "-m", f"{__package__}", str(descriptor)],
             pass_fds=[descriptor],
             # The parent's module path may come from elsewhere than its environment.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
