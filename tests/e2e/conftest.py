@@ -33,6 +33,9 @@ from groups import ByGroup
 from in_cluster import OperatorPod, StandIn, forwarded, namespace
 from install import Installed, install
 from kubectl import Kubectl, eventually
+from local_clusters import Silent
+from localcluster import programs
+from localcluster.paths import Cache
 from shared_run import SharedRun
 from unchanged import Passed
 
@@ -43,10 +46,11 @@ RUN = SharedRun()
 Forward = Callable[[str], Any]
 
 # Modules whose tests follow one another.
-IN_ORDER = ("test_example.py", "test_rollouts.py", "test_localcluster.py")
+IN_ORDER = ("test_example.py", "test_rollouts.py")
 BACKENDS = "test_backends.py"
 """A module whose tests follow one another too, separately for each backend."""
-LOCALCLUSTER = "test_localcluster.py"
+LOCALCLUSTER = ("test_localcluster.py", "test_localcluster_ends.py")
+"""Modules of one group, since their tests measure times of the whole machine."""
 # These disturb the API server and containerd; install kinds that change the children of every
 # service; replace the operator's release with its roles; check the rights over the whole run.
 ALONE = ("test_chaos.py", "test_options.py", "test_terraform_values.py", "test_rights.py")
@@ -62,7 +66,7 @@ FIRST = (
     "test_rollouts.py",
     "test_backends.py[litserve]",
     "test_backends.py[fastapi]",
-    "test_localcluster.py",
+    "localcluster",
 )
 ALONE_AFTER = 850.0
 """Seconds in which all others have ended; less than a test's timeout."""
@@ -75,6 +79,8 @@ def group(test: str) -> str:
         return "alone"
     if name == BACKENDS and (backend := re.search(r"\[(fastapi|litserve|rayserve)\b", test)):
         return f"{name}[{backend[1]}]"
+    if name in LOCALCLUSTER:
+        return "localcluster"
     return name if name in IN_ORDER else test
 
 
@@ -87,7 +93,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sorts long tests first, the modules in `ALONE` last, and the check of the run after them."""
     for item in items:
-        if item.path.name == LOCALCLUSTER:
+        if item.path.name in LOCALCLUSTER:
             _leave_out_if_unchanged(config, item)
     items.sort(key=_order)
 
@@ -114,7 +120,8 @@ def _leave_out_if_unchanged(config: pytest.Config, item: pytest.Item) -> None:
 @cache
 def _passed() -> Passed:
     """The tests that passed with the present content, which each process reads once."""
-    return Passed("localcluster", "localcluster", f"tests/e2e/{LOCALCLUSTER}")
+    modules = (f"tests/e2e/{name}" for name in LOCALCLUSTER)
+    return Passed("localcluster", "localcluster", "tests/support/local_clusters.py", *modules)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -146,7 +153,7 @@ def others_have_ended(request: pytest.FixtureRequest) -> None:
         f"{item.location[0]}::{item.location[2]}"
         for item in request.session.items
         # The local cluster's own tests use other clusters, which nothing here disturbs.
-        if item.path.name not in (*ALONE, LOCALCLUSTER)
+        if item.path.name not in (*ALONE, *LOCALCLUSTER)
     ]
     eventually(
         lambda: all(map(RUN.is_over, others)),
@@ -154,6 +161,13 @@ def others_have_ended(request: pytest.FixtureRequest) -> None:
         every=0.5,
         what="all others to end",
     )
+
+
+@pytest.fixture(scope="session")
+def programs_built() -> None:
+    """Builds the local cluster's programs before its own tests, which measure times."""
+    for program in (programs.NODE, programs.COREDNS, programs.PAUSE):
+        programs.built(program, Cache.of(), Silent())
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,13 @@ from in_cluster import (
     forwarded,
     namespace,
     picture,
-    ready_reason,
     requests_so_far,
     wait_until_ready,
     wrong,
 )
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
+from served import ready_reason
 from serving_process import Variant
 
 Object = dict[str, Any]

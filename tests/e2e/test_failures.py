@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from in_cluster import StandIn, ready_reason
+from in_cluster import StandIn
 from kubectl import Kubectl, condition, eventually
+from served import ready_reason
 
 Object = dict[str, Any]
 NO_ONE = "http://127.0.0.1:9"  # no server listens there

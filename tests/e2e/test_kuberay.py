@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from in_cluster import SMALL, ask_at_once, metric, ready_reason, wait_until_ready
+from in_cluster import SMALL, ask_at_once, metric, wait_until_ready
 from install import Installed
 from kubectl import Kubectl, eventually
 from kuberay import definitions, operating
 from manifests import diffusion_service, load_test
+from served import ready_reason
 from steady_load import STEADY, Load
 
 Object = dict[str, Any]

@@ -1,142 +1,33 @@
-"""Local clusters, created, used, killed at bad moments and removed for real."""
+"""Local clusters, created and used for real."""
 
 import json
 import os
-import random
 import shutil
-import signal
 import socket
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from localcluster import cgroups, kind, network, node, oci, processes, programs
-from localcluster.console import Progress
-from localcluster.paths import Cache, ClusterPaths
-
-REPOSITORY = Path(__file__).parents[2]
-READY_WITHIN = 10.0
-AGAIN_WITHIN = 5.0
-"""Seconds of a second `up`; above, of a control plane's first; both with built programs."""
-
-needs_node = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0 or kind.usable(),
-    reason="a local node needs Linux and root, and is not used where kind is usable",
+from local_clusters import (
+    AGAIN_WITHIN,
+    REPOSITORY,
+    Cluster,
+    Silent,
+    cluster,
+    in_time,
+    localcluster,
+    needs_node,
+    until,
 )
+from localcluster import cgroups, node, oci, processes, programs
 
-
-def localcluster(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "localcluster", *argv],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@dataclass(frozen=True)
-class Cluster:
-    paths: ClusterPaths
-    flags: tuple[str, ...] = ()
-
-    def run(self, command: str, *argv: str) -> str:
-        done = localcluster(command, "--name", self.paths.name, *argv)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def up(self) -> None:
-        self.run("up", *self.flags)
-
-    def start_up(self) -> "subprocess.Popen[bytes]":
-        argv = [sys.executable, "-m", "localcluster", "up", "--name", self.paths.name]
-        return subprocess.Popen([*argv, *self.flags], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
-
-    def down(self) -> None:
-        self.run("down")
-
-    def status(self) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self.run("status", "--json"))
-        return value
-
-    def kubectl(self, *argv: str, stdin: str | None = None) -> str:
-        kubectl = programs.built(programs.NODE, self.paths.cache, _Silent()) / "kubectl"
-        done = subprocess.run(
-            [str(kubectl), f"--kubeconfig={self.paths.kubeconfig}", *argv],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def leftovers(self) -> dict[str, list[str]]:
-        """Remains of the cluster on the machine, by kind; empty lists mean that it is gone."""
-        folder = str(self.paths.root)
-        mounted = Path("/proc/mounts").read_text().splitlines()
-        return {
-            "processes": [str(pid) for pid in processes.marked(self.paths.root)],
-            "mounts": [line for line in mounted if folder in line or "localcluster" in line],
-            "interfaces": [
-                name for _, name in socket.if_nameindex() if name.startswith(f"lc{self.paths.id}")
-            ],
-            "cgroups": [str(path) for path in cgroups.find(f"localcluster-{self.paths.id}")],
-            "files": [folder] if self.paths.root.exists() else [],
-        }
-
-
-NOTHING: dict[str, list[str]] = {
-    "processes": [],
-    "mounts": [],
-    "interfaces": [],
-    "cgroups": [],
-    "files": [],
-}
-
-
-class _Silent(Progress):
-    def say(self, message: str) -> None:
-        pass
-
-
-def until(condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"timed out waiting for {what}"
-        time.sleep(0.05)
-
-
-def in_time(taken: list[float], seconds: float) -> None:
-    """Asserts that one try was fast enough; skips on a machine that is busy otherwise."""
-    if min(taken) >= seconds and os.getloadavg()[0] > (os.cpu_count() or 1):
-        pytest.skip(f"took {min(taken):.1f} s on a machine that is busy with something else")
-    assert min(taken) < seconds
-
-
-@pytest.fixture(scope="module", autouse=True)
-def built() -> None:
-    """Builds the programs before the tests, which measure times."""
-    for program in (programs.NODE, programs.COREDNS, programs.PAUSE):
-        programs.built(program, Cache.of(), _Silent())
-
-
-@contextmanager
-def cluster(name: str, *flags: str) -> Iterator[Cluster]:
-    made = Cluster(Cache.of().cluster(name), flags)
-    made.run("down", "--purge")
-    try:
-        yield made
-    finally:
-        made.run("down", "--purge")
+pytestmark = pytest.mark.usefixtures("programs_built")
 
 
 @pytest.fixture(scope="class")
@@ -200,59 +91,6 @@ class TestControlPlane:
         assert "stored" in plane.kubectl("get", "configmaps", "--output=name")
 
 
-class TestControlPlaneEnds:
-    @pytest.fixture
-    def made(self) -> Iterator[Cluster]:
-        with cluster("test-ends", "--control-plane-only") as made:
-            yield made
-
-    def test_it_is_ready_in_time_and_leaves_nothing(self, made: Cluster) -> None:
-        taken = []
-        for _ in range(3):  # the machine may be busy for one try
-            begin = time.monotonic()
-            made.up()
-            taken.append(time.monotonic() - begin)
-            assert made.status()["state"] == "Running"
-            made.down()
-            assert made.leftovers() == NOTHING
-            if taken[-1] < READY_WITHIN:
-                break
-        in_time(taken, READY_WITHIN)
-
-    def test_several_run_at_the_same_time(self, made: Cluster) -> None:
-        with cluster("test-ends-2", "--control-plane-only") as other:
-            starting = [made.start_up(), other.start_up()]
-            assert [process.wait(120) for process in starting] == [0, 0]
-            made.kubectl("create", "configmap", "only-here")
-            assert "only-here" not in other.kubectl("get", "configmaps", "--output=name")
-            other.down()
-            assert other.leftovers() == NOTHING
-            assert made.status()["state"] == "Running"
-
-    def test_nothing_outlives_a_killed_supervisor(self, made: Cluster) -> None:
-        made.up()
-        (supervisor,) = [
-            pid
-            for pid in processes.marked(made.paths.root)
-            if "localcluster.supervisor" in processes.arguments(pid)
-        ]
-        os.kill(supervisor, signal.SIGKILL)
-        until(lambda: processes.marked(made.paths.root) == [], "every process to end")
-        made.up()
-        assert made.status()["state"] == "Running"
-
-    def test_up_killed_half_way_is_recovered_from(self, made: Cluster) -> None:
-        for pause in (0.1, 0.5, 2.0):
-            process = made.start_up()
-            time.sleep(pause)  # a kill at an arbitrary moment is the subject
-            process.kill()
-            process.wait()
-        made.up()
-        assert made.status()["state"] == "Running"
-        made.down()
-        assert made.leftovers() == NOTHING
-
-
 POD = """
 apiVersion: v1
 kind: Namespace
@@ -309,7 +147,7 @@ def ask_dns(name: str, port: int) -> str:
 @contextmanager
 def forwarded(made: Cluster, namespace: str, target: str, port: int) -> Iterator[int]:
     """Forwards a port of loopback to `target` in the cluster, and yields the port."""
-    kubectl = programs.built(programs.NODE, made.paths.cache, _Silent()) / "kubectl"
+    kubectl = programs.built(programs.NODE, made.paths.cache, Silent()) / "kubectl"
     with subprocess.Popen(
         [
             str(kubectl),
@@ -341,7 +179,7 @@ def running() -> Iterator[Cluster]:
 def web(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """A restricted pod behind a Service; its image was loaded from an archive."""
     archive = tmp_path_factory.mktemp("image") / "web.tar"
-    program = programs.built(programs.COREDNS, running.paths.cache, _Silent()) / "coredns"
+    program = programs.built(programs.COREDNS, running.paths.cache, Silent()) / "coredns"
     oci.write_archive(archive, "localhost/test/web:1", program)
     assert running.run("load", str(archive)) == "localhost/test/web:1"
     running.kubectl("apply", "--filename=-", stdin=POD.replace("IMAGE", "localhost/test/web:1"))
@@ -405,7 +243,7 @@ class TestNode:
 
     @pytest.mark.skipif(shutil.which("buildah") is None, reason="buildah is not installed")
     def test_an_image_of_buildah_is_pushed_pulled_and_run(self, web: Cluster) -> None:
-        program = programs.built(programs.COREDNS, web.paths.cache, _Silent()) / "coredns"
+        program = programs.built(programs.COREDNS, web.paths.cache, Silent()) / "coredns"
         container = subprocess.check_output(["buildah", "from", "scratch"], text=True).strip()
         for step in (
             ["copy", container, str(program), "/coredns"],
@@ -520,69 +358,3 @@ def test_with_cgroup_version_2_pods_get_a_limit_beside_the_nodes_processes(
             process.kill()
     cgroups.remove(name)
     assert cgroups.find(name) == []
-
-
-@needs_node
-class TestNodeEnds:
-    """Kills of any process at any moment: nothing is left, and the next `up` works."""
-
-    @pytest.fixture
-    def made(self) -> Iterator[Cluster]:
-        with cluster("test-node-ends") as made:
-            yield made
-
-    def test_down_leaves_nothing(self, made: Cluster) -> None:
-        made.up()
-        assert made.leftovers()["cgroups"]
-        made.down()
-        assert made.leftovers() == NOTHING
-
-    def test_killing_one_process_ends_every_other(self, made: Cluster) -> None:
-        made.up()
-        (creator,) = [
-            pid
-            for pid in processes.marked(made.paths.root)
-            if processes.arguments(pid)[:1] == ["unshare"]
-        ]
-        inhabitants = {
-            int(pid)
-            for folder in cgroups.find(f"localcluster-{made.paths.id}")
-            for path, _, _ in os.walk(folder)
-            for pid in (Path(path) / "cgroup.procs").read_text().split()
-        }
-        assert len(inhabitants) > len(
-            processes.marked(made.paths.root)
-        )  # the pods' processes are included
-        os.kill(creator, signal.SIGKILL)
-        until(
-            lambda: not any(processes.arguments(pid) for pid in inhabitants), "every process to end"
-        )
-        until(
-            lambda: network.link_name(made.paths.id) not in dict(socket.if_nameindex()).values(),
-            "the interface to go",
-        )
-        assert made.leftovers()["mounts"] == []
-        made.up()
-        assert made.status()["state"] == "Running"
-        made.down()
-        assert made.leftovers() == NOTHING
-
-    def test_up_killed_at_any_moment_leaves_nothing_that_down_does_not_remove(
-        self, made: Cluster
-    ) -> None:
-        moments = random.Random(3)
-        for _ in range(6):
-            process = made.start_up()
-            time.sleep(moments.uniform(0.1, 6.0))  # a kill at any moment is the subject
-            process.kill()
-            process.wait()
-            made.down()
-            assert made.leftovers() == NOTHING
-
-    def test_up_recovers_from_an_up_that_was_killed(self, made: Cluster) -> None:
-        process = made.start_up()
-        until(lambda: node.first_process(made.paths) is not None, "the node's first process")
-        process.kill()
-        process.wait()
-        made.up()
-        assert made.status()["state"] == "Running"

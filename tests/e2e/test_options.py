@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from in_cluster import ready_reason, settings_of
+from in_cluster import settings_of
 from install import Installed
 from kubectl import Kubectl, eventually
 from manifests import diffusion_service
+from served import ready_reason
 from stand_ins import CUSTOM_METRICS, HTTP_ROUTES, RAY_CLUSTERS, RAY_SERVICES, SCALED_OBJECTS
 
 Object = dict[str, Any]

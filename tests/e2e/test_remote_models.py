@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from in_cluster import OF_SERVICE, SMALL, StandIn, ready_reason, wait_until_ready, wrong
+from in_cluster import OF_SERVICE, SMALL, StandIn, wait_until_ready, wrong
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service
 from models_in_cluster import (
@@ -19,6 +19,7 @@ from models_in_cluster import (
     start_s3,
 )
 from node_volume import shared_claim
+from served import ready_reason
 
 Object = dict[str, Any]
 Forward = Any

@@ -13,12 +13,12 @@ from in_cluster import (
     OF_SERVICE,
     StandIn,
     namespace,
-    ready_reason,
     stand_in_gpus,
     wait_until_ready,
 )
 from kubectl import Kubectl, condition, eventually
 from manifests import load_test
+from served import ready_reason
 from steady_load import STEADY, Load
 
 Object = dict[str, Any]

@@ -5,12 +5,12 @@ from typing import Any
 from in_cluster import (
     OperatorPod,
     StandIn,
-    ready_reason,
     stand_in_gpus,
     wait_until_ready,
 )
 from kubectl import Kubectl, eventually
 from manifests import diffusion_service
+from served import ready_reason
 
 Object = dict[str, Any]
 Forward = Any

@@ -9,14 +9,9 @@ from kubectl import Kubectl, condition, eventually
 from manifests import RESTRICTED, diffusion_service, load_test
 from operator_process import OperatorProcess
 from played import CHILDREN, children, have_ready, make_pods_ready
-from quota import DEPLOYMENT, POD, limit
+from served import ready_reason
 
 Object = dict[str, Any]
-
-
-def ready_reason(kubectl: Kubectl, name: str = "demo") -> str:
-    ready = condition(kubectl.get("dsvc", name), "Ready")
-    return str(ready.get("reason", ""))
 
 
 def versions(kubectl: Kubectl) -> dict[str, str]:
@@ -175,28 +170,6 @@ def test_a_service_waits_for_its_predecessors_children_and_says_so(
     eventually(lambda: ready_reason(kubectl) == "RollingOut", what="the children of its own")
 
 
-def test_an_unknown_gpu_lists_the_known_ones(kubectl: Kubectl, operator: OperatorProcess) -> None:
-    kubectl.apply(diffusion_service(gpu={"type": "nvidia-l5"}))
-    eventually(lambda: ready_reason(kubectl) == "UnknownAccelerator", what="the reason")
-    assert "known: standin" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
-    kubectl.patch("dsvc", "demo", {"spec": {"gpu": {"type": "standin"}}})
-    eventually(lambda: children(kubectl), what="the children after the correction")
-
-
-def test_a_gpu_that_no_node_has_is_named(kubectl: Kubectl, operator: OperatorProcess) -> None:
-    kubectl.apply(diffusion_service(gpu={"type": "standin"}))
-    eventually(lambda: ready_reason(kubectl) == "InsufficientGPU", what="the reason")
-    service = kubectl.get("dsvc", "demo")
-    assert "diffusion.dev/standin-gpu" in condition(service, "Ready")["message"]
-    assert condition(service, "PodsScheduled")["status"] == "False"
-
-
-def test_a_quota_in_the_way_is_named(kubectl: Kubectl, operator: OperatorProcess) -> None:
-    limit(kubectl, "pods", POD)
-    kubectl.apply(diffusion_service())
-    eventually(lambda: ready_reason(kubectl) == "QuotaExceeded", what="the reason")
-
-
 def test_every_pod_is_admitted_under_the_restricted_standard(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
@@ -205,83 +178,6 @@ def test_every_pod_is_admitted_under_the_restricted_standard(
     kubectl.apply(load_test(targetRef=None, url="http://127.0.0.1:1"))
     eventually(lambda: kubectl.list("pods", "diffusion.dev/service=demo"), what="a serving pod")
     eventually(lambda: kubectl.list("pods", "diffusion.dev/loadtest=ramp"), what="a runner pod")
-
-
-def test_a_model_that_fails_to_load_says_so_in_the_servers_own_words(
-    kubectl: Kubectl, operator: OperatorProcess
-) -> None:
-    kubectl.apply(diffusion_service())
-    pods = eventually(lambda: kubectl.list("pods", "diffusion.dev/service=demo"), what="a pod")
-    words = '{"reason": "ModelLoadFailed", "message": "/models/demo has no model_index.json"}'
-    ended = {"exitCode": 78, "message": words, "finishedAt": "2026-01-02T03:04:05Z"}
-    container = {
-        "name": "server",
-        "image": "x",
-        "imageID": "",
-        "ready": False,
-        "restartCount": 1,
-        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-        "lastState": {"terminated": ended},
-    }
-    status = {"status": {"containerStatuses": [container]}}
-    kubectl.patch("pod", pods[0]["metadata"]["name"], status, "--subresource=status")
-    eventually(lambda: ready_reason(kubectl) == "ModelLoadFailed", what="the reason")
-    failure = kubectl.get("dsvc", "demo")["status"]["lastFailure"]
-    assert failure["exitCode"] == 78
-    assert failure["message"] == "/models/demo has no model_index.json"
-
-
-def test_a_model_that_cannot_be_fetched_says_so_in_the_fetchers_words(
-    kubectl: Kubectl, operator: OperatorProcess
-) -> None:
-    kubectl.apply(diffusion_service(model={"source": "hf://owner/model"}))
-    pods = eventually(lambda: kubectl.list("pods", "diffusion.dev/service=demo"), what="a pod")
-    assert pods[0]["spec"]["initContainers"][0]["name"] == "model"
-    words = '{"reason": "DownloadFailed", "message": "hf://owner/model: 401, set tokenSecretRef"}'
-    container = {
-        "name": "model",
-        "image": "x",
-        "imageID": "",
-        "ready": False,
-        "restartCount": 1,
-        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-        "lastState": {"terminated": {"exitCode": 1, "message": words}},
-    }
-    status = {"status": {"initContainerStatuses": [container]}}
-    kubectl.patch("pod", pods[0]["metadata"]["name"], status, "--subresource=status")
-    eventually(lambda: ready_reason(kubectl) == "DownloadFailed", what="the reason")
-    assert "set tokenSecretRef" in kubectl.get("dsvc", "demo")["status"]["lastFailure"]["message"]
-
-
-def test_a_missing_secret_is_named_as_the_kubelet_tells_it(
-    kubectl: Kubectl, operator: OperatorProcess
-) -> None:
-    kubectl.apply(diffusion_service(auth={"apiKeySecretRef": {"name": "keys", "key": "api"}}))
-
-    def placed() -> Object | None:
-        pods = kubectl.list("pods", "diffusion.dev/service=demo")
-        return pods[0] if pods and pods[0]["spec"].get("nodeName") else None
-
-    pod = eventually(placed, what="a pod on a node")
-    meta = pod["metadata"]
-    message = 'MountVolume.SetUp failed for volume "api-key" : secret "keys" not found'
-    about = {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"]}
-    kubectl.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": "played"},
-            "involvedObject": {**about, "apiVersion": "v1", "uid": meta["uid"]},
-            "type": "Warning",
-            "reason": "FailedMount",
-            "message": message,
-            "lastTimestamp": "2026-01-02T03:04:05Z",
-        }
-    )
-    eventually(lambda: ready_reason(kubectl) == "SecretNotFound", what="the reason")
-    assert message in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
-    make_pods_ready(kubectl)
-    assert ready_reason(kubectl) == "Serving"
 
 
 def test_a_suspended_service_ends_its_pods_and_comes_back_as_it_was(
@@ -310,17 +206,6 @@ def test_a_cache_of_the_services_own_is_made_and_goes_when_it_is_not_asked_for(
     assert claim["spec"]["resources"]["requests"] == {"storage": "1Gi"}
     kubectl.apply(diffusion_service(model=model))
     eventually(lambda: not kubectl.find("pvc", "demo-models"), what="the claim to go")
-
-
-def test_a_child_that_the_api_server_refuses_is_reported(
-    kubectl: Kubectl, operator: OperatorProcess
-) -> None:
-    limit(kubectl, "count/deployments.apps", DEPLOYMENT)
-    kubectl.apply(diffusion_service())
-    eventually(lambda: ready_reason(kubectl) == "QuotaExceeded", what="the reason")
-    assert "count/deployments.apps" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
-    kubectl.delete("quota", "none")
-    eventually(lambda: children(kubectl), what="the children after the quota is gone")
 
 
 def test_a_ray_cluster_without_kuberay_is_refused_and_the_pods_serve_on(
@@ -358,18 +243,6 @@ def test_the_pods_can_be_changed_and_what_would_break_them_is_refused(
     eventually(lambda: ready_reason(kubectl) == "Refused", what="the API server's refusal")
 
 
-def test_a_misspelt_field_of_an_existing_service_is_reported(
-    kubectl: Kubectl, operator: OperatorProcess
-) -> None:
-    have_ready(kubectl, diffusion_service())
-    before = what_serves(kubectl)
-    kubectl.patch("dsvc", "demo", {"spec": {"podTemplate": {"spec": {"nodeNam": "n1"}}}})
-    eventually(lambda: ready_reason(kubectl) == "Refused", what="the refusal")
-    ready = condition(kubectl.get("dsvc", "demo"), "Ready")
-    assert (ready["status"], ".nodeNam" in ready["message"]) == ("False", True)
-    assert what_serves(kubectl) == before
-
-
 def test_several_replicas_are_drained_one_at_a_time(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:
@@ -378,25 +251,6 @@ def test_several_replicas_are_drained_one_at_a_time(
     assert budget["spec"]["maxUnavailable"] == 1
     kubectl.scale("dsvc", "demo", 1)
     eventually(lambda: not kubectl.find("pdb", "demo"), what="the budget to go")
-
-
-def test_a_failure_has_one_event(kubectl: Kubectl, operator: OperatorProcess) -> None:
-    kubectl.apply(diffusion_service(gpu={"type": "nvidia-l5"}))
-
-    def events_of_services() -> list[tuple[str, str]]:
-        return [
-            (event["metadata"]["uid"], event["reason"])
-            for event in kubectl.list("events")
-            if event["involvedObject"]["kind"] == "DiffusionService"
-        ]
-
-    first = eventually(events_of_services, what="the Event")
-    operator.stop()
-    operator.start()
-    kubectl.apply(diffusion_service("later"))
-    eventually(lambda: children(kubectl, "later"), what="the later service's children")
-    assert events_of_services() == first
-    assert [reason for _, reason in first] == ["UnknownAccelerator"]
 
 
 def test_a_restart_of_the_operator_writes_nothing(
@@ -463,45 +317,3 @@ def test_killed_at_any_moment_it_takes_up_where_it_left_off(
     operator.start()
     eventually(lambda: all(children(kubectl, name) for name in names), what="all the children")
     eventually(lambda: all(ready_reason(kubectl, name) for name in names), what="every status")
-
-
-def test_a_model_that_cannot_fit_its_gpu_is_warned_of_before_it_starts(
-    kubectl: Kubectl, operator: OperatorProcess
-) -> None:
-    source = {"source": "hf://CompVis/stable-diffusion-v1-4"}
-    kubectl.apply(diffusion_service(model=source, gpu={"type": "standin-2gi"}))
-
-    def loaded() -> Object:
-        return condition(kubectl.get("dsvc", "demo"), "ModelLoaded")
-
-    eventually(lambda: loaded().get("reason") == "ModelTooLarge", what="the warning")
-    assert "needs at least 5.0 GiB in float32, and its GPU has 2Gi" in loaded()["message"]
-    eventually(
-        lambda: any(event["reason"] == "ModelTooLarge" for event in kubectl.list("events")),
-        what="the Event",
-    )
-
-
-def test_an_impossible_spec_leaves_the_served_state_in_the_status(
-    kubectl: Kubectl, operator: OperatorProcess
-) -> None:
-    have_ready(kubectl, diffusion_service())
-    before = what_serves(kubectl)
-    kubectl.patch("dsvc", "demo", {"spec": {"gpu": {"type": "nvidia-none"}}})
-    eventually(lambda: ready_reason(kubectl) == "UnknownAccelerator", what="the reason")
-    assert "previous pods still serve" in condition(kubectl.get("dsvc", "demo"), "Ready")["message"]
-    assert what_serves(kubectl) == before
-    # The API server's refusal quotes the name, and so is longer than a condition's message may be.
-    mounts = [{"name": "x" * 40_000, "mountPath": "/x"}]
-    template = {"spec": {"containers": [{"name": "server", "volumeMounts": mounts}]}}
-    kubectl.patch("dsvc", "demo", {"spec": {"gpu": None, "podTemplate": template}})
-    eventually(lambda: ready_reason(kubectl) == "Refused", what="the refusal")
-    assert what_serves(kubectl) == before
-
-
-def what_serves(kubectl: Kubectl) -> Object:
-    """The part of the status that describes the pods."""
-    service = kubectl.get("dsvc", "demo")
-    names = ("replicas", "readyReplicas", "revision", "precision")
-    loaded = condition(service, "ModelLoaded").get("status")
-    return {**{name: service["status"].get(name) for name in names}, "loaded": loaded}

@@ -175,10 +175,6 @@ def wrong(answer: httpx.Response, prompt: str) -> list[str]:
         return look(read(Path(file.name))).differences(parse(prompt))
 
 
-def ready_reason(kubectl: Kubectl, name: str = "demo") -> str:
-    return str(condition(kubectl.get("dsvc", name), "Ready").get("reason", ""))
-
-
 @contextmanager
 def stand_in_gpus(cluster: Kubectl, number: int) -> Iterator[None]:
     """Gives the node that many stand-in GPUs for the time of the context."""

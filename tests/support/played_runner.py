@@ -1,10 +1,12 @@
 """The load runner's part in a LoadTest, which tests without a runner play."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from kubectl import Kubectl, condition, eventually
-from manifests import load_test
+from manifests import diffusion_service, load_test
+from played import make_pods_ready
 
 Object = dict[str, Any]
 ANYWHERE: Object = {"targetRef": None, "url": "http://127.0.0.1:1"}
@@ -124,3 +126,18 @@ def stopped(run: str) -> Object:
     """The report of a runner that a signal stopped."""
     error = {"reason": "Interrupted", "message": "The run was stopped after 3 s of load."}
     return report(run, error=error, valid={"status": False, **error})
+
+
+def against_demo(kubectl: Kubectl, replicas: int = 1, **spec: Any) -> str:
+    """Starts a LoadTest of a Ready DiffusionService; returns its run."""
+    kubectl.apply(diffusion_service(replicas=replicas))
+    make_pods_ready(kubectl)
+    kubectl.apply(load_test(**spec))
+    run = begun(kubectl)
+    publish(kubectl, "progress.json", progress(run, 1))
+    eventually(lambda: state(kubectl) == "Running", what="the load")
+    return run
+
+
+def just_now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

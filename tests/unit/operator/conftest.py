@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from diffusion_operator.settings import Settings
+from service_scene import Scene
 
 Object = dict[str, Any]
 
@@ -72,3 +73,8 @@ def loadtest() -> Object:
             "request": {"steps": 4, "guidanceScale": "2.5"},
         },
     }
+
+
+@pytest.fixture
+def scene(service: Object, settings: Settings) -> Scene:
+    return Scene(service, settings)

@@ -1,45 +1,22 @@
 """Manifests that the builders make from a spec."""
 
 import copy
-import hashlib
-import json
 from typing import Any
 
 import pytest
 import yaml
 
-from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.loadtest import LoadTestSpec
-from diffusion_operator.diffusionservice.specs.deployment import deployment, revision_of
-from diffusion_operator.diffusionservice.specs.model_fetch import cache_claim
+from diffusion_operator.diffusionservice.specs.deployment import revision_of
 from diffusion_operator.diffusionservice.specs.service import service as build_service
 from diffusion_operator.kube.problems import SpecError
 from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.loadtest.job import job
 from diffusion_operator.loadtest.runner_rbac import report_config_map, role, role_binding
 from diffusion_operator.settings import Settings
+from manifest_parts import build, config_of, pod_of, spec_of
 
 Object = dict[str, Any]
-
-
-def build(service: Object, settings: Settings, **changes: Any) -> Object:
-    spec = DiffusionServiceSpec.model_validate({**service["spec"], **changes})
-    return deployment(service, spec, settings)
-
-
-def spec_of(service: Object, **changes: Any) -> DiffusionServiceSpec:
-    return DiffusionServiceSpec.model_validate({**service["spec"], **changes})
-
-
-def pod_of(manifest: Object) -> Object:
-    pod: Object = manifest["spec"]["template"]["spec"]
-    return pod
-
-
-def config_of(manifest: Object) -> Object:
-    env = {item["name"]: item.get("value") for item in pod_of(manifest)["containers"][0]["env"]}
-    config: Object = json.loads(env["DIFFUSION_SERVING_CONFIG"] or "")
-    return config
 
 
 @pytest.mark.parametrize("kind", ["deployment", "service", "serviceaccount", "job", "role"])
@@ -177,45 +154,6 @@ def test_a_serving_pod_gets_no_token_and_a_runner_may_patch_one_config_map(
     assert "data" not in report_config_map(loadtest, "ramp-loadtest")
 
 
-def test_the_load_plan_says_what_the_spec_says(loadtest: Object, settings: Settings) -> None:
-    spec = LoadTestSpec.model_validate(loadtest["spec"])
-    manifest = job(loadtest, spec, settings, run="abc", target_url="http://x", access="acc")
-    (container,) = pod_of(manifest)["containers"]
-    plan = json.loads(container["env"][0]["value"])
-    assert plan["users"] == {"stages": [{"users": 4, "durationSeconds": 90.0}], "spawnRate": 2.0}
-    assert plan["think"] == {"minSeconds": 0.5, "maxSeconds": 2.0}
-    assert plan["request"] == {
-        "body": {"steps": 4, "guidance_scale": 2.5},
-        "seed": {"policy": "target"},
-        "timeoutSeconds": 60.0,
-        "decodeShare": 0.05,
-    }
-    assert plan["report"] == {"configMap": "acc"}
-
-
-def test_the_longest_name_still_makes_a_job_whose_label_fits(
-    loadtest: Object, settings: Settings
-) -> None:
-    loadtest["metadata"]["name"] = "x" * 52
-    spec = LoadTestSpec.model_validate(loadtest["spec"])
-    manifest = job(loadtest, spec, settings, run="abcdef", target_url="http://x", access="a")
-    assert len(manifest["metadata"]["name"]) <= 63
-
-
-def test_prompts_of_a_config_map_are_mounted_and_named_in_the_plan(
-    loadtest: Object, settings: Settings
-) -> None:
-    loadtest["spec"]["request"] = {"prompts": {"configMapRef": {"name": "words"}}}
-    spec = LoadTestSpec.model_validate(loadtest["spec"])
-    manifest = job(loadtest, spec, settings, run="abc", target_url="http://x", access="a")
-    pod = pod_of(manifest)
-    volume = pod["volumes"][1]["configMap"]
-    assert volume == {"name": "words", "items": [{"key": "prompts.txt", "path": "prompts.txt"}]}
-    mount = pod["containers"][0]["volumeMounts"][1]["mountPath"]
-    plan = json.loads(pod["containers"][0]["env"][0]["value"])
-    assert plan["prompts"]["file"] == f"{mount}/prompts.txt"
-
-
 def test_manifests_are_plain_data(service: Object, settings: Settings) -> None:
     assert yaml.safe_load(yaml.safe_dump(build(service, settings))) == build(service, settings)
 
@@ -296,98 +234,6 @@ def test_keys_come_as_a_file_that_the_kubelet_keeps_up_to_date(
     mount = next(each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "api-key")
     assert mount["mountPath"] == "/etc/diffusion/auth"
     assert "subPath" not in mount  # the kubelet never updates a file of a subPath mount
-
-
-HUB: Object = {"source": "hf://owner/model", "revision": "v1"}
-
-
-def test_a_remote_model_is_fetched_before_the_server_starts(
-    service: Object, settings: Settings
-) -> None:
-    model = {**HUB, "tokenSecretRef": {"name": "hub", "key": "token"}}
-    manifest = build(service, settings, model=model)
-    pod = pod_of(manifest)
-    (fetch,) = pod["initContainers"]
-    key = hashlib.sha256(b"hf://owner/model@v1").hexdigest()[:16]
-    assert fetch["name"] == "model"
-    assert fetch["image"] == pod["containers"][0]["image"]
-    assert fetch["command"] == ["python", "-m", "diffusion_serving.fetch"]
-    assert fetch["args"] == [
-        *("--source", "hf://owner/model", "--revision", "v1", "--to", f"/models/store/{key}")
-    ]
-    assert fetch["env"] == [
-        {"name": "HF_ENDPOINT", "value": "https://hub.test"},
-        {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}},
-    ]
-    assert config_of(manifest)["model"]["path"] == f"/models/store/{key}"
-    assert {"name": "store", "emptyDir": {}} in pod["volumes"]
-
-
-@pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_only_the_fetch_container_gets_the_credentials(
-    service: Object, settings: Settings, scheme: str
-) -> None:
-    model = {"source": f"{scheme}://b/m", "credentialsSecretRef": {"name": "keys"}}
-    pod = pod_of(build(service, settings, model=model))
-    (fetch,) = pod["initContainers"]
-    assert "keys" in json.dumps(fetch) or "keys" in json.dumps(pod["volumes"])
-    if scheme == "s3":
-        assert fetch["envFrom"] == [{"secretRef": {"name": "keys"}}]
-    else:
-        file = {"name": "GOOGLE_APPLICATION_CREDENTIALS",
-                "value": "/etc/diffusion/credentials/key.json"}  # fmt: skip
-        assert file in fetch["env"]
-    (server,) = pod["containers"]
-    assert "envFrom" not in server
-    assert all(mount["name"] != "credentials" for mount in server["volumeMounts"])
-
-
-def test_loras_are_fetched_or_mounted_each_from_its_source(
-    service: Object, settings: Settings
-) -> None:
-    loras = [
-        {"name": "a", "source": "hf://owner/lora", "scale": "0.8"},
-        {"name": "b", "source": "pvc://others/b.safetensors"},
-        {"name": "c", "source": "pvc://weights/c"},
-        {"name": "d", "source": "hf://owner/lora"},
-        {"name": "e", "source": "hf://owner/lora/styles/e.safetensors"},
-    ]
-    manifest = build(service, settings, model={"source": "pvc://weights/sd", "loras": loras})
-    pod = pod_of(manifest)
-    assert [each["name"] for each in pod["initContainers"]] == ["lora-a", "lora-e"]
-    served = {each["name"]: each for each in config_of(manifest)["model"]["loras"]}
-    assert served["a"]["path"] == served["d"]["path"] != served["e"]["path"]
-    assert (served["a"]["scale"], served["b"]["scale"]) == (0.8, 1.0)
-    assert served["b"]["path"] == "/models/claim-1/b.safetensors"
-    assert served["c"]["path"] == "/models/claim/c"
-    claims = {
-        each["name"]: each["persistentVolumeClaim"]["claimName"]
-        for each in pod["volumes"]
-        if "persistentVolumeClaim" in each
-    }
-    assert claims == {"model": "weights", "model-1": "others"}
-
-
-@pytest.mark.parametrize(
-    ("cache", "claim"),
-    [({"claimName": "shared"}, "shared"), ({"size": "20Gi"}, "demo-models")],
-)
-def test_a_cache_keeps_the_fetched_model_and_the_server_only_reads_it(
-    service: Object, settings: Settings, cache: Object, claim: str
-) -> None:
-    model = {**HUB, "cache": cache}
-    pod = pod_of(build(service, settings, model=model))
-    volume = {"name": "store", "persistentVolumeClaim": {"claimName": claim}}
-    assert volume in pod["volumes"]
-    mount = {"name": "store", "mountPath": "/models/store", "readOnly": True}
-    assert mount in pod["containers"][0]["volumeMounts"]
-    made = cache_claim(
-        service, DiffusionServiceSpec.model_validate({**service["spec"], "model": model})
-    )
-    assert (made is not None) == ("size" in cache)
-    if made:
-        assert made["metadata"]["name"] == claim
-        assert made["spec"]["resources"]["requests"] == {"storage": "20Gi"}
 
 
 def test_a_suspended_service_keeps_its_revision_and_has_no_pod(

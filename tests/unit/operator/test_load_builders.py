@@ -17,6 +17,7 @@ from diffusion_operator.loadtest.job import (
 )
 from diffusion_operator.loadtest.load_plan import longest_seconds
 from diffusion_operator.settings import Settings
+from manifest_parts import pod_of
 
 Object = dict[str, Any]
 STAGES = {"stages": [{"users": 4, "duration": "60s"}, {"users": 10, "duration": "30s"}]}
@@ -112,3 +113,42 @@ def test_a_job_is_ended_only_when_it_must_be_stuck(loadtest: Object, settings: S
         manifest_of(loadtest, settings, webUI=True)["spec"]["activeDeadlineSeconds"]
         == deadline + 600
     )
+
+
+def test_the_load_plan_says_what_the_spec_says(loadtest: Object, settings: Settings) -> None:
+    spec = LoadTestSpec.model_validate(loadtest["spec"])
+    manifest = job(loadtest, spec, settings, run="abc", target_url="http://x", access="acc")
+    (container,) = pod_of(manifest)["containers"]
+    plan = json.loads(container["env"][0]["value"])
+    assert plan["users"] == {"stages": [{"users": 4, "durationSeconds": 90.0}], "spawnRate": 2.0}
+    assert plan["think"] == {"minSeconds": 0.5, "maxSeconds": 2.0}
+    assert plan["request"] == {
+        "body": {"steps": 4, "guidance_scale": 2.5},
+        "seed": {"policy": "target"},
+        "timeoutSeconds": 60.0,
+        "decodeShare": 0.05,
+    }
+    assert plan["report"] == {"configMap": "acc"}
+
+
+def test_the_longest_name_still_makes_a_job_whose_label_fits(
+    loadtest: Object, settings: Settings
+) -> None:
+    loadtest["metadata"]["name"] = "x" * 52
+    spec = LoadTestSpec.model_validate(loadtest["spec"])
+    manifest = job(loadtest, spec, settings, run="abcdef", target_url="http://x", access="a")
+    assert len(manifest["metadata"]["name"]) <= 63
+
+
+def test_prompts_of_a_config_map_are_mounted_and_named_in_the_plan(
+    loadtest: Object, settings: Settings
+) -> None:
+    loadtest["spec"]["request"] = {"prompts": {"configMapRef": {"name": "words"}}}
+    spec = LoadTestSpec.model_validate(loadtest["spec"])
+    manifest = job(loadtest, spec, settings, run="abc", target_url="http://x", access="a")
+    pod = pod_of(manifest)
+    volume = pod["volumes"][1]["configMap"]
+    assert volume == {"name": "words", "items": [{"key": "prompts.txt", "path": "prompts.txt"}]}
+    mount = pod["containers"][0]["volumeMounts"][1]["mountPath"]
+    plan = json.loads(pod["containers"][0]["env"][0]["value"])
+    assert plan["prompts"]["file"] == f"{mount}/prompts.txt"

@@ -7,14 +7,13 @@ import json
 import re
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
-from diffusion_serving.http.requests import read_body
-from diffusion_serving.http.requests.read_body import MAX_BODY_BYTES
 from diffusion_serving.http.route_table import ROUTES
 from diffusion_serving.http.ui.files import FILES as PAGE_FILES
+from problem_documents import assert_problem
+from raw_request import post
 from waiting import settled
 
 
@@ -22,18 +21,6 @@ def pixel(file: bytes) -> Any:
     image = Image.open(io.BytesIO(file))
     image.load()
     return image.size, image.convert("RGB").getpixel((1, 1))
-
-
-def assert_problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    document: dict[str, Any] = answer.json()
-    assert document["status"] == status
-    assert document["type"].startswith("/docs#")
-    assert document["title"]
-    for word in words:
-        assert word in document["detail"]
-    return document
 
 
 async def test_predict_answers_images_as_json(make_stack: Any) -> None:
@@ -99,102 +86,6 @@ async def test_bad_request_is_a_problem_and_the_next_one_is_served(
     assert document["errors"]
     assert (await stack.client.post("/predict", json={"prompt": "x"})).status_code == 200
     assert stack.sample("diffusion_rejected_total", reason="invalid") == 1
-
-
-async def test_broken_json_is_a_problem(make_stack: Any) -> None:
-    answer = await make_stack().client.post(
-        "/predict", content=b"{", headers={"Content-Type": "application/json"}
-    )
-    assert_problem(answer, 400, "Send one JSON object")
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Content-Type": "text/plain"},
-        {"Content-Type": "multipart/form-data"},
-        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
-    ],
-)
-async def test_other_content_is_refused(make_stack: Any, headers: dict[str, str]) -> None:
-    answer = await make_stack().client.post("/predict", content=b"{}", headers=headers)
-    assert_problem(answer, 415, "Content-Type: application/json")
-
-
-async def test_charset_of_json_is_fine(make_stack: Any) -> None:
-    answer = await make_stack().client.post(
-        "/predict",
-        content=b'{"prompt": "x"}',
-        headers={"Content-Type": "Application/JSON; charset=utf-8"},
-    )
-    assert answer.status_code == 200
-
-
-async def test_declared_large_body_is_refused_before_it_is_read(make_stack: Any) -> None:
-    read = 0
-
-    async def receive() -> dict[str, Any]:
-        nonlocal read
-        read += 1
-        return {"type": "http.request", "body": b"x" * 65536, "more_body": True}
-
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"10000000")]
-    assert await post(make_stack().app, receive, headers) == 413
-    assert read == 0
-
-
-async def test_large_body_is_refused_while_it_is_read(make_stack: Any) -> None:
-    read = 0
-
-    async def receive() -> dict[str, Any]:
-        nonlocal read
-        read += 1
-        assert read < 100
-        return {"type": "http.request", "body": b"x" * 65536, "more_body": True}
-
-    assert await post(make_stack().app, receive, [(b"content-type", b"application/json")]) == 413
-    assert read == MAX_BODY_BYTES // 65536 + 1
-
-
-async def test_slow_body_is_refused(make_stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read_body, "BODY_SECONDS", 0.01)
-
-    async def receive() -> dict[str, Any]:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    assert await post(make_stack().app, receive, [(b"content-type", b"application/json")]) == 408
-
-
-async def test_client_that_leaves_during_its_body_is_dropped(make_stack: Any) -> None:
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.disconnect"}
-
-    stack = make_stack()
-    assert await post(stack.app, receive, [(b"content-type", b"application/json")]) == 499
-
-
-async def post(app: Any, receive: Any, headers: list[tuple[bytes, bytes]]) -> int:
-    """Status of a POST /predict whose body comes from `receive`."""
-    status = 0
-
-    async def send(message: dict[str, Any]) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "path": "/predict",
-        "query_string": b"",
-        "headers": headers,
-    }
-    await app(scope, receive, send)
-    return status
 
 
 async def test_client_that_hangs_up_in_the_queue_is_dropped(make_stack: Any, pipeline: Any) -> None:

@@ -2,18 +2,16 @@
 
 import asyncio
 import io
-import pickle
 import time
 from multiprocessing import Pipe
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
-from diffusion_serving.backends.litserve import make_apis
-from diffusion_serving.backends.litserve.client import BoundedEnginePool, retry_after
-from diffusion_serving.backends.litserve.worker import EngineAPI, FrameworkAPI
+from diffusion_serving.backends.litserve.client import BoundedEnginePool
+from diffusion_serving.backends.litserve.worker import FrameworkAPI
 from diffusion_serving.config import Batching, Queue
 from diffusion_serving.engine import Result, Startup, State, start_runner
 from diffusion_serving.engine.client import ModelInfo
@@ -22,12 +20,10 @@ from diffusion_serving.engine.errors import (
     EngineFailed,
     NotReady,
     QueueFull,
-    RequestError,
 )
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine_process.cancellations import Cancellations
 from diffusion_serving.engine_process.clients import EnginePool, EngineProcessPool, WorkerQueue
-from diffusion_serving.engine_process.launcher import share
 from diffusion_serving.engine_process.link import Link, LogLine
 from diffusion_serving.engine_process.messages import (
     Cancel,
@@ -45,11 +41,9 @@ from diffusion_serving.engine_process.messages import (
     WorkerEvent,
     WorkerLink,
 )
-from diffusion_serving.engine_process.worker import visible_device
 from diffusion_serving.engine_process.worker_pool import WorkerPool
-from diffusion_serving.observability.exposition import expose, merged
 from diffusion_serving.observability.metrics import make_metrics
-from diffusion_serving.observability.startup_errors import ModelLoadFailed, StartupError, WorkerLost
+from diffusion_serving.observability.startup_errors import ModelLoadFailed, WorkerLost
 from waiting import settled
 
 if TYPE_CHECKING:
@@ -111,114 +105,6 @@ async def ready(pool: EnginePool, *workers: Worker) -> None:
         worker.far.send(Listening())
         worker.far.send(Ready(MODEL))
     await settled(lambda: pool.state is State.READY)
-
-
-def test_metrics_of_processes_are_added_up() -> None:
-    def process(images: int, start: float) -> CollectorRegistry:
-        registry = CollectorRegistry()
-        Counter("images", "Finished.", registry=registry).inc(images)
-        Counter("requests", "By route.", ("route",), registry=registry).labels(f"/{images}").inc()
-        Histogram("seconds", "Time.", buckets=(1.0, 2.0), registry=registry).observe(images)
-        Gauge("build_info", "Always 1.", ("x",), registry=registry).labels("y").set(1)
-        Gauge("process_start_time_seconds", "Begin.", registry=registry).set(start)
-        Gauge("process_resident_memory_bytes", "Memory.", registry=registry).set(100)
-        return registry
-
-    families = [*process(1, 50.0).collect(), *process(2, 40.0).collect()]
-    samples = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in merged(families)
-        for sample in family.samples
-        if not sample.name.endswith("_created")
-    }
-    assert samples == {
-        ("images_total",): 3,
-        ("requests_total", "/1"): 1,
-        ("requests_total", "/2"): 1,
-        ("seconds_bucket", "1.0"): 1,
-        ("seconds_bucket", "2.0"): 2,
-        ("seconds_bucket", "+Inf"): 2,
-        ("seconds_count",): 2,
-        ("seconds_sum",): 3,
-        ("build_info", "y"): 1,
-        ("process_start_time_seconds",): 40,
-        ("process_resident_memory_bytes",): 200,
-    }
-    text, media = expose(families)
-    assert media.startswith("text/plain; version=")
-    assert text.count(b"# TYPE images_total counter") == 1
-    assert b"\nimages_total 3.0\n" in text
-
-
-def test_cancellation_is_known_whether_it_comes_before_its_command_or_after() -> None:
-    cancellations = Cancellations()
-    assert cancellations.add(3)
-    assert [cancellations.take(number) for number in (1, 2, 3)] == [False, False, True]
-    assert not cancellations.add(2)
-    assert not cancellations.take(4)
-
-
-def test_cancellations_that_another_worker_took_are_forgotten() -> None:
-    cancellations = Cancellations()
-    for number in range(100):
-        cancellations.add(number)
-    assert not cancellations.take(100)
-    assert not cancellations._early
-
-
-@pytest.mark.parametrize(
-    ("visible", "index", "device"),
-    [(None, 0, "0"), (None, 3, "3"), ("", 1, "1"), ("4,7", 1, "7"), ("GPU-a,GPU-b", 0, "GPU-a")],
-)
-def test_each_worker_sees_one_of_the_visible_devices(
-    visible: str | None, index: int, device: str
-) -> None:
-    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    assert visible_device(environ, index) == device
-
-
-def test_retry_after_is_the_time_for_half_of_the_queue() -> None:
-    assert retry_after(64, 8, 2.0) == 8
-    assert retry_after(1, 8, 0.1) == 1
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        QueueFull(64, 3),
-        DeadlineExceeded(1.5),
-        EngineFailed("abc"),
-        NotReady("why"),
-        ModelLoadFailed("why"),
-        WorkerLost(-9),
-    ],
-)
-def test_errors_survive_the_way_to_another_process(error: RequestError | StartupError) -> None:
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - its own
-    assert type(copy) is type(error)
-    assert (str(copy), vars(copy)) == (str(error), vars(error))
-
-
-def test_engines_share_the_queue_between_devices(configured: Any) -> None:
-    config = configured(
-        device="cuda", devices=3, queue={"maxLength": 64, "timeoutSeconds": 5}
-    ).config
-    assert share(config).queue.max_length == 22
-    apis = make_apis(config, [Pipe()[0] for _ in range(3)])
-    assert [type(api) for api in apis] == [EngineAPI] * 3
-    assert {(api.enable_async, api.max_batch_size) for api in apis} == {(True, 1)}
-    assert len({api.api_path for api in apis}) == 3
-
-
-@pytest.mark.parametrize(("milliseconds", "timeout"), [(0, 0.01), (50, 0.05)])
-def test_frameworks_own_batching_is_set_as_its_documentation_says(
-    configured: Any, milliseconds: int, timeout: float
-) -> None:
-    batching = {"mode": "framework", "maxSize": 5, "maxWaitMilliseconds": milliseconds}
-    config = configured(backend="litserve", batching=batching).config
-    (api,) = make_apis(config, [Pipe()[0]])
-    assert isinstance(api, FrameworkAPI)
-    assert (api.max_batch_size, api.batch_timeout, api.enable_async) == (5, timeout, False)
 
 
 async def test_pool_is_ready_when_every_worker_is() -> None:

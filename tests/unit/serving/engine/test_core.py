@@ -1,6 +1,7 @@
+"""Requests of an engine: order, batches, cancellation, deadlines, failures."""
+
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,53 +9,8 @@ import pytest
 
 from diffusion_serving.engine import Batching, Engine, QueuedRequest, State
 from diffusion_serving.engine.errors import DeadlineExceeded, EngineFailed, NotReady, QueueFull
-from diffusion_serving.engine.image_request import ImageRequest
-from diffusion_serving.observability.metrics import make_metrics
-from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed, WrongDevice
-
-WARM_UP = ImageRequest("warm-up", "", 1, 1.0, 64, 64, (0,))
-
-
-def image_request(prompt: str, *seeds: int) -> ImageRequest:
-    return ImageRequest(prompt, "", 4, 2.0, 64, 64, seeds or (0,))
-
-
-@pytest.fixture
-def build(pipeline: Any, request: pytest.FixtureRequest) -> Callable[..., Engine]:
-    """Makes an engine on the fake pipeline; the test starts the engine."""
-
-    def build(
-        load: Callable[[], Any] = lambda: pipeline,
-        max_queue: int = 64,
-        queue_timeout: float = 60.0,
-        **options: Any,
-    ) -> Engine:
-        engine = Engine(
-            load,
-            lambda _: WARM_UP,
-            max_queue=max_queue,
-            queue_timeout=queue_timeout,
-            metrics=make_metrics(),
-            **options,
-        )
-        request.addfinalizer(lambda: (pipeline.release(), engine.stop(10)))
-        return engine
-
-    return build
-
-
-@pytest.fixture
-def make(build: Any, pipeline: Any) -> Callable[..., Engine]:
-    """Makes an engine on the fake pipeline that is ready and idle."""
-
-    def make(**options: Any) -> Engine:
-        engine: Engine = build(**options)
-        engine.start()
-        engine.ready.result(60)
-        assert pipeline.entered.acquire(timeout=60)
-        return engine
-
-    return make
+from diffusion_serving.observability.startup_errors import DeviceLost
+from image_requests import image_request
 
 
 def occupy(engine: Engine, pipeline: Any) -> QueuedRequest:
@@ -233,75 +189,6 @@ def test_stop_finishes_queued_requests_and_accepts_no_more(make: Any, pipeline: 
     assert engine.stop(10)
     assert engine.state is State.STOPPED
     assert all(request.future.result(0).pictures for request in [running, *waiting])
-
-
-@pytest.mark.parametrize("error", [ModelLoadFailed("no model"), WrongDevice("no cuda")])
-def test_failed_load_keeps_its_reason(build: Any, error: Exception) -> None:
-    def load() -> Any:
-        raise error
-
-    engine = build(load)
-    engine.start()
-    assert engine.ready.exception(10) is error
-    assert engine.ended.exception(10) is None
-    assert engine.state is State.FAILED
-    with pytest.raises(NotReady):
-        engine.submit(image_request("x"))
-
-
-def test_unexpected_failure_of_the_load_is_a_model_load_failure(build: Any) -> None:
-    def load() -> Any:
-        raise KeyError("unet")
-
-    engine = build(load)
-    engine.start()
-    error = engine.ready.exception(10)
-    assert isinstance(error, ModelLoadFailed)
-    assert "KeyError: 'unet'" in str(error)
-
-
-def test_engine_is_not_ready_before_its_warm_up_image_is_finished(
-    build: Any, pipeline: Any
-) -> None:
-    pipeline.hold()
-    engine = build()
-    engine.start()
-    assert pipeline.entered.acquire(timeout=60)
-    assert engine.runner is None
-    with pytest.raises(NotReady, match="loading"):
-        engine.submit(image_request("x"))
-    pipeline.release()
-    engine.ready.result(60)
-    assert engine.state is State.READY
-    assert engine.stop(10)
-
-
-def test_failed_warm_up_is_a_model_load_failure(build: Any, pipeline: Any) -> None:
-    pipeline.failures["warm-up"] = RuntimeError("not finite")
-    engine = build()
-    engine.start()
-    error = engine.ready.exception(10)
-    assert isinstance(error, ModelLoadFailed)
-    assert "warm-up" in str(error)
-    assert "not finite" in str(error)
-
-
-def test_each_special_batch_size_is_warmed_up_before_ready(make: Any, pipeline: Any) -> None:
-    pipeline.batch_sizes = (1, 2, 4, 8)
-    make()
-    assert [sum(len(g.seeds) for g in batch) for batch in pipeline.batches] == [1, 2, 4, 8]
-
-
-def test_batch_size_that_memory_refuses_in_the_warm_up_is_never_tried_again(
-    make: Any, pipeline: Any
-) -> None:
-    pipeline.batch_sizes = (1, 2, 4, 8)
-    pipeline.memory_images = 5
-    engine = make()
-    tried = len(pipeline.batches)
-    request = engine.submit(replace(WARM_UP, prompt="x", seeds=tuple(range(8))))
-    assert len(request.future.result(60).pictures) == 8
-    assert [sum(len(g.seeds) for g in batch) for batch in pipeline.batches[tried:]] == [4, 4]
 
 
 def test_queued_requests_run_together_up_to_the_cap(make: Any, pipeline: Any) -> None:
