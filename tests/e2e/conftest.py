@@ -45,8 +45,8 @@ RUN = SharedRun()
 
 Forward = Callable[[str], Any]
 
-# Modules whose tests follow one another.
-IN_ORDER = ("test_example.py", "test_rollouts.py")
+# Modules whose tests follow one another. Comparisons wait for one another on the node anyway.
+IN_ORDER = ("test_comparison.py", "test_example.py", "test_rollouts.py")
 BACKENDS = "test_backends.py"
 """A module whose tests follow one another too, separately for each backend."""
 LOCALCLUSTER = ("test_localcluster.py", "test_localcluster_ends.py")
@@ -55,17 +55,17 @@ LOCALCLUSTER = ("test_localcluster.py", "test_localcluster_ends.py")
 # service; replace the operator's release with its roles; check the rights over the whole run.
 ALONE = ("test_chaos.py", "test_options.py", "test_terraform_values.py", "test_rights.py")
 # Long groups come first, so that none of them runs alone at the end, and groups that compute run
-# beside groups that wait. A worker receives its next group in advance: the group behind a
-# comparison, which takes longest, is short.
+# beside groups that wait. A worker receives its next group in advance: the group behind KubeRay's
+# single test is short.
 FIRST = (
-    "test_backends.py[rayserve]",
     "test_comparison.py",
-    "test_failures.py",
-    "test_kuberay.py",
-    "test_remote_models.py",
+    "test_backends.py[rayserve]",
     "test_rollouts.py",
+    "test_kuberay.py",
+    "test_failures.py",
     "test_backends.py[litserve]",
     "test_backends.py[fastapi]",
+    "test_remote_models.py",
     "localcluster",
 )
 ALONE_AFTER = 850.0
