@@ -113,7 +113,9 @@ class _Arrivals:
         self._level = level
         # the connections without a request, the one that was used last at the end
         self._idle = deque([sender.new_connection()])
-        self._random = sender.new_random()
+        # prompts have a generator of their own: a request that is not sent draws none, and must not
+        # change the arrivals after it
+        self._arrival_random, self._request_random = sender.new_random(), sender.new_random()
         self._requests = Group()
         self._dispatcher = gevent.spawn(self._dispatch, arrivals)
 
@@ -135,7 +137,7 @@ class _Arrivals:
 
     def _dispatch(self, arrivals: ArrivalRate) -> None:
         clock = self._sender.clock
-        for due in arrival_times(arrivals, self._random):
+        for due in arrival_times(arrivals, self._arrival_random):
             # sleeps even when late, so that responses are read in between
             gevent.sleep(max(0.0, due - clock.seconds()))
             if due >= self.until:
@@ -148,7 +150,7 @@ class _Arrivals:
 
     def _send(self, due: float) -> None:
         connection = self._idle.pop() if self._idle else self._sender.new_connection()
-        sample, length = self._sender.send(connection, self._random, self._level, due)
+        sample, length = self._sender.send(connection, self._request_random, self._level, due)
         fire_request_event(self._environment, sample, length)
         self._idle.append(connection)
         while self._idle[0].is_idle():

@@ -28,7 +28,7 @@ class RequestSender:
     """Sends requests and records a sample of each.
 
     Times are seconds since `begin()`. `worker` is the name of a worker within its run: each worker
-    draws its own random numbers, and the same ones in the same run.
+    draws its own random numbers, and the same ones for the same seed.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class RequestSender:
         self._expected_images = ExpectedImages.from_body(plan.request.body)
         self._images = 0
         self._decoded_images = 0
+        self._random_seed = plan.random_seed or plan.test.run
         self._random_count = 0
 
     def begin(self) -> None:
@@ -56,9 +57,9 @@ class RequestSender:
         self.clock.begin()
 
     def new_random(self) -> Random:
-        """A random generator; the n-th one of a worker is the same in the same run."""
+        """A random generator; the n-th one of a worker is the same for the same seed."""
         self._random_count += 1
-        return Random(f"{self.plan.test.run}/{self._worker}/{self._random_count}")  # noqa: S311  no secret
+        return Random(f"{self._random_seed}/{self._worker}/{self._random_count}")  # noqa: S311  no secret
 
     def new_connection(self) -> Connection:
         request = self.plan.request

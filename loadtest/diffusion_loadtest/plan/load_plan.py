@@ -212,7 +212,10 @@ class Slo(Document):
 
 
 class LoadPlan(VersionedDocument):
-    """The whole plan; exactly one of `users`, `arrivals` and `search` is set."""
+    """The whole plan; exactly one of `users`, `arrivals` and `search` is set.
+
+    `random_seed` decides arrivals, prompts and pauses; by default the name of the run does.
+    """
 
     test: Test
     target: Target
@@ -228,6 +231,7 @@ class LoadPlan(VersionedDocument):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     slo: Slo | None = None
     web_ui: bool = False
+    random_seed: Name | None = None
     report: ReportTo = ReportTo()
 
     @model_validator(mode="after")

@@ -34,6 +34,7 @@ from diffusion_operator.kube.client import ApiError, message_of
 from diffusion_operator.kube.conditions import condition_of
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import (
+    RANDOM_SEED_ANNOTATION,
     RUN_LABEL,
     SERVICE_LABEL,
     Key,
@@ -245,12 +246,17 @@ def is_of(service: Object, step: Step | None) -> bool:
 def variant_test(
     comparison: Mapping[str, Any], step: Step, load: Mapping[str, Any], run: str
 ) -> Object:
-    """LoadTest of one repetition; it stays, since its report is part of the result."""
+    """LoadTest of one repetition; it stays, since its report is part of the result.
+
+    All variants of a round have the same seed, so that each gets the same requests at the same
+    times, and a further attempt repeats those of its round.
+    """
     return child(
         comparison,
         "LoadTest",
         test_name(comparison, step),
         more_labels=_labels(step, run),
+        annotations={RANDOM_SEED_ANNOTATION: f"{run}/{step.repetition}"},
         spec={
             **load,
             "targetRef": {"name": service_name(comparison, step.variant)},

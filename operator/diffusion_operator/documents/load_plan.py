@@ -105,6 +105,7 @@ class LoadPlan(Model):
     workers: int
     slo: SloLimits | None
     web_ui: bool
+    random_seed: str | None = None
     report: ReportSink
 
     def text(self) -> str:

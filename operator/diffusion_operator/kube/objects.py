@@ -20,6 +20,7 @@ ROLE_LABEL = "diffusion.dev/role"
 REVISION_LABEL = "diffusion.dev/revision"
 DIGEST_ANNOTATION = "diffusion.dev/applied-digest"
 SCALED_BY_ANNOTATION = "diffusion.dev/scaled-by"
+RANDOM_SEED_ANNOTATION = "diffusion.dev/random-seed"
 ROLLED_BACK_ANNOTATION = "diffusion.dev/rolled-back-from"
 
 

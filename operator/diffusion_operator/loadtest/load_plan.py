@@ -24,11 +24,13 @@ from diffusion_operator.documents.load_plan import (
     ThinkTime,
     WarmupLoad,
 )
+from diffusion_operator.kube.objects import RANDOM_SEED_ANNOTATION
 
 PROMPTS_MOUNT = "/etc/diffusion-loadtest/prompts"
 API_KEY_VARIABLE = "DIFFUSION_LOAD_API_KEY"
 # A search has at most twenty probes; each may settle before and drain after its measurement.
 PROBES = 20
+_LONGEST_SEED = 253
 PROBE_LENGTHS = 3
 
 
@@ -51,8 +53,15 @@ def load_plan(
         workers=spec.workers,
         slo=_slo(spec.slo) if spec.slo else None,
         web_ui=spec.web_ui,
+        random_seed=_random_seed(meta),
         report=ReportSink(config_map=report),
     )
+
+
+def _random_seed(meta: Mapping[str, Any]) -> str | None:
+    """Seed of the run's random numbers; None lets each run draw its own."""
+    seed = (meta.get("annotations") or {}).get(RANDOM_SEED_ANNOTATION)
+    return seed[:_LONGEST_SEED] if seed else None
 
 
 def longest_seconds(spec: LoadSpec) -> float:

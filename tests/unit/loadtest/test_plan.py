@@ -34,6 +34,7 @@ DOCUMENT: dict[str, Any] = {
         "minRequestsPerSecond": 2.0,
     },
     "webUi": True,
+    "randomSeed": "study/1",
     "report": {"configMap": "demo-load-loadtest"},
 }
 ARRIVALS: dict[str, Any] = {
