@@ -193,7 +193,12 @@ class EarlierRun(Model):
     backend: str = Field("", max_length=63, description="The framework that served.")
     revision: str = Field("", max_length=255, description="The service's revision.")
     fingerprint: str = Field("", max_length=16, description="The target's fingerprint.")
-    summary: Summary | None = Field(None, description="Its figures.")
+    window: WindowFigures | None = Field(
+        None, description="The figures that its Valid and SLOMet judge."
+    )
+    summary: Summary | None = Field(
+        None, description="The figures of the whole run, where its report has no window."
+    )
     max_users_within_slo: int | None = Field(
         None, alias="maxUsersWithinSLO", ge=0, description="Result of its search."
     )

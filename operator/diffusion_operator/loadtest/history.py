@@ -20,8 +20,12 @@ def history(previous: Mapping[str, Any], run: str, limit: int) -> tuple[EarlierR
 
 
 def _entry(previous: Mapping[str, Any], status: ObservedLoadTest) -> EarlierRun:
-    """Entry of an ended run: its figures and its verdicts."""
-    copied = ("run", "state", "completionTime", "summary", "maxUsersWithinSLO", "maxRateWithinSLO")
+    """Entry of an ended run: its verdicts and the figures that they judge.
+
+    The figures are those of the window; the runner of an older release reports the summary only.
+    """
+    figures = "window" if previous.get("window") else "summary"
+    copied = ("run", "state", "completionTime", figures, "maxUsersWithinSLO", "maxRateWithinSLO")
     ended = status.condition("Failed" if status.state is RunState.FAILED else "Complete")
     verdicts = {field: status.condition(kind) for kind, field in _VERDICTS.items()}
     fingerprint = status.target.fingerprint
