@@ -36,7 +36,7 @@ class ServiceTemplate(DiffusionServiceSpec):
 
 
 class LoadTemplate(LoadSpec):
-    """A LoadTest's spec without its target."""
+    """A LoadTest's spec without its target; `minRequests` has no effect in it."""
 
     model_config = ConfigDict(json_schema_extra=rules(*LOAD_RULES))
 

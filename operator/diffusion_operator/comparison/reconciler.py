@@ -272,6 +272,7 @@ class ComparisonReconciler:
                 len(schedule.variants),
                 schedule.repetitions,
                 schedule.looks if state.is_final else schedule.earlier_looks,
+                schedule.note,
             ),
             variant=step.variant if step else "",
             runs=[*after.kept, *in_progress],

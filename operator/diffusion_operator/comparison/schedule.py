@@ -98,13 +98,21 @@ class InvalidVariantError(Exception):
     """Error of a variant whose fields make no valid service or load; its message says which."""
 
 
+_NO_MIN_REQUESTS = (
+    "minRequests has no effect here, since it would measure slow variants for longer than fast "
+    "ones: let the last stage last longer instead"
+)
+
+
 @dataclass(frozen=True)
 class Variant:
-    """Variant with the complete specs of its service and its load."""
+    """Variant with the complete specs of its service and its load, whose window ends by time."""
 
     service: Mapping[str, Any]
     load: Mapping[str, Any]
     patch: Mapping[str, Any]
+    has_min_requests: bool = False
+    """Whether its spec has `minRequests`, which its load has not."""
 
     @property
     def images(self) -> int:
@@ -128,14 +136,13 @@ def variants_of(comparison: Mapping[str, Any], spec: ComparisonSpec) -> dict[str
     raw = comparison["spec"]
     variants = {}
     for each in spec.variants or default_variants():
-        variant = Variant(
-            merged(raw["service"], each.service),
-            merged(raw["loadTest"], each.load_test),
-            each.service,
-        )
+        load = merged(raw["loadTest"], each.load_test)
+        has_min_requests = load.pop("minRequests", None) is not None
+        service = merged(raw["service"], each.service)
+        variant = Variant(service, load, each.service, has_min_requests)
         _valid(DiffusionServiceSpec, variant.service, f"variant {each.name}: service")
-        load = _valid(LoadTemplate, variant.load, f"variant {each.name}: loadTest")
-        if (broken := broken_rule(load)) is not None:
+        valid_load = _valid(LoadTemplate, variant.load, f"variant {each.name}: loadTest")
+        if (broken := broken_rule(valid_load)) is not None:
             raise InvalidVariantError(f"variant {each.name}: loadTest: {broken}")
         variants[each.name] = variant
     return variants
@@ -179,6 +186,12 @@ class Schedule:
         if status.run != self.run or not status.runs:
             return DEFAULT_REPETITIONS
         return status.design.repetitions if status.design else _EARLIER_DEFAULT
+
+    @property
+    def note(self) -> str:
+        """Remark on the design: a field of the spec that has no effect."""
+        ignored = any(variant.has_min_requests for variant in self.variants.values())
+        return _NO_MIN_REQUESTS if ignored else ""
 
     @property
     def earlier_looks(self) -> tuple[int, ...]:

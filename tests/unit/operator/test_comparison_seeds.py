@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from diffusion_operator.api.loadtest import LoadTestSpec
-from diffusion_operator.comparison.children import variant_test
 from diffusion_operator.comparison.schedule import Step
+from diffusion_operator.comparison.variant_run import variant_test
 from diffusion_operator.loadtest.job import job, workers_job
 from diffusion_operator.settings import Settings
 

@@ -64,8 +64,11 @@ def _steps(alpha: float, beta: float, degrees: float) -> float:
     return limit * mean + NormalDist().inv_cdf(1 - beta) * spread
 
 
-def design(variants: int, rounds: int, looks: Sequence[int] = ()) -> Design:
-    """Design of a study, with the leads that it can detect; `looks` are the conclusions so far."""
+def design(variants: int, rounds: int, looks: Sequence[int] = (), note: str = "") -> Design:
+    """Design of a study, with the leads that it can detect.
+
+    `looks` are the conclusions so far; `note` follows the sentence on the design.
+    """
     leads = [(scatter, detectable_lead(variants, rounds, scatter)) for scatter in SCATTERS]
     return Design(
         repetitions=rounds,
@@ -75,7 +78,7 @@ def design(variants: int, rounds: int, looks: Sequence[int] = ()) -> Design:
             Detectable(scatter=shown(scatter), lead=None if lead is None else f"{lead:.2f}")
             for scatter, lead in leads
         ),
-        message=_in_words(variants, rounds, leads),
+        message="; ".join(filter(None, [_in_words(variants, rounds, leads), note])),
     )
 
 
