@@ -90,8 +90,20 @@ def test_two_leaders_that_scatter_more_than_the_others_do_not_profit_from_their_
     """The residual variance of all variants would separate these two in 12 of 100 studies."""
     spread = [0.10, 0.10, 0.01, 0.01, 0.01, 0.01]
     truth = [10.0, 10.0, 3.0, 3.0, 3.0, 3.0]
-    assert share(400, None, truth, spread) <= 0.05
+    assert share(600, None, truth, spread) <= above(0.012, 600)
     assert share(400, None, [10.0] * 6, spread) <= above(0.01, 400)
+
+
+@pytest.mark.parametrize("noisy", [1, 2])
+def test_leaders_that_scatter_twice_as_much_are_separated_no_more_often(noisy: int) -> None:
+    spread = [0.10] * noisy + [0.05] * (6 - noisy)
+    assert share(400, None, [10.0, 10.0, 3.0, 3.0, 3.0, 3.0], spread) <= above(0.01, 400)
+
+
+def test_one_leader_that_scatters_ten_times_as_much_is_seldom_separated_from_its_equal() -> None:
+    """The worst case of the test: the simulated share is 2.0 of 100."""
+    spread = [0.10] + [0.01] * 5
+    assert share(600, None, [10.0, 10.0, 3.0, 3.0, 3.0, 3.0], spread) <= above(0.012, 600)
 
 
 def test_a_lead_of_a_fifth_among_six_variants_is_found_with_the_default_rounds() -> None:

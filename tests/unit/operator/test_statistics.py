@@ -10,6 +10,7 @@ from diffusion_operator.comparison.analysis.ranking import Ranking, rank
 from diffusion_operator.comparison.analysis.statistics import (
     critical_t,
     interval,
+    own_variances,
     p_value,
     welch,
 )
@@ -212,3 +213,17 @@ def test_no_variant_and_a_single_one_give_no_recommendation() -> None:
     assert rank_variants([]).order == ()
     alone = rank_variants([RankableVariant("only", [1.0, 2.0], [None] * 2)])
     assert (alone.order, alone.recommended) == (("only",), None)
+
+
+def test_own_variances_are_those_of_the_variants_whatever_the_rounds_levels_are() -> None:
+    """The means over 400 studies, against the variances of the simulation."""
+    rng = random.Random(5)
+    scatters, rounds, studies = (0.10, 0.03, 0.03, 0.03), 5, 400
+    sums = [0.0] * len(scatters)
+    for _ in range(studies):
+        levels = [rng.gauss(0.0, 0.2) for _ in range(rounds)]
+        rows = [[rng.gauss(level, scatter) for level in levels] for scatter in scatters]
+        sums = [total + own for total, own in zip(sums, own_variances(rows), strict=True)]
+    assert sums[0] / studies == pytest.approx(0.10**2, rel=0.1)
+    # the floor of a tenth, which few estimates meet, raises the calm variants' mean
+    assert all(0.03**2 <= total / studies <= 2 * 0.03**2 for total in sums[1:])

@@ -8,8 +8,8 @@ from diffusion_operator.api.comparison import Design, Detectable
 from diffusion_operator.api.fields import shown
 from diffusion_operator.comparison.analysis.separation import (
     ALPHA,
-    OWN_SHARE,
     PAIRED_FROM,
+    PRIOR_DEGREES,
     SMALLEST_EFFECT,
 )
 from diffusion_operator.comparison.analysis.statistics import critical_t
@@ -41,11 +41,10 @@ def detectable_lead(variants: int, rounds: int, scatter: float) -> float | None:
         least = _steps(ALPHA, beta, 1.5 * (rounds - 1))
     else:
         alpha = ALPHA - _CHANCE_BY_OBJECTIVE
-        own_alpha, own_degrees = alpha / OWN_SHARE, rounds - 1
-        least = max(
-            _steps(alpha, beta, (variants - 1) * own_degrees),
-            _steps(alpha if variants == 2 else own_alpha, beta, own_degrees),  # noqa: PLR2004
-        )
+        every = (variants - 1) * (rounds - 1)
+        # a pair has both moderated variances, less what the rounds' levels take
+        pair = 2 * (PRIOR_DEGREES + rounds - 1) * (1 - 1 / variants)
+        least = _steps(alpha, beta, min(every, pair))
     return max(SMALLEST_EFFECT, math.expm1(least * error))
 
 

@@ -110,6 +110,27 @@ def welch(first: Sequence[float], second: Sequence[float], least_variance: float
     return p_value(difference / math.sqrt(error), degrees)
 
 
+def own_variances(rows: Sequence[Sequence[float]]) -> list[float]:
+    """Variance of each variant by itself, in blocks; needs three variants.
+
+    `rows` holds the logarithms of k variants in the same n rounds. The distance of a variant from
+    the mean of the others has its own variance and 1/(k - 1)² of the sum of theirs, for which these
+    k equations are solved (F. E. Grubbs, "On estimating precision of measuring instruments and
+    product variability", 1948). The others' part is an estimate too: at least a tenth remains.
+    """
+    count = len(rows)
+    share = 1 / (count - 1) ** 2
+    rounds = [math.fsum(column) for column in zip(*rows, strict=True)]
+
+    def distance(row: Sequence[float]) -> float:
+        apart = zip(row, rounds, strict=True)
+        return variance([value - (total - value) / (count - 1) for value, total in apart])
+
+    distances = [distance(row) for row in rows]
+    every = math.fsum(distances) / (1 + share * (count - 1))
+    return [max((each - share * every) / (1 - share), each / 10) for each in distances]
+
+
 def residual_variance(rows: Sequence[Sequence[float]]) -> tuple[float, int]:
     """Residual variance of randomised blocks, and its degrees of freedom.
 
