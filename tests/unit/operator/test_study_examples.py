@@ -10,7 +10,7 @@ import yaml
 
 from diffusion_operator.api.comparison import DEFAULT_REPETITIONS, ComparisonSpec
 from diffusion_operator.api.comparison_parts import default_variants
-from diffusion_operator.comparison.work import variants_of
+from diffusion_operator.comparison.schedule import variants_of
 
 Object = dict[str, Any]
 EXAMPLES = Path(__file__).parents[3] / "examples"
