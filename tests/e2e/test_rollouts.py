@@ -48,11 +48,11 @@ def load(kubectl: Kubectl) -> Iterator[Load]:
     load.assert_none_failed()
 
 
-def gate(p95: str) -> Object:
-    """A gate with at least 60 requests and that limit of the 95th percentile."""
+def gate(p50: str) -> Object:
+    """A gate with at least 60 requests and that limit of the median, which needs five draws."""
     users = {"stages": [{"users": 1, "duration": "1s"}]}
     quick = {"steps": 1, "guidanceScale": "1", "width": 64, "height": 64}
-    template = {"users": users, "minRequests": 60, "request": quick, "slo": {"p95": p95}}
+    template = {"users": users, "minRequests": 60, "request": quick, "slo": {"p50": p50}}
     return {"gate": {"loadTestTemplate": template}}
 
 
@@ -68,9 +68,9 @@ def decided(kubectl: Kubectl) -> Object:
     return eventually(look, within=TRIED_WITHIN, every=0.5, what="an end of the trial")
 
 
-def try_candidate(kubectl: Kubectl, steps: int, p95: str) -> tuple[Object, Object]:
+def try_candidate(kubectl: Kubectl, steps: int, p50: str) -> tuple[Object, Object]:
     """Makes a gated change; returns the service and the candidate's load test at its end."""
-    change = {"generation": {"steps": steps}, "rollout": gate(p95)}
+    change = {"generation": {"steps": steps}, "rollout": gate(p50)}
     kubectl.patch("dsvc", "demo", {"spec": change})
     eventually(lambda: ready_reason(kubectl) == "Gating", what="the trial")
     service = decided(kubectl)

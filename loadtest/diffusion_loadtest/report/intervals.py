@@ -29,8 +29,7 @@ def interval(latencies: Sequence[float], percent: int) -> Interval | None:
     if not latencies:
         return None
     ordered = sorted(latencies)
-    # few latencies exceed a high percentile, so they show little of their dependence
-    draws = min(independent_draws(latencies, each) for each in {50, percent})
+    draws = worth(latencies, percent)
     low, high = ranks(draws, percent / 100)
     return Interval(
         low=_at(ordered, None if low is None else low / draws),
@@ -44,6 +43,15 @@ def _at(ordered: Sequence[float], share: float | None) -> float | None:
         return None
     value = percentile(ordered, 100 * share)
     return None if value is None else round(value * 1000, 3)
+
+
+def worth(latencies: Sequence[float], percent: int) -> int:
+    """The number of independent draws that a percentile of these latencies rests on.
+
+    Few latencies exceed a high percentile and show little of their dependence, so the median's
+    number counts as well.
+    """
+    return min(independent_draws(latencies, each) for each in {50, percent})
 
 
 def independent_draws(latencies: Sequence[float], percent: int) -> int:

@@ -41,6 +41,7 @@ from diffusion_loadtest.report.load_report import (
 )
 from diffusion_loadtest.report.overload import overload
 from diffusion_loadtest.report.slo import BEYOND, unknown
+from diffusion_loadtest.report.support import support_missing
 from diffusion_loadtest.report.validity import (
     USERS_NOT_REACHED,
     Observations,
@@ -91,6 +92,11 @@ def report_of(outcome: Outcome) -> Report:
         unsent=samples.failures_by_kind().get(NOT_SENT, 0),
         users_missing=None if window is None else users_missing(window),
     )
+    verdict = _slo(plan.slo, samples, window, search, error)
+    if window is not None and verdict is not None and verdict.met:
+        # a target beyond its limit is no better for a doubt about its percentiles
+        missing = _support_missing(plan.slo, samples, window)
+        observations = replace(observations, support_missing=missing)
     summary, summed_up = _summary(outcome, None if search is None else window, users)
     summary = summary.model_copy(update=dict(_within(stages, search)))
     facts = fingerprint(outcome.about, plan.request.body)
@@ -114,7 +120,7 @@ def report_of(outcome: Outcome) -> Report:
         ),
         search=search,
         valid=validity(observations, plan.slo, error),
-        slo=_slo(plan.slo, samples, window, search, error),
+        slo=verdict,
         client=_client(plan, observations.client_usage),
         error=error,
     )
@@ -140,7 +146,17 @@ def _stage(slo: Slo | None, samples: Samples, window: Window) -> StageFigures:
         return figures
     met = judge_window(slo, samples, window).met
     enough = figures.requests >= needed_for_verdict(slo)
-    return figures.model_copy(update={"within_slo": met if enough or not met else None})
+    if met and (not enough or _support_missing(slo, samples, window)):
+        return figures
+    return figures.model_copy(update={"within_slo": met})
+
+
+def _support_missing(slo: Slo | None, samples: Samples, window: Window) -> str | None:
+    """Explains why the window's percentiles support no verdict; None if they do."""
+    if slo is None:
+        return None
+    latencies = samples_in(samples, window).latencies_by_end()
+    return support_missing(slo, latencies, window.seconds)
 
 
 def _window(samples: Samples, window: Window, figures: StageFigures) -> WindowFigures:
@@ -167,19 +183,20 @@ def _search(outcome: Outcome, stages: Sequence[StageFigures]) -> SearchResult | 
     if search is None:
         return None
     result = knee(search, outcome.probes)
-    last = {probe.level: stage for probe, stage in zip(outcome.probes, stages, strict=False)}
+    # the last probe of each level, by whose result the search went on
+    last = {each[0].level: each for each in zip(outcome.probes, stages, strict=False)}
     curve = tuple(
         SearchPoint(
             level=level,
             requests=stage.requests,
             requests_per_second=stage.requests_per_second,
             failure_ratio=stage.failure_ratio,
-            within_slo=bool(stage.within_slo),
+            within_slo=probe.within,
             p50=stage.p50,
             p95=stage.p95,
             p99=stage.p99,
         )
-        for level, stage in sorted(last.items())
+        for level, (probe, stage) in sorted(last.items())
     )
     return SearchResult(
         over=search.over,

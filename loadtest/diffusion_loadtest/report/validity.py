@@ -9,6 +9,7 @@ from diffusion_loadtest.report.intervals import NEEDED_FOR_P99, needed_draws
 from diffusion_loadtest.report.load_report import RunError, Validity
 
 MEASURED = "Measured"
+TOO_FEW_SAMPLES = "TooFewSamples"
 USERS_NOT_REACHED = "UsersNotReached"
 
 
@@ -25,6 +26,7 @@ class Observations:
     target_change: str | None = None
     users_missing: str | None = None
     draws: int | None = None
+    support_missing: str | None = None
     warmup_requests: int = 0
     warmup_failures: int = 0
 
@@ -68,7 +70,9 @@ def _doubts(observations: Observations, slo: Slo | None) -> Iterator[tuple[str, 
     needed = needed_samples(slo)
     if observations.successes < needed:
         message = f"{observations.successes} successful requests are too few for its percentiles"
-        yield "TooFewSamples", f"{message}, which need {needed}: let the test run longer"
+        yield TOO_FEW_SAMPLES, f"{message}, which need {needed}: let the test run longer"
+    elif observations.support_missing is not None:
+        yield TOO_FEW_SAMPLES, observations.support_missing
 
 
 def needed_for_verdict(slo: Slo) -> int:
