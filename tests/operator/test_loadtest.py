@@ -2,11 +2,13 @@
 
 import json
 
+from expansion import expanded
 from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service, load_test
 from operator_process import OperatorProcess
 from played import children, make_pods_ready
 from played_runner import ANYWHERE, begin, begun, finish, progress, publish, report, state, the_job
+from user_text import NASTY, PATH
 
 
 def test_a_test_waits_for_its_target_and_says_so(
@@ -62,6 +64,37 @@ def test_figures_stand_in_the_columns(kubectl: Kubectl, operator: OperatorProces
     status = kubectl.get("lt", "ramp")["status"]
     assert "progress" not in status
     assert status["reportRef"] == {"name": "ramp-loadtest", "key": "report.json"}
+
+
+def test_a_users_text_arrives_to_the_letter(kubectl: Kubectl, operator: OperatorProcess) -> None:
+    run = begin(kubectl, request={"prompts": {"inline": [NASTY]}, "negativePrompt": NASTY})
+    job = the_job(kubectl)
+    assert job is not None
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    plan = json.loads(expanded(container["env"][0]["value"]))
+    assert plan["prompts"]["inline"] == [NASTY]
+    status = finish(kubectl, run, error={"reason": "TargetUnreachable", "message": NASTY})
+    assert condition({"status": status}, "Failed")["message"] == NASTY
+    kubectl.annotate("lt", "ramp", {"diffusion.dev/run-at": NASTY})
+    again = begun(kubectl, after=run)
+    assert finish(kubectl, again)["runAt"] == NASTY
+
+    source = f"image:///models/{PATH}\nx"
+    marks = {"metadata": {"annotations": {"note": NASTY}}}
+    kubectl.apply(diffusion_service("party", model={"source": source}, podTemplate=marks))
+    made = eventually(lambda: kubectl.find("deployment", "party"), what="the Deployment")
+    kubectl.patch("dsvc", "party", {"spec": {"generation": {"steps": 3}}})
+
+    def changed() -> dict[str, object] | None:
+        deployment = kubectl.get("deployment", "party")
+        before = made["metadata"]["generation"]
+        return deployment if deployment["metadata"]["generation"] > before else None
+
+    template = eventually(changed, what="the changed Deployment")["spec"]["template"]
+    assert template["metadata"]["annotations"]["note"] == NASTY
+    config = json.loads(expanded(template["spec"]["containers"][0]["env"][0]["value"]))
+    assert (config["model"]["source"], config["generation"]["steps"]) == (source, 3)
+    assert len(kubectl("get", "dsvc,lt", "--no-headers").split("\n")) == 4  # a line each
 
 
 def test_prompts_reach_neither_status_nor_labels_nor_logs(

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client, config
 
+from diffusion_operator.kube.apply_body import apply_body
 from diffusion_operator.kube.kinds import KINDS, api_version_of
 from diffusion_operator.kube.managed_fields import as_applied
 from diffusion_operator.kube.metrics import API_ERRORS
@@ -21,7 +22,8 @@ TIMEOUT_SECONDS = 30.0
 _CONNECTIONS = 100
 _JSON = "application/json"
 _PLAIN = {"Accept": _JSON, "Content-Type": _JSON}
-_APPLY = {"Content-Type": "application/apply-patch+yaml"}
+# The official client writes JSON of its own for this type, unless a parameter follows.
+_APPLY = {"Content-Type": "application/apply-patch+yaml; charset=utf-8"}
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 _JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 _METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
@@ -264,7 +266,7 @@ class Cluster:
         meta = obj["metadata"]
         path = _path(obj["kind"], meta["namespace"], meta["name"]) + subresource
         query = {"fieldManager": manager, "force": "true"}
-        return await self._request("PATCH", path, query, obj, _APPLY)
+        return await self._request("PATCH", path, query, apply_body(obj), _APPLY)
 
     async def create(self, obj: Object) -> Object | None:
         """Create the object, or return ``None`` where its name exists.
@@ -325,7 +327,7 @@ class Cluster:
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
-        body: Object | list[Object] | None = None,
+        body: Object | list[Object] | bytes | None = None,
         headers: Mapping[str, str] = _PLAIN,
     ) -> Object:
         answer = await self._send(method, path, query, body, headers)
@@ -340,7 +342,7 @@ class Cluster:
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
-        body: Object | list[Object] | None = None,
+        body: Object | list[Object] | bytes | None = None,
         headers: Mapping[str, str] = _PLAIN,
         *,
         timeout: float | aiohttp.ClientTimeout = TIMEOUT_SECONDS,  # noqa: ASYNC109 - the client's

@@ -6,6 +6,7 @@ from typing import Any
 from diffusion_operator.api.load_request import ConfigMapKey
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.kube.conditions import condition_of
+from diffusion_operator.kube.expansion import unexpanded
 from diffusion_operator.kube.labels import labels, selector
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import ROLE_LABEL, RUN_LABEL, Object
@@ -185,7 +186,7 @@ def _container(plan: str, spec: LoadTestSpec, settings: Settings, arguments: lis
     mounts = [SCRATCH_MOUNT]
     if prompts_of(spec) is not None:
         mounts = [*mounts, {"name": "prompts", "mountPath": PROMPTS_MOUNT, "readOnly": True}]
-    variables: list[Object] = [{"name": "DIFFUSION_LOAD_PLAN", "value": plan}]
+    variables: list[Object] = [{"name": "DIFFUSION_LOAD_PLAN", "value": unexpanded(plan)}]
     if spec.auth is not None:
         # A variable shows a missing Secret in the pod's status and resolves itself; a volume would
         # wait silently.

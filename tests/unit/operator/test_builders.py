@@ -14,9 +14,23 @@ from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.loadtest.job import job
 from diffusion_operator.loadtest.runner_rbac import report_config_map, role, role_binding
 from diffusion_operator.settings import Settings
+from expansion import expanded
 from manifest_parts import build, config_of, pod_of, spec_of
+from user_text import PATH
 
 Object = dict[str, Any]
+
+
+@pytest.mark.parametrize("scheme", ["image://", "pvc://claim", "s3://bucket"])
+def test_a_path_arrives_to_the_letter(service: Object, settings: Settings, scheme: str) -> None:
+    source = f"{scheme}/{PATH}"
+    pod = pod_of(build(service, settings, model={"source": source}))
+    config = json.loads(expanded(pod["containers"][0]["env"][0]["value"]))
+    assert config["model"]["source"] == source
+    if scheme != "s3://bucket":
+        assert config["model"]["path"].endswith(f"/{PATH}")
+    for fetch in pod.get("initContainers", ()):
+        assert list(map(expanded, fetch["args"]))[:2] == ["--source", source]
 
 
 @pytest.mark.parametrize("kind", ["deployment", "service", "serviceaccount", "job", "role"])

@@ -17,7 +17,9 @@ from diffusion_operator.loadtest.job import (
 )
 from diffusion_operator.loadtest.load_plan import longest_seconds
 from diffusion_operator.settings import Settings
+from expansion import expanded
 from manifest_parts import pod_of
+from user_text import NASTY
 
 Object = dict[str, Any]
 STAGES = {"stages": [{"users": 4, "duration": "60s"}, {"users": 10, "duration": "30s"}]}
@@ -57,6 +59,25 @@ def test_with_workers_the_runner_only_coordinates_them(
     selector = master_service(loadtest, "abcdef")["spec"]["selector"]
     assert selector.items() <= runner["spec"]["template"]["metadata"]["labels"].items()
     assert not selector.items() <= workers["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_prompts_arrive_to_the_letter(loadtest: Object, settings: Settings) -> None:
+    request = {"prompts": {"inline": [NASTY]}, "negativePrompt": NASTY}
+    for build in (job, workers_job):
+        container = container_of(manifest_of(loadtest, settings, build, request=request, workers=2))
+        plan = json.loads(expanded(container["env"][0]["value"]))
+        assert plan["prompts"]["inline"] == [NASTY]
+        assert plan["request"]["body"]["negative_prompt"] == NASTY
+
+
+def test_the_longest_prompts_fit_into_one_variable_however_they_are_written(
+    loadtest: Object, settings: Settings
+) -> None:
+    for letter in ("\x01", "🎨", "$", '"'):
+        request = {"prompts": {"inline": [letter * 1000] * 20}, "negativePrompt": letter * 1000}
+        container = container_of(manifest_of(loadtest, settings, request=request))
+        # Linux takes 128 KiB in one variable, its name and its end included.
+        assert len(expanded(container["env"][0]["value"]).encode()) < 131_072 - 32
 
 
 def test_the_longest_names_fit(loadtest: Object) -> None:

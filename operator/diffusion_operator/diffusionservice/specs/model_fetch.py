@@ -7,6 +7,7 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.model_source import ModelSource
 from diffusion_operator.diffusionservice.specs.model_sources import STORE_MOUNT, Fetch, fetches
 from diffusion_operator.diffusionservice.specs.serving_image import serving_image
+from diffusion_operator.kube.expansion import unexpanded
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
 from diffusion_operator.kube.pod_security import CONTAINER_SECURITY, SCRATCH_MOUNT, resources
@@ -80,7 +81,7 @@ def _container(fetch: Fetch, spec: DiffusionServiceSpec, settings: Settings) -> 
         "image": serving_image(spec, settings),
         "imagePullPolicy": settings.images.pull_policy,
         "command": ["python", "-m", "diffusion_serving.fetch"],
-        "args": ["--source", fetch.source, *revision, "--to", fetch.to],
+        "args": [*map(unexpanded, ["--source", fetch.source, *revision, "--to", fetch.to])],
         # Scheduling counts the larger of init and main containers, so this request reserves nothing
         # more.
         "resources": resources(settings.server_resources),
@@ -113,7 +114,7 @@ def _access(fetch: Fetch, model: ModelSource, settings: Settings) -> Object:
 def _hub_access(model: ModelSource, settings: Settings) -> Object:
     env: list[Object] = []
     if settings.hf_endpoint:
-        env.append({"name": "HF_ENDPOINT", "value": settings.hf_endpoint})
+        env.append({"name": "HF_ENDPOINT", "value": unexpanded(settings.hf_endpoint)})
     if model.token_secret_ref:
         token = {"name": model.token_secret_ref.name, "key": model.token_secret_ref.key}
         env.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": token}})

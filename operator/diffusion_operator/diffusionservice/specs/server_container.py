@@ -10,6 +10,7 @@ from diffusion_operator.diffusionservice.specs.model_size import stored_bytes
 from diffusion_operator.diffusionservice.specs.model_sources import claim_mount, claims_of, fetches
 from diffusion_operator.diffusionservice.specs.serving_config import API_KEY_MOUNT, serving_config
 from diffusion_operator.diffusionservice.specs.serving_image import serving_image
+from diffusion_operator.kube.expansion import unexpanded
 from diffusion_operator.kube.objects import REVISION_LABEL, Object
 from diffusion_operator.kube.pod_security import CONTAINER_SECURITY, SCRATCH_MOUNT, resources
 from diffusion_operator.settings import Accelerator, Resources, Settings
@@ -71,7 +72,7 @@ def server(
         "imagePullPolicy": settings.images.pull_policy,
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "env": [
-            {"name": "DIFFUSION_SERVING_CONFIG", "value": config},
+            {"name": "DIFFUSION_SERVING_CONFIG", "value": unexpanded(config)},
             {"name": "DIFFUSION_SERVICE", "value": owner["metadata"]["name"]},
             {"name": "DIFFUSION_REVISION", "valueFrom": revision},
             {"name": "DIFFUSION_DRAIN_SECONDS", "value": str(DRAIN_SECONDS)},
