@@ -110,6 +110,37 @@ def test_changes_to_a_child_are_reverted_and_additions_stay(
     eventually(lambda: kubectl.find("service", "demo"), what="the Service to come back")
 
 
+def test_a_selector_changed_by_hand_is_repaired_and_ready_follows_the_endpoints(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    have_ready(kubectl, diffusion_service(replicas=2))
+    pods = kubectl.list("pods", "diffusion.dev/service=demo")
+    for number, pod in enumerate(pods, start=1):
+        address = {"status": {"podIP": f"10.9.8.{number}", "podIPs": [{"ip": f"10.9.8.{number}"}]}}
+        kubectl.patch("pod", pod["metadata"]["name"], address, "--subresource=status")
+
+    def endpoints() -> int:
+        slices = kubectl.list("endpointslices", "kubernetes.io/service-name=demo")
+        return sum(len(each.get("endpoints") or ()) for each in slices)
+
+    eventually(lambda: endpoints() == 2, what="the endpoints")
+    eventually(lambda: ready_reason(kubectl) == "Serving", what="the service to be Ready again")
+    kubectl.patch("service", "demo", {"spec": {"selector": {"version": "blue"}}})
+    kubectl.patch("pdb", "demo", {"spec": {"selector": {"matchLabels": {"app": "none"}}}})
+    kubectl.patch(
+        "deployment", "demo", {"spec": {"template": {"spec": {"nodeSelector": {"disk": "fast"}}}}}
+    )
+
+    def repaired() -> bool:
+        selector = kubectl.get("service", "demo")["spec"]["selector"]
+        budget = kubectl.get("pdb", "demo")["spec"]["selector"]
+        pod = kubectl.get("deployment", "demo")["spec"]["template"]["spec"]
+        mine = {"diffusion.dev/service": "demo"}
+        return selector == mine and budget == {"matchLabels": mine} and "nodeSelector" not in pod
+
+    eventually(repaired, what="the selectors to be as the operator wrote them")
+
+
 def test_a_removed_identity_is_removed_from_the_account(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

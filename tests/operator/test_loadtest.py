@@ -94,7 +94,8 @@ def test_a_users_text_arrives_to_the_letter(kubectl: Kubectl, operator: Operator
     assert template["metadata"]["annotations"]["note"] == NASTY
     config = json.loads(expanded(template["spec"]["containers"][0]["env"][0]["value"]))
     assert (config["model"]["source"], config["generation"]["steps"]) == (source, 3)
-    assert len(kubectl("get", "dsvc,lt", "--no-headers").split("\n")) == 4  # a line each
+    rows = kubectl("get", "dsvc,lt", "--no-headers").rstrip("\n").split("\n")
+    assert [row.split()[0].rpartition("/")[2] for row in rows] == ["party", "ramp"]
 
 
 def test_prompts_reach_neither_status_nor_labels_nor_logs(

@@ -1,4 +1,4 @@
-"""Expansion of variables in a container's ``value``, ``args`` and ``command``, as the kubelet does."""
+"""Expansion of variables in a container's variables and arguments, as the kubelet does it."""
 
 import re
 

@@ -1,5 +1,6 @@
 """A DiffusionService with observed objects, for the tests of its status."""
 
+from dataclasses import replace
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, DiffusionServiceStatus
@@ -36,6 +37,7 @@ class Scene:
         self.revision = revision_of(self.deployment)
         self.pods: list[Object] = []
         self.heads: list[Object] = []
+        self.endpoints: int | None = None
 
     def counts(self, **counts: int) -> None:
         self.deployment["status"] = {"observedGeneration": 1, **counts}
@@ -66,7 +68,7 @@ class Scene:
     def status(
         self, problem: Problem | None = None, *, readable: bool = True, made: bool = True
     ) -> DiffusionServiceStatus:
-        pods = observe_pods(self.pods, self.revision)
+        pods = replace(observe_pods(self.pods, self.revision), endpoints=self.endpoints)
         if self.heads:
             pods = with_head(pods, observe_pods(self.heads, self.revision))
         return service_status(

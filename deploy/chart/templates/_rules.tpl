@@ -39,6 +39,10 @@ rules:
   - apiGroups: [""]
     resources: [pods]
     verbs: [list, watch]
+  # The pods that a Service leads to, without which nothing is Ready.
+  - apiGroups: [discovery.k8s.io]
+    resources: [endpointslices]
+    verbs: [list, watch]
   # Only the kubelet's Event says why a volume can't be mounted.
   - apiGroups: [""]
     resources: [events]

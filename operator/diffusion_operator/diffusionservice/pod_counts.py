@@ -49,6 +49,10 @@ class PodCounts:
     """Older pods that are Ray workers, which answer only through their head."""
     ended: tuple[Failure, ...] = ()
     """Causes of terminated pods of the desired revision, latest last."""
+    addressed: int = 0
+    """Pods of the desired revision that answer and have an address."""
+    endpoints: int | None = None
+    """Pods that the Service leads to; ``None`` where nothing reports them."""
 
 
 def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> PodCounts:
@@ -72,6 +76,7 @@ def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> PodCounts:
         older=len(older),
         older_workers=sum(WORKER_LABEL in labels_of(pod) for pod in older),
         ended=tuple(sorted(ended, key=lambda failure: failure.time or "")),
+        addressed=sum(is_ready(pod) and bool(pod["status"].get("podIP")) for pod in current),
     )
 
 

@@ -176,7 +176,8 @@ class ServiceReconciler:
             labelled = self._cache.pods_of(key.namespace, key.name, label)
             return observe_pods(counted(labelled, revision, served), revision)
 
-        pods = observed(SERVICE_LABEL)
+        endpoints = self._cache.ready_endpoints(key.namespace, key.name)
+        pods = replace(observed(SERVICE_LABEL), endpoints=endpoints)
         return (
             pods if spec is None or not is_cluster(spec) else with_head(pods, observed(HEAD_LABEL))
         )

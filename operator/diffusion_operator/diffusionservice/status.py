@@ -245,6 +245,13 @@ def _unheard(pods: PodCounts) -> str:
 
 def _serving(desired: int, pods: PodCounts) -> Verdict:
     message = f"{pods.ready} of {desired} replicas answer"
+    reachable = min(desired, pods.addressed) if pods.head_ready is None else min(1, pods.addressed)
+    if pods.endpoints is not None and pods.endpoints < reachable:
+        message = (
+            f"{message}, and the Service leads to {pods.endpoints} of them: if this lasts, compare "
+            "its EndpointSlices and its selector with the pods' labels"
+        )
+        return Verdict("Ready", "Unknown", "AwaitingEndpoints", message)
     if pods.head_ready is None:
         return Verdict("Ready", "True", "Serving", message)
     if pods.head_ready:

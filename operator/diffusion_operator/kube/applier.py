@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from kubernetes.utils.quantity import parse_quantity
@@ -15,6 +16,7 @@ from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, Cluster, NotFoundError, message_of
 from diffusion_operator.kube.events import warnings
 from diffusion_operator.kube.objects import DIGEST_ANNOTATION, Key, Object, is_owned, key_of
+from diffusion_operator.kube.surplus import removals, surplus
 from diffusion_operator.kube.timestamps import utc_now
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ class Applier:
         self._clock = clock
         self._now = now
         self._last_write: dict[Key, float] = {}
+        # Surplus that came back, by child.
+        self._insisted: dict[Key, list[str]] = {}
 
     async def apply(
         self,
@@ -111,11 +115,38 @@ class Applier:
                 self._cache.record_write(made)
                 return made
             observed = await self._owned(owner, key_of(desired))
-        if observed is not None and is_up_to_date(desired, observed):
+        if observed is None or not is_up_to_date(desired, observed):
+            if observed is not None and blind:
+                await self._cluster.own_what_was_created(key_of(desired))
+            observed = await self._server_side_apply(desired)
+        return await self._without_surplus(desired, observed)
+
+    async def _without_surplus(self, desired: Object, observed: Object) -> Object:
+        """Remove the keys of others that a child must not have, and return the child."""
+        key, pointers = key_of(desired), surplus(desired, observed)
+        if not pointers or self._insisted.get(key) == pointers:
             return observed
-        if observed is not None and blind:
-            await self._cluster.own_what_was_created(key_of(desired))
-        return await self._server_side_apply(desired)
+        try:
+            answer = await self._cluster.json_patch(key, removals(observed, pointers))
+        except ApiError as error:
+            if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise
+            return observed  # a key has changed meanwhile, and its event wakes the reconciler
+        self._cache.record_write(answer)
+        left = surplus(desired, answer)
+        if not left:
+            self._insisted.pop(key, None)
+            return answer
+        # An admission webhook adds them to each write: another one would change nothing.
+        self._insisted[key] = left
+        logger.warning(
+            "something adds %s to %s %s in %s again after each write",
+            ", ".join(left),
+            key.kind,
+            key.name,
+            key.namespace,
+        )
+        return answer
 
     async def prune(self, owner: Mapping[str, Any], keys: Sequence[Key]) -> None:
         """Delete the objects of these keys that exist and belong to the owner.

@@ -11,6 +11,7 @@ Index = Mapping[tuple[str, str], Iterable[Object]]
 
 # Reconcilers read these fields of a pod's spec; its Deployment has the others.
 _POD = ("nodeName", "nodeSelector", "affinity", "containers")
+_ENDPOINT = ("conditions",)
 _CONTAINER = ("name", "resources", "livenessProbe")
 
 
@@ -24,6 +25,9 @@ def trimmed(obj: Mapping[str, Any], kind: str, api_version: str) -> Object:
         spec = _only(_POD, kept["spec"])
         containers = [_only(_CONTAINER, each) for each in spec.get("containers") or ()]
         kept["spec"] = {**spec, "containers": containers}
+    if kind == "EndpointSlice":
+        endpoints = [_only(_ENDPOINT, each) for each in kept.get("endpoints") or ()]
+        kept = {"endpoints": endpoints}
     shared: Object = _shared(
         {**kept, "apiVersion": api_version, "kind": kind, "metadata": metadata}
     )
@@ -109,6 +113,15 @@ class Cache:
         """Owner names in that label of the namespace's pods, terminating pods included."""
         names = {owner for space, owner in self._pods if space == namespace}
         return sorted(name for name in names if self.pods_of(namespace, name, label))
+
+    def ready_endpoints(self, namespace: str, service: str) -> int | None:
+        """Ready endpoints of that Service, or ``None`` where nothing reports them."""
+        slices = self._lookup(self._indices.get("EndpointSlice", {}), namespace, service)
+        conditions = [
+            each.get("conditions") or {} for one in slices for each in one.get("endpoints") or ()
+        ]
+        # Kubernetes takes an endpoint without the condition for a ready one.
+        return sum(each.get("ready", True) for each in conditions) if slices else None
 
     def jobs(self, namespace: str, test: str) -> list[Object]:
         """Jobs whose label names that LoadTest."""

@@ -57,6 +57,7 @@ KINDS = {
     "RayService": Kind("ray.io", "v1", "rayservices", watched=True),
     "Job": Kind("batch", "v1", "jobs", watched=True),
     "Pod": Kind("", "v1", "pods", watched=True),
+    "EndpointSlice": Kind("discovery.k8s.io", "v1", "endpointslices", watched=True),
     "Event": Kind("", "v1", "events"),
     "RayCluster": Kind("ray.io", "v1", "rayclusters"),
 }

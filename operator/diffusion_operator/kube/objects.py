@@ -16,6 +16,8 @@ RUN_LABEL = "diffusion.dev/run"
 HEAD_LABEL = "diffusion.dev/ray-head"
 WORKER_LABEL = "diffusion.dev/ray-worker"
 CANARY_LABEL = "diffusion.dev/candidate"
+# Kubernetes names an EndpointSlice's Service in this label.
+SLICE_LABEL = "kubernetes.io/service-name"
 ROLE_LABEL = "diffusion.dev/role"
 REVISION_LABEL = "diffusion.dev/revision"
 DIGEST_ANNOTATION = "diffusion.dev/applied-digest"

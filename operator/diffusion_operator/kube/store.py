@@ -7,6 +7,7 @@ from diffusion_operator.kube.objects import (
     CANARY_LABEL,
     HEAD_LABEL,
     SERVICE_LABEL,
+    SLICE_LABEL,
     TEST_LABEL,
     Object,
     labels_of,
@@ -31,6 +32,8 @@ class ChildStores:
         """Store of one kind."""
         if kind == "Pod":
             return Store([(self.pods, _pods_owner)])
+        if kind == "EndpointSlice":
+            return Store([(self.by_name[kind], _service_of_slice)])
         more: dict[str, tuple[Index, Named]] = {
             "Job": (self.jobs, lambda job: labels_of(job).get(TEST_LABEL, "")),
             "ControllerRevision": (
@@ -90,6 +93,10 @@ class Store:
 
 def _own_name(obj: Object) -> str:
     return str(obj["metadata"]["name"])
+
+
+def _service_of_slice(endpoint_slice: Object) -> str:
+    return labels_of(endpoint_slice).get(SLICE_LABEL, "")
 
 
 def _pods_owner(pod: Object) -> str:

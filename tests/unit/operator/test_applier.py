@@ -13,55 +13,12 @@ from diffusion_operator.diffusionservice.specs.pod_disruption_budget import disr
 from diffusion_operator.kube.applier import Applier, LeftoverError, NameTakenError, is_up_to_date
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError
-from diffusion_operator.kube.objects import Key, key_of
+from diffusion_operator.kube.objects import key_of
 from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.settings import Settings
+from recording_cluster import RecordingCluster, cache_of
 
 Object = dict[str, Any]
-
-
-class RecordingCluster:
-    """Stand-in for the API server that keeps its objects and records the writes."""
-
-    def __init__(self, *objects: Object) -> None:
-        self.objects = {key_of(each): each for each in objects}
-        self.applied: list[Object] = []
-        self.statuses: list[Object] = []
-        self.created: list[Object] = []
-        self.owned: list[Key] = []
-
-    async def create(self, obj: Object) -> Object | None:
-        if key_of(obj) in self.objects:
-            return None
-        self.created.append(obj)
-        return self._kept(obj)
-
-    async def own_what_was_created(self, key: Key) -> None:
-        self.owned.append(key)
-
-    async def apply_status(self, obj: Object) -> Object:
-        self.statuses.append(obj)
-        metadata = {**obj["metadata"], "resourceVersion": "100"}
-        return {**obj, "metadata": metadata}
-
-    async def get(self, key: Key) -> Object | None:
-        return self.objects.get(key)
-
-    async def apply(self, obj: Object) -> Object:
-        self.applied.append(obj)
-        return self._kept(obj)
-
-    def _kept(self, obj: Object) -> Object:
-        answer = copy.deepcopy(obj)
-        answer["metadata"] = {"uid": "made", **answer["metadata"], "resourceVersion": "100"}
-        self.objects[key_of(obj)] = answer
-        return answer
-
-
-def cache_of(*kinds: str) -> Cache:
-    """A cache of these kinds without an object."""
-    indices: dict[str, dict[tuple[str, str], list[Object]]] = {kind: {} for kind in kinds}
-    return Cache(indices, pods={}, jobs={}, tests={}, compared={}, revisions={})
 
 
 def empty_cache() -> Cache:

@@ -1,6 +1,7 @@
 """Manifests that the builders make from a spec."""
 
 import copy
+import json
 from typing import Any
 
 import pytest

@@ -257,3 +257,23 @@ def test_a_start_has_settled_once_all_pods_exist_are_counted_and_were_scheduled_
     no_node = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": ""}
     pod["status"]["conditions"].append(no_node)
     assert settled()
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "address", "ready"),
+    [
+        (2, "10.0.0.1", ("True", "Serving")),
+        (1, "10.0.0.1", ("Unknown", "AwaitingEndpoints")),
+        (0, "10.0.0.1", ("Unknown", "AwaitingEndpoints")),
+        (None, "10.0.0.1", ("True", "Serving")),
+        (0, "", ("True", "Serving")),  # no address that a Service could lead to
+    ],
+)
+def test_a_service_is_ready_once_its_address_leads_to_its_replicas(
+    scene: Scene, endpoints: int | None, address: str, ready: tuple[str, str]
+) -> None:
+    for _ in range(2):
+        scene.pod(ready=True, podIP=address)
+    scene.counts(replicas=2, updatedReplicas=2, readyReplicas=2, availableReplicas=2)
+    scene.endpoints = endpoints
+    assert scene.condition("Ready") == ready
