@@ -1,6 +1,7 @@
 """LoadTests against a real API server; the tests play the runner and the kubelet."""
 
 import json
+from typing import Any
 
 from expansion import expanded
 from kubectl import Kubectl, condition, eventually
@@ -85,7 +86,7 @@ def test_a_users_text_arrives_to_the_letter(kubectl: Kubectl, operator: Operator
     made = eventually(lambda: kubectl.find("deployment", "party"), what="the Deployment")
     kubectl.patch("dsvc", "party", {"spec": {"generation": {"steps": 3}}})
 
-    def changed() -> dict[str, object] | None:
+    def changed() -> dict[str, Any] | None:
         deployment = kubectl.get("deployment", "party")
         before = made["metadata"]["generation"]
         return deployment if deployment["metadata"]["generation"] > before else None

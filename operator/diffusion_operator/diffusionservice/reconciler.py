@@ -11,7 +11,7 @@ from diffusion_operator.diffusionservice.children import optional_children, opti
 from diffusion_operator.diffusionservice.kuberay.kuberay import KubeRay
 from diffusion_operator.diffusionservice.kuberay.workload import RayWorkload, counted, ray_workload
 from diffusion_operator.diffusionservice.pod_counts import PodCounts, observe_pods, with_head
-from diffusion_operator.diffusionservice.rollout.canary import canary_name, preview_url
+from diffusion_operator.diffusionservice.rollout.canary import canary_name, preview_name
 from diffusion_operator.diffusionservice.rollout.gate import Gate
 from diffusion_operator.diffusionservice.rollout.last_good_revision import (
     kept_claims,
@@ -203,7 +203,7 @@ class ServiceReconciler:
         is_next = Key("Deployment", meta["namespace"], canary_name(owner)) in keys
         tests = [
             key_of(test)
-            for test in self._cache.tests(meta["namespace"], preview_url(owner))
+            for test in self._cache.tests(meta["namespace"], preview_name(owner))
             if key_of(test) not in keys and (is_next or not ObservedLoadTest.of(test).has_ended)
         ]
         return [*(key for key in optional_keys(owner) if key not in keys), *outdated, *tests]

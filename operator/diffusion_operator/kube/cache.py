@@ -128,7 +128,7 @@ class Cache:
         return self._lookup(self._jobs, namespace, test)
 
     def tests(self, namespace: str, service: str) -> list[Object]:
-        """LoadTests whose target is that DiffusionService."""
+        """LoadTests of any namespace whose target is that Service, by their specs alone."""
         return self._lookup(self._tests, namespace, service)
 
     def compared(self, namespace: str, comparison: str) -> list[Object]:

@@ -62,9 +62,3 @@ def labels_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
     """Labels of the object; an empty mapping where it has none."""
     labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
     return labels
-
-
-def target_of(test: Mapping[str, Any]) -> str:
-    """Target of a LoadTest: the name of a DiffusionService, or a URL."""
-    spec = test["spec"]
-    return str((spec.get("targetRef") or {}).get("name") or spec.get("url") or "")

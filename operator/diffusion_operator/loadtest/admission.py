@@ -8,6 +8,7 @@ from diffusion_operator.api.state import RunState
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.objects import ROLE_LABEL, RUN_LABEL, Key, Object, key_of, labels_of
 from diffusion_operator.loadtest.job import RUNNER, is_over
+from diffusion_operator.loadtest.target_place import rivals
 
 
 def ahead(
@@ -24,9 +25,9 @@ def ahead(
     oldest key in ``waiting`` begins next.
     """
 
-    def age(key: Key) -> tuple[str, str]:
-        meta = objects[key]["metadata"]
-        return str(meta.get("creationTimestamp", "")), str(meta["name"])
+    def age(key: Key) -> tuple[str, str, str]:
+        made = objects[key]["metadata"].get("creationTimestamp", "")
+        return str(made), key.name, key.namespace
 
     if mine in begun:
         return []
@@ -93,10 +94,10 @@ class TargetAdmission(Admission):
         super().__init__(limit)
         self._cache = cache
 
-    def ask(self, key: Key, target: str, run: str) -> bool:
+    def ask(self, test: Object, run: str) -> bool:
         """Whether that run may begin now; if so, it is admitted."""
-        tests = {key_of(test): test for test in self._cache.tests(key.namespace, target)}
-        return not self.admit(key, run, tests)
+        tests = {key_of(each): each for each in rivals(self._cache, test)}
+        return not self.admit(key_of(test), run, tests)
 
     def holds(self, key: Key, obj: Object) -> bool:
         """Whether the test was admitted and has no recorded end, or one of its Jobs makes load."""

@@ -202,7 +202,7 @@ class TestReconciler:
         if waiting is not None:
             self._admission.release(key)
             return waiting, LOOK_AGAIN_SECONDS
-        if not self._admission.ask(key, look.target_id, run.name):
+        if not self._admission.ask(look.test, run.name):
             limit = self._settings.max_concurrent_load_tests
             message = f"at most {limit} load test(s) run against {look.target_id} at a time"
             return Unfinished(RunState.QUEUED, "OthersFirst", message), None

@@ -19,12 +19,12 @@ from diffusion_operator.kube.objects import (
     Key,
     key_of,
     labels_of,
-    target_of,
 )
 from diffusion_operator.kube.resync import Resync
 from diffusion_operator.kube.timestamps import utc_now
 from diffusion_operator.kube.workqueue import Retry, WorkQueue
 from diffusion_operator.loadtest.reconciler import TestReconciler
+from diffusion_operator.loadtest.target_place import rivals
 from diffusion_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class Controller:
 
     def _wake_tests(self, namespace: str, target: str) -> None:
         for test in self._cache.tests(namespace, target):
-            self._queue.add(Key("LoadTest", namespace, test["metadata"]["name"]))
+            self._queue.add(key_of(test))
 
     def _wake(self, key: Key, obj: Mapping[str, Any]) -> None:
         """Enqueue now if the generation is unobserved, else after the settle delay."""
@@ -166,9 +166,9 @@ class Controller:
 
     def _wake_rivals(self, key: Key, test: Mapping[str, Any]) -> None:
         """Enqueue the LoadTests that may wait for this one's target."""
-        for rival in self._cache.tests(key.namespace, target_of(test)):
-            if rival["metadata"]["name"] != key.name:
-                self._queue.add(Key("LoadTest", key.namespace, rival["metadata"]["name"]))
+        for rival in map(key_of, rivals(self._cache, test)):
+            if rival != key:
+                self._queue.add(rival)
 
     def _wake_waiting(self, key: Key) -> None:
         """Enqueue the Comparisons that may wait for this one's hardware."""

@@ -14,8 +14,9 @@ from diffusion_operator.kube.client import Cluster
 from diffusion_operator.kube.informers import Informers
 from diffusion_operator.kube.kinds import CUSTOM_KINDS, KINDS
 from diffusion_operator.kube.leader_election import LeaderElector
-from diffusion_operator.kube.objects import COMPARISON_LABEL, Object, labels_of, target_of
+from diffusion_operator.kube.objects import COMPARISON_LABEL, Object, labels_of
 from diffusion_operator.kube.store import ChildStores
+from diffusion_operator.loadtest.target_place import place_of
 from diffusion_operator.manager.controller import Controller
 from diffusion_operator.manager.kopf_storage import NoOpDiffBaseStorage, NoOpProgressStorage
 from diffusion_operator.settings import read_settings
@@ -46,8 +47,8 @@ for _kind in CUSTOM_KINDS:
 
 @kopf.index(*_selector("LoadTest"), id="tests_by_target")
 async def tests_by_target(body: kopf.Body, **_: Any) -> Indexed | None:
-    target = target_of(body)
-    return {_place(body, target): trimmed(body, "LoadTest", API_VERSION)} if target else None
+    place = place_of(body)
+    return {place: trimmed(body, "LoadTest", API_VERSION)} if place else None
 
 
 def _index_compared(kind: str) -> None:
