@@ -10,6 +10,10 @@ import uvloop
 
 import diffusion_operator.manager.handlers  # noqa: F401 - its import registers the handlers with kopf
 from diffusion_operator.kube import metrics
+from diffusion_operator.kube.client import Cluster
+from diffusion_operator.manager.startup import until_one_returns, watchable
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -58,15 +62,29 @@ def _collect_seldom() -> None:
 
 
 async def _run(options: argparse.Namespace) -> None:
+    desired = options.namespaces or ()
+    cluster = await Cluster.connect()
+    namespaces = await watchable(cluster, desired)
     stop = asyncio.Event()
+    away = asyncio.create_task(_stop_at_return(cluster, set(desired) - set(namespaces), stop))
     await kopf.operator(
-        clusterwide=not options.namespaces,
-        namespaces=options.namespaces or (),
+        clusterwide=not desired,
+        namespaces=namespaces,
         standalone=True,
         liveness_endpoint=options.liveness,
-        memo=kopf.Memo(lease=options.lease, stop=stop, namespaces=options.namespaces or ()),
+        memo=kopf.Memo(lease=options.lease, stop=stop, namespaces=namespaces),
         stop_flag=stop,
     )
+    away.cancel()
+    await cluster.close()
+
+
+async def _stop_at_return(cluster: Cluster, away: set[str], stop: asyncio.Event) -> None:
+    """Stop the operator once a namespace that was left out can be watched."""
+    if away:
+        namespace = await until_one_returns(cluster, sorted(away))
+        logger.warning("namespace %s is there: restarting to serve it", namespace)
+        stop.set()
 
 
 if __name__ == "__main__":

@@ -31,3 +31,18 @@ def test_with_rights_in_one_namespace_it_serves_that_one_and_asks_for_no_more(
     events = list(done_by(f"system:serviceaccount:{mine}:of-one", [log], since=begun))
     assert events
     assert denied(events) == set()
+
+
+def test_a_namespace_that_is_gone_keeps_no_other_from_being_served(
+    alone: None, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    mine, gone = kubectl.namespace, f"{kubectl.namespace}-gone"
+    objects = chart("of-two", mine, f"watchNamespaces={{{mine}}}")
+    kubeconfig = kubeconfig_of_the_operator(kubectl, objects, tmp_path)
+    operator = OperatorProcess(kubeconfig, tmp_path, f"--namespace={mine}", f"--namespace={gone}")
+    operator.start()
+    try:
+        have_ready(kubectl, diffusion_service())
+        assert operator.count_in_log(f"namespace {gone} can't be watched") == 1
+    finally:
+        operator.stop()

@@ -202,6 +202,14 @@ class Cluster:
             return None
         return set().union(*pages)
 
+    async def list_one(self, kind: str, namespace: str) -> None:
+        """List at most one object, which fails where the kind is unserved or forbidden.
+
+        Raises:
+            ApiError: The API server refused.
+        """
+        await self._request("GET", _path(kind, namespace), {"limit": "1"}, headers=_METADATA)
+
     async def _uids(self, kind: str, namespace: str) -> set[str]:
         return {
             item["metadata"]["uid"]

@@ -19,6 +19,7 @@ from diffusion_operator.kube.store import ChildStores
 from diffusion_operator.loadtest.target_place import place_of
 from diffusion_operator.manager.controller import Controller
 from diffusion_operator.manager.kopf_storage import NoOpDiffBaseStorage, NoOpProgressStorage
+from diffusion_operator.manager.startup import EndlessBackoff
 from diffusion_operator.settings import read_settings
 
 Indexed = dict[tuple[str, str], Object]
@@ -84,6 +85,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
     settings.persistence.diffbase_storage = NoOpDiffBaseStorage()
     settings.persistence.progress_storage = NoOpProgressStorage()
     settings.watching.server_timeout = 300
+    settings.networking.error_backoffs = EndlessBackoff()
     stores = ChildStores()
     cache = Cache(
         {**{kind: indices[kind] for kind in CUSTOM_KINDS}, **stores.by_name},
