@@ -41,9 +41,9 @@ def test_the_annotation_runs_it_again_and_the_earlier_summary_stays(
 ) -> None:
     first = begin(kubectl)
     finish(kubectl, first)
-    asked = "2026-01-02T03:04:05+00:00"
-    kubectl.annotate("lt", "ramp", {RUN_AT: asked})
-    kubectl("wait", "lt/ramp", f"--for=jsonpath={{.status.runAt}}={asked}", "--timeout=30s")
+    moment = "2026-01-02T03:04:05+00:00"
+    kubectl.annotate("lt", "ramp", {RUN_AT: moment})
+    kubectl("wait", "lt/ramp", f"--for=jsonpath={{.status.runAt}}={moment}", "--timeout=30s")
     assert condition(kubectl.get("lt", "ramp"), "Complete")["status"] == "False"  # the new run's
     second = begun(kubectl, after=first)
     history = eventually(lambda: kubectl.status("lt", "ramp").get("history"), what="the history")

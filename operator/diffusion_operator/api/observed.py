@@ -48,13 +48,17 @@ class ObservedStatus(_Observed):
 
     @classmethod
     def of(cls, obj: Mapping[str, Any] | None) -> Self:
-        """Status of the object; a field that can't be read counts as absent."""
+        """Status of the object, without the fields of other versions at any depth.
+
+        A field that can't be read counts as absent.
+        """
         fields = (obj or {}).get("status") or {}
         try:
-            return cls.model_validate(fields)
+            return cls.model_validate(fields, extra="ignore")
         except ValidationError as error:
             wrong = {each["loc"][0] for each in error.errors()}
-            return cls.model_validate({k: v for k, v in fields.items() if k not in wrong})
+            readable = {k: v for k, v in fields.items() if k not in wrong}
+            return cls.model_validate(readable, extra="ignore")
 
     def condition(self, kind: str) -> ObservedCondition | None:
         """The condition of that type, if it is there."""

@@ -17,6 +17,7 @@ RUN_AT = "diffusion.dev/run-at"
 RUN_IDENTITY = "diffusion.dev/run-of"
 NOT_LOAD = {"suspend", "rerun", "historyLimit"}
 _MOST_RUN_AT = 253
+_PARTS = 3
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,18 @@ def last_run(status: ObservedLoadTest) -> Run | None:
 
 
 def run_of(job: Mapping[str, Any]) -> Run | None:
-    """Run of a runner's Job; ``None`` for any other Job."""
+    """Run of a runner's Job; ``None`` for any other Job.
+
+    A newer operator may have added parts to the identity.
+    """
     name = labels_of(job).get(RUN_LABEL)
     text = (job["metadata"].get("annotations") or {}).get(RUN_IDENTITY)
     if not name or not text or labels_of(job).get(ROLE_LABEL) != RUNNER:
         return None
-    return Run(name, RunIdentity(*json.loads(text)))
+    try:
+        return Run(name, RunIdentity(*map(str, json.loads(text)[:_PARTS])))
+    except (ValueError, TypeError):  # not this operator's text
+        return None
 
 
 def current_run(

@@ -63,7 +63,7 @@ def snapshot_of(job: Mapping[str, Any]) -> Snapshot | None:
     if text is None:
         return None
     try:
-        return Snapshot.model_validate_json(text)
+        return Snapshot.model_validate_json(text, extra="ignore")
     except ValidationError:  # another version of the operator wrote it
         return None
 
