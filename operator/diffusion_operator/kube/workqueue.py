@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Retry(Exception):  # noqa: N818 - says what to do, not what went wrong
-    """Failure of a reconcile that may set a minimum delay before the retry."""
+    """Failure of a reconcile that may set a minimum delay, whatever else wakes the key."""
 
     def __init__(self, message: str, *, after: float | None = None) -> None:
         super().__init__(message)
@@ -41,6 +41,8 @@ class WorkQueue(Generic[K]):
         self._running: set[K] = set()
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
+        # Time before which the API server wants no further try.
+        self._not_before: dict[K, float] = {}
         # The due time is kept beside the handle, since uvloop's handle doesn't tell it.
         self._timers: dict[K, tuple[float, asyncio.Handle]] = {}
         self._workers = workers
@@ -61,8 +63,10 @@ class WorkQueue(Generic[K]):
                 await task
 
     def add(self, key: K) -> None:
-        """Enqueue the key now."""
-        if key in self._running:
+        """Enqueue the key now, or once the minimum delay of its last failure is over."""
+        if key in self._not_before and (rest := self._rest_of(key)) > 0:
+            self.add_later(key, rest)
+        elif key in self._running:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
@@ -79,6 +83,10 @@ class WorkQueue(Generic[K]):
                 return
             timer.cancel()
         self._timers[key] = due, loop.call_later(seconds, self._due, key)
+
+    def _rest_of(self, key: K) -> float:
+        """Seconds left of the key's minimum delay."""
+        return self._not_before[key] - asyncio.get_running_loop().time()
 
     def _due(self, key: K) -> None:
         self._timers.pop(key, None)
@@ -113,9 +121,11 @@ class WorkQueue(Generic[K]):
             delay = min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS)
             if isinstance(error, Retry) and error.after is not None:
                 delay = max(delay, error.after)
+                self._not_before[key] = asyncio.get_running_loop().time() + error.after
             logger.warning(
                 "%s failed, again in %.1f s: %s: %s", key, delay, type(error).__name__, error
             )
             return delay
         self._failures.pop(key, None)
+        self._not_before.pop(key, None)
         return delay

@@ -115,6 +115,33 @@ async def test_work_with_a_time_for_its_retry_runs_no_sooner() -> None:
     assert times[1] - times[0] >= 0.5
 
 
+async def test_a_time_for_the_retry_holds_against_every_other_event() -> None:
+    times: list[float] = []
+    started, done = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def work(_: str) -> None:
+        times.append(loop.time())
+        started.set()
+        if len(times) == 1:
+            queue.add("a")  # an event while the write is under way
+            raise Retry("429", after=0.5)
+        done.set()
+
+    queue: WorkQueue[str] = WorkQueue(work)
+    queue.start()
+    queue.add("a")
+    await asyncio.wait_for(started.wait(), 5)
+    queue.add("a")
+    queue.add_later("a", 0.01)
+    await asyncio.wait_for(done.wait(), 5)
+    assert times[1] - times[0] >= 0.49
+    done.clear()
+    queue.add("a")  # a success ends it
+    await asyncio.wait_for(done.wait(), 0.4)
+    await queue.stop()
+
+
 async def test_a_burst_of_delayed_adds_is_one_call_and_new_keys_go_before_it() -> None:
     calls: list[str] = []
     done = asyncio.Event()
