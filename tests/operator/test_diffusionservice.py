@@ -141,6 +141,21 @@ def test_a_selector_changed_by_hand_is_repaired_and_ready_follows_the_endpoints(
     eventually(repaired, what="the selectors to be as the operator wrote them")
 
 
+def test_children_left_by_an_orphaning_deletion_are_taken_up(
+    kubectl: Kubectl, operator: OperatorProcess
+) -> None:
+    have_ready(kubectl, diffusion_service())
+    before = {child["kind"]: child["metadata"]["uid"] for child in children(kubectl) or ()}
+    kubectl("delete", "dsvc", "demo", "--cascade=orphan")
+    kubectl.apply(diffusion_service())
+    make_pods_ready(kubectl)
+    owner = kubectl.get("dsvc", "demo")["metadata"]["uid"]
+    for child in children(kubectl) or ():
+        assert before.pop(child["kind"]) == child["metadata"]["uid"]
+        assert [each["uid"] for each in child["metadata"]["ownerReferences"]] == [owner]
+    assert before == {}
+
+
 def test_a_removed_identity_is_removed_from_the_account(
     kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

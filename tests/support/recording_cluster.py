@@ -49,6 +49,9 @@ class RecordingCluster:
         if self.stubborn:
             return self.objects[key]
         observed = copy.deepcopy(self.objects[key])
+        for each in operations:
+            if each["op"] == "add":
+                observed["metadata"][each["path"].rpartition("/")[2]] = each["value"]
         for path in self.patched[-1]:
             *parents, last = [part.replace("~1", "/") for part in path.split("/")[1:]]
             within = observed

@@ -15,7 +15,16 @@ from diffusion_operator.api.observed import ObservedStatus
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, Cluster, NotFoundError, message_of
 from diffusion_operator.kube.events import warnings
-from diffusion_operator.kube.objects import DIGEST_ANNOTATION, Key, Object, is_owned, key_of
+from diffusion_operator.kube.kinds import CUSTOM_KINDS
+from diffusion_operator.kube.objects import (
+    DIGEST_ANNOTATION,
+    Key,
+    Object,
+    is_orphan_of,
+    is_owned,
+    key_of,
+    owner_reference,
+)
 from diffusion_operator.kube.surplus import removals, surplus
 from diffusion_operator.kube.timestamps import utc_now
 
@@ -33,7 +42,16 @@ _CREATED_BLIND = frozenset({"ServiceAccount", "Deployment"})
 
 
 class NameTakenError(Exception):
-    """A foreign object already has the name of a child."""
+    """Foreign objects already have the names of children."""
+
+    def __init__(self, owner: Mapping[str, Any], names: Sequence[str]) -> None:
+        kind, several = owner["kind"], len(names) > 1
+        verb, them = ("exist and are", "them") if several else ("exists and is", "it")
+        super().__init__(
+            f"{_listed(names)} {verb} not this {kind}'s: delete {them}, or give the {kind} another "
+            "name"
+        )
+        self.names = names
 
 
 class LeftoverError(Exception):
@@ -98,8 +116,21 @@ class Applier:
             _gather(self._apply_dependency(owner, child) for child in after),
             _gather(self._observe(owner, child) for child in desired),
         )
+        if any(isinstance(each, NameTakenError) for each in (*first, *observed)):
+            await self._raise_all_taken(owner, [*after, *desired])
         _results(first)
         return _results(observed)
+
+    async def _raise_all_taken(self, owner: Mapping[str, Any], desired: Sequence[Object]) -> None:
+        """Name every child whose name is taken, since some are known only after a request.
+
+        Raises:
+            NameTakenError: A foreign object has a child's name.
+        """
+        observed = await _gather(self._owned(owner, key_of(child)) for child in desired)
+        taken = [each for each in observed if isinstance(each, NameTakenError)]
+        if taken:
+            raise NameTakenError(owner, [name for each in taken for name in each.names])
 
     async def _apply_dependency(self, owner: Mapping[str, Any], desired: Object) -> Object:
         return await self._apply_one(owner, desired, await self._observe(owner, desired))
@@ -179,9 +210,26 @@ class Applier:
             NameTakenError, LeftoverError, ApiError: As ``apply`` does.
         """
         observed, *others = await self._observe_all(owner, [desired, *later], after)
-        made = observed or await self._server_side_apply(desired)
+        if observed is None:
+            observed = await self._server_side_apply(desired)
+        observed = await self.adopt(owner, observed)
         await self._apply_all(owner, later, others)
-        return made
+        return observed
+
+    async def adopt(self, owner: Mapping[str, Any], orphan: Object) -> Object:
+        """Make ``owner`` the owner of its orphan; any other object stays as it is.
+
+        Raises:
+            ApiError: The API server refused, also where another object has the name now.
+        """
+        if not _is_orphan(orphan, owner):
+            return orphan
+        same = {"op": "test", "path": "/metadata/uid", "value": orphan["metadata"]["uid"]}
+        reference = [owner_reference(owner)]
+        own = {"op": "add", "path": "/metadata/ownerReferences", "value": reference}
+        answer = await self._cluster.json_patch(key_of(orphan), [same, own])
+        self._cache.record_write(answer)
+        return answer
 
     async def _server_side_apply(self, desired: Object) -> Object:
         answer = await self._cluster.apply(desired)
@@ -196,19 +244,17 @@ class Applier:
         return await self._owned(owner, key)
 
     async def _owned(self, owner: Mapping[str, Any], key: Key) -> Object | None:
-        """The existing object of that key, which must belong to the owner."""
+        """The existing object of that key, which must belong to the owner or to nobody."""
         # Informers see labelled objects only, so only a request proves that the name is free.
         observed = self._cache.get(key) or await self._cluster.get(key)
-        if observed is None or is_owned(observed, owner):
+        if observed is None or is_owned(observed, owner) or _is_orphan(observed, owner):
             return observed
         owners = observed["metadata"].get("ownerReferences", ())
         name, kind = owner["metadata"]["name"], owner["kind"]
         what = f"{observed['kind']} {observed['metadata']['name']}"
         if any(ref["kind"] == kind and ref["name"] == name for ref in owners):
             raise LeftoverError(f"{what} of the deleted {kind} {name} is still there")
-        raise NameTakenError(
-            f"{what} exists and is not this {kind}'s: delete it, or give the {kind} another name"
-        )
+        raise NameTakenError(owner, [what])
 
     async def apply_status(
         self, owner: Mapping[str, Any], status: Model, *, settled: bool = True
@@ -265,6 +311,16 @@ class Applier:
     def forget(self, key: Key) -> None:
         """Drop the state of a deleted resource."""
         self._last_write.pop(key, None)
+
+
+def _is_orphan(observed: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    return is_orphan_of(observed, owner, CUSTOM_KINDS[owner["kind"]].owner_label)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a list in a sentence."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 async def _gather(doing: Iterable[Coroutine[Any, Any, T]]) -> list[T | BaseException]:

@@ -58,6 +58,16 @@ def is_owned(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
     return any(ref["uid"] == uid for ref in obj["metadata"].get("ownerReferences", ()))
 
 
+def is_orphan_of(obj: Mapping[str, Any], owner: Mapping[str, Any], label: str) -> bool:
+    """Whether a namesake of ``owner`` made ``obj`` and left it without any owner.
+
+    ``kubectl delete --cascade=orphan`` leaves such children; ``label`` names a child's owner.
+    """
+    named = {**MANAGED_BY, label: owner["metadata"]["name"]}
+    ownerless = not obj["metadata"].get("ownerReferences")
+    return ownerless and named.items() <= labels_of(obj).items()
+
+
 def labels_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
     """Labels of the object; an empty mapping where it has none."""
     labels: Mapping[str, str] = obj["metadata"].get("labels") or {}

@@ -15,8 +15,10 @@ from diffusion_operator.kube.client import ApiError, Cluster
 from diffusion_operator.kube.conditions import condition_of
 from diffusion_operator.kube.objects import (
     RUN_LABEL,
+    TEST_LABEL,
     Key,
     Object,
+    is_orphan_of,
     is_owned,
     labels_of,
 )
@@ -143,7 +145,7 @@ class TestReconciler:
         return [
             each
             for each in self._cache.jobs(key.namespace, key.name)
-            if is_owned(each, test)
+            if (is_owned(each, test) or is_orphan_of(each, test, TEST_LABEL))
             and not each["metadata"].get("deletionTimestamp")
             and each["metadata"]["uid"] not in ended
         ]
@@ -225,8 +227,10 @@ class TestReconciler:
     async def _ensure(self, look: Observation, run: Run, running: Object | None) -> Object:
         """Create the run's missing Jobs and the objects that its runner needs."""
         test, spec, access = look.test, look.spec, access_name(look.test)
-        if running is not None and is_over(running):
-            return running
+        if running is not None:
+            running = await self._applier.adopt(test, running)
+            if is_over(running):
+                return running
         account = service_account(test, access)
         # The runner needs these only once its pod runs, which takes longer than these writes.
         others = [build(test, access) for build in (report_config_map, role, role_binding)]

@@ -78,11 +78,16 @@ async def test_a_second_apply_writes_nothing(service: Object, desired: Object) -
     assert (len(cluster.created), cluster.applied) == (1, [])
 
 
+def foreign_of(child: Object) -> Object:
+    """An object of someone else with the child's name."""
+    return {**child, "metadata": {**child["metadata"], "ownerReferences": [], "labels": {}}}
+
+
 async def test_an_object_of_someone_else_is_never_taken_over(
     service: Object, desired: Object
 ) -> None:
     foreign = live_of(desired)
-    foreign["metadata"]["ownerReferences"] = []
+    foreign["metadata"] |= {"ownerReferences": [], "labels": {}}
     cluster = RecordingCluster(foreign)
     applier = Applier(cluster, empty_cache())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError, match="give the DiffusionService another name"):
@@ -131,7 +136,7 @@ async def test_an_object_that_others_wait_for_is_not_taken_over_either(
     service: Object, desired: Object
 ) -> None:
     account = service_account(service, "demo")
-    foreign = {**account, "metadata": {**account["metadata"], "ownerReferences": []}}
+    foreign = foreign_of(account)
     cluster = RecordingCluster(foreign)
     applier = Applier(cluster, cache_with_accounts())  # type: ignore[arg-type] # a stand-in by shape
     with pytest.raises(NameTakenError, match="ServiceAccount demo"):
@@ -143,7 +148,7 @@ async def test_no_pods_are_made_where_another_child_cannot_be_made(
     service: Object, desired: Object
 ) -> None:
     budget = disruption_budget(service)
-    foreign = {**budget, "metadata": {**budget["metadata"], "ownerReferences": []}}
+    foreign = foreign_of(budget)
     cluster = RecordingCluster(foreign)
     cache = cache_of("Deployment", "PodDisruptionBudget")
     applier = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
