@@ -58,6 +58,32 @@ class NetworkPolicySettings(Model):
     )
 
 
+class Rollouts(Model):
+    """Rollouts of all services, and the services that a new release of the operator changes."""
+
+    upgrade: Literal["Rolling", "OnNextChange"] = Field(
+        "Rolling",
+        description="Rolling: outdated services roll out, a few at a time. OnNextChange: each "
+        "keeps its pods until its spec changes.",
+    )
+    max_concurrent_upgrades: int = Field(
+        3, ge=1, le=1000, description="Outdated services that roll out at the same time."
+    )
+    min_ready_seconds: int = Field(
+        10,
+        ge=0,
+        le=3600,
+        description="Time for which a new revision's pod has to be ready before an old one ends, "
+        "and before the revision counts as one that has served.",
+    )
+    scale_up_grace_seconds: int = Field(
+        30,
+        ge=0,
+        le=3600,
+        description="Time for an autoscaler to announce a node, before an old pod makes room.",
+    )
+
+
 class Settings(Model):
     """Configuration of the operator."""
 
@@ -78,6 +104,7 @@ class Settings(Model):
     network_policy: NetworkPolicySettings | None = Field(
         None, description="Set: each service gets a NetworkPolicy."
     )
+    rollouts: Rollouts = Rollouts()
     workers: int = Field(64, ge=1, le=256, description="Objects reconciled at the same time.")
 
 

@@ -17,6 +17,8 @@ SETTINGS = {
         "loadtest": "loadtest:none",
         "backends": {backend: f"{backend}:none" for backend in ("fastapi", "litserve", "rayserve")},
     },
+    # No autoscaler runs in the tests, and no pod of theirs crashes after it was ready.
+    "rollouts": {"minReadySeconds": 0, "scaleUpGraceSeconds": 0},
     "accelerators": {
         "standin": {"resourceName": "diffusion.dev/standin-gpu", "device": "cpu"},
         "standin-2gi": {

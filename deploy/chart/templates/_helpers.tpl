@@ -43,5 +43,6 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   "prometheusUrl" .Values.prometheusUrl
   "runnerResources" .Values.runnerResources
   "maxConcurrentLoadTests" .Values.maxConcurrentLoadTests
+  "rollouts" .Values.rollouts
   "workers" .Values.workers) | toPrettyJson -}}
 {{- end -}}

@@ -194,6 +194,19 @@ class DiffusionServiceSpec(Model):
         "set. Default: 1.",
         json_schema_extra={"crd-default": 1, "format": "int32"},
     )
+    image: str | None = Field(
+        None,
+        min_length=1,
+        max_length=512,
+        description="Serving image of this service alone, best by digest: a new release of the "
+        "operator leaves it as it is. Default: the operator's own image of the backend.",
+        json_schema_extra=rules(
+            rule(
+                r"self.matches('^[^ \\t\\r\\n]+$')",
+                "image is one reference without blanks, such as registry/name@sha256:…",
+            )
+        ),
+    )
     autoscaling: Autoscaling | None = Field(
         None,
         description="Replicas by the requests that wait: through KEDA or a custom-metrics API "
@@ -287,6 +300,14 @@ class DiffusionServiceSpec(Model):
                 " || !has(self.rayserve.topology) || self.rayserve.topology != 'cluster'",
                 "rollout.gate is for rayserve.topology: pods: leave it out",
                 ".rollout.gate",
+            ),
+            rule(
+                "!has(self.model.cache) || !has(self.model.cache.accessMode)"
+                " || self.model.cache.accessMode != 'ReadWriteOnce'"
+                " || (has(self.autoscaling) ? self.autoscaling.maxReplicas : self.replicas) <= 1",
+                "model.cache.accessMode: ReadWriteOnce is a volume for one node: set replicas (or "
+                "autoscaling.maxReplicas) to 1, or use a ReadWriteMany storage class",
+                ".model.cache.accessMode",
             ),
             rule(
                 "!has(self.rayserve) || self.backend == 'rayserve'",

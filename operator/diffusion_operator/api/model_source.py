@@ -1,6 +1,6 @@
 """Model source: where the weights and LoRAs come from, and the cache that keeps them."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -98,7 +98,7 @@ class ModelCache(Model):
         None,
         max_length=32,
         description="Size of a claim of the service's own, such as 20Gi, which goes when the "
-        "service goes. Its storage class must offer ReadWriteMany.",
+        "service goes. Its storage class must offer the access mode.",
         json_schema_extra=rules(
             rule(
                 "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
@@ -109,6 +109,18 @@ class ModelCache(Model):
                 " || !quantity(self).isLessThan(quantity(oldSelf))",
                 "model.cache.size can only grow: a claim can't be made smaller",
             ),
+        ),
+    )
+    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = Field(
+        "ReadWriteMany",
+        description="Access mode of the claim. ReadWriteOnce is for one replica, which ends before "
+        "its successor starts. Default: ReadWriteMany.",
+        json_schema_extra=rules(
+            rule(
+                "self == oldSelf",
+                "model.cache.accessMode can't be changed: make a claim of the other mode and name "
+                "it by model.cache.claimName",
+            )
         ),
     )
     storage_class_name: ObjectName | None = Field(

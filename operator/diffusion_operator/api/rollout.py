@@ -5,7 +5,9 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from diffusion_operator.api.fields import (
+    Duration,
     Model,
+    duration_rules,
     rule,
     rules,
 )
@@ -52,4 +54,14 @@ class Rollout(Model):
         description="Reaction when no pod of a new revision becomes ready. Rollback: the last "
         "revision that served comes back until the spec changes again. Hold: the rollout stays "
         "where it is. Default: Rollback.",
+    )
+    surge_timeout: Duration = Field(
+        "10m",
+        description="Longest wait for a node that the cluster's autoscaler adds for a new pod; "
+        "afterwards an old pod makes room where it can, and a pod without a node is a failure. "
+        "Default: 10m.",
+        json_schema_extra=duration_rules(
+            "duration(self) >= duration('0s') && duration(self) <= duration('24h')",
+            "rollout.surgeTimeout is between 0s and 24h",
+        ),
     )

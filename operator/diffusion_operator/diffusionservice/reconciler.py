@@ -1,7 +1,7 @@
 """Reconciler of a DiffusionService: workload, Service, ServiceAccount, and the status."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -27,7 +27,11 @@ from diffusion_operator.diffusionservice.specs.pod import has_volumes_of_others
 from diffusion_operator.diffusionservice.specs.ray_cluster import is_cluster
 from diffusion_operator.diffusionservice.specs.service import service
 from diffusion_operator.diffusionservice.specs.serving_config import precision_of
-from diffusion_operator.diffusionservice.status import has_settled, service_status
+from diffusion_operator.diffusionservice.status import (
+    has_settled,
+    node_wait_seconds,
+    service_status,
+)
 from diffusion_operator.kube.applier import (
     LOOK_AGAIN_SECONDS,
     Applier,
@@ -37,6 +41,7 @@ from diffusion_operator.kube.applier import (
 )
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, Cluster
+from diffusion_operator.kube.conditions import Verdict
 from diffusion_operator.kube.discovery import ApiDiscovery
 from diffusion_operator.kube.objects import (
     HEAD_LABEL,
@@ -78,6 +83,18 @@ def _problem(error: Exception) -> tuple[Problem, float | None]:
     raise error
 
 
+@dataclass(frozen=True)
+class _Children:
+    """Applied children, and the waits of their rollout."""
+
+    workload: Workload | None
+    """Workload whose pods hold the model."""
+    gate: Gate | None = None
+    """Gate that its successor waits for."""
+    progressing: Verdict | None = None
+    again: float | None = None
+
+
 class ServiceReconciler:
     """Reconciler that makes one DiffusionService's children as its spec says."""
 
@@ -96,7 +113,9 @@ class ServiceReconciler:
         self._now = now
         discovery = ApiDiscovery(cluster)
         self._scaling = Scaling(cluster, discovery)
-        self._rollout = Rollout(cache, applier, settings, self._scaling, now)
+        self._rollout = Rollout(
+            cluster, cache, applier, settings=settings, scaling=self._scaling, now=now
+        )
         self._kuberay = KubeRay(cluster, cache, settings, discovery)
 
     async def __call__(self, key: Key) -> float | None:
@@ -109,15 +128,17 @@ class ServiceReconciler:
         if owner is None or owner["metadata"].get("deletionTimestamp"):
             self._applier.forget(key)
             self._scaling.forget(Key("Deployment", key.namespace, key.name))
+            self._rollout.forget(Key("Deployment", key.namespace, key.name))
             return None  # garbage collection removes the children
         spec, precision, too_large = None, None, None
-        workload, gate, problem, again = None, None, None, None
+        workload, problem, again, made = None, None, None, _Children(None)
         try:
             spec = DiffusionServiceSpec.model_validate(owner["spec"])
             accelerator = accelerator_of(spec, self._settings)
             precision = precision_of(spec, accelerator)
             too_large = misfit(spec, precision, accelerator)
-            workload, gate = await self._children(owner, spec)
+            made = await self._children(owner, spec)
+            workload, again = made.workload, made.again
         except (ValidationError, SpecError, NameTakenError, LeftoverError, ApiError) as error:
             problem, again = _problem(error)
         if problem is not None:
@@ -128,7 +149,8 @@ class ServiceReconciler:
             and pods.awaiting_volumes
             and has_volumes_of_others(workload.template)
         ):
-            pods, again = await self._with_mount_failures(key, pods), VOLUMES_AGAIN_SECONDS
+            pods = await self._with_mount_failures(key, pods)
+            again = sooner(again, VOLUMES_AGAIN_SECONDS)
         if spec is not None and await self._scaling.scaler(spec) == "own":
             again = sooner(again, LOOK_SECONDS)
         # The informer finds a kind that was installed later only after a minute.
@@ -144,9 +166,12 @@ class ServiceReconciler:
             pods=pods,
             problem=problem,
             now=self._now(),
-            gate=gate,
+            gate=made.gate,
             misfit=too_large,
+            progressing=made.progressing,
         )
+        if spec is not None and problem is None:
+            again = sooner(again, node_wait_seconds(spec, workload, pods, self._now()))
         # a suspended service has no RayService to observe
         suspended = spec is not None and spec.suspend
         settled = (
@@ -208,16 +233,10 @@ class ServiceReconciler:
         ]
         return [*(key for key in optional_keys(owner) if key not in keys), *outdated, *tests]
 
-    async def _children(
-        self, owner: Object, spec: DiffusionServiceSpec
-    ) -> tuple[Workload, Gate | None]:
-        """Apply all children.
-
-        Returns:
-            The workload whose pods hold the model, and the gate that its successor waits for.
-        """
+    async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> "_Children":
+        """Apply all children."""
         if await self._kuberay.is_used(owner, spec):
-            return await self._ray_service(owner, spec), None
+            return _Children(await self._ray_service(owner, spec))
         plan = await self._rollout.plan(owner, spec)
         others = [
             *plan.canary,
@@ -226,7 +245,8 @@ class ServiceReconciler:
         ]
         revision = revision_of(plan.deployment)
         observed, *_ = await self._apply(owner, spec, [plan.deployment], others, revision)
-        return Workload.of_deployment(observed), plan.gate
+        live = Workload.of_deployment(observed)
+        return _Children(live, plan.gate, plan.progressing, plan.again)
 
     async def _ray_service(self, owner: Object, spec: DiffusionServiceSpec) -> Workload:
         """Apply the RayService and the other children."""

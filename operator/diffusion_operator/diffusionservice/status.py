@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import (
@@ -9,6 +10,7 @@ from diffusion_operator.api.diffusionservice import (
     DiffusionServiceStatus,
     Precision,
 )
+from diffusion_operator.api.fields import seconds
 from diffusion_operator.api.observed import ObservedService
 from diffusion_operator.api.status import Failure
 from diffusion_operator.diffusionservice.kuberay.workload import RayWorkload
@@ -22,9 +24,11 @@ from diffusion_operator.kube.conditions import Status, Verdict, conditions
 from diffusion_operator.kube.events import DOWNTIME, MODEL_TOO_LARGE
 from diffusion_operator.kube.labels import selector
 from diffusion_operator.kube.problems import Problem
-from diffusion_operator.kube.workload import Workload
+from diffusion_operator.kube.workload import Workload, refusal_of_pods
 
 _NO_ROOM = {"InsufficientGPU", "Unschedulable"}
+# Reasons that end where a node comes or an old pod goes.
+_NO_NODE = _NO_ROOM | {"NoMatchingNode"}
 _MODEL_FAILURES = {"DownloadFailed", "ModelLoadFailed", "WrongDevice"}
 
 
@@ -39,6 +43,7 @@ def service_status(
     now: str,
     gate: Gate | None = None,
     misfit: str | None = None,
+    progressing: Verdict | None = None,
 ) -> DiffusionServiceStatus:
     """Compute the whole status from the workload and its pods.
 
@@ -49,7 +54,9 @@ def service_status(
     failed = recorded_failure(workload)
     desired = workload.revision if workload else ""
     takes_over = previous.revision not in {None, desired}
-    verdicts = _verdicts(spec, workload, pods, problem, takes_over=takes_over)
+    verdicts = _verdicts(spec, workload, pods, problem, now, takes_over=takes_over)
+    if progressing is not None and problem is None:
+        verdicts = [progressing if each.type == "Progressing" else each for each in verdicts]
     if failed is not None and problem is None:
         verdicts = [_rolled_back(verdict, failed, pods) for verdict in verdicts]
     if gate is not None and problem is None:
@@ -143,6 +150,7 @@ def _verdicts(
     workload: Workload | None,
     pods: PodCounts,
     problem: Problem | None,
+    now: str,
     *,
     takes_over: bool,
 ) -> list[Verdict]:
@@ -166,7 +174,7 @@ def _verdicts(
         ]
     desired = desired_replicas(spec, workload.desired_replicas if workload else None)
     return [
-        _ready(spec, workload, pods),
+        _ready(spec, workload, pods, now),
         _progressing(spec, desired, workload, pods, takes_over=takes_over),
         _scheduled(pods),
         _model_loaded(pods),
@@ -221,7 +229,9 @@ def _stopped_meanwhile(
     return _stopped(spec, pods)
 
 
-def _ready(spec: DiffusionServiceSpec, workload: Workload | None, pods: PodCounts) -> Verdict:
+def _ready(
+    spec: DiffusionServiceSpec, workload: Workload | None, pods: PodCounts, now: str
+) -> Verdict:
     idle = _idle(spec)
     if idle is not None:
         return Verdict("Ready", "False", idle.reason, idle.message)
@@ -230,11 +240,29 @@ def _ready(spec: DiffusionServiceSpec, workload: Workload | None, pods: PodCount
         return _serving(desired, pods)
     trouble = _trouble(workload, pods)
     if trouble is not None:
-        return Verdict("Ready", "False", trouble.reason, trouble.message)
+        passes = trouble.passes or node_wait_seconds(spec, workload, pods, now) is not None
+        return Verdict("Ready", "Unknown" if passes else "False", trouble.reason, trouble.message)
     if isinstance(workload, RayWorkload) and workload.is_awaited:
         return Verdict("Ready", "Unknown", "AwaitingKubeRay", _unheard(pods))
     message = f"{pods.ready} of {desired} replicas of this revision answer"
     return Verdict("Ready", "Unknown", "RollingOut", message)
+
+
+def node_wait_seconds(
+    spec: DiffusionServiceSpec, workload: Workload | None, pods: PodCounts, now: str
+) -> float | None:
+    """Seconds for which pods without a node are still no failure, or ``None``.
+
+    An autoscaler may add a node for that long; meanwhile "not yet" is no "no".
+    """
+    failures = _reported_failures(workload, pods)
+    waiting = [failure for failure in failures if failure.reason in _NO_NODE and failure.time]
+    if not failures or len(waiting) < len(failures) or (workload and workload.is_overdue):
+        return None
+    begun = min(datetime.fromisoformat(failure.time or now) for failure in waiting)
+    waited = (datetime.fromisoformat(now) - begun).total_seconds()
+    left = seconds(spec.rollout.surge_timeout) - waited
+    return left if left > 0 else None
 
 
 def _unheard(pods: PodCounts) -> str:
@@ -262,23 +290,23 @@ def _serving(desired: int, pods: PodCounts) -> Verdict:
 
 
 def _trouble(workload: Workload | None, pods: PodCounts) -> Problem | None:
+    """Reason for which replicas don't answer; no room passes while older replicas answer."""
+    older = bool(pods.ready_revisions) and not pods.ready and not _lost_their_head(pods)
+    rolls_out = bool(pods.ready_revisions) and pods.older > 0
+    overdue = workload is not None and workload.is_overdue
     failures = _reported_failures(workload, pods)
     if failures:
         latest = failures[-1]
-        still = (
-            "; the previous revision still answers"
-            if pods.ready_revisions and not pods.ready and not _lost_their_head(pods)
-            else ""
-        )
-        return Problem(latest.reason, f"pod {latest.pod}: {latest.message}{still}")
+        still = "; the previous revision still answers" if older else ""
+        message = f"pod {latest.pod}: {latest.message}{still}"
+        no_room = all(failure.reason in _NO_NODE for failure in failures)
+        return Problem(latest.reason, message, passes=no_room and rolls_out and not overdue)
     if workload is None:
         return None
-    refused = workload.condition("ReplicaFailure")
-    if refused is not None and refused.is_true:
-        message = refused.message
-        return Problem("QuotaExceeded" if "quota" in message else "Forbidden", message)
-    moving = workload.condition("Progressing")
-    if moving is not None and moving.reason == "ProgressDeadlineExceeded":
+    refused = refusal_of_pods(workload)
+    if refused is not None:
+        return replace(refused, passes=rolls_out and not overdue)
+    if overdue:
         return Problem("ProbeFailed", "no pod became ready in time: see kubectl logs of its pods")
     return None
 

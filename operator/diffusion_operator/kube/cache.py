@@ -1,7 +1,7 @@
 """Cache: watched objects, overlaid with the operator's latest writes."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from diffusion_operator.kube.objects import Key, Object, key_of, labels_of
@@ -13,6 +13,11 @@ Index = Mapping[tuple[str, str], Iterable[Object]]
 _POD = ("nodeName", "nodeSelector", "affinity", "containers")
 _ENDPOINT = ("conditions",)
 _CONTAINER = ("name", "resources", "livenessProbe")
+# A rollout judges by these whether an old pod makes room.
+_RARE_FIELDS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "volumes": lambda volume: "persistentVolumeClaim" in volume,
+    "topologySpreadConstraints": lambda each: each.get("whenUnsatisfiable") == "DoNotSchedule",
+}
 
 
 def trimmed(obj: Mapping[str, Any], kind: str, api_version: str) -> Object:
@@ -23,8 +28,8 @@ def trimmed(obj: Mapping[str, Any], kind: str, api_version: str) -> Object:
     kept = {k: v for k, v in obj.items() if k != "metadata"}
     if kind == "Pod" and "spec" in kept:
         spec = _only(_POD, kept["spec"])
-        containers = [_only(_CONTAINER, each) for each in spec.get("containers") or ()]
-        kept["spec"] = {**spec, "containers": containers}
+        containers = [_container(each) for each in spec.get("containers") or ()]
+        kept["spec"] = {**spec, **_rare(kept["spec"]), "containers": containers}
     if kind == "EndpointSlice":
         endpoints = [_only(_ENDPOINT, each) for each in kept.get("endpoints") or ()]
         kept = {"endpoints": endpoints}
@@ -32,6 +37,21 @@ def trimmed(obj: Mapping[str, Any], kind: str, api_version: str) -> Object:
         {**kept, "apiVersion": api_version, "kind": kind, "metadata": metadata}
     )
     return shared
+
+
+def _rare(spec: Mapping[str, Any]) -> Object:
+    """Things that a pod holds alone, which few pods have."""
+    fields = {
+        name: [each for each in spec.get(name) or () if is_kept(each)]
+        for name, is_kept in _RARE_FIELDS.items()
+    }
+    return {name: items for name, items in fields.items() if items}
+
+
+def _container(container: Mapping[str, Any]) -> Object:
+    kept = _only(_CONTAINER, container)
+    ports = [port for port in container.get("ports") or () if "hostPort" in port]
+    return {**kept, "ports": ports} if ports else kept
 
 
 def _only(names: Iterable[str], part: Mapping[str, Any]) -> Object:

@@ -42,11 +42,14 @@ def child(
     return _with_digest(content, annotations or {})
 
 
-def changed(built: Object, annotations: Mapping[str, str] | None = None, **body: Any) -> Object:
-    """Copy of a built child with other content and its digest."""
+def changed(
+    built: Object, annotations: Mapping[str, str | None] | None = None, **body: Any
+) -> Object:
+    """Copy of a built child with other content and its digest; ``None`` removes an annotation."""
     metadata = {k: v for k, v in built["metadata"].items() if k != "annotations"}
     kept = {k: v for k, v in built["metadata"]["annotations"].items() if k != DIGEST_ANNOTATION}
-    every = {**kept, **(annotations or {})}
+    merged = {**kept, **(annotations or {})}
+    every = {name: value for name, value in merged.items() if value is not None}
     content = {**built, **body, "metadata": metadata}
     if every:
         content["metadata"] = {**metadata, "annotations": every}

@@ -20,9 +20,12 @@ CANARY_LABEL = "diffusion.dev/candidate"
 SLICE_LABEL = "kubernetes.io/service-name"
 ROLE_LABEL = "diffusion.dev/role"
 REVISION_LABEL = "diffusion.dev/revision"
+RUN_AT_ANNOTATION = "diffusion.dev/run-at"
 DIGEST_ANNOTATION = "diffusion.dev/applied-digest"
 SCALED_BY_ANNOTATION = "diffusion.dev/scaled-by"
 RANDOM_SEED_ANNOTATION = "diffusion.dev/random-seed"
+# Digest of the part of the spec that the pods were built from last.
+SPEC_ANNOTATION = "diffusion.dev/spec-digest"
 ROLLED_BACK_ANNOTATION = "diffusion.dev/rolled-back-from"
 
 

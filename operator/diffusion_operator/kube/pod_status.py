@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from diffusion_operator.api.observed import ObservedCondition
@@ -60,9 +60,26 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
     return ready is not None and ready.is_true
 
 
-def restarts(pod: Mapping[str, Any]) -> int:
-    """Highest restart count among the pod's containers."""
-    return max((int(each.get("restartCount", 0)) for each in _statuses(pod)), default=0)
+def restarts(pod: Mapping[str, Any], sidecars: Collection[str] = ()) -> int:
+    """Highest restart count among the pod's containers, without its sidecars."""
+    own = [each for each in _statuses(pod) if each.get("name") not in sidecars]
+    return max((int(each.get("restartCount", 0)) for each in own), default=0)
+
+
+def pull_begun(pod: Mapping[str, Any]) -> str | None:
+    """Time at which the pod's latest pull began, as far as its status tells.
+
+    The kubelet pulls once the pod has a node and its sandbox, and after each init container.
+    """
+    steps = ("PodScheduled", "PodReadyToStartContainers", "Initialized")
+    reached = [condition_of(pod, step) for step in steps]
+    times = [each.last_transition_time for each in reached if each is not None and each.is_true]
+    first = (pod.get("status") or {}).get("initContainerStatuses") or ()
+    ended = [
+        ((each.get("state") or {}).get("terminated") or {}).get("finishedAt") for each in first
+    ]
+    created: str | None = pod["metadata"].get("creationTimestamp")
+    return max(filter(None, [*times, *ended]), default=created)
 
 
 def failure_of(pod: Mapping[str, Any]) -> Failure | None:

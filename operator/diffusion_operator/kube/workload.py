@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from diffusion_operator.api.observed import ObservedCondition, ObservedStatus
 from diffusion_operator.kube.objects import REVISION_LABEL, Object
+from diffusion_operator.kube.problems import Problem
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,12 @@ class Workload:
     def condition(self, kind: str) -> ObservedCondition | None:
         """Condition of that type, or ``None``."""
         return next((each for each in self.conditions if each.type == kind), None)
+
+
+def refusal_of_pods(workload: Workload) -> Problem | None:
+    """Reason for which the API server refuses the workload's pods, such as a quota."""
+    refused = workload.condition("ReplicaFailure")
+    if refused is None or not refused.is_true:
+        return None
+    message = refused.message
+    return Problem("QuotaExceeded" if "quota" in message else "Forbidden", message)

@@ -10,10 +10,16 @@ from typing import Any
 
 from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.kube.metadata import digest
-from diffusion_operator.kube.objects import ROLE_LABEL, RUN_LABEL, Object, labels_of
+from diffusion_operator.kube.objects import (
+    ROLE_LABEL,
+    RUN_AT_ANNOTATION,
+    RUN_LABEL,
+    Object,
+    labels_of,
+)
 from diffusion_operator.loadtest.job import RUNNER
 
-RUN_AT = "diffusion.dev/run-at"
+RUN_AT = RUN_AT_ANNOTATION
 RUN_IDENTITY = "diffusion.dev/run-of"
 NOT_LOAD = {"suspend", "rerun", "historyLimit"}
 _MOST_RUN_AT = 253

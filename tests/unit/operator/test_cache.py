@@ -110,7 +110,13 @@ def test_a_trimmed_pod_keeps_all_fields_that_are_read() -> None:
     refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
                "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}  # fmt: skip
     waiting = {**pod, "status": {"conditions": [refused]}}
-    assert makes_room(kept, trimmed(waiting, "Pod", "v1"))
+    assert makes_room(kept, trimmed(waiting, "Pod", "v1"), refused["message"])
+    spec: Object = {
+        "volumes": [{"name": "m", "persistentVolumeClaim": {"claimName": "models"}}],
+        "topologySpreadConstraints": [{"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}],
+        "containers": [{"name": "server", "ports": [{"containerPort": 8000, "hostPort": 80}]}],
+    }
+    assert trimmed({**pod, "spec": spec}, "Pod", "v1")["spec"] == spec
 
 
 def test_two_objects_share_the_strings_that_both_have() -> None:

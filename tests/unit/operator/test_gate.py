@@ -10,6 +10,8 @@ from diffusion_operator.diffusionservice.rollout.gate import (
     answers,
     gate_failure,
     has_passed,
+    is_unmeasured,
+    retry_after,
     waiting,
 )
 from diffusion_operator.diffusionservice.specs.deployment import deployment, revision_of
@@ -20,10 +22,12 @@ NOW = "2026-01-02T03:04:05Z"
 LOAD: Object = {"users": {"stages": [{"users": 1, "duration": "5s"}]}, "slo": {"p95": "8s"}}
 
 
-def ended_test(valid: str = "True", slo: str = "True", state: str = "Complete") -> Object:
+def ended_test(
+    valid: str = "True", slo: str = "True", state: str = "Complete", reason: str = "Judged"
+) -> Object:
     verdicts = {"Valid": valid, "SLOMet": slo}
     conditions = [
-        {"type": kind, "status": status, "reason": "Judged", "message": f"{kind} {status}"}
+        {"type": kind, "status": status, "reason": reason, "message": f"{kind} {status}"}
         for kind, status in verdicts.items()
     ]
     status = {"run": "r1", "state": state, "conditions": conditions}
@@ -46,19 +50,47 @@ def test_only_valid_figures_within_the_slo_let_a_canary_pass() -> None:
     assert not has_passed(None)
 
 
+EVERY_ONE_FAILED = "AllRequestsFailed"
+
+
 @pytest.mark.parametrize(
     ("test", "words"),
     [
         (ended_test(slo="False"), "not SLOMet: Judged: SLOMet False"),
-        (ended_test(valid="False"), "not Valid: Judged: Valid False"),
+        (
+            ended_test(valid="False", slo="False", reason=EVERY_ONE_FAILED),
+            "not Valid: AllRequestsFailed",
+        ),
     ],
 )
-def test_a_failed_test_is_the_reason(test: Object, words: str) -> None:
+def test_a_measured_miss_is_the_reason(test: Object, words: str) -> None:
     failed = gate_failure("new", None, [], test, NOW)
     assert failed is not None
     assert (failed.revision, failed.reason) == ("new", "GateNotMet")
     assert words in failed.message
     assert gate_failure("new", None, [], ended_test(state="Running"), NOW) is None
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        ended_test(valid="False", slo="False", reason="ClientSaturated"),
+        ended_test(valid="False", slo="Unknown", state="Failed", reason="RunnerLost"),
+        ended_test(valid="Unknown", slo="Unknown", state="Failed", reason="NoPods"),
+    ],
+    ids=["invalid", "lost", "unstarted"],
+)
+def test_a_test_without_a_verdict_runs_again_and_refuses_nothing(test: Object) -> None:
+    assert gate_failure("new", None, [], test, NOW) is None
+    assert is_unmeasured(test)
+    for each in test["status"]["conditions"]:
+        each["lastTransitionTime"] = "2026-01-02T03:03:30Z"
+    assert retry_after(test, NOW) is None, "a pause comes first"
+    assert retry_after(test, "2026-01-02T03:04:30Z") == "after-r1"
+    test["metadata"]["annotations"] = {"diffusion.dev/run-at": "after-r1"}
+    test["status"] |= {"run": "r2", "state": "Running"}
+    assert retry_after(test, "2026-01-02T03:09:30Z") == "after-r1"
+    assert "runs again" in waiting("new", "t", [], ended_test(valid="False"), up=True).message
 
 
 def test_a_canary_is_outside_its_services_selector_and_of_the_same_revision(
@@ -79,6 +111,8 @@ def test_the_gates_test_has_the_templates_load_on_the_preview(service: Object) -
     service["spec"]["rollout"] = {"gate": {"loadTestTemplate": LOAD}}
     made = gate_test(service, "abc")
     assert made["metadata"]["name"] == "demo-gate-abc"
+    again = gate_test(service, "abc", "after-r1")["metadata"]["annotations"]
+    assert again["diffusion.dev/run-at"] == "after-r1"
     assert made["spec"] == {**LOAD, "url": "http://demo-preview.shop.svc", "rerun": "Never"}
 
 

@@ -87,13 +87,77 @@ def test_pods_of_another_revision_do_not_count(live: Object) -> None:
     assert failed_for_good(live, [other], NOW) is None
 
 
-def test_a_revision_has_served_once_a_pod_of_it_answered(service: Object, live: Object) -> None:
-    revision = revision_of(live)
+def ready_since(live: Object, since: str) -> Object:
     ready = pod(live)
-    ready["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
-    assert not has_served(service, revision, [pod(live)])
-    assert has_served(service, revision, [ready])
-    assert has_served({**service, "status": {"revision": revision}}, revision, [])
+    condition = {"type": "Ready", "status": "True", "lastTransitionTime": since}
+    ready["status"]["conditions"] = [condition]
+    return ready
+
+
+def test_a_revision_has_served_once_a_pod_of_it_answered_for_the_time_that_counts(
+    service: Object, live: Object
+) -> None:
+    ready = ready_since(live, "2026-01-02T03:04:00Z")
+    assert not has_served(service, live, [pod(live)], NOW, 5)
+    assert has_served(service, live, [ready], NOW, 5)
+    assert not has_served(service, live, [ready], NOW, 6)
+
+
+def test_a_revision_that_was_ready_for_a_moment_has_not_served(
+    service: Object, live: Object
+) -> None:
+    served = {**service, "status": {"revision": revision_of(live)}}
+    moving = {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}
+    live["status"]["conditions"] = [moving]
+    crashed = pod(live, restarts=1, **ENDED)
+    assert not has_served(served, live, [crashed], NOW, 10)
+    live["status"]["conditions"] = [{**moving, "reason": "NewReplicaSetAvailable"}]
+    assert has_served(served, live, [crashed], NOW, 10)
+    assert not has_served(service, live, [], NOW, 10)
+
+
+def test_restarts_of_a_sidecar_are_not_the_servers(live: Object) -> None:
+    live["spec"]["template"]["spec"]["containers"].append({"name": "proxy"})
+    crashing = pod(live)
+    crashing["status"]["containerStatuses"].append(
+        {"name": "proxy", "restartCount": 9, "ready": False, **ENDED}
+    )
+    assert failed_for_good(live, [crashing], NOW) is None
+    crashing["status"]["containerStatuses"][0] |= {"restartCount": 3, **ENDED}
+    assert failed_for_good(live, [crashing], NOW) is not None
+
+
+def test_patience_with_a_pull_counts_from_its_begin(live: Object) -> None:
+    waiting = pod(live, since="2026-01-02T02:00:00Z", **NO_IMAGE)
+    node = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-02T03:03:00Z"}
+    waiting["status"]["conditions"] = [node]
+    assert failed_for_good(live, [waiting], NOW) is None
+    fetched = {"state": {"terminated": {"exitCode": 0, "finishedAt": "2026-01-02T03:04:00Z"}}}
+    node["lastTransitionTime"] = "2026-01-02T02:00:00Z"
+    assert failed_for_good(live, [waiting], NOW) is not None
+    waiting["status"]["initContainerStatuses"] = [fetched]
+    assert failed_for_good(live, [waiting], NOW) is None
+
+
+OVERDUE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+
+
+def test_a_quota_that_refuses_the_pods_is_the_reason_in_the_end(live: Object) -> None:
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
+    live["status"]["conditions"] = [OVERDUE, refused]
+    failed = failed_for_good(live, [], NOW)
+    assert failed is not None
+    assert (failed.reason, failed.message) == ("QuotaExceeded", "exceeded quota: gpus")
+
+
+def test_a_pod_that_got_its_node_late_has_its_own_time_to_load(live: Object) -> None:
+    live["status"]["conditions"] = [OVERDUE]
+    loading = pod(live, since="2026-01-02T02:00:00Z", state={"running": {}})
+    node = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-02T03:00:00Z"}
+    loading["status"]["conditions"] = [node]
+    assert failed_for_good(live, [loading], NOW) is None
+    node["lastTransitionTime"] = "2026-01-02T02:00:00Z"
+    assert failed_for_good(live, [loading], NOW) is not None
 
 
 def test_the_last_good_template_comes_back_unchanged_with_a_note_on_the_failure(

@@ -277,3 +277,40 @@ def test_a_service_is_ready_once_its_address_leads_to_its_replicas(
     scene.counts(replicas=2, updatedReplicas=2, readyReplicas=2, availableReplicas=2)
     scene.endpoints = endpoints
     assert scene.condition("Ready") == ready
+
+
+def without_node(scene: Scene, since: str) -> None:
+    pod = scene.pod()
+    pod["spec"] = {}
+    refused = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    words = "1 node(s) didn't match Pod's node affinity/selector."
+    pod["status"]["conditions"] = [{**refused, "message": words, "lastTransitionTime": since}]
+
+
+def test_a_node_that_an_autoscaler_may_still_add_is_no_failure_yet(scene: Scene) -> None:
+    without_node(scene, "2026-01-02T02:54:06Z")
+    assert scene.condition("Ready") == ("Unknown", "NoMatchingNode")
+    scene.pods.clear()
+    without_node(scene, "2026-01-02T02:54:05Z")
+    assert scene.condition("Ready") == ("False", "NoMatchingNode")
+
+
+def test_a_rollout_without_room_is_no_failure_while_the_old_replicas_answer(scene: Scene) -> None:
+    scene.pod(ready=True, revision="old")
+    without_node(scene, BEFORE)
+    assert scene.condition("Ready") == ("Unknown", "NoMatchingNode")
+    overdue = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    scene.deployment["status"] = {"observedGeneration": 1, "conditions": [overdue]}
+    assert scene.condition("Ready") == ("False", "NoMatchingNode")
+    scene.pods.pop()
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpus"}
+    scene.deployment["status"] = {"conditions": [refused]}
+    assert scene.condition("Ready") == ("Unknown", "QuotaExceeded")
+    scene.deployment["status"] = {"observedGeneration": 1, "conditions": [overdue, refused]}
+    assert scene.condition("Ready") == ("False", "QuotaExceeded")
+
+
+def test_a_scale_up_without_room_is_a_failure_once_no_node_has_come(scene: Scene) -> None:
+    scene.pod(ready=True)
+    without_node(scene, BEFORE)
+    assert scene.condition("Ready") == ("False", "NoMatchingNode")

@@ -6,7 +6,7 @@ from typing import Any
 from diffusion_operator.diffusionservice.specs.deployment import RECREATE
 from diffusion_operator.diffusionservice.specs.service import PORT, url
 from diffusion_operator.kube.metadata import child, digest
-from diffusion_operator.kube.objects import CANARY_LABEL, SERVICE_LABEL, Object
+from diffusion_operator.kube.objects import CANARY_LABEL, RUN_AT_ANNOTATION, SERVICE_LABEL, Object
 
 _MAX_NAME = 52
 
@@ -72,13 +72,14 @@ def preview(owner: Mapping[str, Any]) -> Object:
     )
 
 
-def gate_test(owner: Mapping[str, Any], revision: str) -> Object:
-    """LoadTest of the spec's template against the canary."""
+def gate_test(owner: Mapping[str, Any], revision: str, run_at: str | None = None) -> Object:
+    """LoadTest of the spec's template against the canary; another ``run_at`` runs it again."""
     load = owner["spec"]["rollout"]["gate"]["loadTestTemplate"]
     return child(
         owner,
         "LoadTest",
         gate_name(owner, revision),
+        annotations={RUN_AT_ANNOTATION: run_at} if run_at else None,
         spec={**load, "url": preview_url(owner), "rerun": "Never"},
     )
 

@@ -2,16 +2,22 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.api.status import Failure
 from diffusion_operator.diffusionservice.rollout.rollback import FailedRevision, failed_for_good
 from diffusion_operator.diffusionservice.specs.deployment import revision_of
+from diffusion_operator.kube.objects import RUN_AT_ANNOTATION
 from diffusion_operator.kube.pod_status import failure_of, has_ended
 from diffusion_operator.kube.workload import Workload
 
 _NEEDED = ("Valid", "SLOMet")
+# A runner that is lost at once would otherwise be started again at once.
+RETRY_SECONDS = 60.0
+# A run without one answer has no valid figures, and is a miss all the same.
+_ALL_FAILED = "AllRequestsFailed"
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,41 @@ def is_of(test: Mapping[str, Any], tried: Mapping[str, Any] | None) -> bool:
     return bool(made <= begun)
 
 
+def has_missed(test: Mapping[str, Any] | None) -> bool:
+    """Whether the LoadTest measured that the canary misses its objectives.
+
+    A lost runner, figures that aren't valid and a test that never began say nothing of the canary.
+    """
+    status = ObservedLoadTest.of(test)
+    valid, met = (status.condition(kind) for kind in _NEEDED)
+    if not status.has_ended or met is None or not met.is_false:
+        return False
+    return met.reason == _ALL_FAILED or (valid is not None and valid.is_true)
+
+
+def is_unmeasured(test: Mapping[str, Any] | None) -> bool:
+    """Whether the LoadTest has ended without a verdict on the canary."""
+    return ObservedLoadTest.of(test).has_ended and not (has_passed(test) or has_missed(test))
+
+
+def retry_after(test: Mapping[str, Any] | None, now: str) -> str | None:
+    """Value of the LoadTest's run annotation, which changes where another run is due."""
+    if test is None:
+        return None
+    before: str | None = (test["metadata"].get("annotations") or {}).get(RUN_AT_ANNOTATION)
+    if not is_unmeasured(test):
+        return before
+    status = ObservedLoadTest.of(test)
+    ended = max((each.last_transition_time or "" for each in status.conditions), default="")
+    if ended and _seconds_between(ended, now) < RETRY_SECONDS:
+        return before
+    return f"after-{status.run}"
+
+
+def _seconds_between(begin: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+
+
 def gate_failure(
     revision: str,
     observed: Mapping[str, Any] | None,
@@ -52,7 +93,7 @@ def gate_failure(
     now: str,
 ) -> FailedRevision | None:
     """Decision against the canary of that revision, or ``None`` while it is open."""
-    if test is not None and ObservedLoadTest.of(test).has_ended and not has_passed(test):
+    if test is not None and has_missed(test):
         return FailedRevision(revision, "GateNotMet", _why_not(test))
     if observed is None or revision_of(observed) != revision:
         return None
@@ -78,8 +119,17 @@ def answers(observed: Mapping[str, Any] | None, revision: str) -> bool:
     return workload.is_observed and there
 
 
-def waiting(revision: str, test_name: str, pods: Iterable[Mapping[str, Any]], *, up: bool) -> Gate:
+def waiting(
+    revision: str,
+    test_name: str,
+    pods: Iterable[Mapping[str, Any]],
+    test: Mapping[str, Any] | None = None,
+    *,
+    up: bool,
+) -> Gate:
     """Gate of a canary that is neither accepted nor refused."""
+    if up and test is not None and is_unmeasured(test):
+        return Gate(revision, f"{_why_not(test)}; the test runs again, as this is no verdict")
     if up:
         return Gate(revision, f"LoadTest {test_name} tests revision {revision} on its preview")
     alive = [pod for pod in pods if not has_ended(pod)]

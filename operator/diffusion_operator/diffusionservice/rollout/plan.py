@@ -12,17 +12,25 @@ from diffusion_operator.diffusionservice.rollout.canary import (
     preview,
 )
 from diffusion_operator.diffusionservice.rollout.gate import (
+    RETRY_SECONDS,
     Gate,
     answers,
     gate_failure,
     has_passed,
     is_of,
+    is_unmeasured,
+    retry_after,
     waiting,
 )
 from diffusion_operator.diffusionservice.rollout.last_good_revision import (
     good_revision,
     kept_revision,
     kept_templates,
+)
+from diffusion_operator.diffusionservice.rollout.node_wait import (
+    NODE_AGAIN_SECONDS,
+    node_wait,
+    waiting_for_node,
 )
 from diffusion_operator.diffusionservice.rollout.rollback import (
     can_serve_instead,
@@ -31,17 +39,24 @@ from diffusion_operator.diffusionservice.rollout.rollback import (
     last_good,
     recorded_failure,
 )
-from diffusion_operator.diffusionservice.rollout.surge import must_go_in_place
+from diffusion_operator.diffusionservice.rollout.surge import is_in_place, shortage_of
+from diffusion_operator.diffusionservice.rollout.upgrade import UpgradeTurns
 from diffusion_operator.diffusionservice.scaling.scaling import Scaling
 from diffusion_operator.diffusionservice.specs.deployment import (
     deployment,
     in_place,
+    kept,
     revision_of,
+    settling,
     with_pods_of,
     with_template,
 )
+from diffusion_operator.diffusionservice.specs.model_fetch import uses_single_node_cache
+from diffusion_operator.diffusionservice.specs.upgrade_mark import marked
 from diffusion_operator.kube.applier import Applier
 from diffusion_operator.kube.cache import Cache
+from diffusion_operator.kube.client import Cluster
+from diffusion_operator.kube.conditions import Verdict
 from diffusion_operator.kube.objects import (
     CANARY_LABEL,
     SERVICE_LABEL,
@@ -61,24 +76,36 @@ class Plan:
     deployment: Object
     canary: list[Object] = field(default_factory=list)
     gate: Gate | None = None
+    progressing: Verdict | None = None
+    """Progressing condition of a rollout that waits for something outside the service."""
+    again: float | None = None
+    """Seconds after which to plan again, where no event would cause it."""
 
 
 class Rollout:
-    """Planner of rollouts: surge, in place, gate or rollback."""
+    """Planner of rollouts: turn, surge, in place, gate or rollback."""
 
     def __init__(
         self,
+        cluster: Cluster,
         cache: Cache,
         applier: Applier,
+        *,
         settings: Settings,
         scaling: Scaling,
         now: Callable[[], str],
     ) -> None:
+        self._cluster = cluster
         self._cache = cache
         self._applier = applier
         self._settings = settings
         self._scaling = scaling
         self._now = now
+        self._turns = UpgradeTurns(cache, settings.rollouts)
+
+    def forget(self, key: Key) -> None:
+        """Drop the state of a deleted Deployment."""
+        self._turns.forget(key)
 
     async def plan(self, owner: Object, spec: DiffusionServiceSpec) -> Plan:
         """Plan the Deployment to apply.
@@ -89,7 +116,7 @@ class Rollout:
             NameTakenError, LeftoverError: As ``Applier.create_once`` does.
         """
         meta = owner["metadata"]
-        built = deployment(owner, spec, self._settings)
+        built = marked(deployment(owner, spec, self._settings), owner)
         observed = self._cache.get(key_of(built))
         if observed is not None and not is_owned(observed, owner):
             observed = None
@@ -99,15 +126,43 @@ class Rollout:
             built = await self._scaling.replicated(built, observed, spec.autoscaling, scaler, pods)
         if observed is None:
             return Plan(built)
+        canary_key = Key("Deployment", meta["namespace"], canary_name(owner))
+        if self._turns.waits(owner, built, observed, pods, self._cache.get(canary_key)):
+            waits = self._turns.pending()
+            return Plan(kept(built, observed), progressing=waits, again=self._turns.again())
         if spec.rollout.gate is not None:
             gated = await self._gated(owner, spec, built, observed, pods)
             if gated is not None:
                 return gated
         if spec.rollout.on_failure == "Rollback":
             built = await self._or_last_good(owner, built, observed, pods)
-        if must_go_in_place(built, observed, pods):
+        return await self._placed(spec, self._settled(built, observed), observed, pods)
+
+    def _settled(self, built: Object, observed: Object) -> Object:
+        """Deployment whose rollout waits until a new pod has been ready for a while."""
+        before = int(observed["spec"].get("minReadySeconds") or 0)
+        least = self._settings.rollouts.min_ready_seconds
+        rolls_out = revision_of(built) != revision_of(observed)
+        # The number outlasts the rollout, so that its end changes no Deployment.
+        return settling(built, max(before, least)) if before or (rolls_out and least) else built
+
+    async def _placed(
+        self, spec: DiffusionServiceSpec, built: Object, observed: Object, pods: list[Object]
+    ) -> Plan:
+        """Plan with a surge pod, or in place where that has no room and no node comes for it."""
+        if uses_single_node_cache(spec) or is_in_place(built, observed):
             return Plan(in_place(built))
-        return Plan(built)
+        shortage = shortage_of(built, observed, pods)
+        if shortage is None:
+            return Plan(built)
+        if shortage.pod is not None:
+            meta = shortage.pod["metadata"]
+            events = await self._cluster.scale_up_events(meta["namespace"], meta["uid"])
+            wait = node_wait(spec, self._settings.rollouts, shortage.pod, events, self._now())
+            if wait > 0:
+                waits = waiting_for_node(spec, shortage.message)
+                return Plan(built, progressing=waits, again=min(wait, NODE_AGAIN_SECONDS))
+        return Plan(in_place(built))
 
     async def _gated(
         self,
@@ -119,8 +174,11 @@ class Rollout:
     ) -> Plan | None:
         """Plan with the serving pods and a canary, or ``None`` once the gate is passed."""
         desired, served = revision_of(built), revision_of(observed)
-        if desired == served or not has_served(owner, served, pods):
+        if desired == served or not self._has_served(owner, observed, pods):
             return None
+        good = self.good(owner)
+        if good is not None and kept_revision(good) == desired:
+            return None  # the revision has served before, and is the way back
         meta = owner["metadata"]
         test_name = gate_name(owner, desired)
         test = self._cache.get(Key("LoadTest", meta["namespace"], test_name))
@@ -144,14 +202,19 @@ class Rollout:
         begun = not outdated and (up or test is not None)
         return Plan(
             with_pods_of(built, observed),
-            self._tried(owner, built, desired, begun=begun),
-            waiting(desired, test_name, seen, up=up),
+            self._tried(owner, built, None if outdated else test, begun=begun),
+            waiting(desired, test_name, seen, None if outdated else test, up=up),
+            again=RETRY_SECONDS if begun and is_unmeasured(test) else None,
         )
 
-    def _tried(self, owner: Object, built: Object, revision: str, *, begun: bool) -> list[Object]:
+    def _tried(
+        self, owner: Object, built: Object, test: Object | None, *, begun: bool
+    ) -> list[Object]:
         """Children of the canary; the LoadTest follows once the canary answers."""
         made = [canary(owner, built), preview(owner)]
-        return [*made, gate_test(owner, revision)] if begun else made
+        if not begun:
+            return made
+        return [*made, gate_test(owner, revision_of(built), retry_after(test, self._now()))]
 
     async def _or_last_good(
         self, owner: Object, built: Object, observed: Object, pods: list[Object]
@@ -159,17 +222,21 @@ class Rollout:
         """Built Deployment, or the last-good pods where the spec's revision failed."""
         good = self.good(owner)
         desired, served = revision_of(built), revision_of(observed)
-        if served != desired and has_served(owner, served, pods):
+        if served != desired and self._has_served(owner, observed, pods):
             await self._keep_good(owner, observed)
         if good is None or not can_serve_instead(good, built):
             return built
         failed = recorded_failure(Workload.of_deployment(observed))
-        if failed is None and served == desired and not has_served(owner, desired, pods):
+        if failed is None and served == desired and not self._has_served(owner, observed, pods):
             failed = failed_for_good(observed, pods, self._now())
         if failed is None or failed.revision != desired:
             return built
         template = kept_templates(good)[built["metadata"]["name"]]
         return with_template(built, template, failed.text())
+
+    def _has_served(self, owner: Object, observed: Object, pods: list[Object]) -> bool:
+        least = self._settings.rollouts.min_ready_seconds
+        return has_served(owner, observed, pods, self._now(), least)
 
     def good(self, owner: Object) -> Object | None:
         """Last-good revision of the owner, or ``None``."""

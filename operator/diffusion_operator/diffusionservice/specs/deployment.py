@@ -16,6 +16,7 @@ from diffusion_operator.kube.objects import (
     REVISION_LABEL,
     ROLLED_BACK_ANNOTATION,
     SCALED_BY_ANNOTATION,
+    SPEC_ANNOTATION,
     WORKER_LABEL,
     Object,
 )
@@ -101,5 +102,17 @@ def with_template(built: Object, template: Mapping[str, Any], note: str) -> Obje
 
 
 def with_pods_of(built: Object, observed: Mapping[str, Any]) -> Object:
-    """Copy of the Deployment with the live Deployment's pods."""
-    return changed(built, spec={**built["spec"], "template": observed["spec"]["template"]})
+    """Copy of the Deployment with the live Deployment's pods and the mark of their spec."""
+    mark = {SPEC_ANNOTATION: (observed["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION)}
+    return changed(built, mark, spec={**built["spec"], "template": observed["spec"]["template"]})
+
+
+def kept(built: Object, observed: Mapping[str, Any]) -> Object:
+    """Copy of the Deployment with the live pods, and with the note on a revision that failed."""
+    note = (observed["metadata"].get("annotations") or {}).get(ROLLED_BACK_ANNOTATION)
+    return changed(with_pods_of(built, observed), {ROLLED_BACK_ANNOTATION: note})
+
+
+def settling(built: Object, seconds: int) -> Object:
+    """Copy of the Deployment whose new pods have to stay ready for that long."""
+    return changed(built, spec={**built["spec"], "minReadySeconds": seconds})

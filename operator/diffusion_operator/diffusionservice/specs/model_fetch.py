@@ -25,6 +25,11 @@ def cache_claim_name(owner: Mapping[str, Any]) -> str:
     return f"{owner['metadata']['name']}-models"
 
 
+def uses_single_node_cache(spec: DiffusionServiceSpec) -> bool:
+    """Whether the cache is a volume for one node, which two pods may not get at the same time."""
+    return spec.model.cache is not None and spec.model.cache.access_mode == "ReadWriteOnce"
+
+
 def cache_claim(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> Object | None:
     """PersistentVolumeClaim of ``model.cache.size``, or ``None``."""
     cache = spec.model.cache
@@ -38,7 +43,7 @@ def cache_claim(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> Object 
         "PersistentVolumeClaim",
         cache_claim_name(owner),
         spec={
-            "accessModes": ["ReadWriteMany"],
+            "accessModes": [cache.access_mode],
             "resources": {"requests": {"storage": cache.size}},
             **storage_class,
         },
