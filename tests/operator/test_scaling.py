@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any
 
 from custom_metrics import custom_metrics
-from kubectl import Kubectl, eventually
+from kubectl import Kubectl, condition, eventually
 from manifests import diffusion_service
 from operator_process import OperatorProcess
 from played import have_ready, make_pods_ready
@@ -19,10 +19,11 @@ SCALING: Object = {"minReplicas": 1, "maxReplicas": 3, "targetQueuedPerReplica":
 
 
 class Metrics(BaseHTTPRequestHandler):
-    """A pod in whose queue nine requests wait."""
+    """A pod with 27 requests in flight: eight run, the others wait."""
 
     def do_GET(self) -> None:
-        body = b"# TYPE diffusion_queue_length gauge\ndiffusion_queue_length 9.0\n"
+        name = b"diffusion_requests_in_flight"
+        body = b"# TYPE %s gauge\n%s 27.0\n" % (name, name)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -63,7 +64,7 @@ def test_without_an_autoscaler_the_operator_adds_replicas_for_queued_requests(
     address = {"status": {"podIP": ADDRESS, "podIPs": [{"ip": ADDRESS}]}}
     with busy_pod():
         kubectl.patch("pod", pod["metadata"]["name"], address, "--subresource=status")
-        eventually(lambda: replicas(kubectl) == 3, what="three replicas for nine requests")
+        eventually(lambda: replicas(kubectl) == 3, what="three replicas for 27 requests")
         eventually(lambda: ready_replicas(kubectl) == 3, what="three ready replicas")
     assert kubectl.get("dsvc", "demo")["spec"]["replicas"] == 1
     kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": None}})
@@ -81,6 +82,15 @@ def test_the_operator_leaves_replicas_to_keda(
         kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": SCALING}})
         made = eventually(lambda: kubectl.find("scaledobject", "demo"), what="the ScaledObject")
         assert made["spec"]["scaleTargetRef"]["name"] == "demo"
+        broken = {"type": "Ready", "status": "False", "reason": "TriggerError", "message": "none"}
+        status = {"status": {"conditions": [broken]}}
+        kubectl.patch("scaledobject", "demo", status, "--subresource=status")
+        eventually(
+            lambda: (
+                condition(kubectl.get("dsvc", "demo"), "ScalingActive").get("status") == "False"
+            ),
+            what="the dead autoscaler in the status",
+        )
         assert replicas(kubectl) == 2
         kubectl.scale("deployment", "demo", 3)
         kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
@@ -102,12 +112,12 @@ def test_where_a_custom_metrics_api_is_kubernetes_own_autoscaler_decides(
 ) -> None:
     have_ready(kubectl, diffusion_service())
     (pod,) = kubectl.list("pods", "diffusion.dev/service=demo")
-    with custom_metrics(control_plane, {pod["metadata"]["name"]: 9}):
+    with custom_metrics(control_plane, {pod["metadata"]["name"]: 27}):
         # The operator discovers APIs every ten seconds, and may have done so just before.
         kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": SCALING}})
         made = eventually(lambda: kubectl.find("hpa", "demo"), within=40, what="the autoscaler")
         assert made["spec"]["scaleTargetRef"]["name"] == "demo"
-        eventually(lambda: replicas(kubectl) == 3, within=90, what="three replicas for nine")
+        eventually(lambda: replicas(kubectl) == 3, within=90, what="three replicas for 27")
         eventually(lambda: ready_replicas(kubectl) == 3, what="three ready replicas")
         kubectl.patch("dsvc", "demo", {"spec": {"suspend": True}})
         eventually(lambda: replicas(kubectl) == 0, what="no replica while it is suspended")

@@ -244,6 +244,7 @@ class Surface(Pictures):
             "diffusion_stage_seconds",
             "diffusion_batch_size",
             "diffusion_queue_length",
+            "diffusion_requests_in_flight",
             "diffusion_queue_seconds",
             "diffusion_images_total",
             "diffusion_rejected_total",

@@ -1,6 +1,9 @@
 """Kinds of third-party APIs, reduced to accepting the operator's objects."""
 
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 Object = dict[str, Any]
 
@@ -33,7 +36,10 @@ def _kind(name: str, group: str, version: str) -> Object:
 
 
 HTTP_ROUTES = _kind("HTTPRoute", "gateway.networking.k8s.io", "v1")
-SCALED_OBJECTS = _kind("ScaledObject", "keda.sh", "v1alpha1")
+# KEDA's own, by which the API server checks each field.
+SCALED_OBJECTS: Object = yaml.safe_load(
+    (Path(__file__).parent / "keda_scaledobjects.yaml").read_text()
+)
 RAY_SERVICES = _kind("RayService", "ray.io", "v1")
 RAY_CLUSTERS = _kind("RayCluster", "ray.io", "v1")
 CUSTOM_METRICS: Object = {

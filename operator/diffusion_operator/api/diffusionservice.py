@@ -148,7 +148,14 @@ class Autoscaling(Model):
         4,
         ge=1,
         le=10000,
-        description="Requests that may wait in each replica before there is one more. Default: 4.",
+        description="Requests that may wait in each replica, beside those that it runs, before "
+        "there is one more. Default: 4.",
+    )
+    provider: Literal["Auto", "KEDA", "HPA", "Operator"] = Field(
+        "Auto",
+        description="Component that sets the replicas. KEDA: a ScaledObject. HPA: a "
+        "HorizontalPodAutoscaler on a custom-metrics API. Operator: the operator reads the "
+        "metrics of the pods itself. Auto: the first of these that the cluster has. Default: Auto.",
     )
 
     model_config = ConfigDict(
@@ -325,7 +332,10 @@ class DiffusionServiceStatus(Model):
         0, ge=0, description="The metadata.generation that this status was computed from."
     )
     conditions: tuple[Condition, ...] = Field(
-        (), max_length=16, description="Ready, Progressing, PodsScheduled, ModelLoaded, Stopped."
+        (),
+        max_length=16,
+        description="Ready, Progressing, PodsScheduled, ModelLoaded, Stopped; "
+        "ScalingActive with autoscaling.",
     )
     replicas: int = Field(0, ge=0, description="Pods that exist.")
     ready_replicas: int = Field(0, ge=0, description="Pods that answer requests.")

@@ -19,6 +19,7 @@ from diffusion_operator.diffusionservice.rollout.last_good_revision import (
 )
 from diffusion_operator.diffusionservice.rollout.plan import Rollout
 from diffusion_operator.diffusionservice.routing.selector_switch import switches_selector
+from diffusion_operator.diffusionservice.scaling.provider import Scaler
 from diffusion_operator.diffusionservice.scaling.scaling import LOOK_SECONDS, Scaling, scalers
 from diffusion_operator.diffusionservice.specs.accelerator import accelerator_of
 from diffusion_operator.diffusionservice.specs.deployment import revision_of
@@ -93,6 +94,7 @@ class _Children:
     """Gate that its successor waits for."""
     progressing: Verdict | None = None
     again: float | None = None
+    scaler: Scaler | None = None
 
 
 class ServiceReconciler:
@@ -112,7 +114,7 @@ class ServiceReconciler:
         self._settings = settings
         self._now = now
         discovery = ApiDiscovery(cluster)
-        self._scaling = Scaling(cluster, discovery)
+        self._scaling = Scaling(cluster, cache, discovery)
         self._rollout = Rollout(
             cluster, cache, applier, settings=settings, scaling=self._scaling, now=now
         )
@@ -151,7 +153,7 @@ class ServiceReconciler:
         ):
             pods = await self._with_mount_failures(key, pods)
             again = sooner(again, VOLUMES_AGAIN_SECONDS)
-        if spec is not None and await self._scaling.scaler(spec) == "own":
+        if made.scaler == "own":
             again = sooner(again, LOOK_SECONDS)
         # The informer finds a kind that was installed later only after a minute.
         if isinstance(workload, RayWorkload):
@@ -169,6 +171,7 @@ class ServiceReconciler:
             gate=made.gate,
             misfit=too_large,
             progressing=made.progressing,
+            scaling=self._scaling.verdict(owner, made.scaler),
         )
         if spec is not None and problem is None:
             again = sooner(again, node_wait_seconds(spec, workload, pods, self._now()))
@@ -238,15 +241,24 @@ class ServiceReconciler:
         if await self._kuberay.is_used(owner, spec):
             return _Children(await self._ray_service(owner, spec))
         plan = await self._rollout.plan(owner, spec)
+        scaler = await self._scaling.scaler(owner, spec)
         others = [
             *plan.canary,
             *optional_children(owner, spec, self._settings),
-            *scalers(owner, spec, await self._scaling.scaler(spec)),
+            # The pods of an older release may lack the metric of a newer autoscaler.
+            *(
+                self._existing(each) if plan.is_upgrade_pending else each
+                for each in scalers(owner, spec, scaler)
+            ),
         ]
         revision = revision_of(plan.deployment)
         observed, *_ = await self._apply(owner, spec, [plan.deployment], others, revision)
         live = Workload.of_deployment(observed)
-        return _Children(live, plan.gate, plan.progressing, plan.again)
+        return _Children(live, plan.gate, plan.progressing, plan.again, scaler)
+
+    def _existing(self, built: Object) -> Object:
+        """Child as it exists, or as built where it doesn't."""
+        return self._cache.get(key_of(built)) or built
 
     async def _ray_service(self, owner: Object, spec: DiffusionServiceSpec) -> Workload:
         """Apply the RayService and the other children."""

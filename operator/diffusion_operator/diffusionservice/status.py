@@ -44,6 +44,7 @@ def service_status(
     gate: Gate | None = None,
     misfit: str | None = None,
     progressing: Verdict | None = None,
+    scaling: Verdict | None = None,
 ) -> DiffusionServiceStatus:
     """Compute the whole status from the workload and its pods.
 
@@ -57,6 +58,8 @@ def service_status(
     verdicts = _verdicts(spec, workload, pods, problem, now, takes_over=takes_over)
     if progressing is not None and problem is None:
         verdicts = [progressing if each.type == "Progressing" else each for each in verdicts]
+    if scaling is not None and problem is None:
+        verdicts = [*verdicts, scaling]
     if failed is not None and problem is None:
         verdicts = [_rolled_back(verdict, failed, pods) for verdict in verdicts]
     if gate is not None and problem is None:

@@ -181,13 +181,14 @@ class Service:
         """
         running = asyncio.ensure_future(self._client.run(request, on_step))
         gone = asyncio.ensure_future(hang_up())
-        try:
-            await asyncio.wait({running, gone}, return_when="FIRST_COMPLETED")
-            return running.result() if running.done() else None
-        finally:
-            gone.cancel()
-            if running.cancel():
-                await asyncio.wait({running})
+        with self._metrics.in_flight.track_inprogress():
+            try:
+                await asyncio.wait({running, gone}, return_when="FIRST_COMPLETED")
+                return running.result() if running.done() else None
+            finally:
+                gone.cancel()
+                if running.cancel():
+                    await asyncio.wait({running})
 
     async def _render(self, rendering: Rendering, result: Result) -> Reply:
         loop = asyncio.get_running_loop()

@@ -39,6 +39,7 @@ class Metrics:
     stage_seconds: Histogram
     batch_size: Histogram
     queue_length: Gauge
+    in_flight: Gauge
     queue_seconds: Histogram
     images: Counter
     rejected: Counter
@@ -130,6 +131,11 @@ def make_metrics() -> Metrics:
         ),
         queue_length=Gauge(
             "diffusion_queue_length", "Requests that wait for the engine.", registry=registry
+        ),
+        in_flight=Gauge(
+            "diffusion_requests_in_flight",
+            "Requests for images that wait or run.",
+            registry=registry,
         ),
         queue_seconds=Histogram(
             "diffusion_queue_seconds",

@@ -49,5 +49,5 @@ def test_a_rollout_waits_as_long_as_a_node_is_announced(
 
 def test_a_pod_with_a_node_waits_for_none(service: Object) -> None:
     spec = DiffusionServiceSpec.model_validate(service["spec"])
-    placed = {"metadata": {}, "status": {"conditions": []}}
+    placed: Object = {"metadata": {}, "status": {"conditions": []}}
     assert node_wait(spec, Rollouts(), placed, [], "2026-01-02T03:00:00Z") == 0

@@ -52,7 +52,7 @@ from diffusion_operator.diffusionservice.specs.deployment import (
     with_template,
 )
 from diffusion_operator.diffusionservice.specs.model_fetch import uses_single_node_cache
-from diffusion_operator.diffusionservice.specs.upgrade_mark import marked
+from diffusion_operator.diffusionservice.specs.upgrade_mark import marked, needs_mark
 from diffusion_operator.kube.applier import Applier
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import Cluster
@@ -80,6 +80,8 @@ class Plan:
     """Progressing condition of a rollout that waits for something outside the service."""
     again: float | None = None
     """Seconds after which to plan again, where no event would cause it."""
+    is_upgrade_pending: bool = False
+    """Whether the pods of an earlier release stay for now."""
 
 
 class Rollout:
@@ -116,20 +118,27 @@ class Rollout:
             NameTakenError, LeftoverError: As ``Applier.create_once`` does.
         """
         meta = owner["metadata"]
-        built = marked(deployment(owner, spec, self._settings), owner)
+        built = deployment(owner, spec, self._settings)
         observed = self._cache.get(key_of(built))
         if observed is not None and not is_owned(observed, owner):
             observed = None
+        if observed is None or needs_mark(built, observed):
+            built = marked(built, owner)
         pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
-        scaler = await self._scaling.scaler(spec)
-        if spec.autoscaling is not None and scaler is not None:
-            built = await self._scaling.replicated(built, observed, spec.autoscaling, scaler, pods)
+        scaler = await self._scaling.scaler(owner, spec)
+        if scaler is not None:
+            built = await self._scaling.replicated(built, observed, spec, scaler, pods)
         if observed is None:
             return Plan(built)
         canary_key = Key("Deployment", meta["namespace"], canary_name(owner))
         if self._turns.waits(owner, built, observed, pods, self._cache.get(canary_key)):
             waits = self._turns.pending()
-            return Plan(kept(built, observed), progressing=waits, again=self._turns.again())
+            return Plan(
+                kept(built, observed),
+                progressing=waits,
+                again=self._turns.again(),
+                is_upgrade_pending=True,
+            )
         if spec.rollout.gate is not None:
             gated = await self._gated(owner, spec, built, observed, pods)
             if gated is not None:
@@ -140,11 +149,11 @@ class Rollout:
 
     def _settled(self, built: Object, observed: Object) -> Object:
         """Deployment whose rollout waits until a new pod has been ready for a while."""
-        before = int(observed["spec"].get("minReadySeconds") or 0)
         least = self._settings.rollouts.min_ready_seconds
         rolls_out = revision_of(built) != revision_of(observed)
         # The number outlasts the rollout, so that its end changes no Deployment.
-        return settling(built, max(before, least)) if before or (rolls_out and least) else built
+        has_it = bool(observed["spec"].get("minReadySeconds"))
+        return settling(built, least) if least and (has_it or rolls_out) else built
 
     async def _placed(
         self, spec: DiffusionServiceSpec, built: Object, observed: Object, pods: list[Object]

@@ -1,32 +1,52 @@
-"""Replica calculator: the operator's own autoscaling by queue lengths."""
+"""Replica calculator: the operator's own autoscaling by requests in flight."""
 
 import math
 from collections.abc import Sequence
 
-from diffusion_operator.api.diffusionservice import Autoscaling
+from diffusion_operator.api.diffusionservice import Autoscaling, DiffusionServiceSpec
+from diffusion_operator.diffusionservice.specs.replica_load import (
+    LOAD_METRIC,
+    load_per_replica,
+    running_per_replica,
+)
 from diffusion_operator.diffusionservice.specs.server_container import QUEUE_METRIC
 
 # A queue may be short by chance for a while, and a new replica costs a model load.
 CALM_SECONDS = 300.0
 
 
-def queued(exposition: str) -> float | None:
-    """Queue length of a pod by its metrics, or ``None`` where they lack it."""
+def load_of(exposition: str) -> float | None:
+    """Requests that run and wait in a pod by its metrics, or ``None`` where they lack both.
+
+    The pods of an older release report only those that wait.
+    """
+    load = _sum_of(LOAD_METRIC, exposition)
+    return _sum_of(QUEUE_METRIC, exposition) if load is None else load
+
+
+def _sum_of(metric: str, exposition: str) -> float | None:
     values = [
         float(line.rpartition(" ")[2])
         for line in exposition.splitlines()
-        if line.startswith((f"{QUEUE_METRIC} ", f"{QUEUE_METRIC}{{"))
+        if line.startswith((f"{metric} ", f"{metric}{{"))
     ]
     return sum(values) if values else None
 
 
-def computed_replicas(waiting: Sequence[float | None], scaling: Autoscaling) -> int | None:
-    """Replicas that keep each queue at its target; ``None`` where no pod reports."""
-    known = [count for count in waiting if count is not None]
+def computed_replicas(
+    loads: Sequence[float | None], current: int, spec: DiffusionServiceSpec, scaling: Autoscaling
+) -> int | None:
+    """Replicas that carry the load; ``None`` where no pod reports.
+
+    There are more once requests wait beyond the target, and fewer only where the rest could run
+    everything, so that a steady load between two numbers keeps the higher one.
+    """
+    known = [load for load in loads if load is not None]
     if not known:
         return None
-    replicas = math.ceil(sum(known) / scaling.target_queued_per_replica)
-    return within(replicas, scaling)
+    enough = math.ceil(sum(known) / load_per_replica(spec))
+    without_a_queue = math.ceil(sum(known) / running_per_replica(spec))
+    return within(max(enough, min(current, without_a_queue)), scaling)
 
 
 def within(replicas: int, scaling: Autoscaling) -> int:

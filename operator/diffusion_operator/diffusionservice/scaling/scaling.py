@@ -7,81 +7,144 @@ from typing import Any
 
 from diffusion_operator.api.diffusionservice import Autoscaling, DiffusionServiceSpec
 from diffusion_operator.diffusionservice.scaling.pod_metrics import read_metrics
-from diffusion_operator.diffusionservice.scaling.provider import Scaler, is_scaled_by, scaler_of
+from diffusion_operator.diffusionservice.scaling.provider import (
+    KEDA_GROUP,
+    Scaler,
+    is_scaled_by,
+    scaler_of,
+)
 from diffusion_operator.diffusionservice.scaling.replica_calculator import (
     computed_replicas,
+    load_of,
     next_replicas,
-    queued,
     within,
+)
+from diffusion_operator.diffusionservice.scaling.scaling_active import (
+    autoscaler_verdict,
+    own_verdict,
 )
 from diffusion_operator.diffusionservice.specs.deployment import scaled
 from diffusion_operator.diffusionservice.specs.horizontal_pod_autoscaler import (
     horizontal_pod_autoscaler,
 )
 from diffusion_operator.diffusionservice.specs.scaled_object import scaled_object
+from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import Cluster
+from diffusion_operator.kube.conditions import Verdict
 from diffusion_operator.kube.discovery import ApiDiscovery
-from diffusion_operator.kube.objects import Key, Object, key_of
+from diffusion_operator.kube.objects import Key, Object, is_owned, key_of
 from diffusion_operator.kube.pod_status import is_ready
+from diffusion_operator.kube.problems import SpecError
 
 LOOK_SECONDS = 10.0
+# A pod answers within milliseconds.
+ANSWER_SECONDS = 0.2
+_NO_KEDA = (
+    "autoscaling.provider: KEDA needs KEDA 2.20 or newer in the cluster: install KEDA, or use "
+    "provider: Operator"
+)
 
 
 class Scaling:
     """Scaling by KEDA or an HPA where the cluster has one, else by the operator."""
 
     def __init__(
-        self, cluster: Cluster, discovery: ApiDiscovery, clock: Callable[[], float] = time.monotonic
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        discovery: ApiDiscovery,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
+        self._cache = cache
         self._discovery = discovery
         self._clock = clock
         self._calm_since: dict[Key, float] = {}
         self._looked: dict[Key, tuple[float, int]] = {}
+        self._looks: dict[Key, asyncio.Task[list[float | None]]] = {}
+        self._blind: set[Key] = set()
 
-    async def scaler(self, spec: DiffusionServiceSpec) -> Scaler | None:
+    async def scaler(self, owner: Object, spec: DiffusionServiceSpec) -> Scaler | None:
         """Autoscaling provider for the spec.
 
         Raises:
+            SpecError: The spec chooses KEDA, which is not installed.
             ApiError: The API server refused.
         """
         if spec.autoscaling is None:
             return None
-        return scaler_of(spec, await self._discovery.groups())
+        groups = await self._discovery.groups()
+        scaler = scaler_of(spec, groups, self._existing(owner))
+        if scaler != "keda" or KEDA_GROUP in groups:
+            return scaler
+        if await self._cluster.knows_kind_of(_key("ScaledObject", owner)):
+            return scaler
+        if spec.autoscaling.provider == "KEDA":
+            raise SpecError("KEDAMissing", _NO_KEDA)
+        return scaler_of(spec, groups)
+
+    def _existing(self, owner: Object) -> Scaler | None:
+        """Provider whose autoscaler the service has."""
+        kinds: dict[str, Scaler] = {"ScaledObject": "keda", "HorizontalPodAutoscaler": "hpa"}
+        for kind, scaler in kinds.items():
+            observed = self._cache.get(_key(kind, owner))
+            if observed is not None and is_owned(observed, owner):
+                return scaler
+        return None
+
+    def verdict(self, owner: Object, scaler: Scaler | None) -> Verdict | None:
+        """ScalingActive condition: whether the provider gets what it scales by."""
+        if scaler is None:
+            return None
+        if scaler == "own":
+            blind = _key("Deployment", owner) in self._blind
+            return own_verdict(blind=blind)
+        kind = "ScaledObject" if scaler == "keda" else "HorizontalPodAutoscaler"
+        return autoscaler_verdict(self._cache.get(_key(kind, owner)), kind)
 
     async def replicated(
         self,
         built: Object,
         observed: Object | None,
-        scaling: Autoscaling,
+        spec: DiffusionServiceSpec,
         scaler: Scaler,
         pods: list[Object],
     ) -> Object:
         """Copy of the Deployment with its desired replicas, or without any for an autoscaler."""
+        scaling = spec.autoscaling
+        if scaling is None:
+            return built
         current = observed["spec"].get("replicas") if observed is not None else None
         if observed is None or current is None:
             return scaled(built, within(0, scaling))
         if scaler == "own":
-            return scaled(built, await self._own(key_of(built), int(current), scaling, pods))
+            return scaled(built, await self._own(key_of(built), int(current), spec, scaling, pods))
         if not is_scaled_by(observed, scaler):
             # A field without an owner would fall back to 1, and an HPA would leave the 0 of a
             # suspended service as it is.
             await self._cluster.hand_over_replicas(key_of(built), within(int(current), scaling))
         return scaled(built, None, scaler)
 
-    async def _own(self, key: Key, current: int, scaling: Autoscaling, pods: list[Object]) -> int:
+    async def _own(
+        self,
+        key: Key,
+        current: int,
+        spec: DiffusionServiceSpec,
+        scaling: Autoscaling,
+        pods: list[Object],
+    ) -> int:
         """Replicas by the operator's own calculation, renewed every few seconds."""
         now = self._clock()
-        at, desired = self._looked.get(key, (None, 0))
-        if at is None or now - at >= LOOK_SECONDS:
-            ready = [pod for pod in pods if is_ready(pod)]
-            texts = await asyncio.gather(*(read_metrics(pod) for pod in ready))
-            waiting = [queued(text) if text is not None else None for text in texts]
-            computed = computed_replicas(waiting, scaling)
+        loads = await self._loads(key, pods, now)
+        _, desired = self._looked.get(key, (now, current))
+        if loads is not None:
+            computed = computed_replicas(loads, current, spec, scaling)
             # Pods without metrics may be the busiest ones.
-            unsure = computed is None or None in waiting
+            unsure = computed is None or None in loads
             desired = max(computed or 0, current) if unsure else computed or 0
             self._looked[key] = (now, desired)
+            blind = bool(loads) and computed is None
+            (self._blind.add if blind else self._blind.discard)(key)
         if desired >= current:
             self._calm_since.pop(key, None)
             return within(desired, scaling)
@@ -91,10 +154,41 @@ class Scaling:
             self._calm_since[key] = now
         return within(step, scaling)
 
+    async def _loads(self, key: Key, pods: list[Object], now: float) -> list[float | None] | None:
+        """Loads of the ready pods; ``None`` until the next look, or while this one lasts.
+
+        Pods that don't answer hold up their own look, and no reconcile of another service.
+        """
+        look = self._looks.get(key)
+        if look is None:
+            at, _ = self._looked.get(key, (None, 0))
+            if at is not None and now - at < LOOK_SECONDS:
+                return None
+            look = asyncio.ensure_future(_look([pod for pod in pods if is_ready(pod)]))
+            self._looks[key] = look
+        await asyncio.wait({look}, timeout=ANSWER_SECONDS)
+        if not look.done():
+            return None
+        del self._looks[key]
+        return look.result()
+
     def forget(self, key: Key) -> None:
         """Drop the state of a deleted Deployment."""
         self._calm_since.pop(key, None)
         self._looked.pop(key, None)
+        self._blind.discard(key)
+        look = self._looks.pop(key, None)
+        if look is not None:
+            look.cancel()
+
+
+async def _look(pods: list[Object]) -> list[float | None]:
+    texts = await asyncio.gather(*(read_metrics(pod) for pod in pods))
+    return [load_of(text) if text is not None else None for text in texts]
+
+
+def _key(kind: str, owner: Object) -> Key:
+    return Key(kind, owner["metadata"]["namespace"], owner["metadata"]["name"])
 
 
 def scalers(
@@ -104,5 +198,5 @@ def scalers(
     if spec.autoscaling is None:
         return []
     if scaler == "keda":
-        return [scaled_object(owner, spec.autoscaling)]
-    return [horizontal_pod_autoscaler(owner, spec.autoscaling)] if scaler == "hpa" else []
+        return [scaled_object(owner, spec, spec.autoscaling)]
+    return [horizontal_pod_autoscaler(owner, spec, spec.autoscaling)] if scaler == "hpa" else []

@@ -1,18 +1,20 @@
-"""HorizontalPodAutoscaler: Kubernetes scales the Deployment by the requests that wait."""
+"""HorizontalPodAutoscaler: Kubernetes scales the Deployment by the requests in flight."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from diffusion_operator.api.diffusionservice import Autoscaling
-from diffusion_operator.diffusionservice.specs.server_container import QUEUE_METRIC
+from diffusion_operator.api.diffusionservice import Autoscaling, DiffusionServiceSpec
+from diffusion_operator.diffusionservice.specs.replica_load import LOAD_METRIC, load_per_replica
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
 
 
-def horizontal_pod_autoscaler(owner: Mapping[str, Any], scaling: Autoscaling) -> Object:
+def horizontal_pod_autoscaler(
+    owner: Mapping[str, Any], spec: DiffusionServiceSpec, scaling: Autoscaling
+) -> Object:
     """HorizontalPodAutoscaler on a pod metric of a custom-metrics API."""
-    target = {"type": "AverageValue", "averageValue": str(scaling.target_queued_per_replica)}
-    metric = {"metric": {"name": QUEUE_METRIC}, "target": target}
+    target = {"type": "AverageValue", "averageValue": str(load_per_replica(spec))}
+    metric = {"metric": {"name": LOAD_METRIC}, "target": target}
     return child(
         owner,
         "HorizontalPodAutoscaler",

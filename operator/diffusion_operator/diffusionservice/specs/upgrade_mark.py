@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from diffusion_operator.diffusionservice.specs.deployment import revision_of
 from diffusion_operator.kube.metadata import changed, digest
 from diffusion_operator.kube.objects import SPEC_ANNOTATION, Object
 
@@ -21,6 +22,11 @@ def mark_of(observed: Mapping[str, Any]) -> str | None:
     """Mark of the spec whose pods the workload got last; ``None`` from an older release."""
     mark: str | None = (observed["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION)
     return mark
+
+
+def needs_mark(built: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+    """Whether the workload gets a mark: an older release's gets one with its next pods only."""
+    return mark_of(observed) is not None or revision_of(built) != revision_of(observed)
 
 
 def marked(built: Object, owner: Mapping[str, Any]) -> Object:
