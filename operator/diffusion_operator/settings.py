@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from diffusion_operator.api.fields import Model
 
@@ -14,7 +14,17 @@ SETTINGS_FILE = "/etc/diffusion-operator/settings.json"
 class Accelerator(Model):
     """Entry of the accelerator catalogue: request, placement, memory and price of a GPU type."""
 
-    resource_name: str = Field(description="Extended resource, such as nvidia.com/gpu.")
+    resource_name: str | None = Field(
+        None, description="Extended resource, such as nvidia.com/gpu."
+    )
+    resource_claim_template: str | None = Field(
+        None,
+        description="ResourceClaimTemplate of the service's namespace, one claim for each GPU, "
+        "instead of an extended resource (dynamic resource allocation).",
+    )
+    runtime_class_name: str | None = Field(
+        None, description="RuntimeClass of the pods, such as nvidia."
+    )
     node_selector: dict[str, str] = Field(
         default_factory=dict, description="Labels of the nodes that have it."
     )
@@ -33,6 +43,12 @@ class Accelerator(Model):
     price_per_hour: str | None = Field(
         None, description="Dollars an hour for one, a decimal string."
     )
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> "Accelerator":
+        if (self.resource_name is None) == (self.resource_claim_template is None):
+            raise ValueError("set exactly one of resourceName and resourceClaimTemplate")
+        return self
 
 
 class Images(Model):
@@ -55,6 +71,39 @@ class NetworkPolicySettings(Model):
 
     admit: tuple[dict[str, Any], ...] = Field(
         (), description="Peers of a NetworkPolicy, beside the load tests of the same namespace."
+    )
+
+
+class PodDefaults(Model):
+    """Defaults of every pod that the operator makes: servers, Ray heads, runners, workers."""
+
+    metadata: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="Labels and annotations of the pods."
+    )
+    spec: dict[str, Any] = Field(
+        default_factory=dict, description="Pod spec, merged as `podTemplate.spec` is."
+    )
+    env: tuple[dict[str, Any], ...] = Field(
+        (), description="Environment variables of every container, such as proxies."
+    )
+    volume_mounts: tuple[dict[str, Any], ...] = Field(
+        (), description="Mounts of every container, such as a bundle of certificates."
+    )
+    remove: tuple[str, ...] = Field(
+        (), description="Paths to take away, such as spec.securityContext.runAsUser."
+    )
+
+
+class ChildMetadata(Model):
+    """Labels and annotations of the operator's objects, beside those of its own."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    copy_labels: tuple[str, ...] = Field(
+        (), description="Labels that each object takes from its owner."
+    )
+    copy_annotations: tuple[str, ...] = Field(
+        (), description="Annotations that each object takes from its owner."
     )
 
 
@@ -105,6 +154,8 @@ class Settings(Model):
         None, description="Set: each service gets a NetworkPolicy."
     )
     rollouts: Rollouts = Rollouts()
+    pod_defaults: PodDefaults = PodDefaults()
+    children: ChildMetadata = ChildMetadata()
     workers: int = Field(64, ge=1, le=256, description="Objects reconciled at the same time.")
 
 

@@ -363,3 +363,23 @@ def test_killed_at_any_moment_it_takes_up_where_it_left_off(
     operator.start()
     eventually(lambda: all(children(kubectl, name) for name in names), what="all the children")
     eventually(lambda: all(ready_reason(kubectl, name) for name in names), what="every status")
+
+
+@pytest.mark.parametrize("how", [(), ("--server-side",)], ids=["client-side", "server-side"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        {"remove": ["spec.securityContext.runAsUser", "spec.securityContext.fsGroup"]},
+        {"spec": {"securityContext": {"$patch": "replace", "runAsNonRoot": True}}},
+    ],
+    ids=["remove", "$patch"],
+)
+def test_a_field_is_taken_away_by_each_way_to_apply(
+    kubectl: Kubectl, operator: OperatorProcess, template: Object, how: tuple[str, ...]
+) -> None:
+    manifest = json.dumps(diffusion_service(podTemplate=template))
+    kubectl("apply", *how, "-f", "-", stdin=manifest)
+    made = eventually(lambda: kubectl.find("deployment", "demo"), what="the Deployment")
+    security = made["spec"]["template"]["spec"]["securityContext"]
+    assert security["runAsNonRoot"]
+    assert not {"runAsUser", "fsGroup"} & security.keys()

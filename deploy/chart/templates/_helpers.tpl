@@ -34,6 +34,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- $operator := dict "namespaceSelector" $namespace "podSelector" $own -}}
 {{- $policy = dict "networkPolicy" (dict "admit" (append .Values.networkPolicy.admit $operator)) -}}
 {{- end -}}
+{{- $pods := deepCopy .Values.podDefaults -}}
+{{- with .Values.imagePullSecrets -}}
+{{- $_ := set $pods "spec" (merge (dict "imagePullSecrets" (concat (default list $pods.spec.imagePullSecrets) .)) $pods.spec) -}}
+{{- end -}}
 {{- merge $policy (dict
   "images" $images
   "accelerators" .Values.accelerators
@@ -43,6 +47,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   "prometheusUrl" .Values.prometheusUrl
   "runnerResources" .Values.runnerResources
   "maxConcurrentLoadTests" .Values.maxConcurrentLoadTests
+  "podDefaults" $pods
+  "children" .Values.children
   "rollouts" .Values.rollouts
   "workers" .Values.workers) | toPrettyJson -}}
 {{- end -}}

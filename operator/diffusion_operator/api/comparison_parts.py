@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from diffusion_operator.api.diffusionservice import Backend, DiffusionServiceSpec
 from diffusion_operator.api.fields import Model, rules
 from diffusion_operator.api.load import LOAD_RULES, LoadSpec
+from diffusion_operator.api.pod_template import RemovedPath
 
 RAY_WAIT_MILLISECONDS = 10
 """Default wait of `@serve.batch`, which makes batches of one without it."""
@@ -59,6 +60,12 @@ class Variant(Model):
         default_factory=dict,
         description="Differences from spec.loadTest, as a JSON merge patch. Variants under "
         "unlike loads are shown side by side and not ranked.",
+    )
+    remove: tuple[RemovedPath, ...] = Field(
+        (),
+        max_length=32,
+        description="Fields of spec.service and spec.loadTest that this variant lacks, such as "
+        "service.gpu or loadTest.think. A null would do the same, but kubectl apply drops it.",
     )
 
 

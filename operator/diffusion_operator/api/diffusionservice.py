@@ -254,8 +254,9 @@ class DiffusionServiceSpec(Model):
     pod_template: PodTemplate | None = Field(
         None,
         description="Changes to the pods, merged into what the operator builds as kubectl patch "
-        "--type=strategic would: sidecars, volumes, env, affinity, priorityClassName, … The head "
-        "of a Ray cluster is left as it is.",
+        "--type=strategic would: sidecars, volumes, env, affinity, priorityClassName, … gpu.type's "
+        "own placement holds as well. The head of a Ray cluster gets the changes, too, but for the "
+        "server's resources.",
     )
     suspend: bool = Field(
         False,
@@ -335,7 +336,7 @@ class DiffusionServiceStatus(Model):
         (),
         max_length=16,
         description="Ready, Progressing, PodsScheduled, ModelLoaded, Stopped; "
-        "ScalingActive with autoscaling.",
+        "ScalingActive with autoscaling, RouteAccepted with route.",
     )
     replicas: int = Field(0, ge=0, description="Pods that exist.")
     ready_replicas: int = Field(0, ge=0, description="Pods that answer requests.")

@@ -14,6 +14,7 @@ from diffusion_operator.api.fields import (
     rules,
 )
 from diffusion_operator.api.load_request import Auth, Request
+from diffusion_operator.api.pod_template import RunnerTemplate
 
 MOST_USERS = 10_000
 MOST_PER_SECOND = 10_000
@@ -255,6 +256,11 @@ class LoadSpec(Model):
         "Default: 1.",
     )
     slo: Slo | None = Field(None, description="Service level objective.")
+    pod_template: RunnerTemplate | None = Field(
+        None,
+        description="Changes to the pods of runner and workers: tolerations, nodeSelector, labels, "
+        "annotations, imagePullSecrets, priorityClassName, resources of container locust, …",
+    )
     web_ui: bool = Field(
         False,
         alias="webUI",

@@ -43,7 +43,8 @@ class PodTemplateContainer(_Open):
     name: str = Field(
         min_length=1,
         max_length=63,
-        description="Which container; the one that serves the model is called server.",
+        description="Which container; the one that serves the model is called server, the one of "
+        "a load test locust.",
     )
 
 
@@ -60,6 +61,22 @@ class PodTemplateSpec(_Open):
     )
 
 
+RemovedPath = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=256,
+        json_schema_extra=rules(
+            rule(
+                r"self.matches('^[^.\\[\\]]+(\\.[^.\\[\\]]+|\\[[^\\]]+\\])*$')",
+                "write a path such as spec.securityContext.runAsUser or "
+                "spec.containers[server].env[HTTP_PROXY]",
+            )
+        ),
+    ),
+]
+
+
 class PodTemplate(_Open):
     """Changes to the built pod, merged into it as kubectl patch --type=strategic would."""
 
@@ -67,3 +84,33 @@ class PodTemplate(_Open):
         None, description="Labels and annotations of the pods."
     )
     spec: PodTemplateSpec | None = Field(None, description="The pod's spec.")
+    remove: tuple[RemovedPath, ...] | None = Field(
+        None,
+        max_length=32,
+        description="Paths of fields to take away, such as spec.securityContext.runAsUser; an item "
+        "of a list by its name: spec.containers[server].env[HTTP_PROXY]. A null would do the same, "
+        "but kubectl apply drops it.",
+    )
+
+
+class RunnerTemplateSpec(_Open):
+    """The spec of a runner's or worker's pod."""
+
+    containers: tuple[PodTemplateContainer, ...] | None = Field(
+        None, max_length=16, description="Containers: locust is changed, another one is a sidecar."
+    )
+    restart_policy: Literal["Never"] | None = Field(
+        None, description="Never: a second start would mix two loads in one report."
+    )
+
+
+class RunnerTemplate(_Open):
+    """Changes to the pods of a load test, merged as kubectl patch --type=strategic would."""
+
+    metadata: PodTemplateMetadata | None = Field(
+        None, description="Labels and annotations of the pods."
+    )
+    spec: RunnerTemplateSpec | None = Field(None, description="The pod's spec.")
+    remove: tuple[RemovedPath, ...] | None = Field(
+        None, max_length=32, description="Paths of fields to take away, as in a DiffusionService."
+    )

@@ -1,12 +1,14 @@
 """Route: the way in from outside the cluster."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from diffusion_operator.api.fields import (
+    Duration,
     Model,
     ObjectName,
+    duration_rules,
     rule,
     rules,
 )
@@ -50,6 +52,22 @@ class Route(Model):
     tls_secret_name: ObjectName | None = Field(
         None, description="Secret with the certificate of an Ingress. Default: no TLS."
     )
+    annotations: dict[str, Annotated[str, Field(max_length=4096)]] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="Annotations of the Ingress or HTTPRoute, by which controllers are configured: "
+        "nginx.ingress.kubernetes.io/proxy-read-timeout, …",
+    )
+    timeout: Duration | None = Field(
+        None,
+        description="Longest time for a whole request through a Gateway (HTTPRoute "
+        "timeouts.request). Default: the Gateway's own, often shorter than many steps take. An "
+        "Ingress has an annotation for it.",
+        json_schema_extra=duration_rules(
+            "duration(self) >= duration('1s') && duration(self) <= duration('1h')",
+            "route.timeout is between 1s and 1h",
+        ),
+    )
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -63,6 +81,12 @@ class Route(Model):
                 "route.tlsSecretName is for an Ingress: with a Gateway the certificate is named "
                 "in its listener",
                 ".tlsSecretName",
+            ),
+            rule(
+                "!has(self.timeout) || has(self.gatewayRef)",
+                "route.timeout is for a Gateway: with an Ingress, set the controller's own "
+                "annotation in route.annotations",
+                ".timeout",
             ),
         )
     )

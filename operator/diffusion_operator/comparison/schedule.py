@@ -20,10 +20,11 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.fields import Model
 from diffusion_operator.api.load import broken_rule
 from diffusion_operator.api.observed import ObservedComparison
-from diffusion_operator.kube.merge_patch import merged
+from diffusion_operator.kube.merge_patch import merged, null_at, with_nulls
 from diffusion_operator.kube.metadata import digest
 from diffusion_operator.kube.objects import Key, Object
 from diffusion_operator.kube.problems import validation_message
+from diffusion_operator.kube.removal import steps_of, without
 
 M = TypeVar("M", bound=Model)
 
@@ -136,16 +137,43 @@ def variants_of(comparison: Mapping[str, Any], spec: ComparisonSpec) -> dict[str
     raw = comparison["spec"]
     variants = {}
     for each in spec.variants or default_variants():
-        load = merged(raw["loadTest"], each.load_test)
+        specs = {
+            "service": merged(raw["service"], each.service),
+            "loadTest": merged(raw["loadTest"], each.load_test),
+        }
+        patch: Mapping[str, Any] = each.service
+        for path in each.remove:
+            specs, steps_there = _removed(each.name, specs, path)
+            if steps_there[0] == "service":
+                patch = with_nulls(patch, null_at(steps_there[1:]))
+        load = specs["loadTest"]
         has_min_requests = load.pop("minRequests", None) is not None
-        service = merged(raw["service"], each.service)
-        variant = Variant(service, load, each.service, has_min_requests)
+        variant = Variant(specs["service"], load, patch, has_min_requests)
         _valid(DiffusionServiceSpec, variant.service, f"variant {each.name}: service")
         valid_load = _valid(LoadTemplate, variant.load, f"variant {each.name}: loadTest")
         if (broken := broken_rule(valid_load)) is not None:
             raise InvalidVariantError(f"variant {each.name}: loadTest: {broken}")
         variants[each.name] = variant
     return variants
+
+
+def _removed(variant: str, specs: Mapping[str, Any], path: str) -> tuple[dict[str, Any], list[str]]:
+    """Specs without the field at the path, and the path's steps.
+
+    Raises:
+        InvalidVariantError: The path leads to no field of theirs.
+    """
+    try:
+        steps = steps_of(path)
+    except ValueError as error:
+        raise InvalidVariantError(f"variant {variant}: remove: {error}") from None
+    left = without(specs, path)
+    if left is None or len(steps) == 1:
+        raise InvalidVariantError(
+            f"variant {variant}: remove: {path} is no field of spec.service or spec.loadTest: "
+            "write for example service.gpu"
+        )
+    return left, steps
 
 
 def _valid(model: type[M], fields: Mapping[str, Any], within: str) -> M:

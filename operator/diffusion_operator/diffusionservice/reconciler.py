@@ -1,6 +1,6 @@
 """Reconciler of a DiffusionService: workload, Service, ServiceAccount, and the status."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from diffusion_operator.diffusionservice.rollout.last_good_revision import (
     kept_revision,
 )
 from diffusion_operator.diffusionservice.rollout.plan import Rollout
+from diffusion_operator.diffusionservice.routing.external_route import route_key, route_verdict
 from diffusion_operator.diffusionservice.routing.selector_switch import switches_selector
 from diffusion_operator.diffusionservice.scaling.provider import Scaler
 from diffusion_operator.diffusionservice.scaling.scaling import LOOK_SECONDS, Scaling, scalers
@@ -171,7 +172,7 @@ class ServiceReconciler:
             gate=made.gate,
             misfit=too_large,
             progressing=made.progressing,
-            scaling=self._scaling.verdict(owner, made.scaler),
+            more=self._more_verdicts(owner, spec, made.scaler),
         )
         if spec is not None and problem is None:
             again = sooner(again, node_wait_seconds(spec, workload, pods, self._now()))
@@ -181,6 +182,17 @@ class ServiceReconciler:
             workload is None or problem is not None or suspended or has_settled(workload, pods)
         )
         return sooner(again, await self._applier.apply_status(owner, status, settled=settled))
+
+    def _more_verdicts(
+        self, owner: Object, spec: DiffusionServiceSpec | None, scaler: Scaler | None
+    ) -> list[Verdict]:
+        """Conditions of the optional children."""
+        scaling = self._scaling.verdict(owner, scaler)
+        if spec is None or spec.route is None:
+            return [scaling] if scaling is not None else []
+        observed = self._cache.get(route_key(owner, spec.route))
+        routed = route_verdict(spec.route, observed)
+        return [scaling, routed] if scaling is not None else [routed]
 
     def _before(self, owner: Object) -> Workload | None:
         """Existing workload of the owner, or ``None``."""
@@ -245,20 +257,20 @@ class ServiceReconciler:
         others = [
             *plan.canary,
             *optional_children(owner, spec, self._settings),
-            # The pods of an older release may lack the metric of a newer autoscaler.
-            *(
-                self._existing(each) if plan.is_upgrade_pending else each
-                for each in scalers(owner, spec, scaler)
-            ),
         ]
+        autoscalers = scalers(owner, spec, scaler)
+        # The pods of an older release may lack the metric of a newer autoscaler.
+        kept = [key_of(each) for each in autoscalers if plan.is_upgrade_pending and self._has(each)]
+        others += [each for each in autoscalers if key_of(each) not in kept]
         revision = revision_of(plan.deployment)
-        observed, *_ = await self._apply(owner, spec, [plan.deployment], others, revision)
+        observed, *_ = await self._apply(
+            owner, spec, [plan.deployment], others, revision, kept=kept
+        )
         live = Workload.of_deployment(observed)
         return _Children(live, plan.gate, plan.progressing, plan.again, scaler)
 
-    def _existing(self, built: Object) -> Object:
-        """Child as it exists, or as built where it doesn't."""
-        return self._cache.get(key_of(built)) or built
+    def _has(self, built: Object) -> bool:
+        return self._cache.get(key_of(built)) is not None
 
     async def _ray_service(self, owner: Object, spec: DiffusionServiceSpec) -> Workload:
         """Apply the RayService and the other children."""
@@ -278,6 +290,8 @@ class ServiceReconciler:
         workloads: list[Object],
         others: list[Object],
         revision: str,
+        *,
+        kept: Sequence[Key] = (),
     ) -> list[Object]:
         """Apply the workloads and the other children.
 
@@ -299,7 +313,7 @@ class ServiceReconciler:
         return await self._applier.apply(
             owner,
             desired[count:],
-            prune=self._prunable(owner, desired, revision),
+            prune=[key for key in self._prunable(owner, desired, revision) if key not in kept],
             after=[account],
             ahead=desired[:count],
         )

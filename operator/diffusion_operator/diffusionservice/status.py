@@ -1,6 +1,6 @@
 """Status of a DiffusionService, a pure function of what is observed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -44,7 +44,7 @@ def service_status(
     gate: Gate | None = None,
     misfit: str | None = None,
     progressing: Verdict | None = None,
-    scaling: Verdict | None = None,
+    more: Sequence[Verdict] = (),
 ) -> DiffusionServiceStatus:
     """Compute the whole status from the workload and its pods.
 
@@ -58,8 +58,8 @@ def service_status(
     verdicts = _verdicts(spec, workload, pods, problem, now, takes_over=takes_over)
     if progressing is not None and problem is None:
         verdicts = [progressing if each.type == "Progressing" else each for each in verdicts]
-    if scaling is not None and problem is None:
-        verdicts = [*verdicts, scaling]
+    if problem is None:
+        verdicts = [*verdicts, *more]
     if failed is not None and problem is None:
         verdicts = [_rolled_back(verdict, failed, pods) for verdict in verdicts]
     if gate is not None and problem is None:

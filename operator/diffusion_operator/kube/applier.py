@@ -16,6 +16,7 @@ from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, Cluster, NotFoundError, message_of
 from diffusion_operator.kube.events import warnings
 from diffusion_operator.kube.kinds import CUSTOM_KINDS
+from diffusion_operator.kube.metadata import dressed
 from diffusion_operator.kube.objects import (
     DIGEST_ANNOTATION,
     Key,
@@ -27,6 +28,7 @@ from diffusion_operator.kube.objects import (
 )
 from diffusion_operator.kube.surplus import removals, surplus
 from diffusion_operator.kube.timestamps import utc_now
+from diffusion_operator.settings import ChildMetadata
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +69,13 @@ class Applier:
         cache: Cache,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], str] = utc_now,
+        children: ChildMetadata | None = None,
     ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._clock = clock
         self._now = now
+        self._children = children or ChildMetadata()
         self._last_write: dict[Key, float] = {}
         # Surplus that came back, by child.
         self._insisted: dict[Key, list[str]] = {}
@@ -97,11 +101,16 @@ class Applier:
             LeftoverError: A deleted owner's child has the name.
             ApiError: The API server refused.
         """
+        ahead, desired, after = (self._dressed(owner, each) for each in (ahead, desired, after))
         observed = await self._observe_all(owner, [*ahead, *desired], after)
         made = await self._apply_all(owner, ahead, observed[: len(ahead)])
         made += await self._apply_all(owner, desired, observed[len(ahead) :])
         await self.prune(owner, prune)
         return made
+
+    def _dressed(self, owner: Mapping[str, Any], built: Iterable[Object]) -> list[Object]:
+        """Children with the labels and annotations of the settings and of their owner."""
+        return [dressed(owner, each, self._children) for each in built]
 
     async def _apply_all(
         self, owner: Mapping[str, Any], desired: Sequence[Object], observed: Sequence[Object | None]
@@ -209,6 +218,8 @@ class Applier:
         Raises:
             NameTakenError, LeftoverError, ApiError: As ``apply`` does.
         """
+        (desired,) = self._dressed(owner, [desired])
+        after, later = (self._dressed(owner, each) for each in (after, later))
         observed, *others = await self._observe_all(owner, [desired, *later], after)
         if observed is None:
             observed = await self._server_side_apply(desired)

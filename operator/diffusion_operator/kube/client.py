@@ -34,12 +34,6 @@ _WATCH_SECONDS = 300
 _WATCHING = aiohttp.ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=70.0)
 
 
-# The cluster autoscaler's Events about a pod, and Karpenter's.
-ADDS_NODE = frozenset({"TriggeredScaleUp", "Nominated"})
-ADDS_NO_NODE = frozenset({"NotTriggerScaleUp"})
-_SCALE_UP_REASONS = ADDS_NODE | ADDS_NO_NODE
-
-
 class ApiError(Exception):
     """Refusal by the API server."""
 
@@ -143,15 +137,15 @@ class Cluster:
         events = await self._request("GET", _path("Event", namespace), {"fieldSelector": about})
         return list(events["items"])
 
-    async def scale_up_events(self, namespace: str, uid: str) -> list[Object]:
-        """Events in which an autoscaler says whether it adds a node for the pod of that uid.
+    async def pod_events(self, namespace: str, uid: str) -> list[Object]:
+        """Events about the pod of that uid.
 
         Raises:
             ApiError: The API server refused.
         """
         about = f"involvedObject.kind=Pod,involvedObject.uid={uid}"
         events = await self._request("GET", _path("Event", namespace), {"fieldSelector": about})
-        return [event for event in events["items"] if event.get("reason") in _SCALE_UP_REASONS]
+        return list(events["items"])
 
     async def pages(self, kind: str, namespace: str) -> AsyncGenerator[tuple[str, list[Object]]]:
         """Pages of the kind's labelled objects: the list's version and its items.

@@ -1,6 +1,6 @@
 """JSON merge patch (RFC 7386): a variant's difference from what all variants share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Json = Mapping[str, Any]
@@ -17,6 +17,24 @@ def merged(document: Any, patch: Any) -> Any:
         else:
             base[key] = merged(base.get(key), value)
     return base
+
+
+def null_at(steps: Sequence[str]) -> Json:
+    """Merge patch that takes away the field at these steps: `a`, `b` give `{"a": {"b": null}}`."""
+    name, *rest = steps
+    return {name: null_at(rest) if rest else None}
+
+
+def with_nulls(patch: Json, nulls: Json) -> dict[str, Any]:
+    """Merge patch that also takes away what ``nulls`` does."""
+    both = dict(patch)
+    for name, value in nulls.items():
+        inner = both.get(name)
+        if isinstance(value, Mapping):
+            both[name] = with_nulls(inner if isinstance(inner, Mapping) else {}, value)
+        else:
+            both[name] = None
+    return both
 
 
 def paths(patch: Json, prefix: str = "") -> set[str]:

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from diffusion_operator.kube.kinds import api_version_of
 from diffusion_operator.kube.labels import labels
 from diffusion_operator.kube.objects import DIGEST_ANNOTATION, Object, owner_reference
+from diffusion_operator.settings import ChildMetadata
 
 
 def digest(content: Any) -> str:
@@ -54,6 +55,22 @@ def changed(
     if every:
         content["metadata"] = {**metadata, "annotations": every}
     return _with_digest(content, every)
+
+
+def dressed(owner: Mapping[str, Any], built: Object, more: ChildMetadata) -> Object:
+    """Copy of a built child with further labels and annotations; its own ones stay as they are."""
+    if more == ChildMetadata():
+        return built
+    metadata, above = built["metadata"], owner["metadata"]
+    added = {**more.labels, **_copied(above.get("labels"), more.copy_labels)}
+    noted = {**more.annotations, **_copied(above.get("annotations"), more.copy_annotations)}
+    own = {"labels": {**added, **metadata["labels"]}}
+    annotations = {**noted, **metadata["annotations"]}
+    return changed({**built, "metadata": {**metadata, **own}}, annotations)
+
+
+def _copied(of: Mapping[str, str] | None, names: Iterable[str]) -> dict[str, str]:
+    return {name: of[name] for name in names if of and name in of}
 
 
 def _with_digest(content: Object, annotations: Mapping[str, str]) -> Object:

@@ -17,6 +17,7 @@ from diffusion_operator.kube.pod_security import (
     SCRATCH_VOLUME,
     resources,
 )
+from diffusion_operator.kube.pod_template import guard_labels, invalid, patched, with_defaults
 from diffusion_operator.loadtest.load_plan import (
     API_KEY_VARIABLE,
     PROMPTS_MOUNT,
@@ -31,6 +32,11 @@ RUNNER, WORKER = "runner", "worker"
 OVERHEAD_SECONDS = 900
 WEB_UI_SECONDS = 600
 STOP_SECONDS = 30
+# An autoscaler that moves a runner to save a node would end its run.
+STAYS = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
 MASTER_PORT = 5557
 
 
@@ -83,6 +89,7 @@ def job(
         owner,
         spec,
         job_name(owner, run),
+        settings=settings,
         run=run,
         role=RUNNER,
         pods=1,
@@ -113,6 +120,7 @@ def workers_job(
         owner,
         spec,
         workers_name(owner, run),
+        settings=settings,
         run=run,
         role=WORKER,
         pods=spec.workers,
@@ -128,6 +136,7 @@ def _job(
     spec: LoadTestSpec,
     name: str,
     *,
+    settings: Settings,
     run: str,
     role: str,
     pods: int,
@@ -135,6 +144,17 @@ def _job(
     annotations: Mapping[str, str] | None = None,
 ) -> Object:
     marks = {RUN_LABEL: run, ROLE_LABEL: role}
+    template = {
+        "metadata": {"labels": {**labels(owner), **marks}, "annotations": STAYS},
+        "spec": {
+            "enableServiceLinks": False,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": STOP_SECONDS,
+            "securityContext": POD_SECURITY,
+            "volumes": [SCRATCH_VOLUME, *_prompt_volumes(prompts_of(spec))],
+            **pod,
+        },
+    }
     longest = longest_seconds(spec) + OVERHEAD_SECONDS + (WEB_UI_SECONDS if spec.web_ui else 0)
     return child(
         owner,
@@ -149,19 +169,27 @@ def _job(
             "parallelism": pods,
             **({"completionMode": "Indexed"} if role == WORKER else {}),
             "activeDeadlineSeconds": int(longest),
-            "template": {
-                "metadata": {"labels": {**labels(owner), **marks}},
-                "spec": {
-                    "enableServiceLinks": False,
-                    "restartPolicy": "Never",
-                    "terminationGracePeriodSeconds": STOP_SECONDS,
-                    "securityContext": POD_SECURITY,
-                    "volumes": [SCRATCH_VOLUME, *_prompt_volumes(prompts_of(spec))],
-                    **pod,
-                },
-            },
+            "template": with_runner_template(template, spec, settings),
         },
     )
+
+
+def with_runner_template(template: Object, spec: LoadTestSpec, settings: Settings) -> Object:
+    """Pod template with the chart's defaults and ``spec.podTemplate``.
+
+    Raises:
+        SpecError: The patch would cut the pod off from its run.
+    """
+    patch = spec.pod_template
+    changes = patch.model_dump(mode="json", by_alias=True, exclude_unset=True) if patch else {}
+    merged = patched(with_defaults(template, settings.pod_defaults), changes)
+    guard_labels(template, merged)
+    pod = merged.get("spec") or {}
+    if all(each["name"] != CONTAINER for each in pod.get("containers") or ()):
+        raise invalid(f"the patch removes container {CONTAINER!r}, which makes the load")
+    if pod.get("restartPolicy") != "Never":
+        raise invalid("restartPolicy must be Never: a second start would mix two loads")
+    return merged
 
 
 def is_over(job: Mapping[str, Any]) -> bool:

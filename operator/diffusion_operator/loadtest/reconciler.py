@@ -23,10 +23,11 @@ from diffusion_operator.kube.objects import (
     labels_of,
 )
 from diffusion_operator.kube.pod_status import failure_of
-from diffusion_operator.kube.problems import invalid_spec, refusal
+from diffusion_operator.kube.problems import SpecError, invalid_spec, refusal
 from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.loadtest.admission import TargetAdmission
 from diffusion_operator.loadtest.job import (
+    WEB_UI_SECONDS,
     is_over,
     job,
     job_name,
@@ -34,6 +35,7 @@ from diffusion_operator.loadtest.job import (
     prompts_of,
     workers_job,
 )
+from diffusion_operator.loadtest.network_policy import network_policy
 from diffusion_operator.loadtest.observation import STOPPED, Observation, access_name
 from diffusion_operator.loadtest.run_identity import RUN_IDENTITY, Run
 from diffusion_operator.loadtest.runner_rbac import report_config_map, role, role_binding
@@ -55,6 +57,8 @@ from diffusion_operator.settings import Settings
 
 # After this long, a quota or an admission controller has refused the Job's pod.
 PODS_WITHIN_SECONDS = 10.0
+# A runner ends by itself soon after its report; the log of one with a sidecar is there until then.
+LEFTOVER_SECONDS = 60.0
 GONE = "TargetDeleted"
 STARTING = Unfinished(RunState.STARTING, "RunnerStarting", "the runner's pod is starting")
 
@@ -125,8 +129,11 @@ class TestReconciler:
         """Check an ended run, whose report can still be lost."""
         self._admission.release(key)
         run = look.status.run
+        again = None
         if look.status.state is RunState.FAILED:
             await self._end_jobs(key, look.test)  # for example workers of a lost runner
+        else:
+            again = await self._end_leftovers(key, look)
         report = look.report
         try:
             status = settled_status(
@@ -137,7 +144,25 @@ class TestReconciler:
             )
         except ValidationError:
             return None  # a status of another version stays as it is
-        return await self._applier.apply_status(look.test, status)
+        return sooner(again, await self._applier.apply_status(look.test, status))
+
+    async def _end_leftovers(self, key: Key, look: Observation) -> float | None:
+        """End Jobs that outlive their run's report, as those of an injected sidecar do.
+
+        Returns:
+            Seconds until that is due, or ``None``.
+        """
+        left = [each for each in self._live_jobs(key, look.test) if not is_over(each)]
+        ended = condition_of(look.test, "Complete")
+        since = ended.last_transition_time if ended is not None and ended.is_true else None
+        if not left or since is None:
+            return None
+        age = datetime.fromisoformat(self._now()) - datetime.fromisoformat(since)
+        stays = LEFTOVER_SECONDS + (WEB_UI_SECONDS if look.spec.web_ui else 0)
+        if age.total_seconds() < stays:
+            return stays - age.total_seconds()
+        await self._end_jobs(key, look.test)
+        return None
 
     def _live_jobs(self, key: Key, test: Object) -> list[Object]:
         """Jobs of the test that are not terminating, as far as watch and process know."""
@@ -180,6 +205,10 @@ class TestReconciler:
             self._admission.release(key)
             at = Unfinished(RunState.WAITING, "NameTaken", str(error))
             return look.observed(run, unfinished=at), LOOK_AGAIN_SECONDS
+        except SpecError as error:
+            self._admission.release(key)
+            at = Unfinished(RunState.WAITING, error.reason, error.message)
+            return look.observed(run, unfinished=at), None
         except ApiError as error:
             refused = refusal(error)
             # a Job without its ConfigMap would load unobserved
@@ -236,6 +265,8 @@ class TestReconciler:
         others = [build(test, access) for build in (report_config_map, role, role_binding)]
         if spec.workers > 1:
             others.append(master_service(test, run.name))
+            if self._settings.network_policy is not None:
+                others.append(network_policy(test))
         if running is not None:
             await self._applier.apply(test, others, after=[account])
         else:

@@ -53,7 +53,7 @@ class Controller:
     ) -> None:
         self._cluster = cluster
         self._cache = cache
-        applier = Applier(cluster, cache)
+        applier = Applier(cluster, cache, children=settings.children)
         self._reconcilers: dict[str, Callable[[Key], Awaitable[float | None]]] = {
             "DiffusionService": ServiceReconciler(cluster, cache, applier, settings, utc_now),
             "LoadTest": TestReconciler(cluster, cache, applier, settings, utc_now),

@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.route import Route
-from diffusion_operator.diffusionservice.routing.external_route import outside_url, route
+from diffusion_operator.diffusionservice.routing.external_route import (
+    outside_url,
+    route,
+    route_verdict,
+)
 from diffusion_operator.diffusionservice.specs.network_policy import network_policy
 from diffusion_operator.kube.client import NotFoundError
 from diffusion_operator.kube.problems import refusal
@@ -40,6 +44,55 @@ def test_an_http_route_is_a_child_of_the_gateways_listener(service: Object, sche
     assert (parent["name"], parent["namespace"], parent["sectionName"]) == ("web", "infra", "tls")
     assert made["spec"]["rules"][0]["backendRefs"][0]["name"] == "demo"
     assert outside_url(spec) == f"{scheme}://a.test"
+
+
+def test_a_route_has_the_annotations_of_its_controller_and_a_gateways_timeout(
+    service: Object,
+) -> None:
+    annotations = {"nginx.ingress.kubernetes.io/proxy-read-timeout": "600"}
+    entry = Route(host="a.test", ingress_class_name="nginx", annotations=annotations)
+    assert annotations.items() <= route(service, entry)["metadata"]["annotations"].items()
+    spec = Route.model_validate(
+        {
+            "host": "a.test",
+            "gatewayRef": {"name": "web"},
+            "timeout": "2m",
+            "annotations": {"a": "b"},
+        }
+    )
+    made = route(service, spec)
+    assert made["spec"]["rules"][0]["timeouts"] == {"request": "120000ms"}
+    assert made["metadata"]["annotations"]["a"] == "b"
+
+
+GATEWAY = Route.model_validate({"host": "a.test", "gatewayRef": {"name": "web"}})
+INGRESS = Route(host="a.test", ingress_class_name="nginx")
+
+
+def answered(*conditions: Object) -> Object:
+    return {"status": {"parents": [{"conditions": list(conditions)}]}}
+
+
+ACCEPTED = {"type": "Accepted", "status": "True", "reason": "Accepted"}
+NO_BACKEND = {"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "observed", "verdict"),
+    [
+        (GATEWAY, None, ("Unknown", "Pending")),
+        (GATEWAY, answered(ACCEPTED), ("True", "Accepted")),
+        (GATEWAY, answered(ACCEPTED, NO_BACKEND), ("False", "BackendNotFound")),
+        (INGRESS, {"status": {"loadBalancer": {}}}, ("Unknown", "Pending")),
+        (INGRESS, {"status": {"loadBalancer": {"ingress": [{"ip": "::1"}]}}}, ("True", "Accepted")),
+    ],
+    ids=["unheard", "accepted", "no backend", "no controller", "address"],
+)
+def test_the_status_says_whether_the_route_is_accepted(
+    spec: Route, observed: Object | None, verdict: tuple[str, str]
+) -> None:
+    made = route_verdict(spec, observed)
+    assert (made.type, made.status, made.reason) == ("RouteAccepted", *verdict)
 
 
 def test_a_policy_admits_its_peers_and_load_tests_to_the_server_alone(service: Object) -> None:

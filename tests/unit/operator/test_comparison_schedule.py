@@ -88,6 +88,27 @@ def test_without_variants_each_backend_is_compared_with_its_own_batching_and_the
     assert {name: wait for name, wait in waits.items() if wait} == {"rayserve-framework": 10}
 
 
+def test_a_variant_may_lack_a_field_that_the_others_share() -> None:
+    shared = {**MODEL, "backend": "fastapi", "gpu": {"type": "nvidia-l4"}}
+    load = {**LOAD, "think": {"max": "2s"}}
+    variants = [{"name": "gpu"}, {"name": "cpu", "remove": ["service.gpu", "loadTest.think"]}]
+    made = make_variants(service=shared, loadTest=load, variants=variants)
+    assert made["gpu"].service["gpu"] == {"type": "nvidia-l4"}
+    assert made["gpu"].load["think"] == {"max": "2s"}
+    assert "gpu" not in made["cpu"].service
+    assert "think" not in made["cpu"].load
+    assert paths(made["cpu"].patch) == {"gpu"}, "the difference is told"
+
+
+@pytest.mark.parametrize("path", ["service.gpu", "service", "request.steps", "service..gpu"])
+def test_a_variant_that_takes_away_what_is_not_there_is_refused(path: str) -> None:
+    with pytest.raises(InvalidVariantError, match="remove"):
+        make_variants(
+            service={**MODEL, "backend": "fastapi"},
+            variants=[{"name": "a", "remove": [path]}, {"name": "b"}],
+        )
+
+
 def test_a_variant_that_makes_no_valid_service_is_refused_with_its_name_and_field() -> None:
     variants = [
         {"name": "good", "service": {"backend": "fastapi"}},

@@ -119,6 +119,36 @@ def test_the_head_has_no_model_and_needs_no_gpu(service: Object, settings: Setti
         assert (bool(claims), gpus, "nodeSelector" in pod) == (template is workers,) * 3
 
 
+def test_the_head_follows_the_pod_template_but_for_the_servers_resources(
+    service: Object, settings: Settings
+) -> None:
+    patch = {
+        "metadata": {"annotations": {"mesh": "off"}},
+        "spec": {
+            "imagePullSecrets": [{"name": "pull"}],
+            "tolerations": [{"key": "team", "operator": "Exists"}],
+            "containers": [
+                {
+                    "name": "server",
+                    "env": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
+                    "resources": {"limits": {"nvidia.com/gpu": "1"}},
+                }
+            ],
+        },
+        "remove": ["spec.securityContext.runAsUser", "spec.topologySpreadConstraints"],
+    }
+    template = head_of(ray_service(service, spec_of(service, podTemplate=patch), settings))
+    plain = head_of(ray_service(service, spec_of(service), settings))
+    assert template["metadata"]["annotations"] == {"mesh": "off"}
+    pod = template["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+    assert pod["tolerations"] == [{"key": "team", "operator": "Exists"}]
+    assert "runAsUser" not in pod["securityContext"]
+    (server,), (before,) = pod["containers"], plain["spec"]["containers"]
+    assert {"name": "HTTPS_PROXY", "value": "http://proxy"} in server["env"]
+    assert server["resources"] == before["resources"]
+
+
 def test_kuberay_gets_a_budget_that_needs_no_scale_and_a_network_policy(
     service: Object, settings: Settings
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from diffusion_operator.api.load import LoadSpec
 from diffusion_operator.api.loadtest import LoadTestSpec
+from diffusion_operator.kube.problems import SpecError
 from diffusion_operator.loadtest.job import (
     OVERHEAD_SECONDS,
     job,
@@ -16,6 +17,7 @@ from diffusion_operator.loadtest.job import (
     workers_name,
 )
 from diffusion_operator.loadtest.load_plan import longest_seconds
+from diffusion_operator.loadtest.network_policy import network_policy
 from diffusion_operator.settings import Settings
 from expansion import expanded
 from manifest_parts import pod_of
@@ -173,3 +175,66 @@ def test_prompts_of_a_config_map_are_mounted_and_named_in_the_plan(
     mount = pod["containers"][0]["volumeMounts"][1]["mountPath"]
     plan = json.loads(pod["containers"][0]["env"][0]["value"])
     assert plan["prompts"]["file"] == f"{mount}/prompts.txt"
+
+
+PLACED: Object = {
+    "metadata": {"annotations": {"sidecar.istio.io/inject": "false"}},
+    "spec": {
+        "tolerations": [{"key": "team", "value": "load", "effect": "NoSchedule"}],
+        "nodeSelector": {"pool": "load"},
+        "imagePullSecrets": [{"name": "pull"}],
+        "containers": [{"name": "locust", "resources": {"limits": {"cpu": "1"}}}],
+    },
+    "remove": ["spec.securityContext.runAsUser"],
+}
+
+
+@pytest.mark.parametrize("build", [job, workers_job])
+def test_the_pods_of_a_test_follow_their_template_and_the_charts_defaults(
+    loadtest: Object, settings: Settings, build: Any
+) -> None:
+    defaults = {"env": [{"name": "HTTPS_PROXY", "value": "http://proxy"}]}
+    everywhere = Settings.model_validate(
+        {**settings.model_dump(by_alias=True), "podDefaults": defaults}
+    )
+    made = manifest_of(loadtest, everywhere, build, podTemplate=PLACED, workers=2)
+    template = made["spec"]["template"]
+    assert template["metadata"]["annotations"]["sidecar.istio.io/inject"] == "false"
+    pod = template["spec"]
+    assert pod["nodeSelector"] == {"pool": "load"}
+    assert pod["tolerations"] == PLACED["spec"]["tolerations"]
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+    assert "runAsUser" not in pod["securityContext"]
+    container = container_of(made)
+    assert container["resources"]["limits"] == {"cpu": "1"}
+    assert {"name": "HTTPS_PROXY", "value": "http://proxy"} in container["env"]
+
+
+def test_no_autoscaler_moves_a_runner(loadtest: Object, settings: Settings) -> None:
+    annotations = manifest_of(loadtest, settings)["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert annotations["karpenter.sh/do-not-disrupt"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("patch", "message"),
+    [
+        ({"spec": {"containers": [{"name": "locust", "$patch": "delete"}]}}, "removes container"),
+        ({"metadata": {"labels": None}}, "labels of the pods' selector"),
+        ({"remove": ["spec.restartPolicy"]}, "restartPolicy must be Never"),
+    ],
+)
+def test_a_template_that_would_cut_the_pods_off_their_run_is_refused(
+    loadtest: Object, settings: Settings, patch: Object, message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        manifest_of(loadtest, settings, podTemplate=patch)
+
+
+def test_the_pods_of_a_test_may_talk_to_each_other_where_all_else_is_denied(
+    loadtest: Object,
+) -> None:
+    spec = network_policy(loadtest)["spec"]
+    own = {"podSelector": {"matchLabels": {"diffusion.dev/loadtest": "ramp"}}}
+    assert spec["podSelector"] == own["podSelector"]
+    assert spec["ingress"] == [{"from": [own], "ports": [{"port": 5557, "protocol": "TCP"}]}]

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.diffusionservice.specs.model_fetch import cache_claim
+from diffusion_operator.diffusionservice.specs.model_fetch import (
+    cache_claim,
+    uses_single_node_cache,
+)
 from diffusion_operator.settings import Settings
-from manifest_parts import build, config_of, pod_of
+from manifest_parts import build, config_of, pod_of, spec_of
 
 Object = dict[str, Any]
 
@@ -104,3 +107,13 @@ def test_a_cache_keeps_the_fetched_model_and_the_server_only_reads_it(
     if made:
         assert made["metadata"]["name"] == claim
         assert made["spec"]["resources"]["requests"] == {"storage": "20Gi"}
+
+
+def test_a_cache_for_one_node_is_claimed_so_and_rolls_out_in_place(service: Object) -> None:
+    cache = {"size": "20Gi", "accessMode": "ReadWriteOnce"}
+    spec = spec_of(service, model={"source": "hf://org/model", "cache": cache})
+    claim = cache_claim(service, spec)
+    assert claim is not None
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert uses_single_node_cache(spec)
+    assert not uses_single_node_cache(spec_of(service))

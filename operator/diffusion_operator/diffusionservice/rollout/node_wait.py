@@ -6,11 +6,13 @@ from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.fields import seconds
-from diffusion_operator.kube.client import ADDS_NO_NODE, ADDS_NODE
 from diffusion_operator.kube.conditions import Verdict
 from diffusion_operator.kube.pod_status import unschedulable
 from diffusion_operator.settings import Rollouts
 
+# The cluster autoscaler's Events about a pod, and Karpenter's.
+_ADDS_NODE = frozenset({"TriggeredScaleUp", "Nominated"})
+_ADDS_NO_NODE = frozenset({"NotTriggerScaleUp"})
 # An autoscaler's Event wakes no reconciler.
 NODE_AGAIN_SECONDS = 5.0
 
@@ -30,12 +32,12 @@ def node_wait(
     if refused is None:
         return 0.0
     since = refused.last_transition_time or pod["metadata"].get("creationTimestamp") or now
-    latest = max(events, key=_time, default=None)
+    answers = [each for each in events if each.get("reason") in _ADDS_NODE | _ADDS_NO_NODE]
+    latest = max(answers, key=_time, default=None)
     patience = float(settings.scale_up_grace_seconds)
-    if latest is not None and latest["reason"] in ADDS_NODE:
-        patience = seconds(spec.rollout.surge_timeout)
-    elif latest is not None and latest["reason"] in ADDS_NO_NODE:
-        patience = 0.0
+    if latest is not None:
+        adds = latest["reason"] in _ADDS_NODE
+        patience = seconds(spec.rollout.surge_timeout) if adds else 0.0
     waited = datetime.fromisoformat(now) - datetime.fromisoformat(since)
     return max(0.0, patience - waited.total_seconds())
 

@@ -20,7 +20,7 @@ from diffusion_operator.kube.objects import (
     WORKER_LABEL,
     Object,
 )
-from diffusion_operator.settings import Settings
+from diffusion_operator.settings import PodDefaults, Settings
 
 # A pod needs this long for a node, its volumes and its image.
 PLACEMENT_SECONDS = 60
@@ -49,21 +49,29 @@ def deployment(owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: S
             "strategy": dict(SURGE),
             "progressDeadlineSeconds": ready_within(spec),
             "revisionHistoryLimit": 3,
-            "template": template_of(owner, spec, pod),
+            "template": template_of(owner, spec, settings, pod),
         },
     )
 
 
-def template_of(owner: Mapping[str, Any], spec: DiffusionServiceSpec, pod: Object) -> Object:
+def patch_of(spec: DiffusionServiceSpec) -> Object:
+    """Patch of ``spec.podTemplate``, as its author wrote it."""
+    if spec.pod_template is None:
+        return {}
+    return spec.pod_template.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def template_of(
+    owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: Settings, pod: Object
+) -> Object:
     """Pod template with its revision as a label."""
     # The label distinguishes workers from pods that answer requests in metrics.
     worker = {WORKER_LABEL: owner["metadata"]["name"]} if is_cluster(spec) else {}
     built = {"metadata": {"labels": {**labels(owner), **worker}}, "spec": pod}
-    if spec.pod_template is None:
+    if spec.pod_template is None and settings.pod_defaults == PodDefaults():
         template, revision = built, digest(pod)
     else:
-        patch = spec.pod_template.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        template = with_pod_template(built, patch)
+        template = with_pod_template(built, settings.pod_defaults, patch_of(spec))
         revision = digest(template)
     metadata = template["metadata"]
     own_labels = {**metadata["labels"], REVISION_LABEL: revision}

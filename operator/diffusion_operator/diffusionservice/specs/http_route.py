@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from diffusion_operator.api.fields import seconds
 from diffusion_operator.api.route import GatewayRef, Route
 from diffusion_operator.diffusionservice.specs.service import PORT
 from diffusion_operator.kube.metadata import child
@@ -20,13 +21,17 @@ def http_route(owner: Mapping[str, Any], spec: Route, gateway: GatewayRef) -> Ob
     name = owner["metadata"]["name"]
     backend = {"group": "", "kind": "Service", "name": name, "port": PORT, "weight": 1}
     match = {"path": {"type": "PathPrefix", "value": "/"}}
+    # The Gateway API has durations of one form: whole milliseconds fit each.
+    limit = {"request": f"{round(seconds(spec.timeout) * 1000)}ms"} if spec.timeout else {}
+    timeouts = {"timeouts": limit} if limit else {}
     return child(
         owner,
         "HTTPRoute",
         name,
+        annotations=spec.annotations,
         spec={
             "parentRefs": [parent],
             "hostnames": [spec.host],
-            "rules": [{"matches": [match], "backendRefs": [backend]}],
+            "rules": [{"matches": [match], "backendRefs": [backend], **timeouts}],
         },
     )

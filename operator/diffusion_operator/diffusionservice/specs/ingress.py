@@ -18,6 +18,7 @@ def ingress(owner: Mapping[str, Any], spec: Route) -> Object:
         owner,
         "Ingress",
         name,
+        annotations=spec.annotations,
         spec={
             "ingressClassName": spec.ingress_class_name,
             "rules": [{"host": spec.host, "http": {"paths": [path]}}],

@@ -14,6 +14,7 @@ from diffusion_operator.diffusionservice.specs.server_container import (
     ENDPOINTS_SECONDS,
     SHARED_MEMORY,
     claim_volume_name,
+    gpu_claims,
     server,
 )
 from diffusion_operator.diffusionservice.specs.serving_config import API_KEY_FILE
@@ -61,6 +62,11 @@ def serving_pod(
         pod["affinity"] = {"nodeAffinity": _on_one_of(accelerator.node_labels)}
     if accelerator and accelerator.tolerations:
         pod["tolerations"] = [dict(toleration) for toleration in accelerator.tolerations]
+    if accelerator and accelerator.runtime_class_name:
+        pod["runtimeClassName"] = accelerator.runtime_class_name
+    if accelerator and accelerator.resource_claim_template:
+        template = {"resourceClaimTemplateName": accelerator.resource_claim_template}
+        pod["resourceClaims"] = [{"name": name, **template} for name in gpu_claims(spec)]
     return pod
 
 

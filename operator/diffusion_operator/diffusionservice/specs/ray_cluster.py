@@ -7,6 +7,8 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.diffusionservice.specs.server_container import CONTAINER
 from diffusion_operator.kube.labels import labels
 from diffusion_operator.kube.objects import HEAD_LABEL, REVISION_LABEL, SERVICE_LABEL, Object
+from diffusion_operator.kube.pod_template import guard_labels, patched, removed, with_defaults
+from diffusion_operator.settings import PodDefaults
 
 GCS_PORT = 6379
 # Ray's own processes use the memory; the head holds no model.
@@ -77,6 +79,29 @@ def head_pod(pod: Mapping[str, Any], within: int) -> Object:
         ],
         "volumes": [volume for volume in pod["volumes"] if not _of_model(volume)],
     }
+
+
+def with_head_template(head: Object, defaults: PodDefaults, patch: Mapping[str, Any]) -> Object:
+    """Head's pod template with ``podTemplate``, but for the resources of the server.
+
+    Raises:
+        SpecError: The patch would cut the head off from its cluster.
+    """
+    spec = patch.get("spec") or {}
+    if "containers" in spec:
+        spec = {**spec, "containers": [_of_head(each) for each in spec["containers"]]}
+    # A path that only the workers have is none of the head's.
+    rest = {name: value for name, value in patch.items() if name not in {"spec", "remove"}}
+    own = {**rest, **({"spec": spec} if spec else {})}
+    merged = removed(patched(with_defaults(head, defaults), own), patch.get("remove") or ())
+    guard_labels(head, merged)
+    return merged
+
+
+def _of_head(container: Mapping[str, Any]) -> Object:
+    if container.get("name") != CONTAINER:
+        return dict(container)
+    return {name: value for name, value in container.items() if name != "resources"}
 
 
 def _of_model(volume_or_mount: Mapping[str, Any]) -> bool:

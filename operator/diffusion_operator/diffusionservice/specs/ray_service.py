@@ -10,13 +10,14 @@ from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.diffusionservice.specs.accelerator import accelerator_of
-from diffusion_operator.diffusionservice.specs.deployment import ready_within, template_of
+from diffusion_operator.diffusionservice.specs.deployment import patch_of, ready_within, template_of
 from diffusion_operator.diffusionservice.specs.pod import serving_pod
 from diffusion_operator.diffusionservice.specs.ray_cluster import (
     GCS_PORT,
     head_pod,
     head_template,
     role_variables,
+    with_head_template,
     with_variables,
 )
 from diffusion_operator.diffusionservice.specs.server_container import CONTAINER, PORT
@@ -76,7 +77,9 @@ def ray_service(owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: 
             f"most {LONGEST_NAME} characters: give the DiffusionService a shorter name",
         )
     pod = serving_pod(owner, spec, settings, accelerator_of(spec, settings))
-    workers = _server_first(template_of(owner, spec, with_variables(pod, role_variables("worker"))))
+    workers = _server_first(
+        template_of(owner, spec, settings, with_variables(pod, role_variables("worker")))
+    )
     return child(
         owner,
         "RayService",
@@ -92,10 +95,14 @@ def ray_service(owner: Mapping[str, Any], spec: DiffusionServiceSpec, settings: 
                 "authOptions": {"mode": "token"},
                 "headGroupSpec": {
                     "rayStartParams": {"block": "true"},
-                    "template": _head(
-                        owner,
-                        head_pod(pod, ready_within(spec)),
-                        workers["metadata"]["labels"][REVISION_LABEL],
+                    "template": with_head_template(
+                        _head(
+                            owner,
+                            head_pod(pod, ready_within(spec)),
+                            workers["metadata"]["labels"][REVISION_LABEL],
+                        ),
+                        settings.pod_defaults,
+                        patch_of(spec),
                     ),
                 },
                 "workerGroupSpecs": [

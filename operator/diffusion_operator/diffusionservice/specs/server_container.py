@@ -110,8 +110,16 @@ def _resources(
     merged = Resources(
         requests={**base.requests, **own.requests}, limits={**base.limits, **own.limits}
     )
-    gpus = {accelerator.resource_name: str(spec.gpu.count)} if accelerator and spec.gpu else None
-    return resources(merged, gpus)
+    if accelerator is None or spec.gpu is None:
+        return resources(merged)
+    if accelerator.resource_name is None:
+        return {**resources(merged), "claims": [{"name": name} for name in gpu_claims(spec)]}
+    return resources(merged, {accelerator.resource_name: str(spec.gpu.count)})
+
+
+def gpu_claims(spec: DiffusionServiceSpec) -> list[str]:
+    """Names of the pod's resource claims, one for each GPU."""
+    return [f"gpu-{number}" for number in range(spec.gpu.count if spec.gpu else 0)]
 
 
 def _mounts(spec: DiffusionServiceSpec) -> list[Object]:
