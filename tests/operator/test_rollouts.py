@@ -129,6 +129,24 @@ def test_without_a_spare_gpu_several_replicas_go_one_at_a_time(
     assert says(kubectl, "Ready") == "RollingOut"
 
 
+def test_an_old_pod_makes_room_in_a_quota(kubectl: Kubectl, operator: OperatorProcess) -> None:
+    have_ready(kubectl, diffusion_service())
+    kubectl("create", "quota", "few", "--hard=pods=1")
+    eventually(
+        lambda: (
+            (kubectl.get("quota", "few").get("status") or {}).get("used", {}).get("pods") == "1"
+        ),
+        what="the quota to count the pod",
+    )
+    kubectl.patch("dsvc", "demo", {"spec": {"generation": {"steps": 5}}})
+    eventually(
+        lambda: says(kubectl, "Progressing") == "RollingOutWithDowntime", what="the announcement"
+    )
+    eventually(lambda: end_deleted_pods(kubectl), what="the old pod to end")
+    make_pods_ready(kubectl)
+    assert says(kubectl, "Ready") == "Serving"
+
+
 def end_loading(kubectl: Kubectl, revision: str, times: int) -> None:
     """Plays the kubelet: the servers of that revision have failed to load that many times."""
     words = '{"reason": "ModelLoadFailed", "message": "/models/none has no model_index.json"}'

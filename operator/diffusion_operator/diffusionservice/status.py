@@ -295,7 +295,9 @@ def _serving(desired: int, pods: PodCounts) -> Verdict:
 def _trouble(workload: Workload | None, pods: PodCounts) -> Problem | None:
     """Reason for which replicas don't answer; no room passes while older replicas answer."""
     older = bool(pods.ready_revisions) and not pods.ready and not _lost_their_head(pods)
-    rolls_out = bool(pods.ready_revisions) and pods.older > 0
+    # A Ray cluster's rollout has no deadline, after which it would be a failure.
+    has_deadline = not isinstance(workload, RayWorkload)
+    rolls_out = bool(pods.ready_revisions) and pods.older > 0 and has_deadline
     overdue = workload is not None and workload.is_overdue
     failures = _reported_failures(workload, pods)
     if failures:
