@@ -156,6 +156,13 @@ class Surface(Pictures):
     A subclass needs the fixtures `variant` and `server`, which has the limits of `answers`.
     """
 
+    def test_each_response_names_its_replica(self, server: Answers) -> None:
+        responses = [server.predict(prompt="x"), *map(server.client.get, ("/about", "/nothing"))]
+        names = [response.headers.get_list("diffusion-replica") for response in responses]
+        assert len(names[0]) == 1
+        assert names[0][0]
+        assert names == [names[0]] * 3
+
     def test_answers_are_not_compressed(self, server: Answers) -> None:
         answer = server.client.post(
             "/predict", json={"prompt": "x"}, headers={"Accept-Encoding": "gzip"}

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from diffusion_serving.http.auth import Guard
 from diffusion_serving.http.middleware import RequestRecorder
+from diffusion_serving.http.replica import ReplicaNamer, replica_name
 from diffusion_serving.http.requests.read_body import read_body
 from diffusion_serving.http.responses.event_stream import EventStream, accepts_events
 from diffusion_serving.http.responses.problems import (
@@ -57,7 +58,8 @@ def create_app(
         handler = handlers[route.endpoint]
         app.add_route(route.path, handler, [route.method], include_in_schema=False)
     guarded = Guard(app, service.keys) if service.keys else app
-    return RequestRecorder(guarded, metrics, lambda: service.draining)
+    recorded = RequestRecorder(guarded, metrics, lambda: service.draining)
+    return ReplicaNamer(recorded, replica_name()) if service.is_replica else recorded
 
 
 def _handlers(service: Service) -> dict[Endpoint, Handler]:

@@ -56,6 +56,8 @@ class Service:
         self._encoders = ThreadPoolExecutor(available_cores(), thread_name_prefix="encode")
         self._draining = False
         auth = self._config.auth
+        self.is_replica = bool(settings.service)
+        """Whether the process serves in a pod of a DiffusionService."""
         self.keys = Keys(auth.api_key_file) if auth else None
         """The API keys; None lets every request in."""
         self.readers: Mapping[Endpoint, Reader] = {

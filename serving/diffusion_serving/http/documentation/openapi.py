@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from diffusion_serving.config import ServingConfig
+from diffusion_serving.http.replica import REPLICA_HEADER
 from diffusion_serving.http.requests.openai import images_schema
 from diffusion_serving.http.requests.predict_body import PredictResponse
 from diffusion_serving.http.requests.schemas import request_schema
@@ -27,8 +28,12 @@ from diffusion_serving.observability.versions import versions
 
 _GENERATING_STATUSES = frozenset({400, 406, 408, 413, 415, 422, 429, 500, 503, 504})
 
-_TIMING_HEADER = {
-    "Server-Timing": {"description": "Milliseconds in each stage.", "schema": {"type": "string"}}
+_HEADERS = {
+    "Server-Timing": {"description": "Milliseconds in each stage.", "schema": {"type": "string"}},
+    REPLICA_HEADER: {
+        "description": "The replica that responds: the name of its pod.",
+        "schema": {"type": "string"},
+    },
 }
 
 
@@ -194,7 +199,7 @@ def _predict() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The images.",
-                "headers": _TIMING_HEADER
+                "headers": _HEADERS
                 | {
                     "Diffusion-Seed": {
                         "description": "The seed, where the body is the bytes of an image.",
@@ -226,7 +231,7 @@ def _generations() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The images.",
-                "headers": _TIMING_HEADER
+                "headers": _HEADERS
                 | {
                     "Diffusion-Seed": {
                         "description": "The seed of the first image.",
