@@ -9,11 +9,11 @@ import argparse
 import json
 import logging
 import os
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+from diffusion_loadtest.load.stop_signals import hold_stop_signals
 from diffusion_loadtest.plan.load_plan import LoadPlan
 from diffusion_loadtest.plan.prompts import prompts_of
 from diffusion_loadtest.plan.reader import PLAN_VARIABLE, PlanError, api_key, load_plan
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     _raise_file_limit()
     # a signal that arrives while Locust is imported waits until the run handles it
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    hold_stop_signals()
     if master is not None:
         return _work(plan, prompts, key, master)
     return _run(plan, prompts, key, options)

@@ -62,8 +62,9 @@ class RequestSender:
         return Random(f"{self._random_seed}/{self._worker}/{self._random_count}")  # noqa: S311  no secret
 
     def new_connection(self) -> Connection:
-        request = self.plan.request
-        return Connection(self.plan.target.url, request.timeout_seconds, self._api_key)
+        plan = self.plan
+        timeout = plan.request.timeout_seconds
+        return Connection(plan.target.url, timeout, self._api_key, plan.connections)
 
     def send(
         self, connection: Connection, random: Random, level: LoadLevel, due: float | None = None
@@ -82,10 +83,10 @@ class RequestSender:
         started = time.perf_counter()
         late = 0.0 if due is None else max(0.0, self.clock.seconds() - due)
         failure: str | None = SUCCESS
-        timing, length = UNKNOWN, 0
+        timing, length, replica = UNKNOWN, 0, None
         try:
             response = connection.post("/predict", self._body(random))
-            took, length = response.seconds, len(response.body)
+            took, length, replica = response.seconds, len(response.body), response.replica
             ended = self.clock.seconds()
             timing = parse_server_timing(response.server_timing)
             check_response(response.status, response.body, self._expected_images, self._decode_next)
@@ -99,7 +100,7 @@ class RequestSender:
             took, ended = time.perf_counter() - started, self.clock.seconds()
         latency = took + late
         measured = is_measured(level, ended - latency)
-        sample = Sample(ended, latency, level.stage, failure, measured, timing)
+        sample = Sample(ended, latency, level.stage, failure, measured, timing, replica)
         self.samples.record(sample)
         return sample, length
 

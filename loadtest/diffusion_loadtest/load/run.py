@@ -2,7 +2,6 @@
 
 import json
 import logging
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from diffusion_loadtest.load.distributed_executor import DistributedExecutor
 from diffusion_loadtest.load.driver import Driver
 from diffusion_loadtest.load.executor import Executor, WorkersMissingError
 from diffusion_loadtest.load.local_executor import LocalExecutor
+from diffusion_loadtest.load.stop_signals import on_stop_signal
 from diffusion_loadtest.load.web_ui import open_page
 from diffusion_loadtest.measure.percentiles import percentile
 from diffusion_loadtest.measure.samples import Samples
@@ -40,7 +40,6 @@ from diffusion_loadtest.target.about import about
 from diffusion_loadtest.target.readiness import TargetUnreachableError, wait_until_ready
 from diffusion_loadtest.target.watch import TargetWatch
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 PROGRESS_SECONDS = 2.0
 WORKERS_SECONDS = 180.0
 DELIVERY_SECONDS = 300.0
@@ -103,9 +102,7 @@ class Run:
         Raises:
             NotPublishedError: The report could not be published.
         """
-        for number in STOP_SIGNALS:
-            gevent.signal_handler(number, self._interrupted.set)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        on_stop_signal(self._interrupted.set)
         # the first publication takes longest, so it precedes every measurement
         self._sinks.offer({PROGRESS: self._progress()})
         publisher = gevent.spawn(self._publish_progress)
@@ -136,7 +133,8 @@ class Run:
         error: RunError | None = None
         try:
             if self._or_interrupted(self._wait_ready, wait_seconds):
-                target = TargetWatch(self._about(), self._about)
+                scales = self._plan.target.is_autoscaled
+                target = TargetWatch(self._about(), self._about, is_autoscaled=scales)
                 started = datetime.now(UTC)
                 error = self._drive(target)
             else:

@@ -1,6 +1,5 @@
 """A worker process, which generates its share of the load and reports samples to its master."""
 
-import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,11 +23,11 @@ from diffusion_loadtest.load.messages import (
     SAMPLES,
 )
 from diffusion_loadtest.load.request_sender import RequestSender
+from diffusion_loadtest.load.stop_signals import on_stop_signal
 from diffusion_loadtest.measure.client_monitor import ClientMonitor
 from diffusion_loadtest.plan.load_plan import LoadPlan
 from diffusion_loadtest.target.readiness import warm_up_client
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 MASTER_SECONDS = 10.0
 """A worker stops after so long without a heartbeat of its master, which gets the samples."""
 
@@ -55,9 +54,7 @@ class Worker:
         Returns:
             False if the master is lost or a signal arrived before the end of the run.
         """
-        for number in STOP_SIGNALS:
-            gevent.signal_handler(number, self._interrupted.set)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        on_stop_signal(self._interrupted.set)
         connecting = gevent.spawn(self._connect)
         events: list[Greenlet[..., bool] | Event] = [connecting, self._interrupted]
         gevent.wait(events, count=1)

@@ -1,4 +1,4 @@
-"""Samples of every request of a run: 41 bytes each, neither rounded nor dropped."""
+"""Samples of every request of a run: 43 bytes each, neither rounded nor dropped."""
 
 from array import array
 from bisect import bisect_right
@@ -19,8 +19,14 @@ _COLUMNS = {
     "stage": "H",
     "measured": "B",
     "kind": "H",
+    "replica": "H",
     **dict.fromkeys(STAGES, "f"),
 }
+_WORDS = {"kind": 65_536, "replica": 5_000}
+"""The columns that hold numbers of words, and the most words of each.
+
+A server could send another replica's name each time; kinds of failures are far fewer than numbers.
+"""
 
 
 class Sample(NamedTuple):
@@ -33,6 +39,7 @@ class Sample(NamedTuple):
         failure: The kind of failure, or None for a success.
         measured: Whether the figures include the request.
         timing: The target's Server-Timing.
+        replica: The name of the replica that responded, None if unknown.
     """
 
     ended: float
@@ -41,6 +48,24 @@ class Sample(NamedTuple):
     failure: str | None
     measured: bool = True
     timing: Timing = UNKNOWN
+    replica: str | None = None
+
+
+class _Words:
+    """Numbers of words, in the order of their first use; None is 0."""
+
+    def __init__(self, most: int) -> None:
+        self.known: list[str | None] = [None]
+        self._numbers: dict[str | None, int] = {None: 0}
+        self._most = most
+
+    def number(self, word: str | None) -> int:
+        """The number of a word; 0 for a new word after the most that there may be."""
+        number = self._numbers.get(word)
+        if number is None and len(self.known) < self._most:
+            number = self._numbers[word] = len(self.known)
+            self.known.append(word)
+        return number or 0
 
 
 class Samples:
@@ -50,8 +75,7 @@ class Samples:
         self._columns: dict[str, array[Any]] = {
             name: array(code) for name, code in _COLUMNS.items()
         }
-        self._kinds: list[str | None] = [SUCCESS]
-        self._kind_numbers: dict[str | None, int] = {SUCCESS: 0}
+        self._words = {name: _Words(most) for name, most in _WORDS.items()}
         self.failures = 0
         # bound once, since a busy client records between two requests
         self._append = [column.append for column in self._columns.values()]
@@ -63,20 +87,14 @@ class Samples:
             sample.latency,
             sample.stage,
             sample.measured,
-            self._number(sample.failure),
+            self._words["kind"].number(sample.failure),
+            self._words["replica"].number(sample.replica),
             *sample.timing,
         )
         for append, value in zip(self._append, values, strict=True):
             append(value)
         if sample.failure is not SUCCESS:
             self.failures += 1
-
-    def _number(self, failure: str | None) -> int:
-        number = self._kind_numbers.get(failure)
-        if number is None:
-            number = self._kind_numbers[failure] = len(self._kinds)
-            self._kinds.append(failure)
-        return number
 
     def __len__(self) -> int:
         return len(self._columns["ended"])
@@ -91,15 +109,19 @@ class Samples:
             columns["kind"],
             columns["measured"],
             timings,
+            columns["replica"],
             strict=True,
         )
-        for ended, latency, stage, kind, measured, timing in rows:
-            yield Sample(ended, latency, stage, self._kinds[kind], bool(measured), timing)
+        kinds, replicas = (self._words[name].known for name in _WORDS)
+        for ended, latency, stage, kind, measured, timing, replica in rows:
+            failure, name = kinds[kind], replicas[replica]
+            yield Sample(ended, latency, stage, failure, bool(measured), timing, name)
 
     def failures_by_kind(self) -> dict[str, int]:
         """The number of failures of each kind, the most frequent kind first."""
         counts = Counter(kind for kind in self._columns["kind"] if kind)
-        return {str(self._kinds[kind]): count for kind, count in counts.most_common()}
+        kinds = self._words["kind"].known
+        return {str(kinds[kind]): count for kind, count in counts.most_common()}
 
     def of_stage(self, stage: int) -> "Samples":
         """The samples of requests that started in the stage."""
@@ -116,7 +138,7 @@ class Samples:
     def _selected(self, selection: Sequence[int]) -> "Samples":
         selected = Samples()
         selected.extend(
-            self._kinds,
+            self._known_words(),
             {
                 name: array(_COLUMNS[name], compress(column, selection))
                 for name, column in self._columns.items()
@@ -169,7 +191,7 @@ class Samples:
         for column in self._columns.values():
             del column[:]
         self.failures = 0
-        return message | {"kinds": self._kinds}
+        return message | {"words": self._known_words()}
 
     def add(self, message: Mapping[str, Any]) -> None:
         """Appends the samples of another process's message."""
@@ -177,25 +199,31 @@ class Samples:
         for name, code in _COLUMNS.items():
             columns[name] = array(code)
             columns[name].frombytes(message[name])
-        self.extend(message["kinds"], columns)
+        self.extend(message["words"], columns)
 
-    def extend(self, kinds: Sequence[str | None], columns: Mapping[str, "array[Any]"]) -> None:
-        """Appends columns, whose failures are indexes into `kinds`."""
-        renumbered = [self._number(kind) for kind in kinds]
+    def extend(
+        self,
+        words: Mapping[str, Sequence[str | None]],
+        columns: Mapping[str, "array[Any]"],
+    ) -> None:
+        """Appends columns; those of `words` hold indexes into these words."""
         for name, column in columns.items():
-            if name == "kind":
-                numbers = array("H", map(renumbered.__getitem__, column))
-                self.failures += len(numbers) - numbers.count(0)
-                self._columns[name].extend(numbers)
+            if name in words:
+                renumbered = [self._words[name].number(word) for word in words[name]]
+                self._columns[name].extend(map(renumbered.__getitem__, column))
             else:
                 self._columns[name].extend(column)
+        self.failures += sum(map(bool, columns["kind"]))
+
+    def _known_words(self) -> Mapping[str, Sequence[str | None]]:
+        return {name: words.known for name, words in self._words.items()}
 
     @classmethod
     def merged(cls, parts: Iterable["Samples"]) -> Self:
         """The samples of several processes, in the order in which their responses ended."""
         merged = cls()
         for part in parts:
-            merged.extend(part._kinds, part._columns)  # noqa: SLF001  of the same class
+            merged.extend(part._known_words(), part._columns)  # noqa: SLF001  of the same class
         merged._sort()
         return merged
 

@@ -26,9 +26,13 @@ class Test(Document):
 
 
 class Target(Document):
-    """The server's address, with the scheme and without `/predict`."""
+    """The server's address, with the scheme and without `/predict`.
+
+    `is_autoscaled` means that replicas may come and go during the run.
+    """
 
     url: Annotated[str, Field(max_length=2048)]
+    is_autoscaled: bool = False
 
     @field_validator("url")
     @classmethod
@@ -211,6 +215,18 @@ class Slo(Document):
         return self
 
 
+class Connections(Document):
+    """The reuse of a user's connection: never, for at most some seconds, or without end.
+
+    A connection idle for two seconds is reused by `Always` alone.
+    """
+
+    reuse: Literal["PerRequest", "Always"] | Annotated[float, Field(gt=0, le=86_400)] = 10.0
+
+    def __str__(self) -> str:
+        return self.reuse if isinstance(self.reuse, str) else f"{self.reuse:g}s"
+
+
 class LoadPlan(VersionedDocument):
     """The whole plan; exactly one of `users`, `arrivals` and `search` is set.
 
@@ -224,6 +240,7 @@ class LoadPlan(VersionedDocument):
     search: Search | None = None
     think: Think = Think()
     request: Request = Request()
+    connections: Connections = Connections()
     prompts: Prompts = Prompts()
     auth: Auth | None = None
     min_requests: Annotated[int, Field(ge=1, le=100_000_000)] | None = None

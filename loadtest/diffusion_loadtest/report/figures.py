@@ -212,8 +212,11 @@ def timeline(
     count = max(1, round(seconds / width))
     latencies: list[list[float]] = [[] for _ in range(count)]
     failures = [0] * count
+    replicas: list[set[str]] = [set() for _ in range(count)]
     for sample in samples:
         index = min(int(sample.ended / width), count - 1)
+        if sample.replica is not None:
+            replicas[index].add(sample.replica)
         if sample.failure is SUCCESS:
             latencies[index].append(sample.latency)
         else:
@@ -231,6 +234,7 @@ def timeline(
                 failures_per_second=_rate(failures[index], length),
                 p50=latency.p50,
                 p95=latency.p95,
+                replicas=len(replicas[index]) if any(replicas) else None,
             )
         )
     return tuple(points)

@@ -9,13 +9,16 @@ from diffusion_loadtest.report.overload import overload
 from diffusion_loadtest.report.slo import Requests, judge
 
 
-def judge_window(slo: Slo, samples: Samples, window: Window) -> SloVerdict:
-    """The verdict in a window of a run with these samples."""
+def judge_window(slo: Slo, samples: Samples, window: Window, overloaded: str | None) -> SloVerdict:
+    """The verdict in a window of a run with these samples.
+
+    `overloaded` is the reason why the target did not sustain the rate, see `overload`.
+    """
     rate = arrival_rate(samples, window)
-    return judge(slo, Requests.of(samples_in(samples, window), rate), overload(samples, window))
+    return judge(slo, Requests.of(samples_in(samples, window), rate), overloaded)
 
 
 def probe_result(search: Search, slo: Slo, samples: Samples, window: Window, level: float) -> Probe:
     """The result of a probe whose window is over; `samples` has all of its requests."""
-    met = judge_window(slo, samples, window).met
+    met = judge_window(slo, samples, window, overload(samples, window)).met
     return Probe(level, met, answer_rate(samples, window) if search.over == "rate" else None)

@@ -161,6 +161,18 @@ class WindowFigures(StageFigures):
     ] = Field(default_factory=dict)
 
 
+class ReplicaFigures(Percentiles):
+    """The requests of the window that one replica got.
+
+    The replica `unknown` has those without a replica's name, and those without a response.
+    """
+
+    name: str
+    requests: Count
+    failures: Count
+    share: Annotated[float, Field(ge=0, le=1, description="of the window's requests")]
+
+
 class TimelinePoint(Document):
     """The responses of one interval, which starts `t` seconds into the load."""
 
@@ -170,6 +182,10 @@ class TimelinePoint(Document):
     failures_per_second: Rate
     p50: Milliseconds | None
     p95: Milliseconds | None
+    replicas: Annotated[
+        int | None,
+        Field(description="the replicas that responded; null if the target names none"),
+    ] = None
 
 
 class Histogram(Document):
@@ -276,6 +292,10 @@ class Report(VersionedDocument):
     summary: Summary
     stages: tuple[StageFigures, ...]
     window: Annotated[WindowFigures | None, Field(description="null if no stage began")] = None
+    replicas: Annotated[
+        tuple[ReplicaFigures, ...],
+        Field(description="the window's requests by replica; empty if the target names none"),
+    ] = ()
     timeline: tuple[TimelinePoint, ...]
     histogram: Histogram
     search: SearchResult | None = None

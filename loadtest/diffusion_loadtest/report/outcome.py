@@ -11,7 +11,7 @@ from diffusion_loadtest.measure.histogram import MAX_RELATIVE_ERROR, histogram
 from diffusion_loadtest.measure.percentiles import percentile
 from diffusion_loadtest.measure.samples import NOT_SENT, Samples
 from diffusion_loadtest.plan.load_plan import LoadPlan, Slo
-from diffusion_loadtest.plan.search import Probe, knee
+from diffusion_loadtest.plan.search import Knee, Probe, knee
 from diffusion_loadtest.report.figures import (
     UsersAt,
     Window,
@@ -40,6 +40,7 @@ from diffusion_loadtest.report.load_report import (
     WindowFigures,
 )
 from diffusion_loadtest.report.overload import overload
+from diffusion_loadtest.report.replicas import replica_figures, uneven_share
 from diffusion_loadtest.report.slo import BEYOND, unknown
 from diffusion_loadtest.report.support import support_missing
 from diffusion_loadtest.report.validity import (
@@ -79,8 +80,9 @@ def report_of(outcome: Outcome) -> Report:
     users = outcome.user_changes or in_flight(samples)
     windows = measured_windows(plan, outcome.windows, users)
     stages = tuple(_stage(plan.slo, samples, window) for window in windows)
-    search = _search(outcome, stages)
-    number = len(stages) - 1 if search is None else _summary_stage(outcome)
+    result = None if plan.search is None else knee(plan.search, outcome.probes)
+    search = _search(outcome, stages, result)
+    number = len(stages) - 1 if result is None else _stage_of(outcome.probes, result.level)
     window = windows[number] if windows else None
     latencies = samples_in(samples, window).latencies() if window else []
     judged = _window(samples, window, stages[number]) if window else None
@@ -91,15 +93,16 @@ def report_of(outcome: Outcome) -> Report:
         median=percentile(latencies, 50),
         unsent=samples.failures_by_kind().get(NOT_SENT, 0),
         users_missing=None if window is None else users_missing(window),
+        uneven_share=None if window is None else uneven_share(samples, window),
     )
-    verdict = _slo(plan.slo, samples, window, search, error)
+    verdict = _slo(outcome, window, judged, search, error)
     if window is not None and verdict is not None and verdict.met:
         # a target beyond its limit is no better for a doubt about its percentiles
         missing = _support_missing(plan.slo, samples, window)
         observations = replace(observations, support_missing=missing)
     summary, summed_up = _summary(outcome, None if search is None else window, users)
     summary = summary.model_copy(update=dict(_within(stages, search)))
-    facts = fingerprint(outcome.about, plan.request.body)
+    facts = fingerprint(outcome.about, plan.request.body, plan.connections)
     return Report(
         run=plan.test.run,
         start_time=_time(outcome.started),
@@ -114,6 +117,7 @@ def report_of(outcome: Outcome) -> Report:
         summary=summary,
         stages=stages,
         window=judged,
+        replicas=() if window is None else replica_figures(samples, window),
         timeline=_timeline(outcome, users),
         histogram=Histogram(
             max_relative_error=MAX_RELATIVE_ERROR, buckets=histogram(summed_up.latencies())
@@ -139,12 +143,11 @@ def _failure(samples: Samples) -> RunError | None:
 
 def _stage(slo: Slo | None, samples: Samples, window: Window) -> StageFigures:
     """The figures of a stage, with a verdict if it had its users."""
-    figures = stage_figures(samples, window).model_copy(
-        update={"overload": overload(samples, window)}
-    )
+    reason = overload(samples, window)
+    figures = stage_figures(samples, window).model_copy(update={"overload": reason})
     if slo is None or not window.is_settled:
         return figures
-    met = judge_window(slo, samples, window).met
+    met = judge_window(slo, samples, window, reason).met
     enough = figures.requests >= needed_for_verdict(slo)
     if met and (not enough or _support_missing(slo, samples, window)):
         return figures
@@ -178,11 +181,12 @@ def _timeline(outcome: Outcome, users: Sequence[UsersAt]) -> tuple[TimelinePoint
     return timeline(outcome.samples, users, seconds) if outcome.windows else ()
 
 
-def _search(outcome: Outcome, stages: Sequence[StageFigures]) -> SearchResult | None:
+def _search(
+    outcome: Outcome, stages: Sequence[StageFigures], result: Knee | None
+) -> SearchResult | None:
     search = outcome.plan.search
-    if search is None:
+    if search is None or result is None:
         return None
-    result = knee(search, outcome.probes)
     # the last probe of each level, by whose result the search went on
     last = {each[0].level: each for each in zip(outcome.probes, stages, strict=False)}
     curve = tuple(
@@ -208,10 +212,9 @@ def _search(outcome: Outcome, stages: Sequence[StageFigures]) -> SearchResult | 
     )
 
 
-def _summary_stage(outcome: Outcome) -> int:
-    """The stage that a search's summary describes; -1 if there was no probe."""
-    search, levels = outcome.plan.search, [probe.level for probe in outcome.probes]
-    level = None if search is None else knee(search, outcome.probes).level
+def _stage_of(probes: Sequence[Probe], level: float | None) -> int:
+    """The last probe at a search's knee, or at its lowest level; -1 if there was no probe."""
+    levels = [probe.level for probe in probes]
     level = min(levels, default=None) if level is None else level
     return max((index for index, other in enumerate(levels) if other == level), default=-1)
 
@@ -243,16 +246,17 @@ def _within(
 
 
 def _slo(
-    slo: Slo | None,
-    samples: Samples,
+    outcome: Outcome,
     window: Window | None,
+    figures: WindowFigures | None,
     search: SearchResult | None,
     error: RunError | None,
 ) -> SloVerdict | None:
     """The verdict on the slo, which a search meets where it has a knee."""
+    slo = outcome.plan.slo
     if slo is None:
         return None
-    if window is None or (error is not None and error.reason != ALL_FAILED):
+    if window is None or figures is None or (error is not None and error.reason != ALL_FAILED):
         reason, message = (
             (error.reason, error.message) if error else ("NoRequests", "no stage began")
         )
@@ -261,7 +265,7 @@ def _slo(
         return unknown(USERS_NOT_REACHED, missing)
     if search is not None and search.knee is not None and not search.confirmed:
         return unknown("Unconfirmed", f"{search.knee:g} was within the slo in one probe only")
-    verdict = judge_window(slo, samples, window)
+    verdict = judge_window(slo, outcome.samples, window, figures.overload)
     if search is None or verdict.met == (search.knee is not None):
         return verdict
     return verdict.model_copy(update={"met": False, "reason": BEYOND})

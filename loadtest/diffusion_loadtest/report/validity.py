@@ -25,6 +25,7 @@ class Observations:
     target_restart: str | None = None
     target_change: str | None = None
     users_missing: str | None = None
+    uneven_share: str | None = None
     draws: int | None = None
     support_missing: str | None = None
     warmup_requests: int = 0
@@ -42,6 +43,8 @@ def validity(observations: Observations, slo: Slo | None, error: RunError | None
         message = f"{count} successful requests{worth}; target unchanged, client not saturated"
         if count < NEEDED_FOR_P99:
             message = f"{message}; p99 is left out, since it needs {NEEDED_FOR_P99}"
+        if observations.uneven_share is not None:
+            message = f"{message}; {observations.uneven_share}"
         return Validity(status=True, reason=MEASURED, message=message)
     (reason, message), *others = doubts
     return Validity(

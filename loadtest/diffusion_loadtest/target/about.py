@@ -12,7 +12,10 @@ _REQUEST_SECONDS = 5.0
 
 
 def about(url: str, api_key: str | None = None) -> dict[str, JsonValue] | None:
-    """The target's /about document; None without a JSON object of at most ABOUT_BYTES."""
+    """The target's /about document; None without a JSON object of at most ABOUT_BYTES.
+
+    `replica` is the name of the replica that responded, from the response's header.
+    """
     try:
         with Connection(url, _REQUEST_SECONDS, api_key) as connection:
             response = connection.get("/about")
@@ -20,4 +23,6 @@ def about(url: str, api_key: str | None = None) -> dict[str, JsonValue] | None:
     except (NoResponseError, ValueError):
         return None
     usable = response.status == HTTPStatus.OK and len(response.body) <= ABOUT_BYTES
-    return document if usable and isinstance(document, dict) else None
+    if not usable or not isinstance(document, dict):
+        return None
+    return document if response.replica is None else document | {"replica": response.replica}

@@ -1,30 +1,38 @@
-"""One user's HTTP connection, timed exactly.
-
-The client is the one below Locust's FastHttpUser, without its cookies, redirects and retries: a
-request that is sent twice, or a failure that a retry hides, would falsify the figures.
-"""
+"""One user's HTTP connection, timed exactly."""
 
 import time
+import zlib
 from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 import gevent
-from geventhttpclient.client import HTTPClient
-from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
+from geventhttpclient.response import (
+    HTTPConnectionClosed,
+    HTTPParseError,
+    HTTPSocketPoolResponse,
+)
+
+from diffusion_loadtest.plan.load_plan import Connections
+from diffusion_loadtest.target.http_client import HttpClient, http_client
 
 TIMEOUT = "Timeout"
 CONNECTION_ERROR = "ConnectionError"
 BROKEN_RESPONSE = "BrokenResponse"
 
-CONNECTION_SECONDS = 10.0
 IDLE_SECONDS = 2.0
-_BLOCK_BYTES = 65_536
+"""The time after which an idle connection is not reused: servers close one after about 5 s."""
+REPLICA_HEADER = "diffusion-replica"
+"""The header with the name of the replica that responds."""
+_LONGEST_REPLICA = 253
 _HEADERS = {
     "User-Agent": "diffusion-loadtest",
     "Content-Type": "application/json",
     "Accept": "application/json",
+    # otherwise a server may compress; images don't get smaller, and compression takes its time
+    "Accept-Encoding": "identity",
 }
+_MOST_BYTES = 256 * 2**20
 
 
 class NoResponseError(Exception):
@@ -39,30 +47,39 @@ class NoResponseError(Exception):
 class Response(NamedTuple):
     """A whole response.
 
-    `seconds` counts from the start of the request to the response's last byte.
+    `seconds` counts from the start of the request to the response's last byte. `replica` is the
+    name of the replica that responded; None if the server sends none.
     """
 
     status: int
     body: bytes
     seconds: float
     server_timing: str | None
+    replica: str | None = None
 
 
 class Connection:
     """Sends one request at a time to `url` (with an optional path, which becomes a prefix).
 
-    A connection is kept for CONNECTION_SECONDS: a Service balances connections rather than
-    requests, so new replicas get their share only from new connections. A connection idle for
-    IDLE_SECONDS is not reused, since servers close an idle one after about 5 s.
+    A Service balances connections rather than requests, so that their reuse decides how evenly
+    replicas are loaded. A connection is reused as the plan says, and not after IDLE_SECONDS unless
+    the plan says `Always`.
     """
 
-    def __init__(self, url: str, timeout_seconds: float, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout_seconds: float,
+        api_key: str | None = None,
+        connections: Connections | None = None,
+    ) -> None:
         parts = urlsplit(url)
         self._headers = _HEADERS | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         self._prefix = parts.path.rstrip("/")
         self._origin = f"{parts.scheme}://{parts.netloc}/"
         self._timeout = timeout_seconds
-        self._client: HTTPClient | None = None
+        self._reuse = (connections or Connections()).reuse
+        self._client: HttpClient | None = None
         self._opened = self._used = 0.0
 
     def __enter__(self) -> Self:
@@ -93,7 +110,8 @@ class Connection:
             has_response = True
             content = response.read()
             status = response.get_code()
-            timing = response.get("server-timing")
+            encoding = _header(response, "content-encoding")
+            timing, replica = _header(response, "server-timing"), _header(response, REPLICA_HEADER)
         except BaseException as error:
             # the connection's state is unknown, also when the user is killed in mid-request
             self.close()
@@ -104,32 +122,59 @@ class Connection:
         finally:
             timer.close()
         self._used = time.perf_counter()
-        server_timing = ",".join(timing) if isinstance(timing, list) else timing
-        return Response(status, content, self._used - start, server_timing)
+        if self._reuse == "PerRequest":
+            self.close()
+        return Response(
+            status,
+            _decoded(content, encoding),
+            self._used - start,
+            timing,
+            replica and replica[:_LONGEST_REPLICA],
+        )
 
     def is_idle(self) -> bool:
         """Whether the connection is idle too long, so that the next request opens another."""
-        return time.perf_counter() - self._used > IDLE_SECONDS
+        return self._reuse != "Always" and time.perf_counter() - self._used > IDLE_SECONDS
 
-    def _open(self, now: float) -> HTTPClient:
-        if self._client is not None and (
-            now - self._opened > CONNECTION_SECONDS or now - self._used > IDLE_SECONDS
-        ):
+    def _open(self, now: float) -> HttpClient:
+        if self._client is not None and (self.is_idle() or self._is_old(now)):
             self.close()
         if self._client is None:
-            self._client = HTTPClient.from_url(
-                self._origin,
-                block_size=_BLOCK_BYTES,
-                connection_timeout=self._timeout,
-                network_timeout=self._timeout,
-            )
+            self._client = http_client(self._origin, self._timeout)
             self._opened = self._used = now
         return self._client
+
+    def _is_old(self, now: float) -> bool:
+        return not isinstance(self._reuse, str) and now - self._opened > self._reuse
 
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _header(response: HTTPSocketPoolResponse, name: str) -> str | None:
+    """The value of a header; several lines of one name are a list."""
+    value = response.get(name)
+    return ",".join(value) if isinstance(value, list) else value
+
+
+def _decoded(content: bytes, encoding: str | None) -> bytes:
+    """The content without its gzip; a server may compress although it was asked not to.
+
+    Raises:
+        NoResponseError: The content is no whole gzip, or larger than a response may be.
+    """
+    if encoding is None or encoding.strip().lower() not in {"gzip", "x-gzip"}:
+        return content
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        decoded = decoder.decompress(content, _MOST_BYTES)
+    except zlib.error:
+        raise NoResponseError(BROKEN_RESPONSE, "the response is not gzip") from None
+    if not decoder.eof:
+        raise NoResponseError(BROKEN_RESPONSE, "the gzip of the response is cut off or too large")
+    return decoded
 
 
 def _failure(error: BaseException, timer: object, has_response: bool) -> NoResponseError | None:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from diffusion_loadtest.plan.load_plan import Connections
+
 _FACTS = {
     "backend": "backend",
     "revision": "revision",
@@ -30,8 +32,15 @@ _DEFAULTS = {
 """Fields of a request for which /about has a default."""
 
 
-def fingerprint(about: Mapping[str, Any] | None, body: Mapping[str, Any]) -> dict[str, str]:
-    """The known facts as words; a value that every request sets replaces the default."""
+def fingerprint(
+    about: Mapping[str, Any] | None,
+    body: Mapping[str, Any],
+    connections: Connections | None = None,
+) -> dict[str, str]:
+    """The known facts as words; a value that every request sets replaces the default.
+
+    The reuse of connections is one of them: it decides how evenly replicas are loaded.
+    """
     known = about or {}
     facts = {name: _word(known[key]) for key, name in _FACTS.items() if known.get(key) is not None}
     batching = known.get("batching")
@@ -47,13 +56,18 @@ def fingerprint(about: Mapping[str, Any] | None, body: Mapping[str, Any]) -> dic
         for key, name in _DEFAULTS.items()
         if settings.get(key) is not None
     }
+    if connections is not None:
+        facts["connections"] = str(connections)
     return facts | dict(_versions(known.get("versions")))
 
 
 def fingerprint_id(facts: Mapping[str, str]) -> str | None:
-    """Twelve hex digits, equal for equal facts; the revision does not count."""
+    """Twelve hex digits, equal for equal facts; the revision does not count.
+
+    None if nothing is known of the target.
+    """
     counted = {name: fact for name, fact in facts.items() if name != "revision"}
-    if not counted:
+    if not counted.keys() - {"connections"}:
         return None
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 

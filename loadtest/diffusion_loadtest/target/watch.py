@@ -12,16 +12,26 @@ _UPTIME_MARGIN_SECONDS = 2.0
 
 
 class TargetWatch:
-    """Compares /about during and after the load with /about before the load."""
+    """Compares /about during and after the load with /about before the load.
+
+    A new replica of an autoscaled target is younger than the load, and no restart.
+    """
 
     def __init__(
-        self, before: Mapping[str, Any] | None, fetch: Callable[[], Mapping[str, Any] | None]
+        self,
+        before: Mapping[str, Any] | None,
+        fetch: Callable[[], Mapping[str, Any] | None],
+        *,
+        is_autoscaled: bool = False,
     ) -> None:
         self.restart: str | None = None
         self.change: str | None = None
         self.before = before
         self.latest = before
         self._fetch = fetch
+        self._is_autoscaled = is_autoscaled
+        self._uptimes: dict[str, float] = {}
+        self._record_uptime(before or {})
 
     def run(self, seconds: Callable[[], float]) -> None:
         """Polls until killed; `seconds()` is the time since the load began."""
@@ -35,8 +45,22 @@ class TargetWatch:
         if now is None or self.before is None:
             return
         self.latest = now
-        self.restart = self.restart or describe_restart(now, seconds())
+        self.restart = self.restart or self._describe_restart(now, seconds())
+        self._record_uptime(now)
         self.change = self.change or describe_change(self.before, now)
+
+    def _describe_restart(self, now: Mapping[str, Any], load_seconds: float) -> str | None:
+        if not self._is_autoscaled:
+            return describe_restart(now, load_seconds)
+        before, uptime = self._uptimes.get(now.get("replica", "")), now.get("uptime_seconds")
+        if before is None or not isinstance(uptime, int | float) or uptime >= before:
+            return None
+        return f"replica {now['replica']} began anew {uptime:.0f} s ago"
+
+    def _record_uptime(self, document: Mapping[str, Any]) -> None:
+        name, uptime = document.get("replica"), document.get("uptime_seconds")
+        if isinstance(name, str) and isinstance(uptime, int | float):
+            self._uptimes[name] = uptime
 
 
 def describe_restart(now: Mapping[str, Any], load_seconds: float) -> str | None:

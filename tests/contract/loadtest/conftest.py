@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -62,6 +63,9 @@ ANSWERS: dict[str, tuple[int, bytes]] = {
     "text": (200, b"<html>it works</html>"),
     "empty": (200, answer(PNG, images=[])),
 }
+COMPRESSED = gzip.compress(ANSWERS["ok"][1])
+ENCODED = {"gzip": COMPRESSED, "bad-gzip": b"{}", "cut-gzip": COMPRESSED[:-20]}
+"""Bodies that are sent as gzip, whatever they are."""
 KINDS = {
     "busy": "HTTP429",
     "down": "HTTP503",
@@ -171,6 +175,8 @@ class Server:
             await asyncio.sleep(delay)
             if outcome in ANSWERS:
                 writer.write(_response(*ANSWERS[outcome]))
+            elif outcome in ENCODED:
+                writer.write(_response(200, ENCODED[outcome], "content-encoding: gzip"))
             elif outcome == "hangup":  # a complete answer; then the server closes the connection
                 writer.write(_response(*ANSWERS["ok"]))
             elif outcome == "cut":
@@ -184,7 +190,7 @@ class Server:
             seen.answered = time.perf_counter()
         finally:
             self._busy -= 1
-        return outcome in ANSWERS
+        return outcome in ANSWERS or outcome in ENCODED
 
     def _other(self, path: str) -> tuple[int, bytes]:
         if path == "/readyz":
@@ -194,9 +200,10 @@ class Server:
         return 404, b"{}"
 
 
-def _response(status: int, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-    return head.encode() + b"\r\n\r\n" + body
+def _response(status: int, body: bytes, *headers: str) -> bytes:
+    length = f"content-length: {len(body)}"
+    head = (f"HTTP/1.1 {status} X", "content-type: application/json", length, *headers)
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
 @pytest.fixture(scope="module")
@@ -320,10 +327,22 @@ def make_plan() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Iterator[Runner]:
-    runner = Runner(tmp_path)
-    yield runner
-    runner.kill()
+def make_runner() -> Iterator[Callable[[Path], Runner]]:
+    runners: list[Runner] = []
+
+    def make(folder: Path) -> Runner:
+        folder.mkdir(exist_ok=True)
+        runners.append(Runner(folder))
+        return runners[-1]
+
+    yield make
+    for runner in runners:
+        runner.kill()
+
+
+@pytest.fixture
+def runner(tmp_path: Path, make_runner: Callable[[Path], Runner]) -> Runner:
+    return make_runner(tmp_path)
 
 
 @dataclass

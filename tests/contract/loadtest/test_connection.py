@@ -1,11 +1,13 @@
-"""One user's connection to a real server: reuse, and failures."""
+"""One user's connection to a real server: reuse, compression, and failures."""
 
+import os
 import time
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from diffusion_loadtest.plan.load_plan import Connections
 from diffusion_loadtest.target import connection as client
 from diffusion_loadtest.target.about import about
 from diffusion_loadtest.target.connection import Connection, NoResponseError
@@ -33,23 +35,58 @@ def test_connection_is_kept_and_its_answers_are_timed_to_the_last_byte(serve: An
         assert seen.delay < answer.seconds < waited
 
 
-def test_old_connection_is_replaced(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "IDLE_SECONDS", 60.0)
+@pytest.mark.parametrize(
+    ("reuse", "idle_seconds", "connections"),
+    [
+        ("PerRequest", 60.0, 4),
+        (60.0, 60.0, 1),
+        # older than a connection may be
+        (1e-9, 60.0, 4),
+        # idle for too long
+        (60.0, 0.0, 4),
+        ("Always", 0.0, 1),
+    ],
+)
+def test_connection_is_reused_as_the_plan_says(
+    serve: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    reuse: Any,
+    idle_seconds: float,
+    connections: int,
+) -> None:
+    monkeypatch.setattr(client, "IDLE_SECONDS", idle_seconds)
     server = serve(lambda _: (0.0, "ok"))
-    with Connection(server.url, 5.0) as connection:
-        for seconds, connections in ((60.0, 1), (60.0, 1), (0.0, 2)):
-            monkeypatch.setattr(client, "CONNECTION_SECONDS", seconds)
-            connection.post("/predict", BODY)
-            assert server.connections == connections
+    with Connection(server.url, 5.0, connections=Connections(reuse=reuse)) as connection:
+        for _ in range(4):
+            assert connection.post("/predict", BODY).status == 200
+    assert server.connections == connections
 
 
-def test_idle_connection_is_replaced(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "IDLE_SECONDS", 0.0)
+def test_connection_is_reused_whatever_its_number_is(serve: Any) -> None:
     server = serve(lambda _: (0.0, "ok"))
+    held = []
+    try:
+        # select(2) fails from descriptor 1024 on, which a thousand other users use up
+        while not held or held[-1] < 1100:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        with Connection(server.url, 5.0) as connection:
+            for _ in range(3):
+                assert connection.post("/predict", BODY).status == 200
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    assert server.connections == 1
+
+
+def test_compressed_response_is_read_and_a_broken_one_is_a_failure(serve: Any) -> None:
+    server = serve(lambda n: (0.0, ("ok", "gzip", "bad-gzip", "cut-gzip")[n]))
     with Connection(server.url, 5.0) as connection:
-        for _ in range(3):
-            connection.post("/predict", BODY)
-    assert server.connections == 3
+        plain, compressed = (connection.post("/predict", BODY) for _ in range(2))
+        assert plain.body == compressed.body
+        for _ in range(2):
+            with pytest.raises(NoResponseError) as caught:
+                connection.post("/predict", BODY)
+            assert caught.value.kind == "BrokenResponse"
 
 
 def test_connection_that_the_server_closed_is_no_failure_of_the_next_request(serve: Any) -> None:

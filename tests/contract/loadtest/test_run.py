@@ -198,3 +198,14 @@ def test_page_stays_after_the_report_until_someone_ends_it(serve: Any, runner: A
     report = runner.read("report.json")
     assert report["error"] is None
     assert report["summary"]["maxUsers"] == 3
+
+
+@pytest.mark.full
+def test_more_than_a_thousand_users_keep_their_connections(serve: Any, runner: Any) -> None:
+    server = serve(lambda _: (1.2, "ok"))
+    plan = server.plan([(1100, 4.0)], connections={"reuse": "Always"})
+    report = runner.report(plan | {"request": {"timeoutSeconds": 30.0}})
+    assert report["summary"]["failures"] == 0
+    assert report["summary"]["requests"] > 2 * 1100
+    # one for the readiness and one for each look at /about, besides those of the users
+    assert 1100 <= server.connections <= 1105

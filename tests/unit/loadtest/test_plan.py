@@ -12,7 +12,7 @@ from diffusion_loadtest.plan.request_bodies import request_bodies
 DOCUMENT: dict[str, Any] = {
     "version": 1,
     "test": {"name": "demo-load", "namespace": "default", "run": "3f2a9c"},
-    "target": {"url": "http://demo.default.svc:80"},
+    "target": {"url": "http://demo.default.svc:80", "isAutoscaled": True},
     "users": {"stages": [{"users": 10, "durationSeconds": 30.0}], "spawnRate": 2.0},
     "think": {"minSeconds": 0.0, "maxSeconds": 0.0},
     "request": {
@@ -21,6 +21,7 @@ DOCUMENT: dict[str, Any] = {
         "timeoutSeconds": 60.0,
         "decodeShare": 0.5,
     },
+    "connections": {"reuse": "Always"},
     "prompts": {"inline": ["a red circle"], "file": None},
     "auth": {"apiKeyFile": "/etc/key", "apiKeyVariable": None},
     "minRequests": 3000,
@@ -123,6 +124,8 @@ def test_load_that_cannot_be_generated_is_refused(load: dict[str, Any], sentence
         ("request.seed.value", None, "request.seed: give a value with the policy fixed"),
         ("request.seed.policy", "random", "request.seed: give a value with the policy fixed"),
         ("request.decodeShare", 2, "request.decodeShare: input should be less than or equal to 1"),
+        ("connections.reuse", "Sometimes", "connections.reuse"),
+        ("connections.reuse", 0, "connections.reuse"),
         ("auth.apiKeyVariable", "KEY", "auth: set one of apiKeyFile and apiKeyVariable"),
         ("warmup.durationSeconds", 5, "warmup: set one of requests and durationSeconds"),
         ("workers", 0, "workers: input should be greater than or equal to 1"),

@@ -53,12 +53,13 @@ def test_samples_come_back_as_they_were_recorded() -> None:
         Sample(0.2, 0.05, 1, "Timeout"),
         Sample(0.3, 0.25, 99, SUCCESS, False, (1.5, 0.25, 80.0, 20.0, math.nan)),
         Sample(0.4, 0.05, 1, "Timeout"),
-        Sample(0.5, 0.05, 1, "HTTP503"),
+        Sample(0.5, 0.05, 1, "HTTP503", replica="demo-a"),
+        Sample(0.6, 0.05, 1, SUCCESS, replica="demo-b"),
     ]
     for sample in recorded:
         samples.record(sample)
     assert list(map(comparable, samples)) == list(map(comparable, recorded))
-    assert (len(samples), samples.failures) == (5, 3)
+    assert (len(samples), samples.failures) == (6, 3)
     assert samples.failures_by_kind() == {"Timeout": 2, "HTTP503": 1}
 
 
@@ -81,7 +82,9 @@ def test_samples_of_several_processes_become_one_in_order_of_time() -> None:
             sent = Samples()
             chance.shuffle(kinds)
             for _ in range(50):
-                sample = Sample(chance.random() * 60, 0.5, 1, chance.choice(kinds))
+                name = chance.choice((None, "demo-a", "demo-b"))
+                kind = chance.choice(kinds)
+                sample = Sample(chance.random() * 60, 0.5, 1, kind, replica=name)
                 everything.append(sample)
                 sent.record(sample)
             part.add(sent.take())
@@ -103,8 +106,18 @@ def test_stages_and_unmeasured_samples_can_be_told_apart() -> None:
     assert list(samples.success_ends()) == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
+def test_server_with_endless_names_of_replicas_breaks_no_count() -> None:
+    samples = Samples()
+    for n in range(70_000):
+        samples.record(Sample(float(n), 0.1, 0, SUCCESS, replica=f"name-{n}"))
+    names = {sample.replica for sample in samples}
+    assert None in names
+    assert len(names) <= 5_000
+    assert len(samples) == len(samples.latencies()) == 70_000
+
+
 def comparable(sample: Sample) -> tuple[object, ...]:
     """A comparable form of a sample: unknown times equal themselves, 32-bit times are rounded."""
     timing = tuple(None if math.isnan(value) else round(value, 3) for value in sample.timing)
-    failure = sample.failure or ""
-    return (sample.ended, sample.latency, sample.stage, failure, sample.measured, timing)
+    failure, replica = sample.failure or "", sample.replica or ""
+    return (sample.ended, sample.latency, sample.stage, failure, sample.measured, timing, replica)

@@ -16,6 +16,7 @@ from diffusion_loadtest.plan.load_plan import Search, Slo
 from diffusion_loadtest.plan.search import MAX_PROBES, Knee, Probe, knee, next_level
 from diffusion_loadtest.report.figures import Window
 from diffusion_loadtest.report.judgement import judge_window, probe_result
+from diffusion_loadtest.report.load_report import SloVerdict
 from diffusion_loadtest.report.overload import mann_kendall, overload
 
 CAPACITY = 20.0
@@ -98,6 +99,10 @@ def test_load_of_a_tenth_above_the_capacity_is_overload_and_four_fifths_are_not(
     assert sum(each is None for each in under) >= 19
 
 
+def judged(samples: Samples, measured: Window, slo: Slo = SLO) -> SloVerdict:
+    return judge_window(slo, samples, measured, overload(samples, measured))
+
+
 def search_of(kind: str, seed: int, slo: Slo = SLO) -> tuple[Knee, list[Probe]]:
     search = Search.model_validate({"over": "rate", "min": 8.0, "max": 40.0, "probeSeconds": PROBE})
     probes: list[Probe] = []
@@ -125,7 +130,7 @@ def test_search_finds_no_knee_above_the_capacity(kind: str) -> None:
 def test_objective_on_failures_does_not_hide_a_backlog() -> None:
     # Every limit is met: no request fails, and p95 is 3 s after a minute, but grows without end.
     samples, measured = probed(1.05 * CAPACITY, "a", "constant")
-    verdict = judge_window(Slo(p95_seconds=60.0), samples, measured)
+    verdict = judged(samples, measured, Slo(p95_seconds=60.0))
     assert (verdict.met, verdict.reason) == (False, "Overloaded")
     assert "requests/s" in verdict.message or "latency grew" in verdict.message
     assert all(check.met for check in verdict.checks)
@@ -135,7 +140,7 @@ def test_overload_is_a_verdict_on_arrivals_and_never_on_users() -> None:
     samples, measured = probed(1.1 * CAPACITY, "a", "constant")
     assert overload(samples, measured) is not None
     assert overload(samples, measured._replace(rate=None)) is None
-    assert judge_window(SLO, samples, measured._replace(rate=None)).met
+    assert judged(samples, measured._replace(rate=None)).met
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
@@ -158,9 +163,9 @@ def test_failure_ratio_judges_shed_requests() -> None:
         failure = "HTTP503" if n % 10 == 0 else SUCCESS
         samples.record(Sample(n / 22 + 0.05, 0.05, 0, failure))
     assert overload(samples, window(22.0)) is None
-    assert judge_window(SLO, samples, window(22.0)).reason == "BeyondSLO"
+    assert judged(samples, window(22.0)).reason == "BeyondSLO"
     allowed = Slo(p50_seconds=8.0, max_failure_ratio=0.2)
-    assert judge_window(allowed, samples, window(22.0)).met
+    assert judged(samples, window(22.0), allowed).met
 
 
 def test_stage_that_answers_the_backlog_of_the_one_before_is_not_overloaded() -> None:

@@ -90,6 +90,36 @@ def test_first_change_is_kept_and_a_missing_response_is_no_change() -> None:
     assert watch.change == "revision r2 answers instead of r1"
 
 
+def polled(*documents: dict[str, Any], is_autoscaled: bool = True) -> TargetWatch:
+    rest = iter(documents[1:])
+    watch = TargetWatch(documents[0], lambda: next(rest), is_autoscaled=is_autoscaled)
+    for _ in documents[1:]:
+        watch.poll(lambda: 60.0)
+    return watch
+
+
+def answered_by(replica: str, uptime: float) -> dict[str, Any]:
+    return ABOUT | {"replica": replica, "uptime_seconds": uptime}
+
+
+def test_replica_that_an_autoscaler_adds_is_no_restart() -> None:
+    documents = [answered_by("a", 90.0), answered_by("b", 5.0), answered_by("b", 10.0)]
+    assert polled(*documents).restart is None
+    assert polled(*documents, is_autoscaled=False).restart is not None
+
+
+def test_replica_that_begins_anew_is_a_restart_also_of_an_autoscaled_target() -> None:
+    documents = [answered_by("a", 90.0), answered_by("b", 5.0), answered_by("a", 3.0)]
+    assert polled(*documents).restart == "replica a began anew 3 s ago"
+    again = [answered_by("a", 90.0), answered_by("b", 25.0), answered_by("b", 4.0)]
+    assert polled(*again).restart == "replica b began anew 4 s ago"
+
+
+def test_autoscaled_target_that_names_no_replica_is_left_to_the_operator() -> None:
+    documents = [ABOUT | {"uptime_seconds": 90.0}, ABOUT | {"uptime_seconds": 5.0}]
+    assert polled(*documents).restart is None
+
+
 def test_target_without_an_about_document_is_not_polled() -> None:
     def never() -> None:
         raise AssertionError("the target was polled")
