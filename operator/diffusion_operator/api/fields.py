@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$"
+DURATION = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$"
 _DECIMAL = r"^[0-9]{1,9}(\.[0-9]{1,6})?$"
 _PART = re.compile(r"([0-9.]+)(ms|s|m|h)")
 
@@ -46,7 +46,7 @@ def _validated(pattern: str, message: str) -> AfterValidator:
 
 def duration_rules(bound: str = "", message: str = "") -> dict[str, Any]:
     """CEL validations of a duration; ``bound`` is one more, on ``self``."""
-    return _written_as(_DURATION, "write a duration such as 90s, 500ms or 1m30s", bound, message)
+    return _written_as(DURATION, "write a duration such as 90s, 500ms or 1m30s", bound, message)
 
 
 def decimal_rules(bound: str = "", message: str = "") -> dict[str, Any]:
@@ -57,7 +57,7 @@ def decimal_rules(bound: str = "", message: str = "") -> dict[str, Any]:
 Duration = Annotated[
     str,
     Field(max_length=32, json_schema_extra=duration_rules()),
-    _validated(_DURATION, "write a duration such as 90s, 500ms or 1m30s"),
+    _validated(DURATION, "write a duration such as 90s, 500ms or 1m30s"),
 ]
 Decimal = Annotated[
     str,
@@ -87,7 +87,7 @@ def seconds(duration: Duration) -> float:
     Raises:
         ValueError: The text is no duration.
     """
-    if not re.fullmatch(_DURATION, duration):
+    if not re.fullmatch(DURATION, duration):
         raise ValueError(f"{duration!r} is not a duration: write for example 90s, 500ms or 1m30s")
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _PART.findall(duration))
 

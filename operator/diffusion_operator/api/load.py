@@ -2,9 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
 
 from diffusion_operator.api.fields import (
+    DURATION,
     Decimal,
     Duration,
     Model,
@@ -12,11 +20,15 @@ from diffusion_operator.api.fields import (
     duration_rules,
     rule,
     rules,
+    seconds,
 )
 from diffusion_operator.api.load_request import Auth, Request
 from diffusion_operator.api.pod_template import RunnerTemplate
 
 MOST_USERS = 10_000
+_UNTIMED = ("PerRequest", "Always")
+_IS_UNTIMED = f"self in {list(_UNTIMED)}"
+_DAY_SECONDS = 86_400
 MOST_PER_SECOND = 10_000
 StageDuration = Annotated[
     Duration,
@@ -229,6 +241,37 @@ class Slo(Model):
     )
 
 
+class Connections(Model):
+    """Reuse of a user's connection; a Service chooses a replica for each connection."""
+
+    reuse: str = Field(
+        "10s",
+        max_length=32,
+        description="PerRequest: a connection for each request; Always: one for the whole run, "
+        "which keeps its replica; or a duration after which a user opens another one. "
+        "Default: 10s.",
+        json_schema_extra=rules(
+            rule(
+                f"{_IS_UNTIMED} || self.matches(r'{DURATION}')",
+                "write PerRequest, Always, or a duration such as 10s",
+            ),
+            rule(
+                f"{_IS_UNTIMED} || !self.matches(r'{DURATION}')"
+                " || (duration(self) > duration('0s') && duration(self) <= duration('24h'))",
+                "a connection is reused for at most 24h: write Always for the whole run, and "
+                "PerRequest for no reuse",
+            ),
+        ),
+    )
+
+    @field_validator("reuse")
+    @classmethod
+    def _is_known(cls, reuse: str) -> str:
+        if reuse not in _UNTIMED and not 0 < seconds(reuse) <= _DAY_SECONDS:
+            raise ValueError("write PerRequest, Always, or a duration of at most 24h")
+        return reuse
+
+
 class LoadSpec(Model):
     """Load without a target; a template of load tests is one, too."""
 
@@ -239,6 +282,7 @@ class LoadSpec(Model):
     )
     think: Think | None = Field(None, description="Pause of a user before its next request.")
     request: Request = Field(Request(), description="Content of each request.")
+    connections: Connections = Field(Connections(), description="Connections of the users.")
     auth: Auth | None = Field(None, description="Credentials that the target asks for.")
     min_requests: int | None = Field(
         None,

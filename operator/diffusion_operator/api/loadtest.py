@@ -64,7 +64,7 @@ class Fingerprint(Model):
 
     digest: str = Field(max_length=16, description="Digest of all below but the revision.")
     image: str = Field("", max_length=512, description="The serving image, by its digest.")
-    replicas: int | None = Field(None, ge=0, description="Pods that answered.")
+    replicas: int | None = Field(None, ge=0, description="Replicas at the begin of the run.")
     facts: dict[str, Annotated[str, Field(max_length=256)]] = Field(
         default_factory=dict,
         max_length=64,

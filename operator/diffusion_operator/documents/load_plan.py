@@ -15,6 +15,7 @@ class TestIdentity(Model):
 
 class LoadTarget(Model):
     url: str
+    is_autoscaled: bool
 
 
 class LoadStage(Model):
@@ -61,6 +62,10 @@ class LoadRequest(Model):
     decode_share: float
 
 
+class ConnectionReuse(Model):
+    reuse: str | float = Field(description="PerRequest, Always, or a number of seconds.")
+
+
 class PromptSource(Model):
     inline: tuple[str, ...] | None = None
     file: str | None = None
@@ -98,6 +103,7 @@ class LoadPlan(Model):
     search: LoadSearch | None
     think: ThinkTime
     request: LoadRequest
+    connections: ConnectionReuse
     prompts: PromptSource
     auth: Credentials | None
     min_requests: int | None

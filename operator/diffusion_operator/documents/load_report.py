@@ -74,6 +74,10 @@ class ReportedWindow(ReportedStage):
     stage: int
 
 
+class ReportedReplica(_Read):
+    name: str
+
+
 class ReportedValidity(_Read):
     status: bool
     reason: str
@@ -100,6 +104,7 @@ class LoadReport(_Read):
     summary: ReportedSummary
     stages: tuple[ReportedStage, ...]
     window: ReportedWindow | None = None
+    replicas: tuple[ReportedReplica, ...] = ()
     valid: ReportedValidity | None = None
     slo: ReportedSlo | None = None
     error: ReportedError | None = None

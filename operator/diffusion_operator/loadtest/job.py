@@ -1,6 +1,7 @@
 """Jobs of a run: the runner, and the workers that share its load."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from diffusion_operator.api.load_request import ConfigMapKey
@@ -72,78 +73,77 @@ def master_service(owner: Mapping[str, Any], run: str) -> Object:
     )
 
 
-def job(
-    owner: Mapping[str, Any],
-    spec: LoadTestSpec,
-    settings: Settings,
-    *,
-    run: str,
-    target_url: str,
-    access: str,
-    annotations: Mapping[str, str] | None = None,
-) -> Object:
-    """Job of one run; ``access`` names its ServiceAccount and its report's ConfigMap."""
-    plan = load_plan(owner, spec, run=run, target_url=target_url, report=access)
-    arguments = ["--role", "master"] if spec.workers > 1 else []
+@dataclass(frozen=True)
+class PlannedRun:
+    """Run that begins: its LoadTest, its target, and the objects that it may use."""
+
+    owner: Mapping[str, Any]
+    spec: LoadTestSpec
+    settings: Settings
+    run: str
+    target_url: str
+    access: str
+    """Name of the runner's ServiceAccount and of the report's ConfigMap."""
+    is_autoscaled: bool = False
+    """Whether replicas of the target may come and go."""
+
+    def plan(self) -> str:
+        """Text of the load plan."""
+        return load_plan(
+            self.owner,
+            self.spec,
+            run=self.run,
+            target_url=self.target_url,
+            is_autoscaled=self.is_autoscaled,
+            report=self.access,
+        ).text()
+
+
+def job(planned: PlannedRun, annotations: Mapping[str, str] | None = None) -> Object:
+    """Job of a run's runner."""
+    arguments = ["--role", "master"] if planned.spec.workers > 1 else []
     return _job(
-        owner,
-        spec,
-        job_name(owner, run),
-        settings=settings,
-        run=run,
+        planned,
+        job_name(planned.owner, planned.run),
         role=RUNNER,
         pods=1,
         pod={
-            "serviceAccountName": access,
+            "serviceAccountName": planned.access,
             "automountServiceAccountToken": True,
-            "containers": [_container(plan.text(), spec, settings, arguments)],
+            "containers": [_container(planned, arguments)],
         },
         annotations=annotations,
     )
 
 
-def workers_job(
-    owner: Mapping[str, Any],
-    spec: LoadTestSpec,
-    settings: Settings,
-    *,
-    run: str,
-    target_url: str,
-    access: str,
-) -> Object:
+def workers_job(planned: PlannedRun) -> Object:
     """Job of a run's workers, which make the load and talk to the runner only."""
-    plan = load_plan(owner, spec, run=run, target_url=target_url, report=access)
-    namespace = owner["metadata"]["namespace"]
-    master = f"{master_name(owner)}.{namespace}.svc:{MASTER_PORT}"
+    namespace = planned.owner["metadata"]["namespace"]
+    master = f"{master_name(planned.owner)}.{namespace}.svc:{MASTER_PORT}"
     arguments = ["--role", "worker", "--master", master]
     return _job(
-        owner,
-        spec,
-        workers_name(owner, run),
-        settings=settings,
-        run=run,
+        planned,
+        workers_name(planned.owner, planned.run),
         role=WORKER,
-        pods=spec.workers,
+        pods=planned.spec.workers,
         pod={
             "automountServiceAccountToken": False,
-            "containers": [_container(plan.text(), spec, settings, arguments)],
+            "containers": [_container(planned, arguments)],
         },
     )
 
 
 def _job(
-    owner: Mapping[str, Any],
-    spec: LoadTestSpec,
+    planned: PlannedRun,
     name: str,
     *,
-    settings: Settings,
-    run: str,
     role: str,
     pods: int,
     pod: Mapping[str, Any],
     annotations: Mapping[str, str] | None = None,
 ) -> Object:
-    marks = {RUN_LABEL: run, ROLE_LABEL: role}
+    owner, spec, settings = planned.owner, planned.spec, planned.settings
+    marks = {RUN_LABEL: planned.run, ROLE_LABEL: role}
     template = {
         "metadata": {"labels": {**labels(owner), **marks}, "annotations": STAYS},
         "spec": {
@@ -210,11 +210,12 @@ def _prompt_volumes(prompts: ConfigMapKey | None) -> list[Object]:
     return [{"name": "prompts", "configMap": {"name": prompts.name, "items": items}}]
 
 
-def _container(plan: str, spec: LoadTestSpec, settings: Settings, arguments: list[str]) -> Object:
+def _container(planned: PlannedRun, arguments: list[str]) -> Object:
+    spec, settings = planned.spec, planned.settings
     mounts = [SCRATCH_MOUNT]
     if prompts_of(spec) is not None:
         mounts = [*mounts, {"name": "prompts", "mountPath": PROMPTS_MOUNT, "readOnly": True}]
-    variables: list[Object] = [{"name": "DIFFUSION_LOAD_PLAN", "value": unexpanded(plan)}]
+    variables: list[Object] = [{"name": "DIFFUSION_LOAD_PLAN", "value": unexpanded(planned.plan())}]
     if spec.auth is not None:
         # A variable shows a missing Secret in the pod's status and resolves itself; a volume would
         # wait silently.

@@ -4,9 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffusion_operator.api.fields import seconds
-from diffusion_operator.api.load import Arrivals, LoadSpec, Search, Slo, Think, Users, Warmup
+from diffusion_operator.api.load import (
+    Arrivals,
+    Connections,
+    LoadSpec,
+    Search,
+    Slo,
+    Think,
+    Users,
+    Warmup,
+)
 from diffusion_operator.api.load_request import Request
 from diffusion_operator.documents.load_plan import (
+    ConnectionReuse,
     Credentials,
     LoadArrivals,
     LoadPlan,
@@ -35,17 +45,25 @@ PROBE_LENGTHS = 3
 
 
 def load_plan(
-    owner: Mapping[str, Any], spec: LoadSpec, *, run: str, target_url: str, report: str
+    owner: Mapping[str, Any],
+    spec: LoadSpec,
+    *,
+    run: str,
+    target_url: str,
+    report: str,
+    is_autoscaled: bool = False,
 ) -> LoadPlan:
+    """Load plan of a run against that target; ``report`` names its ConfigMap."""
     meta = owner["metadata"]
     return LoadPlan(
         test=TestIdentity(name=meta["name"], namespace=meta["namespace"], run=run),
-        target=LoadTarget(url=target_url),
+        target=LoadTarget(url=target_url, is_autoscaled=is_autoscaled),
         users=_users(spec.users) if spec.users else None,
         arrivals=_arrivals(spec.arrivals) if spec.arrivals else None,
         search=_search(spec.search) if spec.search else None,
         think=_think(spec.think or Think()),
         request=_request(spec.request),
+        connections=_connections(spec.connections),
         prompts=_prompts(spec.request),
         auth=Credentials(api_key_variable=API_KEY_VARIABLE) if spec.auth else None,
         min_requests=spec.min_requests,
@@ -151,6 +169,11 @@ def _request(request: Request) -> LoadRequest:
         timeout_seconds=float(request.timeout_seconds),
         decode_share=float(request.decode_share),
     )
+
+
+def _connections(connections: Connections) -> ConnectionReuse:
+    reuse = connections.reuse
+    return ConnectionReuse(reuse=seconds(reuse) if reuse[0].isdigit() else reuse)
 
 
 def _given(**fields: Any) -> dict[str, Any]:

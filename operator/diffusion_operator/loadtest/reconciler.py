@@ -28,6 +28,7 @@ from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.loadtest.admission import TargetAdmission
 from diffusion_operator.loadtest.job import (
     WEB_UI_SECONDS,
+    PlannedRun,
     is_over,
     job,
     job_name,
@@ -50,6 +51,7 @@ from diffusion_operator.loadtest.status import (
 from diffusion_operator.loadtest.target import (
     SNAPSHOT,
     Disturbance,
+    autoscaling_of,
     snapshot,
     snapshot_of,
 )
@@ -256,6 +258,15 @@ class TestReconciler:
     async def _ensure(self, look: Observation, run: Run, running: Object | None) -> Object:
         """Create the run's missing Jobs and the objects that its runner needs."""
         test, spec, access = look.test, look.spec, access_name(look.test)
+        planned = PlannedRun(
+            test,
+            spec,
+            self._settings,
+            run=run.name,
+            target_url=look.url,
+            access=access,
+            is_autoscaled=look.service is not None and bool(autoscaling_of(look.service)),
+        )
         if running is not None:
             running = await self._applier.adopt(test, running)
             if is_over(running):
@@ -272,28 +283,12 @@ class TestReconciler:
         else:
             annotations = {RUN_IDENTITY: run.of.text()}
             if look.service is not None:
-                cause = snapshot(look.service, look.target_pods, look.replicas)
-                annotations[SNAPSHOT] = cause.text()
-            manifest = job(
-                test,
-                spec,
-                self._settings,
-                run=run.name,
-                target_url=look.url,
-                access=access,
-                annotations=annotations,
-            )
+                target = snapshot(look.service, look.target_pods, look.replicas)
+                annotations[SNAPSHOT] = target.text()
+            manifest = job(planned, annotations)
             running = await self._applier.create_once(test, manifest, after=[account], later=others)
         if spec.workers > 1:
-            manifest = workers_job(
-                test,
-                spec,
-                self._settings,
-                run=run.name,
-                target_url=look.url,
-                access=access,
-            )
-            await self._applier.create_once(test, manifest)
+            await self._applier.create_once(test, workers_job(planned))
         return running
 
     async def _outcome(

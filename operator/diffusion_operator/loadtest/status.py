@@ -39,6 +39,7 @@ _NO_VERDICT = frozenset({"UsersNotReached", "Unconfirmed"})
 """Reasons of the runner with which SLOMet is neither true nor false."""
 NO_RUN = Run("", RunIdentity(""))
 _MOST_FACTS, _LONGEST_FACT, _LONGEST_NAME, _MOST_KINDS = 64, 256, 63, 64
+_UNKNOWN_REPLICA = "unknown"
 _LONGEST_SENTENCE = 512
 
 
@@ -211,8 +212,18 @@ def _valid(observed: Observed, failed: Ended | None) -> Verdict:
     if report.valid is None:
         message = "the runner's version doesn't validate its own figures"
         return Verdict("Valid", "Unknown", "NotJudged", message)
-    status: Literal["True", "False"] = "True" if report.valid.status else "False"
-    return Verdict("Valid", status, report.valid.reason, report.valid.message)
+    if not report.valid.status:
+        return Verdict("Valid", "False", report.valid.reason, report.valid.message)
+    message = f"{report.valid.message}{_silent_replicas(report, observed.tested.snapshot)}"
+    return Verdict("Valid", "True", report.valid.reason, message)
+
+
+def _silent_replicas(report: LoadReport, snapshot: Snapshot | None) -> str:
+    """Clause about replicas that got no request, as kept connections can cause it."""
+    names = {each.name for each in report.replicas} - {_UNKNOWN_REPLICA}
+    if snapshot is None or snapshot.autoscaling or not names or len(names) >= snapshot.replicas:
+        return ""
+    return f"; only {len(names)} of {snapshot.replicas} replicas got requests"
 
 
 def _slo_met(observed: Observed, failed: Ended | None) -> Verdict:
@@ -273,8 +284,11 @@ def _fingerprint(facts: Mapping[str, str], snapshot: Snapshot | None) -> Fingerp
     }
     image = snapshot.image if snapshot else ""
     replicas = snapshot.replicas if snapshot else None
+    scaling = snapshot.autoscaling if snapshot else ""
+    if scaling:
+        kept["autoscaling"] = scaling[:_LONGEST_FACT]
     return Fingerprint(
-        digest=digest([facts.get("backend", ""), kept, image, replicas]),
+        digest=digest([facts.get("backend", ""), kept, image, None if scaling else replicas]),
         image=image,
         replicas=replicas,
         facts=kept,

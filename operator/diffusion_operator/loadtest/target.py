@@ -1,5 +1,6 @@
 """Target of a run: its snapshot, and disturbances during the run."""
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,6 +32,8 @@ class Snapshot(Model):
     """Number of desired replicas."""
     restarts: dict[str, int]
     image: str = ""
+    autoscaling: str | None = None
+    """Its ``spec.autoscaling`` as text, empty without one; ``None`` of an older operator."""
 
     def text(self) -> str:
         """Text for the annotation of the run's Job."""
@@ -41,6 +44,12 @@ def replicas_of(service: Mapping[str, Any], deployment: Mapping[str, Any] | None
     """Desired replicas; an autoscaler sets them on the Deployment, not the service."""
     desired = (deployment or {}).get("spec", {}).get("replicas")
     return int(desired if desired is not None else ObservedService.of(service).replicas)
+
+
+def autoscaling_of(service: Mapping[str, Any]) -> str:
+    """Text of ``spec.autoscaling`` that is equal for equal settings; empty without one."""
+    settings = service["spec"].get("autoscaling")
+    return json.dumps(settings, sort_keys=True) if settings else ""
 
 
 def snapshot(
@@ -54,6 +63,7 @@ def snapshot(
         replicas=replicas,
         restarts={pod["metadata"]["uid"]: _restarts(pod) for pod in serving},
         image=next(filter(None, map(_image, serving)), ""),
+        autoscaling=autoscaling_of(service),
     )
 
 
@@ -94,11 +104,14 @@ def disturbance(
     if changed or (soon and revision != before.revision):
         message = f"DiffusionService {name} changed its revision during the run"
         return Disturbance(reason="TargetChanged", message=message)
-    if soon and replicas != before.replicas:
-        message = f"DiffusionService {name} went from {before.replicas} replicas to {replicas}"
+    if soon and (scaled := _scaling_by_others(before, service, replicas)) is not None:
+        message = f"DiffusionService {name} {scaled} during the run"
         return Disturbance(reason="TargetScaled", message=message)
     lost = set(before.restarts) - {pod["metadata"]["uid"] for pod in serving}
-    if any(_has_restarted(pod, before, until) for pod in serving) or (soon and lost):
+    may_scale = _may_scale(service)
+    if any(_has_restarted(pod, before, until, may_scale=may_scale) for pod in serving) or (
+        soon and lost and not may_scale
+    ):
         message = f"a pod of DiffusionService {name} terminated or started during the run"
         return Disturbance(reason="TargetRestarted", message=message)
     return None
@@ -110,6 +123,24 @@ def _is_gone(service: Mapping[str, Any] | None, before: Snapshot) -> bool:
     return bool(service["metadata"]["uid"] != before.uid)
 
 
+def _scaling_by_others(before: Snapshot, service: Mapping[str, Any], replicas: int) -> str | None:
+    """Clause about a change of the replicas that isn't the service's own autoscaling."""
+    if before.autoscaling is not None and before.autoscaling != autoscaling_of(service):
+        return "changed its autoscaling"
+    bounds = service["spec"].get("autoscaling")
+    if bounds and bounds.get("minReplicas", 1) <= replicas <= bounds["maxReplicas"]:
+        return None
+    if replicas == before.replicas:
+        return None
+    return f"went from {before.replicas} replicas to {replicas}"
+
+
+def _may_scale(service: Mapping[str, Any]) -> bool:
+    """Whether an autoscaler may add and remove pods of the service."""
+    bounds = service["spec"].get("autoscaling")
+    return bool(bounds) and bounds.get("minReplicas", 1) < bounds["maxReplicas"]
+
+
 def _serving(pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Pods of the service, without those of a LoadTest of the same name."""
     return [
@@ -119,10 +150,14 @@ def _serving(pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _has_restarted(pod: Mapping[str, Any], before: Snapshot, until: str | None) -> bool:
+def _has_restarted(
+    pod: Mapping[str, Any], before: Snapshot, until: str | None, *, may_scale: bool
+) -> bool:
+    """Whether a container of the pod restarted, or the pod is new and no autoscaler added it."""
     known = before.restarts.get(pod["metadata"]["uid"])
-    if known is None:
+    if known is None and not may_scale:
         return True
+    known = known or 0
     return _restarts(pod) > known and any(
         _is_within({"creationTimestamp": _ended(status)}, until) for status in _containers(pod)
     )

@@ -12,7 +12,7 @@ from diffusion_operator.diffusionservice.specs.deployment import revision_of
 from diffusion_operator.diffusionservice.specs.service import service as build_service
 from diffusion_operator.kube.problems import SpecError
 from diffusion_operator.kube.service_account import service_account
-from diffusion_operator.loadtest.job import job
+from diffusion_operator.loadtest.job import PlannedRun, job
 from diffusion_operator.loadtest.runner_rbac import report_config_map, role, role_binding
 from diffusion_operator.settings import Settings
 from expansion import expanded
@@ -43,7 +43,9 @@ def test_every_child_is_owned_and_none_carries_its_owners_labels(
         "deployment": lambda: build(service, settings),
         "service": lambda: build_service(service, spec_of(service)),
         "serviceaccount": lambda: service_account(service, "demo"),
-        "job": lambda: job(loadtest, spec, settings, run="abc", target_url="http://x", access="a"),
+        "job": lambda: job(
+            PlannedRun(loadtest, spec, settings, run="abc", target_url="http://x", access="a")
+        ),
         "role": lambda: role(loadtest, "a"),
     }
     child = children[kind]()
@@ -138,7 +140,7 @@ def test_pods_meet_the_restricted_pod_security_standard(
     service: Object, loadtest: Object, settings: Settings
 ) -> None:
     spec = LoadTestSpec.model_validate(loadtest["spec"])
-    runner = job(loadtest, spec, settings, run="abc", target_url="http://x", access="a")
+    runner = job(PlannedRun(loadtest, spec, settings, run="abc", target_url="http://x", access="a"))
     for manifest in (build(service, settings), runner):
         pod = pod_of(manifest)
         assert pod["securityContext"]["runAsNonRoot"] is True

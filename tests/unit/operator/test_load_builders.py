@@ -10,6 +10,7 @@ from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.kube.problems import SpecError
 from diffusion_operator.loadtest.job import (
     OVERHEAD_SECONDS,
+    PlannedRun,
     job,
     job_name,
     master_service,
@@ -29,7 +30,9 @@ STAGES = {"stages": [{"users": 4, "duration": "60s"}, {"users": 10, "duration": 
 
 def manifest_of(loadtest: Object, settings: Settings, build: Any = job, **spec: Any) -> Object:
     parsed = LoadTestSpec.model_validate({**loadtest["spec"], **spec})
-    manifest: Object = build(loadtest, parsed, settings, run="abcdef", target_url="u", access="acc")
+    manifest: Object = build(
+        PlannedRun(loadtest, parsed, settings, run="abcdef", target_url="u", access="acc")
+    )
     return manifest
 
 
@@ -140,7 +143,9 @@ def test_a_job_is_ended_only_when_it_must_be_stuck(loadtest: Object, settings: S
 
 def test_the_load_plan_says_what_the_spec_says(loadtest: Object, settings: Settings) -> None:
     spec = LoadTestSpec.model_validate(loadtest["spec"])
-    manifest = job(loadtest, spec, settings, run="abc", target_url="http://x", access="acc")
+    manifest = job(
+        PlannedRun(loadtest, spec, settings, run="abc", target_url="http://x", access="acc")
+    )
     (container,) = pod_of(manifest)["containers"]
     plan = json.loads(container["env"][0]["value"])
     assert plan["users"] == {"stages": [{"users": 4, "durationSeconds": 90.0}], "spawnRate": 2.0}
@@ -159,7 +164,9 @@ def test_the_longest_name_still_makes_a_job_whose_label_fits(
 ) -> None:
     loadtest["metadata"]["name"] = "x" * 52
     spec = LoadTestSpec.model_validate(loadtest["spec"])
-    manifest = job(loadtest, spec, settings, run="abcdef", target_url="http://x", access="a")
+    manifest = job(
+        PlannedRun(loadtest, spec, settings, run="abcdef", target_url="http://x", access="a")
+    )
     assert len(manifest["metadata"]["name"]) <= 63
 
 
@@ -168,7 +175,9 @@ def test_prompts_of_a_config_map_are_mounted_and_named_in_the_plan(
 ) -> None:
     loadtest["spec"]["request"] = {"prompts": {"configMapRef": {"name": "words"}}}
     spec = LoadTestSpec.model_validate(loadtest["spec"])
-    manifest = job(loadtest, spec, settings, run="abc", target_url="http://x", access="a")
+    manifest = job(
+        PlannedRun(loadtest, spec, settings, run="abc", target_url="http://x", access="a")
+    )
     pod = pod_of(manifest)
     volume = pod["volumes"][1]["configMap"]
     assert volume == {"name": "words", "items": [{"key": "prompts.txt", "path": "prompts.txt"}]}

@@ -9,7 +9,7 @@ from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.kube.objects import Key
 from diffusion_operator.loadtest.admission import ahead, occupies
 from diffusion_operator.loadtest.history import history
-from diffusion_operator.loadtest.job import job
+from diffusion_operator.loadtest.job import PlannedRun, job
 from diffusion_operator.loadtest.run_identity import (
     RUN_AT,
     RUN_IDENTITY,
@@ -272,13 +272,6 @@ def test_history_takes_in_an_ended_run_once_and_keeps_to_its_limit() -> None:
 def test_a_job_records_the_identity_of_its_run(loadtest: Object, settings: Any) -> None:
     run = Run("abc", RunIdentity("a", "now", "r1"))
     spec = LoadTestSpec.model_validate(loadtest["spec"])
-    manifest = job(
-        loadtest,
-        spec,
-        settings,
-        run="abc",
-        target_url="http://x",
-        access="a",
-        annotations={RUN_IDENTITY: run.of.text()},
-    )
+    planned = PlannedRun(loadtest, spec, settings, run="abc", target_url="http://x", access="a")
+    manifest = job(planned, {RUN_IDENTITY: run.of.text()})
     assert run_of(manifest) == run
