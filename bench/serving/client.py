@@ -9,6 +9,7 @@ import asyncio
 import json
 import statistics
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -22,8 +23,9 @@ from serving.prompts import body
 class Load:
     """The result of a run: latencies in seconds, of the responses with 200 within the window.
 
-    The rate is the slope of the responses over time. The requests of a batch end together, so a
-    count within a window would be wrong by up to one batch at each end.
+    The rate is the load test's: the successful responses that arrived in the window, divided by its
+    seconds. The window's ends are responses, since the requests of a batch end together: any other
+    short window would be wrong by up to one batch at each end.
     """
 
     requests_per_second: float
@@ -35,7 +37,10 @@ class Load:
 
 @dataclass
 class _Window:
-    """Counts the requests that end between the warm-up and the end."""
+    """Counts the requests that end between the warm-up and the end.
+
+    `ends` has those of the warm-up, too.
+    """
 
     begin: float
     end: float
@@ -45,21 +50,28 @@ class _Window:
     failures: int = 0
 
     def add(self, begun: float, ended: float, status: int, size: int) -> None:
-        if not self.begin <= ended < self.end:
-            return
         if status == 200:  # noqa: PLR2004 - HTTP's own number
             self.ends.append(ended)
+        if not self.begin <= ended < self.end:
+            return
+        if status == 200:  # noqa: PLR2004 - same
             self.latencies.append(ended - begun)
             self.sizes.append(size)
         else:
             self.failures += 1
 
 
-def rate(ends: Sequence[float]) -> float:
-    """The requests per second, from their ends in ascending order; 0 for fewer than two."""
-    if len(ends) < 2 or ends[0] == ends[-1]:  # noqa: PLR2004 - a slope is between two
+def rate(ends: Sequence[float], begin: float, end: float) -> float:
+    """The responses per second from the last one before `begin` to the last one before `end`.
+
+    `ends` are the responses' moments in ascending order. Without a response before `begin` the
+    window starts there.
+    """
+    first, last = bisect_right(ends, begin), bisect_right(ends, end)
+    if first == last:
         return 0.0
-    return statistics.linear_regression(ends, range(len(ends))).slope
+    start = ends[first - 1] if first else begin
+    return (last - first) / (ends[last - 1] - start)
 
 
 async def _exchange(
@@ -106,7 +118,7 @@ async def _run(port: int, users: int, warm: float, seconds: float) -> Load:
     cores = (time.process_time() - before) / seconds
     await asyncio.gather(*tasks)
     return Load(
-        requests_per_second=rate(window.ends),
+        requests_per_second=rate(window.ends, window.begin, window.end),
         failures=window.failures,
         p50=statistics.median(window.latencies) if window.latencies else float("nan"),
         client_cores=cores,

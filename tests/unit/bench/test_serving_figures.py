@@ -1,12 +1,16 @@
 """Calculation of the figures of serving; the measurements themselves need a quiet machine."""
 
 import itertools
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import pytest
 
+from diffusion_loadtest.measure.samples import SUCCESS, Sample, Samples
+from diffusion_loadtest.report.figures import Window, arrival_rate
 from figures import Figure, exit_code
 from ports import free_port
 from serving import measure, turns
@@ -30,15 +34,28 @@ def _figure(figures: Sequence[Figure], name: str, subject: str) -> Figure:
     return figure
 
 
-@pytest.mark.parametrize("cut", [0, 3])
-def test_the_rate_of_answers_that_come_in_batches_is_that_of_the_batches(cut: int) -> None:
-    ends = [batch * 0.5 + place * 1e-4 for batch in range(20) for place in range(8)]
-    assert rate(ends[cut:]) == pytest.approx(16.0, rel=0.01)
+@pytest.mark.parametrize("begin", [1.6, 1.75, 1.99])
+def test_the_rate_of_answers_that_come_in_batches_is_that_of_the_batches(begin: float) -> None:
+    ends = [batch * 0.5 + place * 1e-4 for batch in range(24) for place in range(8)]
+    assert rate(ends, begin, begin + 8.0) == pytest.approx(16.0, rel=0.001)
 
 
-@pytest.mark.parametrize("ends", [[], [1.0], [1.0, 1.0]])
-def test_there_is_no_rate_without_two_moments(ends: Sequence[float]) -> None:
-    assert rate(ends) == 0.0
+def test_the_rate_is_the_load_tests_for_answers_one_by_one() -> None:
+    samples, chance = Samples(), random.Random(1)
+    ends = list(accumulate(chance.expovariate(50.0) for _ in range(1000)))
+    for end in ends:
+        samples.record(Sample(end, 0.01, 0, SUCCESS))
+    product = arrival_rate(samples, Window(0, 2.0, 18.0, 1))
+    assert rate(ends, 2.0, 18.0) == pytest.approx(product, rel=0.01)
+
+
+@pytest.mark.parametrize("ends", [[], [1.0], [12.0, 13.0]])
+def test_there_is_no_rate_without_an_answer_in_the_window(ends: Sequence[float]) -> None:
+    assert rate(ends, 2.0, 10.0) == 0.0
+
+
+def test_the_first_window_starts_without_an_answer_before_it() -> None:
+    assert rate([2.5, 3.0, 3.5, 4.0], 2.0, 4.2) == pytest.approx(2.0)
 
 
 def test_a_turn_stands_beside_the_mean_of_before_and_after() -> None:
