@@ -5,6 +5,9 @@ import logging
 import time
 from random import Random
 
+import gevent
+from gevent.lock import Semaphore
+
 from diffusion_loadtest.load.load_level import LoadLevel
 from diffusion_loadtest.measure.clock import Clock
 from diffusion_loadtest.measure.image_check import load_decoders
@@ -17,9 +20,11 @@ from diffusion_loadtest.measure.samples import SUCCESS, Sample, Samples
 from diffusion_loadtest.measure.server_timing import UNKNOWN, parse_server_timing
 from diffusion_loadtest.plan.load_plan import LoadPlan
 from diffusion_loadtest.plan.request_bodies import request_bodies
-from diffusion_loadtest.target.connection import Connection, NoResponseError
+from diffusion_loadtest.target.connection import Connection, NoResponseError, Response
 
 CLIENT_ERROR = "ClientError"
+CHECK_SECONDS = 0.001
+"""The time for which responses are checked before those that have arrived meanwhile are read."""
 _SEEDS = 2**32
 _logger = logging.getLogger(__name__)
 
@@ -47,6 +52,8 @@ class RequestSender:
         self._decoded_images = 0
         self._random_seed = plan.random_seed or plan.test.run
         self._random_count = 0
+        self._checking = Semaphore()
+        self._read_all = 0.0
 
     def begin(self) -> None:
         """Starts anew at second 0 and drops the samples recorded so far."""
@@ -82,27 +89,47 @@ class RequestSender:
         """
         started = time.perf_counter()
         late = 0.0 if due is None else max(0.0, self.clock.seconds() - due)
-        failure: str | None = SUCCESS
+        response, failure = self._post(connection, self._body(random))
+        ended = self.clock.seconds()
+        took = time.perf_counter() - started if response is None else response.seconds
         timing, length, replica = UNKNOWN, 0, None
-        try:
-            response = connection.post("/predict", self._body(random))
-            took, length, replica = response.seconds, len(response.body), response.replica
-            ended = self.clock.seconds()
+        if response is not None:
             timing = parse_server_timing(response.server_timing)
-            check_response(response.status, response.body, self._expected_images, self._decode_next)
-        except (NoResponseError, BadResponseError) as error:
-            failure = error.kind
-            took, ended = time.perf_counter() - started, self.clock.seconds()
-        except Exception as error:  # noqa: BLE001  a request must be counted whatever happens
-            # logs the type alone: a message might quote the prompt
-            _logger.error("A response could not be checked: %s", type(error).__name__)  # noqa: TRY400
-            failure = CLIENT_ERROR
-            took, ended = time.perf_counter() - started, self.clock.seconds()
+            length, replica = len(response.body), response.replica
+            failure = self._check(response)
         latency = took + late
         measured = is_measured(level, ended - latency)
         sample = Sample(ended, latency, level.stage, failure, measured, timing, replica)
         self.samples.record(sample)
         return sample, length
+
+    def _post(self, connection: Connection, body: bytes) -> tuple[Response | None, str | None]:
+        """The response, or the kind of failure."""
+        try:
+            return connection.post("/predict", body), SUCCESS
+        except NoResponseError as error:
+            return None, error.kind
+        except Exception as error:  # noqa: BLE001  a request must be counted whatever happens
+            return None, _client_error(error)
+
+    def _check(self, response: Response) -> str | None:
+        """The kind of failure of a response; the check waits while others can be read.
+
+        Responses of a batch arrive together. A check between two of them would count as latency of
+        the second, and the last of forty would be later by forty checks.
+        """
+        with self._checking:
+            if time.perf_counter() - self._read_all > CHECK_SECONDS:
+                gevent.idle()
+                self._read_all = time.perf_counter()
+            try:
+                content = response.content()
+                check_response(response.status, content, self._expected_images, self._decode_next)
+            except (NoResponseError, BadResponseError) as error:
+                return error.kind
+            except Exception as error:  # noqa: BLE001  a request must be counted whatever happens
+                return _client_error(error)
+        return SUCCESS
 
     def _body(self, random: Random) -> bytes:
         body = random.choice(self._bodies)
@@ -114,6 +141,12 @@ class RequestSender:
         due = self._decoded_images < max(1.0, self._images * self.plan.request.decode_share)
         self._decoded_images += due
         return due
+
+
+def _client_error(error: Exception) -> str:
+    # logs the type alone: a message might quote the prompt
+    _logger.error("A response could not be checked: %s", type(error).__name__)
+    return CLIENT_ERROR
 
 
 def is_measured(level: LoadLevel, start: float) -> bool:

@@ -19,7 +19,7 @@ def about(url: str, api_key: str | None = None) -> dict[str, JsonValue] | None:
     try:
         with Connection(url, _REQUEST_SECONDS, api_key) as connection:
             response = connection.get("/about")
-        document = json.loads(response.body)
+        document = json.loads(response.content())
     except (NoResponseError, ValueError):
         return None
     usable = response.status == HTTPStatus.OK and len(response.body) <= ABOUT_BYTES

@@ -48,7 +48,7 @@ class Response(NamedTuple):
     """A whole response.
 
     `seconds` counts from the start of the request to the response's last byte. `replica` is the
-    name of the replica that responded; None if the server sends none.
+    name of the replica that responded; None if the server sends none. `body` is as it came.
     """
 
     status: int
@@ -56,6 +56,24 @@ class Response(NamedTuple):
     seconds: float
     server_timing: str | None
     replica: str | None = None
+    encoding: str | None = None
+
+    def content(self) -> bytes:
+        """The body without its gzip; a server may compress although it was asked not to.
+
+        Raises:
+            NoResponseError: The body is no whole gzip, or larger than a response may be.
+        """
+        if self.encoding is None or self.encoding.strip().lower() not in {"gzip", "x-gzip"}:
+            return self.body
+        decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            content = decoder.decompress(self.body, _MOST_BYTES)
+        except zlib.error:
+            raise NoResponseError(BROKEN_RESPONSE, "the response is not gzip") from None
+        if not decoder.eof:
+            raise NoResponseError(BROKEN_RESPONSE, "the response's gzip is cut off or too large")
+        return content
 
 
 class Connection:
@@ -126,10 +144,11 @@ class Connection:
             self.close()
         return Response(
             status,
-            _decoded(content, encoding),
+            content,
             self._used - start,
             timing,
             replica and replica[:_LONGEST_REPLICA],
+            encoding,
         )
 
     def is_idle(self) -> bool:
@@ -157,24 +176,6 @@ def _header(response: HTTPSocketPoolResponse, name: str) -> str | None:
     """The value of a header; several lines of one name are a list."""
     value = response.get(name)
     return ",".join(value) if isinstance(value, list) else value
-
-
-def _decoded(content: bytes, encoding: str | None) -> bytes:
-    """The content without its gzip; a server may compress although it was asked not to.
-
-    Raises:
-        NoResponseError: The content is no whole gzip, or larger than a response may be.
-    """
-    if encoding is None or encoding.strip().lower() not in {"gzip", "x-gzip"}:
-        return content
-    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        decoded = decoder.decompress(content, _MOST_BYTES)
-    except zlib.error:
-        raise NoResponseError(BROKEN_RESPONSE, "the response is not gzip") from None
-    if not decoder.eof:
-        raise NoResponseError(BROKEN_RESPONSE, "the gzip of the response is cut off or too large")
-    return decoded
 
 
 def _failure(error: BaseException, timer: object, has_response: bool) -> NoResponseError | None:

@@ -64,7 +64,7 @@ def test_connection_is_reused_as_the_plan_says(
 
 def test_connection_is_reused_whatever_its_number_is(serve: Any) -> None:
     server = serve(lambda _: (0.0, "ok"))
-    held = []
+    held: list[int] = []
     try:
         # select(2) fails from descriptor 1024 on, which a thousand other users use up
         while not held or held[-1] < 1100:

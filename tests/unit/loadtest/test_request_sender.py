@@ -1,45 +1,91 @@
-"""Random numbers of a run: equal where the seed is equal."""
+"""Order of the work of one process: responses are read before others are checked."""
 
+import socket
+from random import Random
 from typing import Any
 
+import gevent
+import pytest
+from gevent.socket import wait_read
+
+from diffusion_loadtest.load import request_sender
+from diffusion_loadtest.load.load_level import LoadLevel
 from diffusion_loadtest.load.request_sender import RequestSender
+from diffusion_loadtest.measure.response_check import BadResponseError
 from diffusion_loadtest.plan.load_plan import LoadPlan
+from diffusion_loadtest.target.connection import NoResponseError, Response
+
+BATCH = 20
 
 
-def sender(worker: str = "", **changes: Any) -> RequestSender:
-    document = {
-        "version": 1,
-        "test": {"name": "seeds", "namespace": "default", "run": "abc123"},
-        "target": {"url": "http://127.0.0.1:1"},
-        "arrivals": {"stages": [{"ratePerSecond": 5.0, "durationSeconds": 9.0}]},
+class Reading:
+    """A connection whose response is there once its socket can be read."""
+
+    def __init__(self, events: list[str], failure: Exception | None = None) -> None:
+        self.ours, self._theirs = socket.socketpair()
+        self._events, self._failure = events, failure
+
+    def respond(self) -> None:
+        self._theirs.send(b"x")
+
+    def post(self, *_: object) -> Response:
+        wait_read(self.ours.fileno())
+        self._events.append("read")
+        if self._failure is not None:
+            raise self._failure
+        return Response(200, b"{}", 0.2, None, "demo-a")
+
+    def close(self) -> None:
+        self.ours.close()
+        self._theirs.close()
+
+
+@pytest.fixture
+def sender() -> RequestSender:
+    plan = {
+        "test": {"name": "demo", "namespace": "default", "run": "abc"},
+        "target": {"url": "http://demo"},
+        "users": {"stages": [{"users": 8, "durationSeconds": 60.0}], "spawnRate": 100.0},
     }
-    return RequestSender(LoadPlan.model_validate(document | changes), ("a", "b"), None, worker)
+    sender = RequestSender(LoadPlan.model_validate(plan), ("a red circle",), None)
+    sender.begin()
+    return sender
 
 
-def draws(one: RequestSender) -> list[float]:
-    """The first numbers of the first two generators."""
-    return [random.random() for random in (one.new_random(), one.new_random())]
+def sent(sender: RequestSender, connections: list[Reading]) -> None:
+    """Sends a request on each connection; all responses arrive at once."""
+    level = LoadLevel(stage=0, users=len(connections))
+    send: Any = sender.send  # on a connection without a client
+    requests = [gevent.spawn(send, connection, Random(1), level) for connection in connections]
+    gevent.idle()
+    for connection in connections:
+        connection.respond()
+    gevent.joinall(requests, raise_error=True)
+    for connection in connections:
+        connection.close()
 
 
-def run(name: str) -> dict[str, Any]:
-    return {"test": {"name": "seeds", "namespace": "default", "run": name}}
+def test_batch_of_responses_is_read_before_any_of_them_is_checked(
+    sender: RequestSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    monkeypatch.setattr(request_sender, "check_response", lambda *_: events.append("check"))
+    sent(sender, [Reading(events) for _ in range(BATCH)])
+    assert events == ["read"] * BATCH + ["check"] * BATCH
+    assert [sample.replica for sample in sender.samples] == ["demo-a"] * BATCH
+    assert sender.samples.latencies() == [0.2] * BATCH
 
 
-def test_runs_with_one_seed_draw_the_same_numbers() -> None:
-    assert draws(sender(randomSeed="s", **run("one"))) == draws(
-        sender(randomSeed="s", **run("two"))
-    )
+def test_failures_of_requests_and_of_checks_are_counted(
+    sender: RequestSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = iter((BadResponseError("WrongImage", "too small"), ValueError("a bug")))
 
+    def failing(*_: object) -> None:
+        raise next(outcomes)
 
-def test_seeds_workers_and_generators_differ() -> None:
-    numbers = [
-        *draws(sender(randomSeed="s")),
-        *draws(sender(randomSeed="t")),
-        *draws(sender("1", randomSeed="s")),
-    ]
-    assert len(set(numbers)) == 6
-
-
-def test_a_run_without_a_seed_draws_by_its_name() -> None:
-    assert draws(sender(**run("one"))) == draws(sender(**run("one")))
-    assert draws(sender(**run("one"))) != draws(sender(**run("two")))
+    monkeypatch.setattr(request_sender, "check_response", failing)
+    missing = Reading([], NoResponseError("Timeout", "no whole response"))
+    sent(sender, [missing, Reading([], ValueError("a bug")), Reading([]), Reading([])])
+    kinds = sender.samples.failures_by_kind()
+    assert kinds == {"Timeout": 1, "ClientError": 2, "WrongImage": 1}
