@@ -28,6 +28,8 @@ def loaded(**spec: Any) -> Object:
         {"warmup": {"requests": 20}, "workers": 3, "slo": {"maxFailureRatio": "0.01"}},
         {"request": {"seed": {"policy": "fixed", "value": 7}, "decodeShare": "1"}},
         {"auth": {"apiKeySecretRef": {"name": "keys", "key": "api"}}, "webUI": True},
+        {"connections": {"reuse": "PerRequest"}},
+        {"connections": {"reuse": "1m30s"}},
         {"rerun": "OnTargetChange", "historyLimit": 0, "suspend": True},
     ],
 )
@@ -68,6 +70,8 @@ def test_a_good_load_test_is_accepted(kubectl: Kubectl, spec: Object) -> None:
         ({"request": {"seed": {"value": 7}}}, "a seed's value goes with policy: fixed"),
         ({"request": {"decodeShare": "5"}}, "a share is at most 1"),
         ({"request": {"prompts": {"inline": ["x" * 1000] * 21}}}, "at most 20000 characters"),
+        ({"connections": {"reuse": "Never"}}, "write PerRequest, Always, or a duration"),
+        ({"connections": {"reuse": "0s"}}, "write Always for the whole run, and PerRequest"),
         ({"workers": 0}, "greater than or equal to 1"),
         ({"rerun": "Always"}, 'supported values: "Never", "OnSpecChange", "OnTargetChange"'),
     ],

@@ -46,6 +46,7 @@ def ramp(
                 "failuresPerSecond": round(1 / step, 2) if failed else 0.0,
                 "p50": round(p50, 1),
                 "p95": round(p50 * rng.uniform(1.3, 1.6), 1),
+                "replicas": 2 if t < seconds else 3,
             }
         )
         latencies += [p50 * rng.lognormvariate(0, 0.25) for _ in range(round(rate * step))]
@@ -99,6 +100,18 @@ def ramp(
             "stage": len(stages),
             "intervals": {"p50": {"low": 900.0, "high": 1100.0, "draws": 40}},
         },
+        "replicas": [
+            {
+                "name": f"demo-7d9c5f6b8c-{end}",
+                "requests": count,
+                "failures": 0,
+                "share": count / 600,
+                "p50": 900.0,
+                "p95": 1300.0,
+                "p99": None,
+            }
+            for end, count in (("x2x4z", 400), ("k8v7q", 120), ("m5n9b", 80))
+        ],
         "timeline": points,
         "histogram": {"maxRelativeError": 0.001, "buckets": _buckets(latencies)},
         "search": None,
@@ -176,7 +189,9 @@ def nothing_answered(run: str = "0dead0") -> Object:
         stage |= {**failed, "timings": {}, "withinSlo": None}
     report["window"] |= {**failed, "timings": {}, "withinSlo": None}
     for point in report["timeline"]:
-        point |= {"p50": None, "p95": None, "requestsPerSecond": 0.0, "failuresPerSecond": 1.33}
+        rates = {"requestsPerSecond": 0.0, "failuresPerSecond": 1.33}
+        point |= {"p50": None, "p95": None, "replicas": None, **rates}
+    report["replicas"] = []
     report["histogram"]["buckets"] = []
     report["target"] |= {"about": None, "fingerprint": {}, "fingerprintId": None}
     error = {"reason": "AllRequestsFailed", "message": "every request failed: 38 ConnectionError"}

@@ -73,6 +73,15 @@ class Window(Stage):
     intervals: dict[str, Interval] = Field(default_factory=dict)
 
 
+class Replica(Read):
+    name: str
+    requests: int
+    failures: int
+    share: float
+    p50: float | None
+    p95: float | None
+
+
 class Point(Read):
     t: float
     users: int
@@ -80,6 +89,7 @@ class Point(Read):
     failures_per_second: float
     p50: float | None
     p95: float | None
+    replicas: int | None = None
 
 
 class Target(Read):
@@ -149,6 +159,7 @@ class Report(Read):
     summary: Summary
     stages: tuple[Stage, ...]
     window: Window | None = None
+    replicas: tuple[Replica, ...] = ()
     timeline: tuple[Point, ...]
     histogram: Histogram = Histogram()
     search: Search | None = None

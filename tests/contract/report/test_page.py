@@ -75,13 +75,25 @@ def test_nothing_scrolls_sideways_on_a_phone_but_the_table_of_stages(
 def test_a_ramp_has_the_three_figures_of_a_load_test_and_more(page: Page, tmp_path: Path) -> None:
     opened(page, tmp_path, ramp())
     charts = page.eval_on_selector_all("figure", "all => all.map(each => each.id)")
-    assert charts == ["requests", "latencies", "users", "distribution", "timings"]
+    assert charts == [
+        "requests",
+        "latencies",
+        "users",
+        "replicas",
+        "distribution",
+        "timings",
+        "shares",
+    ]
     for chart in charts:
         box = page.locator(f"#{chart} svg").bounding_box()
         assert box is not None
         assert box["width"] > 300
     assert page.locator("table").first.locator("tbody tr").count() == 3
     assert page.locator("#latencies path").count() == 2
+    assert page.locator("#shares .note").inner_text() == "an even share is 33.33%"
+    shares = page.locator("#shares text").all_text_contents()
+    assert shares[1::2] == ["66.67%", "20%", "13.33%"]
+    assert [name[-5:] for name in shares[::2]] == ["x2x4z", "k8v7q", "m5n9b"]
 
 
 def test_a_search_has_its_curve_and_its_knee(page: Page, tmp_path: Path) -> None:

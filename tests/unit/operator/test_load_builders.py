@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from diffusion_operator.api.load import LoadSpec
 from diffusion_operator.api.loadtest import LoadTestSpec
@@ -112,6 +113,24 @@ def test_a_search_is_planned_in_numbers(loadtest: Object, settings: Settings) ->
     assert plan["search"] == {"over": "users", "min": 1.0, "max": 64.0, "probeSeconds": 90.0}
     assert plan["slo"] == {"p95Seconds": 8.0, "maxFailureRatio": 0.01}
     assert "users" not in plan
+
+
+@pytest.mark.parametrize(
+    ("reuse", "planned"),
+    [("PerRequest", "PerRequest"), ("Always", "Always"), ("1m30s", 90.0), (None, 10.0)],
+)
+def test_reuse_of_connections_is_planned_in_seconds(
+    loadtest: Object, settings: Settings, reuse: str | None, planned: object
+) -> None:
+    manifest = manifest_of(loadtest, settings, connections={"reuse": reuse} if reuse else {})
+    plan = json.loads(container_of(manifest)["env"][0]["value"])
+    assert plan["connections"] == {"reuse": planned}
+
+
+@pytest.mark.parametrize("reuse", ["Never", "0s", "25h", "10", "always"])
+def test_other_reuse_of_connections_is_refused(loadtest: Object, reuse: str) -> None:
+    with pytest.raises(ValidationError, match=r"connections\.reuse"):
+        LoadTestSpec.model_validate({**loadtest["spec"], "connections": {"reuse": reuse}})
 
 
 @pytest.mark.parametrize(

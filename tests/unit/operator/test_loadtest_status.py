@@ -253,6 +253,29 @@ def test_the_operators_observation_of_the_target_goes_before_the_runners_verdict
     assert result.state == "Complete"
 
 
+@pytest.mark.parametrize(
+    ("names", "autoscaling", "clause"),
+    [
+        (("a", "b"), "", "only 2 of 3 replicas got requests"),
+        (("a", "unknown"), "", "only 1 of 3 replicas got requests"),
+        (("a", "b", "c"), "", ""),
+        # a foreign server, or an older serving image
+        ((), "", ""),
+        (("unknown",), "", ""),
+        (("a",), '{"maxReplicas": 3}', ""),
+    ],
+)
+def test_replicas_without_requests_are_counted(
+    loadtest: Object, names: tuple[str, ...], autoscaling: str, clause: str
+) -> None:
+    before = Snapshot(uid="u", revision="r1", replicas=3, restarts={}, autoscaling=autoscaling)
+    replicas = [{"name": name, "requests": 9} for name in names]
+    result = status(loadtest, report=report(replicas=replicas), snapshot=before)
+    (valid,) = (each for each in result.conditions if each.type == "Valid")
+    assert (valid.status, valid.reason) == ("True", "Measured")
+    assert valid.message == f"{MEASURED['message']}{clause and f'; {clause}'}"
+
+
 def test_a_runner_of_an_older_version_leaves_validity_open(loadtest: Object) -> None:
     assert conditions(status(loadtest, report=report(valid=None)))["Valid"] == (
         "Unknown",

@@ -1,7 +1,7 @@
 """The charts of a load test: its figures as lines, bars and shares."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kubectl_diffusion.charts import (
     Bars,
@@ -19,6 +19,7 @@ from kubectl_diffusion.charts import (
 from kubectl_diffusion.documents.load_report import (
     Histogram,
     Point,
+    Replica,
     Report,
     Search,
     Slo,
@@ -26,9 +27,13 @@ from kubectl_diffusion.documents.load_report import (
     Summary,
 )
 from kubectl_diffusion.report.rendering.chart import PARTS, Chart
-from kubectl_diffusion.report.rendering.numbers import milliseconds
+from kubectl_diffusion.report.rendering.numbers import milliseconds, percent
 
 BINS = 48
+HALF = 6
+MOST_SHARES = 2 * HALF
+NAME_LETTERS = 11
+"""The letters of a replica's name that a chart has room for."""
 
 
 def charts_of(report: Report) -> list[Chart]:
@@ -40,12 +45,16 @@ def charts_of(report: Report) -> list[Chart]:
         latency_chart(report.timeline, seconds, stages),
         users_chart(report.timeline, seconds, stages),
     ]
+    if len({point.replicas for point in report.timeline} - {None}) > 1:
+        charts.append(replicas_chart(report.timeline, seconds, stages))
     if report.search is not None and report.search.curve:
         charts.append(curve_chart(report.search, report.slo))
     if report.histogram.buckets:
         charts.append(distribution_chart(report.histogram, summary))
     if summary.timings:
         charts.append(timings_chart(summary))
+    if report.replicas:
+        charts.append(shares_chart(report.replicas))
     return charts
 
 
@@ -95,6 +104,28 @@ def users_chart(points: Iterable[Point], seconds: float, marks: list[Mark]) -> C
     line = Line("users", "first", users, stepped=True)
     svg = line_chart("Users over time", clock("minutes", seconds), y, [line], marks)
     return Chart("users", "Users", "at the same time", svg)
+
+
+def replicas_chart(points: Iterable[Point], seconds: float, marks: list[Mark]) -> Chart:
+    counts = [(point.t, float(point.replicas)) for point in points if point.replicas is not None]
+    counts.append((seconds, counts[-1][1]))
+    y = linear("replicas", [value for _, value in counts])
+    line = Line("replicas", "first", counts, stepped=True)
+    svg = line_chart("Replicas over time", clock("minutes", seconds), y, [line], marks)
+    return Chart("replicas", "Replicas", "that answered in each interval", svg)
+
+
+def shares_chart(replicas: Sequence[Replica]) -> Chart:
+    """The share of each replica, for the largest and the smallest shares where there are many."""
+    shown = replicas if len(replicas) <= MOST_SHARES else (*replicas[:HALF], *replicas[-HALF:])
+    shares = [
+        # the end of a pod's name tells it apart
+        Share(each.name[-NAME_LETTERS:], each.share, "first", percent(each.share))
+        for each in shown
+    ]
+    svg = share_chart("Share of the requests that each replica got", shares)
+    even = f"an even share is {percent(1 / len(replicas))}"
+    return Chart("shares", "Requests by replica", even, svg)
 
 
 def curve_chart(search: Search, slo: Slo | None) -> Chart:
