@@ -321,7 +321,7 @@ class ServiceReconciler:
     async def _with_mount_failures(self, key: Key, pods: PodCounts) -> PodCounts:
         """Counts with the kubelet's mount failures added."""
         # One request covers all pods: hundreds may wake this reconciler.
-        events = await self._cluster.failed_mounts(key.namespace)
+        events = await self._cluster.pod_events(key.namespace, reason="FailedMount")
         failures = [
             failure
             for pod in pods.awaiting_volumes

@@ -127,24 +127,15 @@ class Cluster:
             return unknown_group(error) is None
         return True
 
-    async def failed_mounts(self, namespace: str) -> list[Object]:
-        """FailedMount events of the namespace's pods.
+    async def pod_events(self, namespace: str, *, uid: str = "", reason: str = "") -> list[Object]:
+        """Events about pods: of the pod of that uid, or of that reason.
 
         Raises:
             ApiError: The API server refused.
         """
-        about = "involvedObject.kind=Pod,reason=FailedMount"
-        events = await self._request("GET", _path("Event", namespace), {"fieldSelector": about})
-        return list(events["items"])
-
-    async def pod_events(self, namespace: str, uid: str) -> list[Object]:
-        """Events about the pod of that uid.
-
-        Raises:
-            ApiError: The API server refused.
-        """
-        about = f"involvedObject.kind=Pod,involvedObject.uid={uid}"
-        events = await self._request("GET", _path("Event", namespace), {"fieldSelector": about})
+        about = {"involvedObject.kind": "Pod", "involvedObject.uid": uid, "reason": reason}
+        selected = ",".join(f"{field}={value}" for field, value in about.items() if value)
+        events = await self._request("GET", _path("Event", namespace), {"fieldSelector": selected})
         return list(events["items"])
 
     async def pages(self, kind: str, namespace: str) -> AsyncGenerator[tuple[str, list[Object]]]:
@@ -400,8 +391,7 @@ def _path(kind: str, namespace: str, name: str = "") -> str:
     served = KINDS[kind]
     prefix = f"/apis/{served.api_version}" if served.group else f"/api/{served.version}"
     place = f"namespaces/{namespace}/{served.plural}" if namespace else served.plural
-    path = f"{prefix}/{place}"
-    return f"{path}/{name}" if name else path
+    return "/".join(filter(None, (prefix, place, name)))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -10,9 +10,10 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, Diffus
 from diffusion_operator.api.status import Condition
 from diffusion_operator.diffusionservice.specs.deployment import deployment
 from diffusion_operator.diffusionservice.specs.pod_disruption_budget import disruption_budget
-from diffusion_operator.kube.applier import Applier, LeftoverError, NameTakenError, is_up_to_date
+from diffusion_operator.kube.applier import Applier, LeftoverError, NameTakenError
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError
+from diffusion_operator.kube.difference import is_up_to_date
 from diffusion_operator.kube.objects import key_of
 from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.settings import Settings

@@ -6,7 +6,7 @@ from typing import Any
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.comparison.schedule import Step
 from diffusion_operator.comparison.variant_run import variant_test
-from diffusion_operator.loadtest.job import job, workers_job
+from diffusion_operator.loadtest.job import PlannedRun, job, workers_job
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
@@ -27,7 +27,8 @@ def plan_of(step: Step, settings: Settings, run: str = "abc123", build: Any = jo
 def planned(test: Object, settings: Settings, build: Any = job) -> Object:
     test["metadata"]["uid"] = test["metadata"]["name"]
     spec = LoadTestSpec.model_validate(test["spec"])
-    manifest = build(test, spec, settings, run=test["metadata"]["name"], target_url="u", access="a")
+    run = test["metadata"]["name"]
+    manifest = build(PlannedRun(test, spec, settings, run=run, target_url="u", access="a"))
     (container,) = manifest["spec"]["template"]["spec"]["containers"]
     plan: Object = json.loads(container["env"][0]["value"])
     return plan

@@ -36,7 +36,7 @@ TEST = {
     "run": "two",
     "target": {"backend": "fastapi", "fingerprint": {"digest": "d", "facts": {"steps": "4"}}},
     "summary": SUMMARY,
-    "window": {**FIGURES, "withinSLO": True},
+    "window": {**FIGURES, "stage": 1, "duration": "60s", "withinSLO": True},
     "stages": [FIGURES],
     "reportRef": {"name": "ramp-loadtest", "key": "report.json"},
     "history": [EARLIER],

@@ -166,7 +166,7 @@ class Rollout:
             return Plan(built)
         if shortage.pod is not None:
             meta = shortage.pod["metadata"]
-            events = await self._cluster.pod_events(meta["namespace"], meta["uid"])
+            events = await self._cluster.pod_events(meta["namespace"], uid=meta["uid"])
             wait = node_wait(spec, self._settings.rollouts, shortage.pod, events, self._now())
             if wait > 0:
                 waits = waiting_for_node(spec, shortage.message)
