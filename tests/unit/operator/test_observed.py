@@ -80,7 +80,7 @@ def test_earlier_runs_of_another_version_stay() -> None:
 
 
 def test_an_earlier_run_that_cannot_be_read_takes_no_other_with_it() -> None:
-    status = {**TEST, "history": [{"run": ["a list"]}, EARLIER], "summary": {"requests": "many"}}
+    status = {**TEST, "history": [{"run": ["a list"]}, EARLIER], "window": {"requests": "many"}}
     assert [each.run for each in history(status, "three", 5)] == ["one"]
 
 
