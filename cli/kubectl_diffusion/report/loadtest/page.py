@@ -28,7 +28,7 @@ def main_figures(report: Report) -> list[tuple[str, str, str]]:
     summary = report.summary
     figures, of = (summary, "the whole run") if report.window is None else _window(report.window)
     failures = f"{figures.failures} of {figures.requests}, {of}"
-    notes = {} if report.window is None else _intervals(report.window)
+    notes = {} if report.window is None else _intervals(report.window, of)
     tiles = [
         ("Requests per second", number(figures.requests_per_second), f"successful, {of}"),
         ("Median", milliseconds(figures.p50), notes.get("p50", f"half were faster, {of}")),
@@ -57,11 +57,11 @@ def _window(window: Window) -> tuple[Figures, str]:
     return window, f"stage {window.stage}: {load}"
 
 
-def _intervals(window: Window) -> dict[str, str]:
-    """The 95% interval of each percentile, and its number of independent draws."""
+def _intervals(window: Window, of: str) -> dict[str, str]:
+    """The 95% interval of each percentile, its independent draws, and the name of its stage."""
     return {
         name: f"95% interval: {_bound(each.low)} to {_bound(each.high)}, "
-        f"from {each.draws} independent draws"
+        f"from {each.draws} independent draws, {of}"
         for name, each in window.intervals.items()
     }
 
