@@ -16,7 +16,11 @@ import pytest
 from diffusion_operator.comparison.analysis.design import POWER, design, detectable_lead
 from diffusion_operator.comparison.analysis.rankable import RankableVariant
 from diffusion_operator.comparison.analysis.ranking import rank
-from diffusion_operator.comparison.analysis.separation import PAIRED_FROM, alpha_of_look
+from diffusion_operator.comparison.analysis.separation import (
+    ALPHA,
+    PAIRED_FROM,
+    alpha_of_look,
+)
 from diffusion_operator.comparison.schedule import orders, steps
 
 ROUNDS = 5
@@ -130,13 +134,19 @@ def concludes(rng: Random, looks: Sequence[int], *, spends: bool) -> bool:
 
 
 def test_rounds_that_are_added_until_there_is_a_verdict_give_none_by_chance() -> None:
-    looks, studies = (5, 8, 11, 14, 17, 20), 300
+    looks, studies = (5, 8, 11, 14, 17, 20), 1000
     rng = Random(6)
     spent = sum(concludes(rng, looks, spends=True) for _ in range(studies)) / studies
     assert spent <= above(0.0134, studies)
     rng = Random(6)
     naive = sum(concludes(rng, looks, spends=False) for _ in range(studies)) / studies
-    assert naive > 2 * 0.0134, "the same alpha at each look does no harm here"
+    assert naive > above(0.0134, studies), "the same alpha at each look does no harm here"
+
+
+def test_all_looks_together_have_four_thirds_of_the_alpha_at_most() -> None:
+    spent = [alpha_of_look(earlier) for earlier in range(20)]
+    assert spent[0] == ALPHA
+    assert sum(spent) <= ALPHA * 4 / 3
 
 
 @pytest.mark.parametrize(("variants", "rounds"), [(2, 3), (2, 5), (3, 5), (6, 5), (8, 5)])
