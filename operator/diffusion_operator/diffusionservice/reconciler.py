@@ -45,6 +45,7 @@ from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, Cluster
 from diffusion_operator.kube.conditions import Verdict
 from diffusion_operator.kube.discovery import ApiDiscovery
+from diffusion_operator.kube.mount_events import MountEvents
 from diffusion_operator.kube.objects import (
     HEAD_LABEL,
     SERVICE_LABEL,
@@ -114,6 +115,7 @@ class ServiceReconciler:
         self._applier = applier
         self._settings = settings
         self._now = now
+        self._mount_events = MountEvents(cluster)
         discovery = ApiDiscovery(cluster)
         self._scaling = Scaling(cluster, cache, discovery)
         self._rollout = Rollout(
@@ -321,7 +323,7 @@ class ServiceReconciler:
     async def _with_mount_failures(self, key: Key, pods: PodCounts) -> PodCounts:
         """Counts with the kubelet's mount failures added."""
         # One request covers all pods: hundreds may wake this reconciler.
-        events = await self._cluster.pod_events(key.namespace, reason="FailedMount")
+        events = await self._mount_events.of(key.namespace)
         failures = [
             failure
             for pod in pods.awaiting_volumes

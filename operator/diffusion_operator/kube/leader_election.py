@@ -27,8 +27,26 @@ class _Patient(LeaderElection):
     """Election of the official client that survives a hanging or absent API server."""
 
     async def try_acquire_or_renew(self) -> bool:
+        return await self._try_within(RETRY_SECONDS)
+
+    async def renew_loop(self) -> None:
+        """Renew until the last success is too old; no try goes on beyond that moment.
+
+        The original begins its last try just before, and sleeps after it: longer than the Lease,
+        in which another operator may lead.
+        """
+        clock = asyncio.get_running_loop().time
+        renewed = clock()
+        while (left := renewed + RENEW_DEADLINE_SECONDS - clock()) > 0:
+            begun = clock()
+            if await self._try_within(min(left, RETRY_SECONDS)):
+                renewed = begun
+            left = renewed + RENEW_DEADLINE_SECONDS - clock()
+            await asyncio.sleep(max(0.0, min(left, RETRY_SECONDS)))
+
+    async def _try_within(self, seconds: float) -> bool:
         try:
-            return await asyncio.wait_for(super().try_acquire_or_renew(), RETRY_SECONDS)
+            return await asyncio.wait_for(super().try_acquire_or_renew(), seconds)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             logger.warning("the Lease can't be reached: %s: %s", type(error).__name__, error)
             return False

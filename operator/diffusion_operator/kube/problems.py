@@ -97,8 +97,13 @@ def _is_not_of_the_schema(error: ApiError) -> bool:
 _NOT_YET = ("cannot find RESTMapping", "status unknown for quota")
 
 
+def is_passing(error: ApiError) -> bool:
+    """Whether the error ends by itself soon, in the ordinary run of things."""
+    not_yet = any(part in message_of(error) for part in _NOT_YET)
+    return error.status in {409, 429} or not_yet
+
+
 def is_refusal(error: ApiError) -> bool:
     """Whether a retry would get the same refusal."""
-    passing = error.status in {409, 429} or any(part in message_of(error) for part in _NOT_YET)
     own_fault = error.status in range(400, 500) or _is_not_of_the_schema(error)
-    return own_fault and not passing
+    return own_fault and not is_passing(error)

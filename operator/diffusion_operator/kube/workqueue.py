@@ -16,6 +16,8 @@ K = TypeVar("K", bound=Hashable)
 
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 60.0
+# Failures of a kind that passes are worth a warning after some 25 seconds.
+_CALM_FAILURES = 7
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +25,11 @@ logger = logging.getLogger(__name__)
 class Retry(Exception):  # noqa: N818 - says what to do, not what went wrong
     """Failure of a reconcile that may set a minimum delay, whatever else wakes the key."""
 
-    def __init__(self, message: str, *, after: float | None = None) -> None:
+    def __init__(self, message: str, *, after: float | None = None, passes: bool = False) -> None:
         super().__init__(message)
         self.after = after
+        self.passes = passes
+        """Whether the failure ends by itself soon, as those of a starting API server do."""
 
 
 class WorkQueue(Generic[K]):
@@ -34,8 +38,16 @@ class WorkQueue(Generic[K]):
     ``work`` may return a number of seconds after which to be called again.
     """
 
-    def __init__(self, work: Callable[[K], Awaitable[float | None]], workers: int = 4) -> None:
+    def __init__(
+        self,
+        work: Callable[[K], Awaitable[float | None]],
+        workers: int = 4,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Create the queue; ``on_failure`` is called when a worker ends before ``stop``."""
         self._work = work
+        self._on_failure = on_failure
+        self._stopping = False
         self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._waiting: set[K] = set()
         self._running: set[K] = set()
@@ -51,16 +63,31 @@ class WorkQueue(Generic[K]):
     def start(self) -> None:
         """Start the workers in the running event loop."""
         self._tasks = [asyncio.create_task(self._run()) for _ in range(self._workers)]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Report a worker that ended, whose key would never be reconciled again."""
+        if not self._stopping:
+            cause = "cancelled" if task.cancelled() else repr(task.exception())
+            logger.error("a worker of the queue has ended, exiting: %s", cause)
+            self._on_failure()
 
     async def stop(self) -> None:
         """Stop the workers; waiting keys are dropped, since the next start lists all objects."""
+        self.halt()
+        for task in self._tasks:
+            # A worker that failed has been reported.
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+    def halt(self) -> None:
+        """Cancel the workers, whatever they do."""
+        self._stopping = True
         for _, timer in self._timers.values():
             timer.cancel()
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
 
     def add(self, key: K) -> None:
         """Enqueue the key now, or once the minimum delay of its last failure is over."""
@@ -122,8 +149,14 @@ class WorkQueue(Generic[K]):
             if isinstance(error, Retry) and error.after is not None:
                 delay = max(delay, error.after)
                 self._not_before[key] = asyncio.get_running_loop().time() + error.after
-            logger.warning(
-                "%s failed, again in %.1f s: %s: %s", key, delay, type(error).__name__, error
+            calm = isinstance(error, Retry) and error.passes and failures <= _CALM_FAILURES
+            logger.log(
+                logging.INFO if calm else logging.WARNING,
+                "%s failed, again in %.1f s: %s: %s",
+                key,
+                delay,
+                type(error).__name__,
+                error,
             )
             return delay
         self._failures.pop(key, None)

@@ -20,6 +20,7 @@ from diffusion_operator.kube.objects import (
     key_of,
     labels_of,
 )
+from diffusion_operator.kube.problems import is_passing
 from diffusion_operator.kube.resync import Resync
 from diffusion_operator.kube.timestamps import utc_now
 from diffusion_operator.kube.workqueue import Retry, WorkQueue
@@ -49,8 +50,14 @@ class Controller:
     """Mapper from events to keys to reconcile."""
 
     def __init__(
-        self, cluster: Cluster, cache: Cache, settings: Settings, namespaces: Sequence[str] = ()
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        settings: Settings,
+        namespaces: Sequence[str] = (),
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
+        """Create the controller; ``on_failure`` is called when a worker ends by an error."""
         self._cluster = cluster
         self._cache = cache
         applier = Applier(cluster, cache, children=settings.children)
@@ -59,7 +66,7 @@ class Controller:
             "LoadTest": TestReconciler(cluster, cache, applier, settings, utc_now),
             "Comparison": ComparisonReconciler(cache, applier, settings, utc_now),
         }
-        self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, settings.workers)
+        self._queue: WorkQueue[Key] = WorkQueue(self._reconcile, settings.workers, on_failure)
         self._all_listed = False
         self._resync = Resync(
             cluster,
@@ -74,6 +81,10 @@ class Controller:
         self._queue.start()
         LEADER.set(1)
         logger.info("the operator has started")
+
+    def halt(self) -> None:
+        """Cancel all work at once, requests under way included."""
+        self._queue.halt()
 
     async def finish(self) -> None:
         """Stop the workers, after which nothing is written."""
@@ -93,7 +104,8 @@ class Controller:
         except ApiError as error:
             # The API server's message helps; the client's text is a traceback.
             message = f"{error.status} {error.reason}: {message_of(error)}"
-            raise ReconcileError(message, after=error.retry_after) from error
+            passes = is_passing(error)
+            raise ReconcileError(message, after=error.retry_after, passes=passes) from error
         else:
             outcome = "done"
             return delay

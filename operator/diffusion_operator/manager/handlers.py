@@ -96,7 +96,9 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
         revisions=stores.revisions,
     )
     cluster = await Cluster.connect()
-    memo.controller = Controller(cluster, cache, read_settings(), memo.namespaces)
+    memo.controller = Controller(
+        cluster, cache, read_settings(), memo.namespaces, on_failure=memo.stop.set
+    )
     memo.informers = Informers(
         await Cluster.connect(connections=0),
         stores,
@@ -107,11 +109,17 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
     await memo.informers.start()
     if memo.lease:
         memo.elector = LeaderElector(
-            cluster.api, memo.lease, lead=memo.controller.start, lose=memo.stop.set
+            cluster.api, memo.lease, lead=memo.controller.start, lose=lambda: _lose(memo)
         )
         memo.elector.start()
     else:
         memo.controller.start()
+
+
+def _lose(memo: kopf.Memo) -> None:
+    """Stop to write at once; kopf's own end takes a while."""
+    memo.controller.halt()
+    memo.stop.set()
 
 
 @kopf.on.cleanup()

@@ -1,10 +1,13 @@
 """The queue of keys to reconcile."""
 
 import asyncio
+import logging
 from collections import Counter
 
+import pytest
 import uvloop
 
+from diffusion_operator.kube import workqueue
 from diffusion_operator.kube.workqueue import Retry, WorkQueue
 
 
@@ -140,6 +143,44 @@ async def test_a_time_for_the_retry_holds_against_every_other_event() -> None:
     queue.add("a")  # a success ends it
     await asyncio.wait_for(done.wait(), 0.4)
     await queue.stop()
+
+
+async def test_a_worker_that_dies_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    failed = asyncio.Event()
+
+    async def work(_: str) -> None:
+        raise asyncio.CancelledError  # no Exception, which would be retried
+
+    queue: WorkQueue[str] = WorkQueue(work, workers=2, on_failure=failed.set)
+    queue.start()
+    queue.add("a")
+    await asyncio.wait_for(failed.wait(), 5)
+    assert "a worker of the queue has ended" in caplog.text
+    failed.clear()
+    await queue.stop()
+    assert not failed.is_set()
+
+
+async def test_failures_that_pass_are_a_warning_only_if_they_last(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workqueue, "FIRST_RETRY_SECONDS", 0.0)
+    caplog.set_level(logging.INFO)
+    done = asyncio.Event()
+
+    async def work(_: str) -> None:
+        if len(caplog.records) == 9:
+            done.set()
+            return
+        raise Retry("cannot find RESTMapping", passes=True)
+
+    queue: WorkQueue[str] = WorkQueue(work)
+    queue.start()
+    queue.add("a")
+    await asyncio.wait_for(done.wait(), 5)
+    await queue.stop()
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["INFO"] * 7 + ["WARNING"] * 2
 
 
 async def test_a_burst_of_delayed_adds_is_one_call_and_new_keys_go_before_it() -> None:
