@@ -63,7 +63,14 @@ def observe_pods(pods: Iterable[Mapping[str, Any]], revision: str) -> PodCounts:
     current = [pod for pod in alive if pod_revision(pod) == revision]
     older = [pod for pod in every if pod_revision(pod) != revision]
     failures = [failure for pod in current if (failure := failure_of(pod)) is not None]
-    ended = [end_of(pod) for pod in known if has_ended(pod) and pod_revision(pod) == revision]
+    # A pod that was deleted has ended as it should: a scale-down, a restart, a deleted namesake.
+    ended = [
+        end_of(pod)
+        for pod in known
+        if has_ended(pod)
+        and pod_revision(pod) == revision
+        and not pod["metadata"].get("deletionTimestamp")
+    ]
     return PodCounts(
         present=len(every),
         current=len(current),

@@ -4,16 +4,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 from diffusion_operator.api.fields import Model
-from diffusion_operator.api.observed import ObservedStatus
+from diffusion_operator.api.observed import ObservedRun
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, Cluster, NotFoundError, message_of
 from diffusion_operator.kube.difference import is_up_to_date
-from diffusion_operator.kube.events import warnings
+from diffusion_operator.kube.events import news
 from diffusion_operator.kube.kinds import CUSTOM_KINDS
 from diffusion_operator.kube.metadata import dressed
 from diffusion_operator.kube.objects import (
@@ -37,6 +36,8 @@ HOLD_BACK_SECONDS = 0.5
 FIRST_HOLD_BACK_SECONDS = 2.0
 # A foreign object carries no label, so its deletion wakes no reconciler.
 LOOK_AGAIN_SECONDS = 15.0
+# A RoleBinding needs its Role: for those who may not bind, the API server reads the Role first.
+_AFTER = frozenset({"RoleBinding"})
 # A create of these kinds comes first; its answer says whether the object existed before.
 _CREATED_BLIND = frozenset({"ServiceAccount", "Deployment"})
 
@@ -113,7 +114,14 @@ class Applier:
     async def _apply_all(
         self, owner: Mapping[str, Any], desired: Sequence[Object], observed: Sequence[Object | None]
     ) -> list[Object]:
-        return _results(await _gather(map(partial(self._apply_one, owner), desired, observed)))
+        pairs = list(zip(desired, observed, strict=True))
+        made: dict[int, Object | BaseException] = {}
+        for after in (False, True):
+            wave = [at for at, child in enumerate(desired) if (child["kind"] in _AFTER) is after]
+            done = await _gather(self._apply_one(owner, *pairs[at]) for at in wave)
+            made.update(zip(wave, done, strict=True))
+            _results(done)
+        return _results(made[at] for at in range(len(pairs)))
 
     async def _observe_all(
         self, owner: Mapping[str, Any], desired: Sequence[Object], after: Sequence[Object]
@@ -303,11 +311,11 @@ class Applier:
             self._cache.record_absence(key)
             return None
         self._last_write[key] = self._clock()
-        await self._emit_events(owner, ObservedStatus.of({"status": desired}))
+        await self._emit_events(owner, ObservedRun.of({"status": desired}))
         return None
 
-    async def _emit_events(self, owner: Mapping[str, Any], status: ObservedStatus) -> None:
-        for event in warnings(owner, status, self._now()):
+    async def _emit_events(self, owner: Mapping[str, Any], status: ObservedRun) -> None:
+        for event in news(owner, status, self._now()):
             try:
                 await self._cluster.create(event)
             except ApiError as error:  # the status carries the same facts

@@ -29,6 +29,6 @@ class MountEvents:
         async with self._reading.setdefault(namespace, asyncio.Lock()):
             at, events = self._known.get(namespace, (-FRESH_SECONDS, []))
             if self._clock() - at >= FRESH_SECONDS:
-                events = await self._cluster.failed_mounts(namespace)
+                events = await self._cluster.pod_events(namespace, reason="FailedMount")
                 self._known[namespace] = self._clock(), events
             return events

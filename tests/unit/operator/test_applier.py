@@ -16,6 +16,7 @@ from diffusion_operator.kube.client import ApiError
 from diffusion_operator.kube.difference import is_up_to_date
 from diffusion_operator.kube.objects import key_of
 from diffusion_operator.kube.service_account import service_account
+from diffusion_operator.loadtest.runner_rbac import report_config_map, role, role_binding
 from diffusion_operator.settings import Settings
 from recording_cluster import RecordingCluster, cache_of
 
@@ -173,6 +174,22 @@ class Refusing(RecordingCluster):
 
     async def delete(self, obj: Object) -> None:
         self.deleted.append(obj)
+
+
+async def test_a_role_exists_before_its_binding(loadtest: Object) -> None:
+    class SlowRoles(RecordingCluster):
+        async def apply(self, obj: Object) -> Object:
+            if obj["kind"] == "Role":
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            return await super().apply(obj)
+
+    cluster, cache = SlowRoles(), cache_of("Role", "RoleBinding", "ConfigMap", "Job")
+    applier = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    builders = (role_binding, report_config_map, role)
+    made = await applier.apply(loadtest, [build(loadtest, "a") for build in builders])
+    assert [each["kind"] for each in cluster.applied] == ["ConfigMap", "Role", "RoleBinding"]
+    assert [each["kind"] for each in made] == ["RoleBinding", "ConfigMap", "Role"]
 
 
 async def test_an_object_to_prune_stays_until_its_replacement_is_made(

@@ -14,7 +14,7 @@ class Counting:
     def __init__(self) -> None:
         self.lists: list[str] = []
 
-    async def failed_mounts(self, namespace: str) -> list[Object]:
+    async def pod_events(self, namespace: str, *, reason: str) -> list[Object]:
         self.lists.append(namespace)
         await asyncio.sleep(0)
         return [{"message": f"{namespace} {len(self.lists)}"}]

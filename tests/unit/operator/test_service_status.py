@@ -314,3 +314,11 @@ def test_a_scale_up_without_room_is_a_failure_once_no_node_has_come(scene: Scene
     scene.pod(ready=True)
     without_node(scene, BEFORE)
     assert scene.condition("Ready") == ("False", "NoMatchingNode")
+
+
+def test_a_pod_that_was_deleted_is_no_failure(scene: Scene) -> None:
+    killed = {"state": {"terminated": {"exitCode": 137, "finishedAt": NOW}}, "name": "server"}
+    pod = scene.pod(phase="Failed", containerStatuses=[killed])
+    assert scene.status().last_failure is not None
+    pod["metadata"]["deletionTimestamp"] = NOW
+    assert scene.status().last_failure is None
