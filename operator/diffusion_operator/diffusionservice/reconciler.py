@@ -55,7 +55,13 @@ from diffusion_operator.kube.objects import (
     key_of,
 )
 from diffusion_operator.kube.pod_status import mount_failure
-from diffusion_operator.kube.problems import Problem, SpecError, invalid_spec, refusal
+from diffusion_operator.kube.problems import (
+    LastingFailures,
+    Problem,
+    SpecError,
+    invalid_spec,
+    refusal,
+)
 from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.kube.workload import Workload
 from diffusion_operator.settings import Settings
@@ -115,6 +121,7 @@ class ServiceReconciler:
         self._applier = applier
         self._settings = settings
         self._now = now
+        self._failures = LastingFailures()
         self._mount_events = MountEvents(cluster)
         discovery = ApiDiscovery(cluster)
         self._scaling = Scaling(cluster, cache, discovery)
@@ -132,11 +139,12 @@ class ServiceReconciler:
         owner = self._cache.get(key)
         if owner is None or owner["metadata"].get("deletionTimestamp"):
             self._applier.forget(key)
+            self._failures.clear(key)
             self._scaling.forget(Key("Deployment", key.namespace, key.name))
             self._rollout.forget(Key("Deployment", key.namespace, key.name))
             return None  # garbage collection removes the children
         spec, precision, too_large = None, None, None
-        workload, problem, again, made = None, None, None, _Children(None)
+        workload, problem, again, retried, made = None, None, None, None, _Children(None)
         try:
             spec = DiffusionServiceSpec.model_validate(owner["spec"])
             accelerator = accelerator_of(spec, self._settings)
@@ -144,8 +152,9 @@ class ServiceReconciler:
             too_large = misfit(spec, precision, accelerator)
             made = await self._children(owner, spec)
             workload, again = made.workload, made.again
+            self._failures.clear(key)
         except (ValidationError, SpecError, NameTakenError, LeftoverError, ApiError) as error:
-            problem, again = _problem(error)
+            problem, again, retried = self._problem(key, error)
         if problem is not None:
             workload = self._before(owner)  # a problem with the new spec ends nothing that exists
         pods = self._pods(key, spec, workload)
@@ -183,7 +192,26 @@ class ServiceReconciler:
         settled = (
             workload is None or problem is not None or suspended or has_settled(workload, pods)
         )
-        return sooner(again, await self._applier.apply_status(owner, status, settled=settled))
+        again = sooner(again, await self._applier.apply_status(owner, status, settled=settled))
+        if retried is not None:
+            raise retried
+        return again
+
+    def _problem(self, key: Key, error: Exception) -> tuple[Problem, float | None, ApiError | None]:
+        """Problem for an error, the seconds until the next reconcile, the error to retry.
+
+        Raises:
+            ApiError: The same error, where a retry helps and hasn't been tried often.
+        """
+        try:
+            problem, again = _problem(error)
+        except ApiError as passing:
+            lasting = self._failures.add(key, passing)
+            if lasting is None:
+                raise
+            return lasting, None, passing
+        self._failures.clear(key)
+        return problem, again, None
 
     def _more_verdicts(
         self, owner: Object, spec: DiffusionServiceSpec | None, scaler: Scaler | None

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from pydantic import ValidationError
 
 from diffusion_operator.kube.client import ApiError, message_of, unknown_group
+from diffusion_operator.kube.objects import Key
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,29 @@ def _is_not_of_the_schema(error: ApiError) -> bool:
     return any(part in message_of(error) for part in _NOT_OF_THE_SCHEMA)
 
 
+# Failures in a row that are worth a word in the status: some six seconds of retries.
+_LASTING = 6
 # The API server answers so until it has read a new kind or quota.
 _NOT_YET = ("cannot find RESTMapping", "status unknown for quota")
+
+
+class LastingFailures:
+    """Failures that retries haven't ended, counted by key until the next success."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Key, int] = {}
+
+    def add(self, key: Key, error: ApiError) -> Problem | None:
+        """Count a failure, and return the problem that it is once it has lasted."""
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if self._counts[key] < _LASTING:
+            return None
+        message = f"the API server answers {error.status} again and again: {message_of(error)}"
+        return Problem("Blocked", message, passes=True)
+
+    def clear(self, key: Key) -> None:
+        """Note a success, or the end of the resource."""
+        self._counts.pop(key, None)
 
 
 def is_passing(error: ApiError) -> bool:

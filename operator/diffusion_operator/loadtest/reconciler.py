@@ -23,7 +23,7 @@ from diffusion_operator.kube.objects import (
     labels_of,
 )
 from diffusion_operator.kube.pod_status import failure_of
-from diffusion_operator.kube.problems import SpecError, invalid_spec, refusal
+from diffusion_operator.kube.problems import LastingFailures, SpecError, invalid_spec, refusal
 from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.loadtest.admission import TargetAdmission
 from diffusion_operator.loadtest.job import (
@@ -84,6 +84,7 @@ class TestReconciler:
         self._settings = settings
         self._now = now
         self._admission = TargetAdmission(cache, settings.max_concurrent_load_tests)
+        self._failures = LastingFailures()
         self._ended: dict[Key, set[str]] = {}
 
     async def __call__(self, key: Key) -> float | None:
@@ -116,11 +117,26 @@ class TestReconciler:
             )
             return await self._write_status(test, look.observed(NO_RUN, unfinished=at))
         await self._end_jobs(key, test, but=run.name)
-        observed, again = await self._advance(key, look, run)
+        try:
+            observed, again = await self._advance(key, look, run)
+        except ApiError as error:
+            await self._tell_of(error, key, look, run)
+            raise
+        self._failures.clear(key)
         return sooner(again, await self._write_status(test, observed))
+
+    async def _tell_of(self, error: ApiError, key: Key, look: Observation, run: Run) -> None:
+        """Write into the status that the run can't begin, once its failures last."""
+        blocked = self._failures.add(key, error)
+        if blocked is None or self._live_jobs(key, look.test):
+            return
+        self._admission.release(key)
+        at = Unfinished(RunState.WAITING, blocked.reason, blocked.message)
+        await self._write_status(look.test, look.observed(run, unfinished=at))
 
     def _forget(self, key: Key) -> None:
         self._applier.forget(key)
+        self._failures.clear(key)
         self._admission.release(key)
         self._ended.pop(key, None)
 
