@@ -52,7 +52,9 @@ def test_every_right_is_used_and_none_is_missing(
 ) -> None:
     username = f"system:serviceaccount:{installed.namespace}:{installed.release}"
     events = list(done_by(username, audit_logs(), since=begun))
-    everywhere = granted(cluster.get("clusterrole", installed.release)["rules"])
+    everywhere = granted(
+        cluster.get("clusterrole", f"{installed.release}-{installed.namespace}")["rules"]
+    )
     system = cluster.in_namespace(installed.namespace)
     of_lease = granted(system.get("role", f"{installed.release}-lease")["rules"])
     assert (everywhere | of_lease) - used(events) - HELD == set()

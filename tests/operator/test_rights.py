@@ -3,7 +3,9 @@
 import time
 from pathlib import Path
 
-from kubectl import Kubectl
+import pytest
+
+from kubectl import Kubectl, KubectlError, eventually
 from manifests import diffusion_service
 from operator_process import OperatorProcess
 from played import have_ready
@@ -46,3 +48,32 @@ def test_a_namespace_that_is_gone_keeps_no_other_from_being_served(
         assert operator.count_in_log(f"namespace {gone} can't be watched") == 1
     finally:
         operator.stop()
+
+
+@pytest.mark.parametrize(
+    ("role", "verb", "allowed"),
+    [
+        ("view", "list", True),
+        ("view", "create", False),
+        ("edit", "create", True),
+        ("edit", "get", True),
+        ("admin", "delete", True),
+    ],
+)
+def test_kubernetes_own_roles_hold_for_the_kinds(
+    kubectl: Kubectl, operator: OperatorProcess, role: str, verb: str, *, allowed: bool
+) -> None:
+    kubectl("create", "rolebinding", "dev", f"--clusterrole={role}", "--user=dev")
+
+    def can(kind: str) -> bool:
+        question = ("auth", "can-i", verb, f"{kind}.diffusion.dev", "--as=dev")
+        try:
+            return kubectl(*question).strip() == "yes"
+        except KubectlError:  # kubectl's exit code for no
+            return False
+
+    for kind in ("diffusionservices", "loadtests", "comparisons"):
+        if allowed:
+            eventually(lambda kind=kind: can(kind), what=f"{role} to {verb} {kind}")  # type: ignore[misc] # bound now
+        else:
+            assert not can(kind)

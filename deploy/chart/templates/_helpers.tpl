@@ -5,6 +5,21 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "diffusion.fullname" -}}
+{{- if .Values.fullnameOverride -}}{{ .Values.fullnameOverride }}
+{{- else if .Values.nameOverride -}}{{ printf "%s-%s" .Release.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- else -}}{{ .Release.Name }}{{- end -}}
+{{- end -}}
+
+{{- define "diffusion.account" -}}
+{{- .Values.serviceAccount.name | default (include "diffusion.fullname" .) -}}
+{{- end -}}
+
+{{- /* Objects without a namespace: two releases of one name in two namespaces must not collide. */ -}}
+{{- define "diffusion.clusterwide" -}}
+{{ include "diffusion.fullname" . }}-{{ .Release.Namespace }}
+{{- end -}}
+
 {{- define "diffusion.selector" -}}
 app.kubernetes.io/name: diffusion-operator
 app.kubernetes.io/instance: {{ .Release.Name }}

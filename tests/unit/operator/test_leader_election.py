@@ -6,7 +6,6 @@ import pytest
 from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 
-from diffusion_operator.kube import leader_election
 from diffusion_operator.kube.leader_election import (
     LEASE_SECONDS,
     RENEW_DEADLINE_SECONDS,
@@ -42,8 +41,8 @@ async def test_a_leader_stops_before_another_may_lead_however_slow_its_last_trie
 
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(LeaderElection, "try_acquire_or_renew", fail_slowly)
-    monkeypatch.setattr(leader_election.asyncio, "wait_for", bounded)
-    monkeypatch.setattr(leader_election.asyncio, "sleep", clock.sleep)
+    monkeypatch.setattr(asyncio, "wait_for", bounded)
+    monkeypatch.setattr(asyncio, "sleep", clock.sleep)
     monkeypatch.setattr(loop, "time", lambda: clock.now, raising=False)
     election = object.__new__(_Patient)
     config = object.__new__(Config)
