@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,8 +40,12 @@ class Installed:
         return [self.kubectl, f"--kubeconfig={self.kubeconfig}"]
 
 
-def install(name: str) -> Installed:
+def install(name: str, *values: str) -> Installed:
     """Installs the operator on the local cluster ``name``, or on ``CONTEXT``.
+
+    Args:
+        name: The local cluster's name.
+        values: Values of the chart, as ``helm --set`` takes them.
 
     Raises:
         InstallError: A step failed.
@@ -48,7 +53,7 @@ def install(name: str) -> Installed:
     # The pool waits for its threads. A thread ends with its command, and the failure of one command
     # ends the others.
     with ThreadPoolExecutor(3) as pool, Commands(ROOT) as commands:
-        return _Installation(name, commands, pool).run()
+        return _Installation(name, commands, pool, values).run()
 
 
 class _Installation:
@@ -57,8 +62,11 @@ class _Installation:
     Kubernetes compiles while images download, and Helm while the cluster pulls images.
     """
 
-    def __init__(self, name: str, commands: Commands, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, name: str, commands: Commands, pool: ThreadPoolExecutor, values: Sequence[str]
+    ) -> None:
         self._name = name
+        self._values = values
         self._commands = commands
         self._pool = pool
 
@@ -73,7 +81,8 @@ class _Installation:
         kubectl, helm = tools.result()
         installed = Installed(cluster.result(), kubectl, helm)
         say("operator")
-        self._commands.output("operator", _helm(installed, loaded.result()), "installing the chart")
+        command = _helm(installed, loaded.result(), self._values)
+        self._commands.output("operator", command, "installing the chart")
         return installed
 
     def _start_cluster(self) -> str:
@@ -113,8 +122,8 @@ def _ends_of(*steps: Future[Any]) -> None:
         step.result()
 
 
-def _helm(installed: Installed, images: dict[str, str]) -> list[str]:
-    values = {
+def _helm(installed: Installed, images: dict[str, str], values: Sequence[str]) -> list[str]:
+    references = {
         "images.operator": images["operator"],
         "images.loadtest": images["loadtest"],
         **{
@@ -134,7 +143,8 @@ def _helm(installed: Installed, images: dict[str, str]) -> list[str]:
         "--create-namespace",
         "--wait",
         "--timeout=10m",
-        *(f"--set-string={name}={image}" for name, image in values.items()),
+        *(f"--set-string={name}={image}" for name, image in references.items()),
+        *(f"--set={value}" for value in values),
     ]
 
 

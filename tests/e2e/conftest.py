@@ -51,6 +51,8 @@ BACKENDS = "test_backends.py"
 """A module whose tests follow one another too, separately for each backend."""
 LOCALCLUSTER = ("test_localcluster.py", "test_localcluster_ends.py")
 """Modules of one group, since their tests measure times of the whole machine."""
+# No autoscaler runs here, and each rollout of the tests would be longer by these times.
+VALUES = ("rollouts.minReadySeconds=1", "rollouts.scaleUpGraceSeconds=1")
 # These disturb the API server and containerd; install kinds that change the children of every
 # service; replace the operator's release with its roles; check the rights over the whole run.
 ALONE = ("test_chaos.py", "test_options.py", "test_terraform_values.py", "test_rights.py")
@@ -179,7 +181,7 @@ def begun() -> float:
 @pytest.fixture(scope="session")
 def installed(begun: float) -> Installed:
     """The operator, installed on the tests' own local cluster."""
-    return Installed(**RUN.once("installed", lambda: asdict(install(CLUSTER))))
+    return Installed(**RUN.once("installed", lambda: asdict(install(CLUSTER, *VALUES))))
 
 
 @pytest.fixture(scope="session")

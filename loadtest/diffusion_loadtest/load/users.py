@@ -9,6 +9,7 @@ from locust.exception import StopUser
 from diffusion_loadtest.load.load_level import LoadLevel
 from diffusion_loadtest.load.request_sender import RequestSender
 from diffusion_loadtest.measure.samples import SUCCESS, Sample
+from diffusion_loadtest.target.retry_after import pause_after
 
 
 class RequestFailedError(Exception):
@@ -16,12 +17,16 @@ class RequestFailedError(Exception):
 
 
 class DiffusionUser(User):
-    """Sends a random prompt, waits for the response, thinks, and repeats until retired."""
+    """Sends a random prompt, waits for the response, thinks, and repeats until retired.
+
+    After a refusal the user pauses for as long as the target asks.
+    """
 
     abstract = True
     sender: RequestSender
     current_level: Callable[[], LoadLevel]
     retired = False
+    _pause = 0.0
 
     def on_start(self) -> None:
         self._random = self.sender.new_random()
@@ -32,7 +37,7 @@ class DiffusionUser(User):
 
     def wait_time(self) -> float:
         think = self.sender.plan.think
-        return self._random.uniform(think.min_seconds, think.max_seconds)
+        return max(self._pause, self._random.uniform(think.min_seconds, think.max_seconds))
 
     def retire(self) -> None:
         """Ends the user once the response to its request in flight, if any, has arrived."""
@@ -44,6 +49,8 @@ class DiffusionUser(User):
             raise StopUser
         sample, length = self.sender.send(self._connection, self._random, self.current_level())
         fire_request_event(self.environment, sample, length)
+        wish = self._connection.retry_after_seconds
+        self._pause = pause_after(sample.failure, wish, self._random)
         if self.retired:
             raise StopUser
 

@@ -18,6 +18,7 @@ from diffusion_loadtest.report.load_report import (
     TimelinePoint,
     TimingFigures,
 )
+from diffusion_loadtest.target.retry_after import REFUSALS
 
 PEAK_SECONDS = 10.0
 TIMELINE_POINTS = 600
@@ -82,6 +83,7 @@ def summary_of(samples: Samples, window: Window, discarded: int) -> Summary:
         discarded=discarded + len(samples) - len(counted),
         failure_ratio=_ratio(counted.failures, len(counted)),
         failures_by_kind=counted.failures_by_kind(),
+        refused=sum(n for kind, n in counted.failures_by_kind().items() if kind in REFUSALS),
         requests_per_second=_rate(len(ends), seconds),
         peak_requests_per_second=peak_rate(ends, seconds),
         failures_per_second=_rate(failed, seconds),

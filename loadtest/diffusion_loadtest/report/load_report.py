@@ -86,6 +86,9 @@ class Summary(Figures):
     """
 
     failures_by_kind: dict[str, Count]
+    refused: Annotated[
+        int, Field(ge=0, description="failures that are refusals by the target: HTTP 429 and 503")
+    ] = 0
     peak_requests_per_second: Annotated[
         float, Field(ge=0, description="the best 10 s in a row, or the whole of a shorter run")
     ]

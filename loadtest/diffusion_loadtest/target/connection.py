@@ -16,6 +16,8 @@ from geventhttpclient.response import (
 from diffusion_loadtest.plan.load_plan import Connections
 from diffusion_loadtest.target.http_client import HttpClient, http_client
 
+from diffusion_loadtest.target.retry_after import UNSTATED_SECONDS, retry_after_seconds
+
 TIMEOUT = "Timeout"
 CONNECTION_ERROR = "ConnectionError"
 BROKEN_RESPONSE = "BrokenResponse"
@@ -111,6 +113,9 @@ class Connection:
     ) -> None:
         self.close()
 
+    retry_after_seconds = UNSTATED_SECONDS
+    """The pause that the last response asks for, should it be a refusal."""
+
     def post(self, path: str, body: bytes) -> Response:
         return self.request("POST", path, body)
 
@@ -119,6 +124,7 @@ class Connection:
 
     def request(self, method: str, path: str, body: bytes) -> Response:
         """Sends a request; raises NoResponseError if no whole response arrives in time."""
+        self.retry_after_seconds = UNSTATED_SECONDS
         start = time.perf_counter()
         client = self._open(start)
         has_response = False
@@ -126,6 +132,7 @@ class Connection:
         try:
             response = client.request(method, self._prefix + path, body, self._headers)
             has_response = True
+            self.retry_after_seconds = retry_after_seconds(response.get("retry-after"))
             content = response.read()
             status = response.get_code()
             encoding = _header(response, "content-encoding")

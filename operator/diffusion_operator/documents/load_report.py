@@ -52,6 +52,7 @@ class ReportedFigures(_Read):
 
 class ReportedSummary(ReportedFigures):
     failures_by_kind: dict[str, int]
+    refused: int = 0
     peak_requests_per_second: float
     failures_per_second: float
     max_users: int

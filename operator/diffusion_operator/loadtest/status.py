@@ -192,6 +192,9 @@ def _ends(observed: Observed, failed: Ended | None) -> tuple[Verdict, Verdict]:
     if observed.report is not None:
         summary = observed.report.summary
         message = f"{summary.requests} requests, {summary.failures} of them failed"
+        if summary.refused:
+            share = 100 * summary.refused / summary.requests
+            message = f"{message}; the target refused {summary.refused} ({share:.0f} %)"
         window = observed.report.window
         if window is not None and window.overload is not None:
             message = f"{message}; overloaded: {window.overload[:_LONGEST_SENTENCE]}"

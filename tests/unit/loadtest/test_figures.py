@@ -33,6 +33,12 @@ def whole(seconds: float, users: int = 1) -> Window:
     return Window(0, 0.0, seconds, users)
 
 
+def test_the_report_says_how_much_of_the_load_was_refused() -> None:
+    failures = ("HTTP429", "HTTP503", "HTTP500", SUCCESS)
+    samples = samples_of(*((1.0, 0.1, 0, failure) for failure in failures))
+    assert summary_of(samples, whole(2.0), discarded=0).refused == 2
+
+
 def test_failures_are_counted_by_kind_and_kept_out_of_the_latencies() -> None:
     samples = samples_of(
         (1.0, 0.1, 0, SUCCESS), (2.0, 9.0, 0, "Timeout"), (3.0, 0.3, 0, SUCCESS), (4.0, 0, 0, "X")
@@ -182,7 +188,8 @@ def test_summary_and_progress_are_spelled_as_their_readers_expect() -> None:
     samples = samples_of((1.0, 0.1, 0, SUCCESS))
     summary = summary_of(samples, whole(2.0), discarded=0).model_dump(by_alias=True)
     assert set(summary) == {
-        *("requests", "failures", "failuresByKind", "requestsPerSecond", "peakRequestsPerSecond"),
+        *("requests", "failures", "failuresByKind", "refused"),
+        *("requestsPerSecond", "peakRequestsPerSecond"),
         *("failuresPerSecond", "p50", "p95", "p99", "mean", "max", "maxUsers", "discarded"),
         *("failureRatio", "seconds", "timings", "maxUsersWithinSlo", "maxRateWithinSlo"),
     }
