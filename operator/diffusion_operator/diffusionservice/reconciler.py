@@ -18,6 +18,7 @@ from diffusion_operator.diffusionservice.rollout.last_good_revision import (
     kept_revision,
 )
 from diffusion_operator.diffusionservice.rollout.plan import Rollout
+from diffusion_operator.diffusionservice.rollout.upgrade import UpgradeTurns
 from diffusion_operator.diffusionservice.routing.external_route import route_key, route_verdict
 from diffusion_operator.diffusionservice.routing.selector_switch import switches_selector
 from diffusion_operator.diffusionservice.scaling.provider import Scaler
@@ -125,10 +126,17 @@ class ServiceReconciler:
         self._mount_events = MountEvents(cluster)
         discovery = ApiDiscovery(cluster)
         self._scaling = Scaling(cluster, cache, discovery)
+        self._turns = UpgradeTurns(cache, settings.rollouts)
         self._rollout = Rollout(
-            cluster, cache, applier, settings=settings, scaling=self._scaling, now=now
+            cluster,
+            cache,
+            applier,
+            settings=settings,
+            scaling=self._scaling,
+            turns=self._turns,
+            now=now,
         )
-        self._kuberay = KubeRay(cluster, cache, settings, discovery)
+        self._kuberay = KubeRay(cluster, cache, settings, discovery, turns=self._turns)
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile one DiffusionService.
@@ -141,7 +149,8 @@ class ServiceReconciler:
             self._applier.forget(key)
             self._failures.clear(key)
             self._scaling.forget(Key("Deployment", key.namespace, key.name))
-            self._rollout.forget(Key("Deployment", key.namespace, key.name))
+            for kind in ("Deployment", "RayService"):
+                self._turns.forget(Key(kind, key.namespace, key.name))
             return None  # garbage collection removes the children
         spec, precision, too_large = None, None, None
         workload, problem, again, retried, made = None, None, None, None, _Children(None)
@@ -281,7 +290,7 @@ class ServiceReconciler:
     async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> "_Children":
         """Apply all children."""
         if await self._kuberay.is_used(owner, spec):
-            return _Children(await self._ray_service(owner, spec))
+            return await self._ray_service(owner, spec)
         plan = await self._rollout.plan(owner, spec)
         scaler = await self._scaling.scaler(owner, spec)
         others = [
@@ -302,7 +311,7 @@ class ServiceReconciler:
     def _has(self, built: Object) -> bool:
         return self._cache.get(key_of(built)) is not None
 
-    async def _ray_service(self, owner: Object, spec: DiffusionServiceSpec) -> Workload:
+    async def _ray_service(self, owner: Object, spec: DiffusionServiceSpec) -> "_Children":
         """Apply the RayService and the other children."""
         plan = await self._kuberay.plan(owner, spec)
         others = optional_children(owner, spec, self._settings, kuberay=True)
@@ -311,7 +320,10 @@ class ServiceReconciler:
         except ApiError as error:
             await self._kuberay.raise_if_uninstalled(error)
             raise
-        return await self._kuberay.scale(plan, applied)
+        live = await self._kuberay.scale(plan, applied)
+        again = self._turns.again() if plan.is_upgrade_pending else None
+        waits = self._turns.pending() if plan.is_upgrade_pending else None
+        return _Children(live, progressing=waits, again=again)
 
     async def _apply(
         self,

@@ -16,6 +16,12 @@ from diffusion_operator.diffusionservice.specs.deployment import (
     revision_of,
     with_template,
 )
+from diffusion_operator.diffusionservice.specs.ray_service import (
+    kept_ray_service,
+    ray_service,
+    workers_of,
+    workers_revision,
+)
 from diffusion_operator.diffusionservice.specs.upgrade_mark import marked
 from diffusion_operator.settings import Images, Rollouts, Settings
 
@@ -53,8 +59,7 @@ class Deployments:
         self.live: list[Object] = []
 
     def all(self, kind: str) -> list[Object]:
-        assert kind == "Deployment"
-        return self.live
+        return [each for each in self.live if each["kind"] == kind]
 
 
 class Scene:
@@ -72,7 +77,7 @@ class Scene:
         self.now += 2
         ready = [READY] if pods is None else pods
         observed = self.cache.live[number]
-        return self.turns.waits(self.services[number], self.desired[number], observed, ready, None)
+        return self.turns.waits(self.services[number], self.desired[number], observed, ready)
 
     def roll(self, number: int, reason: str) -> None:
         self.cache.live[number] = live(self.desired[number], reason)
@@ -186,3 +191,29 @@ def test_the_deployments_own_condition_says_whether_it_rolls_out(
     service: Object, settings: Settings, reason: str, *, rolling: bool
 ) -> None:
     assert is_rolling(live(built(service, settings, release=1), reason)) == rolling
+
+
+def test_a_ray_cluster_keeps_its_pods_and_gets_its_replicas_while_it_waits(
+    service: Object, settings: Settings
+) -> None:
+    cluster = {"backend": "rayserve", "rayserve": {"topology": "cluster"}}
+
+    def made(release: int, replicas: int) -> Object:
+        images = Images(loadtest="x", backends={"rayserve": f"reg/ray:{release}"})
+        owner = {**service, "spec": {**service["spec"], **cluster, "replicas": replicas}}
+        spec = DiffusionServiceSpec.model_validate(owner["spec"])
+        of_release = settings.model_copy(update={"images": images})
+        return marked(ray_service(owner, spec, of_release), owner)
+
+    scene = Scene(service, settings, max_concurrent_upgrades=1)
+    pending = {"status": {"pendingServiceStatus": {"rayClusterName": "demo-2"}}}
+    other = made(release=2, replicas=2)
+    scene.cache.live = [{**other, "metadata": {**other["metadata"], "name": "other"}, **pending}]
+    observed, desired = made(release=1, replicas=2), made(release=2, replicas=3)
+    owner = {**service, "spec": {**service["spec"], **cluster, "replicas": 3}}
+    assert scene.turns.waits(owner, desired, observed, [READY], revision=workers_revision)
+    still = kept_ray_service(desired, observed)
+    assert workers_revision(still) == workers_revision(observed) != workers_revision(desired)
+    assert workers_of(still)["replicas"] == workers_of(still)["maxReplicas"] == 3
+    scene.cache.live, scene.now = [], 10
+    assert not scene.turns.waits(owner, desired, observed, [READY], revision=workers_revision)

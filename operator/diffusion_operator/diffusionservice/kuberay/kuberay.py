@@ -8,23 +8,19 @@ from diffusion_operator.diffusionservice.kuberay.workload import (
     ray_workload,
     scale_operations,
 )
+from diffusion_operator.diffusionservice.rollout.upgrade import UpgradeTurns
 from diffusion_operator.diffusionservice.specs.ray_cluster import is_cluster
 from diffusion_operator.diffusionservice.specs.ray_service import (
     API_VERSION,
+    kept_ray_service,
     ray_service,
-    workers_of,
+    workers_revision,
 )
+from diffusion_operator.diffusionservice.specs.upgrade_mark import marked, needs_mark
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, Cluster, unknown_group
 from diffusion_operator.kube.discovery import ApiDiscovery
-from diffusion_operator.kube.objects import (
-    REVISION_LABEL,
-    SERVICE_LABEL,
-    Key,
-    Object,
-    key_of,
-    labels_of,
-)
+from diffusion_operator.kube.objects import SERVICE_LABEL, Key, Object, is_owned, key_of
 from diffusion_operator.kube.problems import SpecError
 from diffusion_operator.settings import Settings
 
@@ -42,23 +38,32 @@ class RayServicePlan:
     built: Object
     workloads: list[Object]
     """Objects to apply; none while no pod is desired."""
+    is_upgrade_pending: bool = False
+    """Whether the pods of an earlier release stay for now."""
 
     @property
     def revision(self) -> str:
         """Revision of its pods."""
-        return labels_of(workers_of(self.built)["template"])[REVISION_LABEL]
+        return workers_revision(self.built)
 
 
 class KubeRay:
     """Planner and observer of RayServices, where KubeRay is installed."""
 
     def __init__(
-        self, cluster: Cluster, cache: Cache, settings: Settings, discovery: ApiDiscovery
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        settings: Settings,
+        discovery: ApiDiscovery,
+        *,
+        turns: UpgradeTurns,
     ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._settings = settings
         self._discovery = discovery
+        self._turns = turns
 
     async def is_used(self, owner: Object, spec: DiffusionServiceSpec) -> bool:
         """Whether KubeRay makes the pods: one Ray cluster over several machines.
@@ -86,10 +91,25 @@ class KubeRay:
             ApiError: The API server refused.
         """
         built = ray_service(owner, spec, self._settings)
-        # A RayService can't be suspended, only deleted; without workers it would keep its head.
-        workloads = [] if spec.suspend or spec.replicas == 0 else [built]
         await self._refresh(key_of(built))
-        return RayServicePlan(built, workloads)
+        observed = self._cache.get(key_of(built))
+        if observed is not None and not is_owned(observed, owner):
+            observed = None
+        if observed is None or needs_mark(built, observed, workers_revision):
+            built = marked(built, owner)
+        # A RayService can't be suspended, only deleted; without workers it would keep its head.
+        if spec.suspend or spec.replicas == 0:
+            return RayServicePlan(built, [])
+        if observed is not None and self._waits(owner, built, observed):
+            built = kept_ray_service(built, observed)
+            return RayServicePlan(built, [built], is_upgrade_pending=True)
+        return RayServicePlan(built, [built])
+
+    def _waits(self, owner: Object, built: Object, observed: Object) -> bool:
+        """Whether the pods of an earlier release stay for now."""
+        meta = owner["metadata"]
+        pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
+        return self._turns.waits(owner, built, observed, pods, revision=workers_revision)
 
     async def raise_if_uninstalled(self, error: ApiError) -> None:
         """Check whether a refusal came from the removal of KubeRay's kinds.

@@ -95,6 +95,7 @@ class Rollout:
         *,
         settings: Settings,
         scaling: Scaling,
+        turns: UpgradeTurns,
         now: Callable[[], str],
     ) -> None:
         self._cluster = cluster
@@ -103,11 +104,7 @@ class Rollout:
         self._settings = settings
         self._scaling = scaling
         self._now = now
-        self._turns = UpgradeTurns(cache, settings.rollouts)
-
-    def forget(self, key: Key) -> None:
-        """Drop the state of a deleted Deployment."""
-        self._turns.forget(key)
+        self._turns = turns
 
     async def plan(self, owner: Object, spec: DiffusionServiceSpec) -> Plan:
         """Plan the Deployment to apply.
@@ -130,8 +127,9 @@ class Rollout:
             built = await self._scaling.replicated(built, observed, spec, scaler, pods)
         if observed is None:
             return Plan(built)
-        canary_key = Key("Deployment", meta["namespace"], canary_name(owner))
-        if self._turns.waits(owner, built, observed, pods, self._cache.get(canary_key)):
+        tested = self._cache.get(Key("Deployment", meta["namespace"], canary_name(owner)))
+        begun = tested is not None and revision_of(tested) == revision_of(built)
+        if self._turns.waits(owner, built, observed, pods, begun=begun):
             waits = self._turns.pending()
             return Plan(
                 kept(built, observed),

@@ -51,7 +51,12 @@ class FailedRevision:
 
 def recorded_failure(observed: Workload | None) -> FailedRevision | None:
     """Failed revision that the Deployment's annotation records."""
-    text = observed.annotations.get(ROLLED_BACK_ANNOTATION) if observed is not None else None
+    return noted_failure(observed.annotations) if observed is not None else None
+
+
+def noted_failure(annotations: Mapping[str, str]) -> FailedRevision | None:
+    """Failed revision that these annotations of a workload record."""
+    text = annotations.get(ROLLED_BACK_ANNOTATION)
     if text is None:
         return None
     try:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from diffusion_operator.api.observed import ObservedService
-from diffusion_operator.diffusionservice.rollout.rollback import recorded_failure
+from diffusion_operator.diffusionservice.rollout.rollback import noted_failure
 from diffusion_operator.diffusionservice.specs.deployment import revision_of
 from diffusion_operator.diffusionservice.specs.upgrade_mark import mark_of, spec_mark
 from diffusion_operator.kube.cache import Cache
@@ -23,14 +23,23 @@ _COUNT_FOR_SECONDS = 1.0
 _SERVICE_LABEL = CUSTOM_KINDS["DiffusionService"].owner_label
 
 
+Revision = Callable[[Mapping[str, Any]], str]
+
+
 def is_from_release(
-    owner: Mapping[str, Any], built: Mapping[str, Any], observed: Mapping[str, Any]
+    owner: Mapping[str, Any],
+    built: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    revision: Revision = revision_of,
 ) -> bool:
-    """Whether the operator changes the pods, and not the spec."""
-    if revision_of(built) == revision_of(observed):
+    """Whether the operator changes the pods, and not the spec.
+
+    ``revision`` reads the revision of a workload's pods; a Deployment's by default.
+    """
+    if revision(built) == revision(observed):
         return False
-    failed = recorded_failure(Workload.of_deployment(observed))
-    if failed is not None and failed.revision == revision_of(built):
+    failed = noted_failure(observed["metadata"].get("annotations") or {})
+    if failed is not None and failed.revision == revision(built):
         return False
     mark = mark_of(observed)
     if mark is not None:
@@ -46,6 +55,12 @@ def is_rolling(deployment: Mapping[str, Any]) -> bool:
     if not workload.is_observed or moving is None:
         return True
     return moving.reason not in {"NewReplicaSetAvailable", "ProgressDeadlineExceeded"}
+
+
+def is_taking_over(ray_service: Mapping[str, Any]) -> bool:
+    """Whether KubeRay prepares another Ray cluster of the RayService."""
+    pending = (ray_service.get("status") or {}).get("pendingServiceStatus") or {}
+    return bool(pending.get("rayClusterName"))
 
 
 class UpgradeTurns:
@@ -68,20 +83,23 @@ class UpgradeTurns:
         built: Mapping[str, Any],
         observed: Mapping[str, Any],
         pods: Iterable[Mapping[str, Any]],
-        canary: Mapping[str, Any] | None,
+        *,
+        begun: bool = False,
+        revision: Revision = revision_of,
     ) -> bool:
         """Whether the service keeps its pods for now, although a release changes them.
 
-        A service without a ready pod has nothing to lose and waits for none.
+        A service without a ready pod has nothing to lose and doesn't wait; nor does a service that
+        has ``begun``, say with a canary.
         """
         key = key_of(built)
-        if not is_from_release(owner, built, observed) or not any(map(is_ready, pods)):
+        from_release = is_from_release(owner, built, observed, revision)
+        if not from_release or not any(map(is_ready, pods)):
             self._begun.discard(key)
             return False
         if self._settings.upgrade == "OnNextChange":
             return True
-        tested = canary is not None and revision_of(canary) == revision_of(built)
-        if key in self._begun or tested:
+        if begun or key in self._begun:
             return False
         busy = self._begun | self._in_progress()
         if len(busy - {key}) >= self._settings.max_concurrent_upgrades:
@@ -105,17 +123,20 @@ class UpgradeTurns:
         return TURN_AGAIN_SECONDS if self._settings.upgrade == "Rolling" else None
 
     def forget(self, key: Key) -> None:
-        """Drop the turn of a deleted Deployment."""
+        """Drop the turn of a deleted workload."""
         self._begun.discard(key)
 
     def _in_progress(self) -> frozenset[Key]:
         now = self._clock()
         if self._counted_at is None or now - self._counted_at >= _COUNT_FOR_SECONDS:
             self._counted_at = now
+            deployments = filter(_is_of_service, self._cache.all("Deployment"))
+            ray_services = self._cache.all("RayService")
             self._rolling = frozenset(
-                key_of(each)
-                for each in self._cache.all("Deployment")
-                if _is_of_service(each) and is_rolling(each)
+                [
+                    *(key_of(each) for each in deployments if is_rolling(each)),
+                    *(key_of(each) for each in ray_services if is_taking_over(each)),
+                ]
             )
         return self._rolling
 

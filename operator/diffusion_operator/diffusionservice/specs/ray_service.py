@@ -21,8 +21,8 @@ from diffusion_operator.diffusionservice.specs.ray_cluster import (
     with_variables,
 )
 from diffusion_operator.diffusionservice.specs.server_container import CONTAINER, PORT
-from diffusion_operator.kube.metadata import child
-from diffusion_operator.kube.objects import REVISION_LABEL, Object
+from diffusion_operator.kube.metadata import changed, child
+from diffusion_operator.kube.objects import REVISION_LABEL, SPEC_ANNOTATION, Object, labels_of
 from diffusion_operator.kube.problems import SpecError
 from diffusion_operator.settings import Settings
 
@@ -142,3 +142,18 @@ def workers_of(ray_service: Mapping[str, Any]) -> Object:
     """Worker group of a built or live RayService."""
     group: Object = ray_service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
     return group
+
+
+def workers_revision(ray_service: Mapping[str, Any]) -> str:
+    """Revision of the workers of a built or live RayService."""
+    return labels_of(workers_of(ray_service)["template"]).get(REVISION_LABEL, "")
+
+
+def kept_ray_service(built: Object, observed: Mapping[str, Any]) -> Object:
+    """Copy of the RayService with the live pods and the mark of their spec; replicas stay built."""
+    config = observed["spec"]["rayClusterConfig"]
+    replicas = dict.fromkeys(REPLICA_FIELDS, workers_of(built)["replicas"])
+    groups = [{**group, **replicas} for group in config["workerGroupSpecs"]]
+    mark = {SPEC_ANNOTATION: (observed["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION)}
+    spec = {**observed["spec"], "rayClusterConfig": {**config, "workerGroupSpecs": groups}}
+    return changed(built, mark, spec=spec)

@@ -1,6 +1,6 @@
 """Mark of a spec on the workload: tells a changed spec from a changed operator."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from diffusion_operator.diffusionservice.specs.deployment import revision_of
@@ -24,9 +24,13 @@ def mark_of(observed: Mapping[str, Any]) -> str | None:
     return mark
 
 
-def needs_mark(built: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+def needs_mark(
+    built: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    revision: Callable[[Mapping[str, Any]], str] = revision_of,
+) -> bool:
     """Whether the workload gets a mark: an older release's gets one with its next pods only."""
-    return mark_of(observed) is not None or revision_of(built) != revision_of(observed)
+    return mark_of(observed) is not None or revision(built) != revision(observed)
 
 
 def marked(built: Object, owner: Mapping[str, Any]) -> Object:
