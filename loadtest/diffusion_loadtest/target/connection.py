@@ -15,7 +15,6 @@ from geventhttpclient.response import (
 
 from diffusion_loadtest.plan.load_plan import Connections
 from diffusion_loadtest.target.http_client import HttpClient, http_client
-
 from diffusion_loadtest.target.retry_after import UNSTATED_SECONDS, retry_after_seconds
 
 TIMEOUT = "Timeout"

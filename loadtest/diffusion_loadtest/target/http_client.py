@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 import gevent.socket
 from gevent.monkey import get_original
-from gevent.ssl import SSLContext, create_default_context
+from gevent.ssl import SSLContext
 from geventhttpclient.client import HTTPClient
 from geventhttpclient.connectionpool import ConnectionPool, SSLConnectionPool
+
+from diffusion_loadtest.target.trusted_authorities import tls_context
 
 _BLOCK_BYTES = 65_536
 # gevent's own waits, which a check of the present state has no use for
@@ -70,12 +72,7 @@ def http_client(origin: str, timeout_seconds: float) -> HttpClient:
     return HttpClient(parts.hostname or "", parts.port, timeout_seconds, tls=tls)
 
 
-def _tls_context(cafile: str | None = None) -> SSLContext:
-    return _shared_context(cafile)
-
-
 @cache
-def _shared_context(cafile: str | None) -> SSLContext:
+def _tls_context(cafile: str | None = None) -> SSLContext:
     """The process's TLS settings: to read the authorities takes longer than a handshake."""
-    context: Any = create_default_context(cafile=cafile)
-    return context  # type: ignore[no-any-return] # gevent replaces the standard library's
+    return tls_context(cafile)
