@@ -1,7 +1,7 @@
 """Pod template of any pod that the operator makes: chart-wide defaults, then the spec's changes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from diffusion_operator.kube.objects import Object
 from diffusion_operator.kube.problems import SpecError
@@ -9,6 +9,7 @@ from diffusion_operator.kube.removal import without
 from diffusion_operator.kube.strategic_merge import strategic_merge
 from diffusion_operator.settings import PodDefaults
 
+T = TypeVar("T", dict[str, Any], list[Any])
 _NODE_AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
@@ -96,7 +97,7 @@ def placed_as(placement: Mapping[str, Any], template: Object) -> Object:
         SpecError: The template asks for another value of the placement's node labels.
     """
     spec = dict(template["spec"])
-    own = spec.get("nodeSelector") or {}
+    own = _part(spec, "nodeSelector", dict)
     needed = placement.get("nodeSelector") or {}
     for label, value in needed.items():
         if own.get(label, value) != value:
@@ -107,11 +108,25 @@ def placed_as(placement: Mapping[str, Any], template: Object) -> Object:
     if needed:
         spec["nodeSelector"] = {**needed, **own}
     if placement.get("tolerations"):
-        spec["tolerations"] = _union(placement["tolerations"], spec.get("tolerations") or ())
+        spec["tolerations"] = _union(placement["tolerations"], _part(spec, "tolerations", list))
     terms = _terms(placement)
     if terms:
-        spec["affinity"] = _on_both(spec.get("affinity") or {}, terms, _terms(spec))
+        spec["affinity"] = _on_both(_part(spec, "affinity", dict), terms, _terms(spec))
     return {**template, "spec": spec}
+
+
+def _part(of: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """Field of a pod's spec, empty where it is absent.
+
+    Raises:
+        SpecError: The field has another shape than Kubernetes gives it.
+    """
+    part = of.get(name)
+    if part is None:
+        return kind()
+    if not isinstance(part, kind):
+        raise invalid(f"{name} has another shape than kubectl explain pod.spec shows")
+    return part
 
 
 def _union(first: Iterable[Object], second: Iterable[Object]) -> list[Object]:
@@ -120,8 +135,10 @@ def _union(first: Iterable[Object], second: Iterable[Object]) -> list[Object]:
 
 
 def _terms(spec: Mapping[str, Any]) -> list[Object]:
-    node = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    terms: list[Object] = (node.get(_NODE_AFFINITY) or {}).get("nodeSelectorTerms") or []
+    node = _part(_part(spec, "affinity", dict), "nodeAffinity", dict)
+    terms: list[Any] = _part(_part(node, _NODE_AFFINITY, dict), "nodeSelectorTerms", list)
+    if not all(isinstance(term, Mapping) for term in terms):
+        raise invalid("nodeSelectorTerms has another shape than kubectl explain pod.spec shows")
     return terms
 
 
@@ -130,12 +147,12 @@ def _on_both(affinity: Object, needed: Sequence[Object], own: Sequence[Object]) 
     # Without a wish of its own, the template still has the needed terms.
     extra = [term for term in own if term not in needed]
     both = [_joined(one, other) for one in needed for other in extra] if extra else list(needed)
-    node = {**(affinity.get("nodeAffinity") or {}), _NODE_AFFINITY: {"nodeSelectorTerms": both}}
+    node = {**_part(affinity, "nodeAffinity", dict), _NODE_AFFINITY: {"nodeSelectorTerms": both}}
     return {**affinity, "nodeAffinity": node}
 
 
 def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> Object:
     """Term that both terms describe."""
     fields = ("matchExpressions", "matchFields")
-    joined = {name: [*(one.get(name) or ()), *(other.get(name) or ())] for name in fields}
+    joined = {name: [*_part(one, name, list), *_part(other, name, list)] for name in fields}
     return {name: items for name, items in joined.items() if items}

@@ -150,7 +150,7 @@ L4 = {"key": "cloud.google.com/gke-accelerator", "operator": "In", "values": ["n
 ALSO_L4 = {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["NVIDIA-L4"]}
 
 
-def on_nodes(*terms: Object) -> Object:
+def on_nodes(*terms: Any) -> Object:
     return {"nodeAffinity": {NODE_TERMS: {"nodeSelectorTerms": list(terms)}}}
 
 
@@ -205,6 +205,25 @@ def test_a_node_label_that_contradicts_the_gpu_is_refused(
     t4 = {"spec": {"nodeSelector": {"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"}}}
     with pytest.raises(SpecError, match=r"contradicts gpu\.type"):
         pod_of(service, settings, gpu={"type": "nvidia-l4"}, podTemplate=t4)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"affinity": "near"},
+        {"affinity": {"nodeAffinity": [1]}},
+        {"affinity": on_nodes("ssd")},
+        {"affinity": on_nodes({"matchExpressions": {}})},
+        {"tolerations": {"key": "team"}},
+        {"nodeSelector": ["ssd"]},
+    ],
+    ids=["affinity", "nodeAffinity", "term", "expressions", "tolerations", "nodeSelector"],
+)
+def test_a_placement_of_another_shape_is_refused_with_its_field(
+    service: Object, two_clouds: Settings, wish: Object
+) -> None:
+    with pytest.raises(SpecError, match="has another shape"):
+        pod_of(service, two_clouds, gpu={"type": "nvidia-l4"}, podTemplate={"spec": wish})
 
 
 @pytest.mark.parametrize(
