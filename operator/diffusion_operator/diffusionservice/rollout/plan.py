@@ -127,6 +127,7 @@ class Rollout:
             built = await self._scaling.replicated(built, observed, spec, scaler, pods)
         if observed is None:
             return Plan(built)
+        built = self._settled(built, needed=bool(observed["spec"].get("minReadySeconds")))
         tested = self._cache.get(Key("Deployment", meta["namespace"], canary_name(owner)))
         begun = tested is not None and revision_of(tested) == revision_of(built)
         if self._turns.waits(owner, built, observed, pods, begun=begun):
@@ -143,15 +144,16 @@ class Rollout:
                 return gated
         if spec.rollout.on_failure == "Rollback":
             built = await self._or_last_good(owner, built, observed, pods)
-        return await self._placed(spec, self._settled(built, observed), observed, pods)
-
-    def _settled(self, built: Object, observed: Object) -> Object:
-        """Deployment whose rollout waits until a new pod has been ready for a while."""
-        least = self._settings.rollouts.min_ready_seconds
         rolls_out = revision_of(built) != revision_of(observed)
-        # The number outlasts the rollout, so that its end changes no Deployment.
-        has_it = bool(observed["spec"].get("minReadySeconds"))
-        return settling(built, least) if least and (has_it or rolls_out) else built
+        return await self._placed(spec, self._settled(built, needed=rolls_out), observed, pods)
+
+    def _settled(self, built: Object, *, needed: bool) -> Object:
+        """Deployment whose rollout waits until a new pod has been ready for a while.
+
+        The number outlasts the rollout, so that its end changes no Deployment.
+        """
+        least = self._settings.rollouts.min_ready_seconds
+        return settling(built, least) if least and needed else built
 
     async def _placed(
         self, spec: DiffusionServiceSpec, built: Object, observed: Object, pods: list[Object]
