@@ -77,6 +77,24 @@ def test_the_project_allows_every_cluster_wide_object(kustomize: Render, templat
     assert made <= allowed
 
 
+def test_a_failed_sync_is_tried_again_for_longer_than_a_node_takes(kustomize: Render) -> None:
+    """Argo CD tries an automated sync of one commit five times at most, unless told otherwise.
+
+    The source of the delays: argo-cd, pkg/apis/application/v1alpha1, RetryStrategy.NextRetryAt.
+    """
+    root = yaml.safe_load((ARGOCD / "root.yaml").read_text())
+    units = {"s": 1, "m": 60}
+    for each in (root, *_applications(kustomize).values()):
+        retry = each["spec"]["syncPolicy"]["retry"]
+        first, most = (
+            int(retry["backoff"][name][:-1]) * units[retry["backoff"][name][-1]]
+            for name in ("duration", "maxDuration")
+        )
+        factor = retry["backoff"]["factor"]
+        delays = [min(first * factor**attempt, most) for attempt in range(retry["limit"])]
+        assert sum(delays) > 3600, each["metadata"]["name"]
+
+
 def test_definitions_are_never_pruned(kustomize: Render) -> None:
     automated = _applications(kustomize)["diffusion-crds"]["spec"]["syncPolicy"]["automated"]
     assert automated["prune"] is False
