@@ -75,7 +75,8 @@ def _device(config: ServingConfig, index: int) -> torch.device:
     if not seen:
         raise WrongDevice(
             "The service asks for the device cuda, but this process sees no CUDA device. Give the "
-            "pod a GPU and its node a driver, or set the device to cpu."
+            "pod a GPU and its node a driver, or set the device to cpu. "
+            f"torch says: {_reason_of_torch()}"
         )
     if index >= seen:
         raise WrongDevice(
@@ -83,6 +84,15 @@ def _device(config: ServingConfig, index: int) -> torch.device:
             "Give the pod as many GPUs as devices says."
         )
     return torch.device("cuda", index)
+
+
+def _reason_of_torch() -> str:
+    """The reason for which torch starts no CUDA, such as a driver that is absent or too old."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return str(error)
+    return f"no device, with CUDA {torch.version.cuda}"
 
 
 def _from_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:

@@ -154,3 +154,36 @@ def test_every_source_lies_within_the_build_context() -> None:
     for image in IMAGES:
         for source in image.sources:
             assert any(f"{source}/".startswith(f"{path}/") for path in allowed), source
+
+
+GKE_DRIVER = "/usr/local/nvidia/lib64"
+"""The folder of the driver in a pod with a GPU.
+
+The source is cloud.google.com/kubernetes-engine/docs/how-to/gpus, on the CUDA libraries: GKE's
+device plugin mounts them there and tells the image's author to add the folder to LD_LIBRARY_PATH.
+"""
+
+
+@PUBLISHED
+def test_a_serving_image_looks_for_the_driver_where_gke_mounts_it(image: Image) -> None:
+    variables = dict(
+        pair.split("=", 1)
+        for step, rest in chain(image.target)
+        if step == "ENV"
+        for pair in rest.split()
+    )
+    folders = variables.get("LD_LIBRARY_PATH", "").split(":")
+    assert (GKE_DRIVER in folders) is (shared_stage(image) is not None)
+
+
+def test_the_minimum_driver_of_the_locked_cuda_is_written_down() -> None:
+    """A new CUDA in the lock needs a line of the table, and a look at the clouds' drivers."""
+    lock = (ROOT / "requirements.lock").read_text()
+    cuda = re.search(r"^nvidia-cuda-runtime==(\d+)\.", lock, re.MULTILINE)
+    assert cuda is not None
+    table = re.findall(
+        r"^\| CUDA (\d+) \| (\d+)", (ROOT / "images" / "README.md").read_text(), re.MULTILINE
+    )
+    drivers = dict(table)
+    assert int(drivers[cuda[1]]) >= 580
+    assert f"driver {drivers[cuda[1]]}" in (ROOT / "docs" / "gke.md").read_text()
