@@ -54,6 +54,8 @@ def optional_keys(owner: Mapping[str, Any]) -> list[Key]:
         Key("PodDisruptionBudget", namespace, name),
         Key("Ingress", namespace, name),
         Key("HTTPRoute", namespace, name),
+        Key("HealthCheckPolicy", namespace, name),
+        Key("GCPBackendPolicy", namespace, name),
         Key("NetworkPolicy", namespace, name),
         Key("ScaledObject", namespace, name),
         Key("HorizontalPodAutoscaler", namespace, name),

@@ -20,6 +20,7 @@ from diffusion_operator.diffusionservice.rollout.last_good_revision import (
 from diffusion_operator.diffusionservice.rollout.plan import Rollout
 from diffusion_operator.diffusionservice.rollout.upgrade import UpgradeTurns
 from diffusion_operator.diffusionservice.routing.external_route import route_key, route_verdict
+from diffusion_operator.diffusionservice.routing.gateway_policies import GatewayPolicies
 from diffusion_operator.diffusionservice.routing.selector_switch import switches_selector
 from diffusion_operator.diffusionservice.scaling.provider import Scaler
 from diffusion_operator.diffusionservice.scaling.scaling import LOOK_SECONDS, Scaling, scalers
@@ -137,6 +138,7 @@ class ServiceReconciler:
             now=now,
         )
         self._kuberay = KubeRay(cluster, cache, settings, discovery, turns=self._turns)
+        self._gateway_policies = GatewayPolicies(cluster, discovery)
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile one DiffusionService.
@@ -296,6 +298,7 @@ class ServiceReconciler:
         others = [
             *plan.canary,
             *optional_children(owner, spec, self._settings),
+            *await self._gateway_policies.of(owner, spec),
         ]
         autoscalers = scalers(owner, spec, scaler)
         # The pods of an older release may lack the metric of a newer autoscaler.
@@ -314,7 +317,10 @@ class ServiceReconciler:
     async def _ray_service(self, owner: Object, spec: DiffusionServiceSpec) -> "_Children":
         """Apply the RayService and the other children."""
         plan = await self._kuberay.plan(owner, spec)
-        others = optional_children(owner, spec, self._settings, kuberay=True)
+        others = [
+            *optional_children(owner, spec, self._settings, kuberay=True),
+            *await self._gateway_policies.of(owner, spec),
+        ]
         try:
             applied = await self._apply(owner, spec, plan.workloads, others, plan.revision)
         except ApiError as error:
