@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from diffusion_operator.diffusionservice.specs.deployment import deployment
 from diffusion_operator.diffusionservice.specs.ray_service import ray_service, workers_of
 from diffusion_operator.diffusionservice.specs.service import service
 from diffusion_operator.settings import Settings
+from managed_prometheus import KINDS, unknown_fields
 
 Object = dict[str, Any]
 Render = Callable[..., list[Object]]
 ROOT = Path(__file__).parents[3]
+GOOGLES = ("--set", "monitoring.podMonitorings.enabled=true")
 WAYS = {"ServiceMonitor": "serviceMonitors", "PodMonitor": "podMonitors"}
 ENDPOINTS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
 SETTINGS = Settings.model_validate(
@@ -177,16 +180,67 @@ def test_a_prometheus_that_looks_for_labels_finds_them(template: Render, kind: s
     assert [each["metadata"]["labels"]["release"] for each in objects] == ["prometheus"] * 2
 
 
+def test_managed_prometheus_scrapes_the_pods_that_answer_once(template: Render) -> None:
+    _, pods = in_namespace()
+    monitor = monitors(template(*GOOGLES), "ClusterPodMonitoring")["diffusion-operator-services"]
+    (endpoint,) = monitor["endpoints"]
+    (mapping,) = monitor["targetLabels"]["fromPod"]
+    assert mapping["to"] == "diffusion_dev_service", "the name in the other ways' series"
+    answering = {
+        name: pod["metadata"]["labels"][mapping["from"]]
+        for name, pod in pods.items()
+        if matches(monitor["selector"], pod["metadata"]["labels"])
+        and endpoint["port"] in ports(pod)
+    }
+    assert answering == {"KubeRay's head": "theirs", "served": "demo"}
+
+
+def test_managed_prometheus_scrapes_the_operators_pods(template: Render) -> None:
+    objects = template(*GOOGLES)
+    (operator,) = [each for each in objects if each["kind"] == "Deployment"]
+    pod = operator["spec"]["template"]
+    spec = monitors(objects, "PodMonitoring")["diffusion-operator"]
+    assert matches(spec["selector"], pod["metadata"]["labels"])
+    assert {each["port"] for each in spec["endpoints"]} <= set(ports(pod))
+
+
+def test_in_watched_namespaces_alone_each_has_its_own_pod_monitoring(template: Render) -> None:
+    """A PodMonitoring selects pods of its own namespace; there is no selector of namespaces."""
+    objects = template(*GOOGLES, "--set", "watchNamespaces={shop,studio}")
+    kinds = [each for each in objects if each["kind"] in KINDS]
+    places = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in kinds}
+    assert places == {
+        ("diffusion-system", "diffusion-operator"),
+        ("shop", "diffusion-operator-services"),
+        ("studio", "diffusion-operator-services"),
+    }
+
+
+@pytest.mark.parametrize("more", [(), ("--set", "watchNamespaces={shop}")])
+def test_managed_prometheus_has_every_field_that_is_set(
+    template: Render, more: tuple[str, ...]
+) -> None:
+    made = [each for each in template(*GOOGLES, *more) if each["kind"] in KINDS]
+    assert len(made) == 2
+    assert [name for each in made for name in unknown_fields(each["spec"])] == []
+    prometheus_operators = template(*enabled("PodMonitor"))
+    theirs = monitors(prometheus_operators, "PodMonitor")["diffusion-operator-services"]
+    assert "namespaceSelector" in str(list(unknown_fields(theirs))), "the check sees a foreign kind"
+
+
 def test_both_ways_at_once_are_refused_as_they_would_scrape_each_pod_twice() -> None:
     tool = [sys.executable, "-m", "localcluster", "tool", "helm"]
     helm = subprocess.run(tool, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     command = [helm.stdout.strip(), "template", "diffusion-operator", "deploy/chart"]
-    both = (*enabled("ServiceMonitor"), *enabled("PodMonitor"))
-    done = subprocess.run([*command, *both], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "enable one of them" in done.stderr
+    ways = (enabled("ServiceMonitor"), enabled("PodMonitor"), GOOGLES)
+    for one, other in combinations(ways, 2):
+        done = subprocess.run(
+            [*command, *one, *other], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0
+        assert "enable one of them" in done.stderr
 
 
 def test_by_default_no_object_of_the_prometheus_operator_is_rendered(template: Render) -> None:
     objects = template()
-    assert not [each for each in objects if each["kind"] in WAYS]
+    assert not [each for each in objects if each["kind"] in {*WAYS, *KINDS}]
