@@ -1,10 +1,12 @@
 """Copies the images that CI built to an environment's own registry, and prints their names.
 
     python3 deploy/promote_images.py built.json REGISTRY > images.auto.tfvars.json
+    python3 deploy/promote_images.py --names built.json REGISTRY    the names alone, for a plan
 
 The JSON maps each target of the Dockerfile to its image, named by digest. The program copies the
 whole index, with its SBOM and provenance, so the digest stays. An image that the registry already
-has isn't copied. stdout is the Terraform variable `images`.
+has isn't copied. A plan may name an image by its tag, if it is not built yet. stdout is the
+Terraform variable `images`.
 """
 
 import json
@@ -41,15 +43,18 @@ def _copy(image: str, target: str) -> None:
 
 
 def main() -> int:
-    if len(sys.argv) != 3:  # noqa: PLR2004 - the program and its two arguments
+    names_only = sys.argv[1:2] == ["--names"]
+    arguments = sys.argv[2:] if names_only else sys.argv[1:]
+    if len(arguments) != 2:  # noqa: PLR2004 - a file and a registry
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        built: dict[str, str] = json.loads(Path(sys.argv[1]).read_text())
-        require_digests(built)
-        images = {target: promoted(image, sys.argv[2]) for target, image in built.items()}
-        for target, image in built.items():
-            _copy(image, images[target])
+        built: dict[str, str] = json.loads(Path(arguments[0]).read_text())
+        images = {target: promoted(image, arguments[1]) for target, image in built.items()}
+        if not names_only:
+            require_digests(built)
+            for target, image in built.items():
+                _copy(image, images[target])
     except (ValueError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -20,19 +20,22 @@ variable "environment" {
   }
 }
 
-variable "github_repository" {
-  description = "owner/name of the repository whose workflows plan and deploy."
-  type        = string
-  nullable    = false
+variable "github" {
+  description = "GitHub's numbers of the repository whose workflows plan and deploy, and of its owner (gh api repos/OWNER/NAME --jq '.id, .owner.id')."
+  type = object({
+    repository_id = string
+    owner_id      = string
+  })
+  nullable = false
 
   validation {
-    condition     = can(regex("^[-_.A-Za-z0-9]+/[-_.A-Za-z0-9]+$", var.github_repository))
-    error_message = "github_repository must be owner/name, without https://github.com/."
+    condition     = can(regex("^[0-9]+ [0-9]+$", "${var.github.repository_id} ${var.github.owner_id}"))
+    error_message = "github must hold GitHub's numbers, not names: gh api repos/OWNER/NAME --jq '.id, .owner.id' prints both."
   }
 }
 
 variable "state_bucket" {
-  description = "Name of the bucket that holds the project's Terraform state."
+  description = "Name of the bucket that holds the environment's Terraform state; not the bucket of the bootstrap's own state."
   type        = string
   nullable    = false
 

@@ -16,6 +16,7 @@ import yaml
 from in_cluster import Object
 from install import Installed
 from kubectl import Kubectl, eventually
+from managed_prometheus import definitions
 from terraform_offline.paths import ROOT, TERRAFORM
 from terraform_offline.plans import Plan
 from terraform_offline.workspace import Workspace
@@ -68,13 +69,22 @@ def values(release: Object, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def replaced(helm: Helm, own_values: Path, release: Object, values: Path) -> Iterator[None]:
-    """Installs the operator as Terraform would, and the tests' own release afterwards."""
+def replaced(
+    cluster: Kubectl, helm: Helm, own_values: Path, release: Object, values: Path
+) -> Iterator[None]:
+    """Installs the operator as Terraform would, and the tests' own release afterwards.
+
+    The cluster has the kinds of Managed Prometheus meanwhile, as GKE does.
+    """
 
     def install(chart: Path, values: Path) -> None:
         helm("install", release["name"], str(chart), "--values", str(values), "--wait",
              f"--timeout={release['timeout']}s")  # fmt: skip
 
+    for definition in definitions():
+        cluster.apply(definition)
+        name = definition["metadata"]["name"]
+        cluster("wait", "--for=condition=Established", f"customresourcedefinition/{name}")
     helm("uninstall", release["name"], "--wait")
     try:
         # The chart's path in the plan is relative to Terraform's directory.
@@ -82,6 +92,8 @@ def replaced(helm: Helm, own_values: Path, release: Object, values: Path) -> Ite
         yield
     finally:
         helm("uninstall", release["name"], "--wait", "--ignore-not-found")
+        for definition in definitions():
+            cluster.delete("customresourcedefinition", definition["metadata"]["name"])
         install(ROOT / "deploy" / "chart", own_values)
 
 

@@ -1,10 +1,10 @@
 mock_provider "google" {}
 
 variables {
-  project_id        = "team-diffusion-prod"
-  environment       = "prod"
-  github_repository = "team/diffusion"
-  state_bucket      = "team-diffusion-prod-terraform"
+  project_id   = "team-diffusion-prod"
+  environment  = "prod"
+  state_bucket = "team-diffusion-prod-terraform"
+  github       = { repository_id = "456789", owner_id = "123456" }
 }
 
 run "lets_only_the_environments_jobs_deploy" {
@@ -14,7 +14,7 @@ run "lets_only_the_environments_jobs_deploy" {
   }
 
   assert {
-    condition     = google_storage_bucket_iam_member.plan_reads_state.role == "roles/storage.objectViewer"
+    condition     = one(google_storage_bucket_iam_member.plan_reads_state).role == "roles/storage.objectViewer"
     error_message = "A plan may only read the state."
   }
 }
@@ -24,7 +24,7 @@ run "makes_accounts_and_no_key" {
 
   # The check covers all directories: without such a resource in any file, no key can be created.
   assert {
-    condition     = length(module.identity.emails) == 2 && alltrue([for name in fileset("..", "**/*.tf") : !strcontains(file("../${name}"), "google_service_account_key")])
+    condition     = length(module.ci.emails) == 2 && alltrue([for name in fileset("..", "**/*.tf") : !strcontains(file("../${name}"), "google_service_account_key")])
     error_message = "No key of a service account may be created: workloads exchange tokens instead."
   }
 }
@@ -33,7 +33,7 @@ run "gives_no_primitive_role" {
   command = plan
 
   assert {
-    condition     = length(module.identity.roles) > 5 && length(setintersection(module.identity.roles, ["roles/owner", "roles/editor", "roles/viewer"])) == 0
+    condition     = length(module.ci.roles) == 4 && length(setintersection(setunion(module.ci.roles, module.accounts.roles), ["roles/owner", "roles/editor", "roles/viewer"])) == 0
     error_message = "roles/owner, roles/editor and roles/viewer reach everything in the project."
   }
 }
@@ -56,8 +56,18 @@ run "refuses_a_bucket_with_its_scheme" {
   expect_failures = [var.state_bucket]
 }
 
-run "refuses_a_repository_with_its_address" {
+run "refuses_a_repository_by_its_name" {
   command = plan
-  variables { github_repository = "https://github.com/team/diffusion" }
-  expect_failures = [var.github_repository]
+  variables { github = { repository_id = "team/diffusion", owner_id = "team" } }
+  expect_failures = [var.github]
+}
+
+run "plans_nothing_in_a_test_project" {
+  command = plan
+  variables { environment = "test" }
+
+  assert {
+    condition     = output.plan_service_account == null && length(google_storage_bucket_iam_member.plan_reads_state) == 0
+    error_message = "A pull request plans prod only."
+  }
 }

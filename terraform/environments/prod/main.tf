@@ -9,7 +9,8 @@ provider "helm" {
   kubernetes = {
     host = "https://${module.cluster.endpoint}"
     exec = {
-      api_version = "client.authentication.k8s.io/v1"
+      # The plugin answers this version only, and the client refuses any other.
+      api_version = "client.authentication.k8s.io/v1beta1"
       command     = "gke-gcloud-auth-plugin"
     }
   }
@@ -18,6 +19,10 @@ provider "helm" {
 locals {
   name   = "prod"
   labels = { environment = "prod" }
+
+  # The bootstrap makes these accounts, so that CI needs no right to make any.
+  nodes_account  = "prod-nodes@${var.project_id}.iam.gserviceaccount.com"
+  models_account = "prod-models@${var.project_id}.iam.gserviceaccount.com"
 }
 
 module "network" {
@@ -27,20 +32,6 @@ module "network" {
   name       = local.name
   region     = var.region
   ranges     = var.ranges
-}
-
-module "node_identity" {
-  source = "../../modules/identity"
-
-  project_id = var.project_id
-  name       = local.name
-
-  service_accounts = {
-    nodes = {
-      description = "Runs the nodes of the ${local.name} cluster"
-      roles       = ["roles/container.defaultNodeServiceAccount"]
-    }
-  }
 }
 
 module "cluster" {
@@ -54,7 +45,7 @@ module "cluster" {
   subnetwork           = module.network.subnetwork
   pods_range           = module.network.pods_range
   services_range       = module.network.services_range
-  node_service_account = module.node_identity.emails["nodes"]
+  node_service_account = local.nodes_account
   release_channel      = "STABLE"
   deletion_protection  = var.protect
   labels               = local.labels
@@ -69,25 +60,21 @@ module "gpu_pool" {
   location             = module.cluster.location
   zones                = var.zones
   accelerator          = var.accelerator
+  machine_type         = var.gpu_machine_type
+  min_nodes            = var.min_gpu_nodes
   max_nodes            = var.max_gpu_nodes
   spot                 = var.spot
-  node_service_account = module.node_identity.emails["nodes"]
+  node_service_account = local.nodes_account
   labels               = local.labels
 }
 
 # The workload identity pool of the pods exists only once the project has a cluster.
-module "model_identity" {
-  source = "../../modules/identity"
+module "model_readers" {
+  source = "../../modules/pod_identity"
 
-  project_id = var.project_id
-  name       = local.name
-
-  service_accounts = {
-    models = {
-      description = "Reads models for the pods of DiffusionServices"
-      kubernetes  = var.model_readers
-    }
-  }
+  project_id      = var.project_id
+  service_account = local.models_account
+  pods            = var.model_readers
 
   depends_on = [module.cluster]
 }
@@ -98,7 +85,7 @@ module "registry" {
   project_id = var.project_id
   name       = local.name
   region     = var.region
-  readers    = { nodes = module.node_identity.members["nodes"] }
+  readers    = { nodes = "serviceAccount:${local.nodes_account}" }
   labels     = local.labels
 }
 
@@ -109,7 +96,7 @@ module "storage" {
   name          = local.name
   region        = var.region
   force_destroy = !var.protect
-  readers       = { models = module.model_identity.members["models"] }
+  readers       = { models = "serviceAccount:${local.models_account}" }
   labels        = local.labels
 }
 
@@ -120,6 +107,9 @@ module "operator" {
   registry = module.registry.url
   tag      = var.tag
   images   = var.images
+
+  # Managed Prometheus reads this kind of object and no ServiceMonitor.
+  values = { monitoring = { podMonitorings = { enabled = true } } }
 
   depends_on = [module.gpu_pool]
 }

@@ -20,7 +20,7 @@ output "models_bucket" {
 
 output "models_service_account" {
   description = "Value of the annotation iam.gke.io/gcp-service-account in spec.serviceAccount.annotations of a DiffusionService that reads the bucket."
-  value       = module.model_identity.emails["models"]
+  value       = module.model_readers.email
 }
 
 output "gpu_node_labels" {
@@ -41,4 +41,9 @@ output "operator_values" {
 output "ranges" {
   description = "Private IPv4 ranges of the nodes, of their pods and of the Kubernetes Services."
   value       = var.ranges
+}
+
+output "commit" {
+  description = "Commit that CI applied last; empty after an apply by hand."
+  value       = var.commit
 }

@@ -60,6 +60,19 @@ variable "max_gpu_nodes" {
   nullable    = false
 }
 
+variable "min_gpu_nodes" {
+  description = "Number of GPU nodes that stay even when idle; each costs its full price, and saves the minutes of a cold start."
+  type        = number
+  default     = 0
+  nullable    = false
+}
+
+variable "gpu_machine_type" {
+  description = "Machine type of the GPU nodes, such as g2-standard-8, if the accelerator's usual one is too small; the gpu_pool module checks it."
+  type        = string
+  default     = null
+}
+
 variable "spot" {
   description = "Whether GPUs are Spot capacity, which Google may take back."
   type        = bool
@@ -90,6 +103,18 @@ variable "images" {
   })
   default  = {}
   nullable = false
+}
+
+variable "commit" {
+  description = "Commit that CI applies, so that a later run does not go back behind it; empty for an apply by hand."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^([0-9a-f]{40})?$", var.commit))
+    error_message = "commit must be a whole commit id of 40 hex digits, or empty."
+  }
 }
 
 variable "install_operator" {

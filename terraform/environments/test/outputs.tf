@@ -20,7 +20,7 @@ output "models_bucket" {
 
 output "models_service_account" {
   description = "Value of the annotation iam.gke.io/gcp-service-account in spec.serviceAccount.annotations of a DiffusionService that reads the bucket."
-  value       = module.model_identity.emails["models"]
+  value       = module.model_readers.email
 }
 
 output "gpu_node_labels" {

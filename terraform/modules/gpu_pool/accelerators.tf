@@ -7,6 +7,7 @@ locals {
     nvidia-l4 = {
       gke_name      = "nvidia-l4"
       machine_types = { 1 = "g2-standard-4", 2 = "g2-standard-24", 4 = "g2-standard-48", 8 = "g2-standard-96" }
+      spot_only     = false
       zones = [
         "asia-east1-a", "asia-east1-b", "asia-east1-c",
         "asia-northeast1-a", "asia-northeast1-b", "asia-northeast1-c",
@@ -31,6 +32,7 @@ locals {
     nvidia-a100-80gb = {
       gke_name      = "nvidia-a100-80gb"
       machine_types = { 1 = "a2-ultragpu-1g", 2 = "a2-ultragpu-2g", 4 = "a2-ultragpu-4g", 8 = "a2-ultragpu-8g" }
+      spot_only     = false
       zones = [
         "asia-southeast1-c",
         "europe-west4-a",
@@ -42,6 +44,8 @@ locals {
     nvidia-h100-80gb = {
       gke_name      = "nvidia-h100-80gb"
       machine_types = { 1 = "a3-highgpu-1g", 2 = "a3-highgpu-2g", 4 = "a3-highgpu-4g" }
+      # Google offers these machine types as Spot capacity, or for a limited time, but not on demand.
+      spot_only = true
       zones = [
         "asia-east1-c",
         "asia-northeast1-b",

@@ -122,6 +122,11 @@ variable "spot" {
   type        = bool
   default     = false
   nullable    = false
+
+  validation {
+    condition     = var.spot || !try(local.accelerators[var.accelerator].spot_only, false)
+    error_message = "Google does not sell ${var.accelerator} on demand in machines of this size: set spot = true, or choose another accelerator."
+  }
 }
 
 variable "driver" {

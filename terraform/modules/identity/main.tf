@@ -1,5 +1,5 @@
-# Accounts with only the roles they need and without keys: nodes get tokens from GKE, and pods and CI exchange
-# their own token for a short-lived one.
+# Accounts with only the roles they need and without keys: nodes get tokens from GKE, and CI exchanges GitHub's
+# token for a short-lived one.
 resource "google_service_account" "this" {
   for_each = var.service_accounts
 
@@ -19,62 +19,54 @@ resource "google_project_iam_member" "role" {
   member  = google_service_account.this[each.value.name].member
 }
 
-# The right to grant the listed roles to others, and no other role.
-resource "google_project_iam_member" "grants" {
-  for_each = { for name, account in var.service_accounts : name => account if length(account.may_grant) > 0 }
-
-  project = var.project_id
-  role    = "roles/resourcemanager.projectIamAdmin"
-  member  = google_service_account.this[each.key].member
-
-  condition {
-    title       = "listed roles only"
-    description = "Only these roles may be given or taken: ${join(", ", sort(each.value.may_grant))}"
-    expression  = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', []).hasOnly([${join(", ", [for role in sort(each.value.may_grant) : "'${role}'"])}])"
-  }
-}
-
-# Pods of these Kubernetes service accounts act as the account (Workload Identity Federation for GKE).
-resource "google_service_account_iam_member" "kubernetes" {
-  for_each = merge([
-    for name, account in var.service_accounts : { for subject in account.kubernetes : "${name} ${subject}" => { name = name, subject = subject } }
+locals {
+  # What a job is known by: its environment, or the event of a job without one.
+  jobs = merge([
+    for name, account in var.service_accounts : {
+      for job in account.github : job.environment != null ? "environment:${job.environment}" : "event:${job.event}" => { name = name, ref = job.ref }
+    }
   ]...)
 
-  service_account_id = google_service_account.this[each.value.name].name
-  role               = "roles/iam.workloadIdentityUser"
-  member             = "serviceAccount:${var.project_id}.svc.id.goog[${each.value.subject}]"
-}
+  # The attribute `job`, in CEL. `in` is false of a claim that the token lacks.
+  job = "('environment' in assertion ? 'environment:' + assertion.environment : 'event:' + assertion.event_name)"
 
-locals {
-  # The subjects of the accepted tokens, in GitHub's notation.
-  github_subjects = sort(distinct(flatten([
-    for account in var.service_accounts : [for subject in account.github : "repo:${coalesce(var.github_repository, "-")}:${subject}"]
-  ])))
+  # Whoever may exchange a token: a CEL condition for each job.
+  conditions = [
+    for job, account in local.jobs :
+    account.ref == null ? "${local.job} == '${job}'" : "(${local.job} == '${job}' && assertion.ref == '${account.ref}')"
+  ]
 }
 
 # Tokens of the listed workflows of one GitHub repository are exchanged for Google's tokens.
 resource "google_iam_workload_identity_pool" "github" {
-  count = length(local.github_subjects) > 0 ? 1 : 0
+  count = length(local.conditions) > 0 ? 1 : 0
 
   project                   = var.project_id
   workload_identity_pool_id = "${var.name}-github"
   display_name              = "GitHub Actions"
-  description               = "Workflows of ${var.github_repository}"
+  description               = "Workflows of the GitHub repository ${var.github.repository_id}"
 }
 
+# GitHub's ids of a repository and its owner never change and are never used again, whereas a token's subject holds
+# names, and ids or none according to the repository's age. So nothing here reads the subject.
 resource "google_iam_workload_identity_pool_provider" "github" {
-  #checkov:skip=CKV_GCP_125:The condition is a list of whole subjects, built from the input, which checkov doesn't evaluate; tests/identity.tftest.hcl checks it.
-  count = length(local.github_subjects) > 0 ? 1 : 0
+  #checkov:skip=CKV_GCP_125:The condition compares ids instead of the subject, whose form depends on the repository's age; the tests evaluate it against GitHub's tokens.
+  count = length(local.conditions) > 0 ? 1 : 0
 
   project                            = var.project_id
   workload_identity_pool_id          = google_iam_workload_identity_pool.github[0].workload_identity_pool_id
   workload_identity_pool_provider_id = "github"
   display_name                       = "GitHub Actions"
-  attribute_condition                = "assertion.sub in [${join(", ", [for subject in local.github_subjects : "'${subject}'"])}]"
+  attribute_condition = join(" && ", [
+    "assertion.repository_id == '${var.github.repository_id}'",
+    "assertion.repository_owner_id == '${var.github.owner_id}'",
+    "(${join(" || ", local.conditions)})",
+  ])
 
   attribute_mapping = {
-    "google.subject"       = "assertion.sub"
-    "attribute.repository" = "assertion.repository"
+    # Google refuses a subject of more than 127 bytes, which the name of a long branch makes of GitHub's own.
+    "google.subject" = "assertion.repository_id + ':' + assertion.run_id"
+    "attribute.job"  = local.job
   }
 
   oidc {
@@ -83,11 +75,9 @@ resource "google_iam_workload_identity_pool_provider" "github" {
 }
 
 resource "google_service_account_iam_member" "github" {
-  for_each = merge([
-    for name, account in var.service_accounts : { for subject in account.github : "${name} ${subject}" => { name = name, subject = subject } }
-  ]...)
+  for_each = local.jobs
 
   service_account_id = google_service_account.this[each.value.name].name
   role               = "roles/iam.workloadIdentityUser"
-  member             = "principal://iam.googleapis.com/${google_iam_workload_identity_pool.github[0].name}/subject/repo:${var.github_repository}:${each.value.subject}"
+  member             = "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.github[0].name}/attribute.job/${each.key}"
 }

@@ -1,3 +1,8 @@
+output "names" {
+  description = "Full name of each account, by name: the account as a resource, on which roles are granted."
+  value       = { for name, account in google_service_account.this : name => account.name }
+}
+
 output "emails" {
   description = "Email of each account, by name."
   value       = { for name, account in google_service_account.this : name => account.email }
@@ -15,8 +20,5 @@ output "github_provider" {
 
 output "roles" {
   description = "All roles on the project that an account has."
-  value = toset(concat(
-    [for binding in google_project_iam_member.role : binding.role],
-    [for binding in google_project_iam_member.grants : binding.role],
-  ))
+  value       = toset([for binding in google_project_iam_member.role : binding.role])
 }

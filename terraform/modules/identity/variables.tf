@@ -21,13 +21,15 @@ variable "name" {
 }
 
 variable "service_accounts" {
-  description = "Accounts by name: purpose, roles on the project, roles that the account may grant to others, and the identities that act as the account: Kubernetes service accounts as namespace/name, GitHub workflows as environment:NAME, pull_request or ref:refs/heads/NAME."
+  description = "Accounts by name: purpose, roles on the project, and the jobs of GitHub's workflows that act as the account: those of an environment, or those without one that an event starts; of one ref or of any."
   type = map(object({
     description = string
     roles       = optional(set(string), [])
-    may_grant   = optional(set(string), [])
-    kubernetes  = optional(set(string), [])
-    github      = optional(set(string), [])
+    github = optional(list(object({
+      environment = optional(string)
+      ref         = optional(string)
+      event       = optional(string)
+    })), [])
   }))
   nullable = false
 
@@ -40,9 +42,7 @@ variable "service_accounts" {
 
   validation {
     condition = !anytrue(flatten([
-      for account in values(var.service_accounts) : [
-        for role in setunion(account.roles, account.may_grant) : contains(["roles/owner", "roles/editor", "roles/viewer"], role)
-      ]
+      for account in values(var.service_accounts) : [for role in account.roles : contains(["roles/owner", "roles/editor", "roles/viewer"], role)]
     ]))
     error_message = "roles/owner, roles/editor and roles/viewer reach everything in the project: list the roles that are needed."
   }
@@ -50,39 +50,49 @@ variable "service_accounts" {
   validation {
     condition = !anytrue(flatten([
       for account in values(var.service_accounts) : [
-        for role in account.roles : contains(["roles/resourcemanager.projectIamAdmin", "roles/iam.securityAdmin", "roles/iam.serviceAccountKeyAdmin"], role)
+        for role in account.roles : startswith(role, "roles/resourcemanager.") || startswith(role, "roles/iam.") || startswith(role, "roles/storage.")
       ]
     ]))
-    error_message = "An account may not have a role that grants any other role or creates keys: list in may_grant the roles that it may grant."
+    error_message = "A role of IAM, of the resource manager or of Cloud Storage on the whole project reaches every account or bucket in it: grant it on the one account or bucket."
+  }
+
+  validation {
+    condition     = var.github != null || alltrue([for account in values(var.service_accounts) : length(account.github) == 0])
+    error_message = "An account lists GitHub workflows, so github must name their repository."
   }
 
   validation {
     condition = alltrue(flatten([
-      for account in values(var.service_accounts) : [for subject in account.kubernetes : can(regex("^[a-z0-9][-a-z0-9]*/[a-z0-9][-.a-z0-9]*$", subject))]
+      for account in values(var.service_accounts) : [
+        for job in account.github : (job.environment == null) != (job.event == null) && can(regex("^[-_A-Za-z0-9]+$", coalesce(job.environment, job.event, " ")))
+      ]
     ]))
-    error_message = "kubernetes must list Kubernetes service accounts as namespace/name, such as default/stable-diffusion."
-  }
-
-  validation {
-    condition     = var.github_repository != null || alltrue([for account in values(var.service_accounts) : length(account.github) == 0])
-    error_message = "An account lists GitHub workflows, so github_repository must name their repository."
+    error_message = "Each of github must name either an environment or an event: { environment = \"prod\" } or { event = \"pull_request\" }; no wildcards."
   }
 
   validation {
     condition = alltrue(flatten([
-      for account in values(var.service_accounts) : [for subject in account.github : can(regex("^(pull_request|environment:[-_A-Za-z0-9]+|ref:refs/heads/[-_./A-Za-z0-9]+)$", subject))]
+      for account in values(var.service_accounts) : [for job in account.github : can(regex("^refs/heads/[-_./A-Za-z0-9]+$", coalesce(job.ref, "refs/heads/main")))]
     ]))
-    error_message = "github must list pull_request, environment:NAME or ref:refs/heads/NAME; no wildcards."
+    error_message = "ref must be a whole ref such as refs/heads/main; no wildcards."
+  }
+
+  validation {
+    condition     = length(distinct(flatten([for account in values(var.service_accounts) : [for job in account.github : coalesce(job.environment, job.event, " ")]]))) == length(flatten([for account in values(var.service_accounts) : account.github]))
+    error_message = "Two accounts list the same environment or event: a job can act as one account only."
   }
 }
 
-variable "github_repository" {
-  description = "owner/name of the GitHub repository whose workflows may act as the accounts that list them; null for none."
-  type        = string
-  default     = null
+variable "github" {
+  description = "GitHub's numbers of the repository whose workflows act as the accounts that list them, and of its owner (gh api repos/OWNER/NAME --jq '.id, .owner.id'); null for none."
+  type = object({
+    repository_id = string
+    owner_id      = string
+  })
+  default = null
 
   validation {
-    condition     = var.github_repository == null || can(regex("^[-_.A-Za-z0-9]+/[-_.A-Za-z0-9]+$", var.github_repository))
-    error_message = "github_repository must be owner/name, without https://github.com/."
+    condition     = var.github == null || can(regex("^[0-9]+ [0-9]+$", "${var.github.repository_id} ${var.github.owner_id}"))
+    error_message = "github must hold GitHub's numbers, not names: gh api repos/OWNER/NAME --jq '.id, .owner.id' prints both."
   }
 }

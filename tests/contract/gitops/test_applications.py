@@ -10,6 +10,9 @@ from typing import Any
 
 import yaml
 
+from pin_images import values
+from promote_images import variable
+
 ROOT = Path(__file__).parents[3]
 ARGOCD = ROOT / "deploy" / "argocd"
 WAVE = "argocd.argoproj.io/sync-wave"
@@ -71,7 +74,7 @@ def test_the_project_allows_every_cluster_wide_object(kustomize: Render, templat
     }
     made = {
         (each["apiVersion"].rpartition("/")[0], each["kind"])
-        for each in template("--include-crds")
+        for each in template("--include-crds", "--set", "monitoring.podMonitorings.enabled=true")
         if "namespace" not in each["metadata"]
     }
     assert made <= allowed
@@ -114,6 +117,16 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def _pin_a_child(clone: Path, digest: str) -> None:
+    """Pins the images of the newest commit, as a later run has done."""
+    newest = _git(clone, "rev-parse", "HEAD").strip()
+    images = {"operator": f"r.example/o@{digest}", "loadtest": f"r.example/l@{digest}"}
+    (clone / "deploy/argocd/operator/images.yaml").write_text(values(images, newest))
+    _git(clone, "add", "deploy/argocd/operator/images.yaml")
+    _git(clone, "commit", "--quiet", "--message", "Images of a later run")
+    _git(clone, "push", "--quiet", "origin", "HEAD:main")
+
+
 def test_a_commit_of_the_workflows_makes_the_operator_run_what_was_built(
     template: Render, tmp_path: Path
 ) -> None:
@@ -127,14 +140,24 @@ def test_a_commit_of_the_workflows_makes_the_operator_run_what_was_built(
     shutil.copytree(ROOT / "deploy", clone / "deploy", symlinks=True)
     _git(clone, "add", "deploy")
     _git(clone, "commit", "--quiet", "--message", "the state before")
-    built = {target: f"ghcr.io/team/diffusion-{target}@{digest}" for target in targets}
-    (clone / "built").mkdir()
-    (clone / "built" / "built.json").write_text(json.dumps(built))
+    registry = "europe-west4-docker.pkg.dev/team/prod"
+    built = {target: f"{registry}/diffusion-{target}@{digest}" for target in targets}
+    (clone / "promoted").mkdir()
+    (clone / "promoted" / "promoted.json").write_text(json.dumps(variable(built)))
+    head = _git(clone, "rev-parse", "HEAD").strip()
+    _git(clone, "push", "--quiet", "origin", "main")
     deploy = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yaml").read_text())
     (script,) = [each["run"] for each in deploy["jobs"]["pin"]["steps"] if "run" in each]
 
-    environment = {"PATH": os.environ["PATH"], "GITHUB_SHA": "0123456789abcdef"}
+    environment = {"PATH": os.environ["PATH"], "GITHUB_SHA": head}
     subprocess.run(["bash", "-euc", script], cwd=clone, env=environment, check=True)
+    # An older run that comes late changes nothing: the root commit is older than what is pinned.
+    _pin_a_child(clone, digest)
+    before = _git(origin, "rev-parse", "main")
+    subprocess.run(["bash", "-euc", script], cwd=clone, env=environment, check=True)
+    assert _git(origin, "rev-parse", "main") == before
+    _git(clone, "reset", "--quiet", "--hard", "HEAD~1")
+    _git(clone, "push", "--quiet", "--force", "origin", "HEAD:main")
 
     changed = _git(origin, "diff", "--name-only", "main~1", "main").split()
     assert changed == ["deploy/argocd/operator/images.yaml"]

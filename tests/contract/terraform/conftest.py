@@ -67,7 +67,7 @@ def bootstrap(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) ->
         "bootstrap",
         project_id=PROD["project_id"],
         environment="prod",
-        github_repository="team/diffusion",
+        github={"repository_id": "456789", "owner_id": "123456"},
         state_bucket="team-diffusion-terraform",
     )
 

@@ -1,5 +1,6 @@
 """Terraform's release fits the chart: real Helm renders it with Terraform's values."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import yaml
 
 from terraform_offline.paths import ROOT
 from terraform_offline.plans import Plan
+from terraform_offline.workspace import Workspace
 
 CHART = ROOT / "deploy" / "chart"
 
@@ -52,3 +54,19 @@ def test_the_planned_gpu_nodes_are_what_the_charts_catalogue_selects(prod: Plan)
     assert prod.outputs["gpu_node_labels"] in catalogue["nodeLabels"]
     tolerated = {(each["key"], each["effect"]) for each in catalogue["tolerations"]}
     assert {(each["key"], each["effect"]) for each in prod.outputs["gpu_node_taints"]} <= tolerated
+
+
+@pytest.mark.parametrize("file", ["templates/NOTES.txt", "files/crds/loadtests.yaml"])
+def test_a_change_of_the_charts_files_alone_is_a_change_of_the_release(
+    prod: Plan, broken: Workspace, file: str
+) -> None:
+    """The provider compares the release's arguments and the chart's version, but no file."""
+    broken.folder.joinpath("deploy").unlink()
+    shutil.copytree(ROOT / "deploy" / "chart", broken.folder / "deploy" / "chart")
+    with (broken.folder / "deploy" / "chart" / file).open("a") as text:
+        text.write("\n# changed\n")
+
+    plan = Plan.of(broken, "modules/operator", registry="registry.example/images")
+
+    (before,), (after,) = prod.all_of("helm_release"), plan.all_of("helm_release")
+    assert after["description"] != before["description"]

@@ -47,6 +47,7 @@ REQUIRED = {
     "modules/identity": "account_id",
     "modules/network": "name",
     "modules/operator": "chart",
+    "modules/pod_identity": "service_account_id",
     "modules/registry": "repository_id",
     "modules/services": "service",
     "modules/storage": "location",

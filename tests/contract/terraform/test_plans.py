@@ -52,15 +52,7 @@ def test_no_node_has_a_public_address(plan: Plan) -> None:
 
 
 def test_no_key_is_made(anything: Plan) -> None:
-    assert "google_service_account" in anything.types
     assert not {kind for kind in anything.types if "key" in kind}
-
-
-def test_ci_can_give_the_nodes_role_and_no_other(bootstrap: Plan) -> None:
-    giver = "roles/resourcemanager.projectIamAdmin"
-    roles = bootstrap.all_of("google_project_iam_member")
-    (condition,) = [each["condition"][0] for each in roles if each["role"] == giver]
-    assert ".hasOnly(['roles/container.defaultNodeServiceAccount'])" in condition["expression"]
 
 
 def test_no_primitive_role_is_given(anything: Plan) -> None:
@@ -75,13 +67,6 @@ def test_nobody_but_named_accounts_gets_a_role(anything: Plan) -> None:
     ]
     assert members
     assert not {"allUsers", "allAuthenticatedUsers"} & set(members)
-
-
-def test_nodes_run_as_an_account_of_their_own(plan: Plan) -> None:
-    accounts = {each["account_id"] for each in plan.all_of("google_service_account")}
-    assert any(each.endswith("-nodes") for each in accounts)
-    roles = plan.all_of("google_project_iam_member")
-    assert [each["role"] for each in roles] == ["roles/container.defaultNodeServiceAccount"]
 
 
 def test_the_test_environment_shares_nothing_with_prod(

@@ -27,6 +27,7 @@ _GLUA = Program(
     versioned_by="github.com/yuin/gopher-lua",
     sources=_HERE / "go",
 )
+_CEL = Program("cel", ("cel",), hint="2 minutes", sources=_HERE / "go")
 
 
 @cache
@@ -39,6 +40,12 @@ def actionlint() -> Path:
 def glua() -> Path:
     """The Lua interpreter that Argo CD runs health checks with."""
     return built(_GLUA, TOOLS, Progress()) / "glua"
+
+
+@cache
+def cel() -> Path:
+    """The evaluator of CEL, the language of Google's conditions."""
+    return built(_CEL, TOOLS, Progress()) / "cel"
 
 
 @cache

@@ -13,12 +13,15 @@ class Plan:
 
     resources: list[dict[str, Any]]
     outputs: dict[str, Any]
+    configuration: dict[str, Any]
+    """The configuration itself, with what no plan holds: providers and references."""
 
     @classmethod
     def of(cls, workspace: Workspace, directory: str, **variables: Any) -> "Plan":
-        planned = workspace.plan(directory, **variables)["planned_values"]
+        shown = workspace.plan(directory, **variables)
+        planned = shown["planned_values"]
         outputs = {name: each.get("value") for name, each in planned["outputs"].items()}
-        return cls(list(_resources(planned["root_module"])), outputs)
+        return cls(list(_resources(planned["root_module"])), outputs, shown["configuration"])
 
     @property
     def types(self) -> set[str]:

@@ -100,7 +100,7 @@ class Workspace:
         """The plan of the directory from nothing, as `terraform show -json` prints it."""
         folder = self.directory(directory)
         (folder / "override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
-        (folder / "test.auto.tfvars.json").write_text(json.dumps(variables))
+        (folder / "zz-tests.auto.tfvars.json").write_text(json.dumps(variables))
         for arguments in (("init", "-reconfigure"), ("plan", "-out=plan")):
             outcome = self.terraform(directory, *arguments)
             if not outcome.ok:

@@ -18,13 +18,16 @@ BUILT = {
 REGISTRY = "europe-west4-docker.pkg.dev/team/prod"
 
 
-def run(folder: Path, built: dict[str, str], docker: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, built: dict[str, str], docker: str, *options: str
+) -> subprocess.CompletedProcess[str]:
     """Runs the program with a fake `docker`, which writes its arguments to docker.log."""
     stand_in = folder / "docker"
     stand_in.write_text(f'#!/bin/sh\necho "$@" >> {folder}/docker.log\n{docker}\n')
     stand_in.chmod(0o755)
     (folder / "built.json").write_text(json.dumps(built))
-    command = [sys.executable, "deploy/promote_images.py", f"{folder}/built.json", REGISTRY]
+    command = [sys.executable, "deploy/promote_images.py", *options]
+    command += [f"{folder}/built.json", REGISTRY]
     environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -68,4 +71,14 @@ def test_an_image_by_tag_is_refused(tmp_path: Path) -> None:
     done = run(tmp_path, BUILT | {"operator": "ghcr.io/team/diffusion-operator:latest"}, "exit 0")
     assert done.returncode == 1
     assert "name the image by its digest" in done.stderr
+    assert not (tmp_path / "docker.log").exists()
+
+
+def test_a_plan_gets_the_names_and_copies_nothing(tmp_path: Path) -> None:
+    unbuilt = {"operator": "ghcr.io/team/diffusion-operator:0123456789abcdef"}
+    done = run(tmp_path, BUILT | unbuilt, "exit 1", "--names")
+    assert done.returncode == 0, done.stderr
+    images = json.loads(done.stdout)["images"]
+    assert images["operator"] == f"{REGISTRY}/diffusion-operator:0123456789abcdef"
+    assert images["loadtest"] == f"{REGISTRY}/diffusion-loadtest@{DIGEST}"
     assert not (tmp_path / "docker.log").exists()

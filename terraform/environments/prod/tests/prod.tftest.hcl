@@ -24,12 +24,12 @@ run "composes_the_modules" {
   }
 }
 
-run "gives_nodes_one_role_and_nothing_primitive" {
+run "makes_no_account" {
   command = plan
 
   assert {
-    condition     = setunion(module.node_identity.roles, module.model_identity.roles) == toset(["roles/container.defaultNodeServiceAccount"])
-    error_message = "The nodes must have their role on the project, and no account any other role."
+    condition     = output.models_service_account == "prod-models@${var.project_id}.iam.gserviceaccount.com"
+    error_message = "The bootstrap makes the accounts."
   }
 }
 
@@ -59,4 +59,10 @@ run "refuses_a_zone_for_a_region" {
   command = plan
   variables { region = "europe-west4-a" }
   expect_failures = [var.region]
+}
+
+run "refuses_a_branch_for_a_commit" {
+  command = plan
+  variables { commit = "main" }
+  expect_failures = [var.commit]
 }

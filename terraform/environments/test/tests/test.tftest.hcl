@@ -21,12 +21,12 @@ run "composes_the_modules_for_the_branch" {
   }
 }
 
-run "gives_nodes_one_role_and_nothing_primitive" {
+run "makes_no_account" {
   command = plan
 
   assert {
-    condition     = setunion(module.node_identity.roles, module.model_identity.roles) == toset(["roles/container.defaultNodeServiceAccount"])
-    error_message = "The nodes must have their role on the project, and no account any other role."
+    condition     = output.models_service_account == "test-models@${var.project_id}.iam.gserviceaccount.com"
+    error_message = "The bootstrap makes the accounts."
   }
 }
 

@@ -65,6 +65,7 @@ run "so_are_h100_nodes" {
   variables {
     accelerator   = "nvidia-h100-80gb"
     gpus_per_node = 2
+    spot          = true
     zones         = ["europe-west4-b"]
   }
 
@@ -200,4 +201,13 @@ run "refuses_a_label_with_capitals" {
   command = plan
   variables { labels = { team = "Design" } }
   expect_failures = [var.labels]
+}
+
+run "refuses_on_demand_what_exists_as_spot_only" {
+  command = plan
+  variables {
+    accelerator = "nvidia-h100-80gb"
+    zones       = ["europe-west4-b"]
+  }
+  expect_failures = [var.spot]
 }
