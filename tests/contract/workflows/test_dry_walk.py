@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from dry_walk.machine import FRESH, git, repository
+from dry_walk.machine import FRESH, ROOT, git
 from dry_walk.walk import Walk
 from image_build.inputs import IMAGES
+from published_images import reference
 
 REGISTRY = "us-central1-docker.pkg.dev/team-diffusion-prod/prod"
 VARIABLES = {
@@ -19,11 +21,6 @@ VARIABLES = {
     "DEPLOY_SERVICE_ACCOUNT": "ci-deploy@team-diffusion-prod.iam.gserviceaccount.com",
     "TEST_PROJECT_ID": "team-diffusion-test",
 }
-
-
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return repository(tmp_path_factory.mktemp("origin"))
 
 
 @pytest.fixture
@@ -209,3 +206,31 @@ def test_the_reaper_has_nothing_to_do_without_environments(
     run = walk(tmp_path, origin, world, event(origin, "schedule"))
     results = run.run("reap.yaml")
     assert results == {"list": "success", "destroy": "skipped", "clusters": "success"}, run.log
+
+
+def test_a_release_tags_what_main_has_built_and_builds_nothing(
+    tmp_path: Path, origin: Path, world: dict[str, Any]
+) -> None:
+    tag = f"v{yaml.safe_load((ROOT / 'deploy/chart/Chart.yaml').read_text())['version']}"
+    context = event(origin, "push", f"refs/tags/{tag}")
+    context["github"]["ref_name"] = tag
+    early = walk(tmp_path, origin, world, context)
+    assert early.run("release.yaml")["release"] == "failure"
+    assert any("CHANGELOG.md has no section" in line for line in early.log)
+
+    work = tmp_path / "work"
+    git(tmp_path, "clone", "--quiet", str(origin), str(work))
+    changes = work / "CHANGELOG.md"
+    changes.write_text(changes.read_text().replace("[Unreleased]", f"[{tag[1:]}] - 2026-12-01"))
+    git(work, "commit", "--quiet", "--all", "--message", "The release")
+    git(work, "push", "--quiet", "origin", "main")
+    world["tags"] = [reference("ghcr.io/octocat", image) for image in IMAGES]
+    run = walk(tmp_path, origin, world, context)
+    assert run.run("release.yaml")["release"] == "success", run.log
+    assert len(world["verified"]) == len(IMAGES)
+    assert world["images"][-1] == "oci://ghcr.io/octocat/charts"
+    assert len(world["images"]) == len(IMAGES) + 1
+    values = yaml.safe_load(
+        (run.folder / "machine-4/checkout/packed/diffusion-operator/values.yaml").read_text()
+    )
+    assert values["images"]["operator"].startswith("ghcr.io/octocat/diffusion-operator@sha256:")

@@ -135,6 +135,7 @@ _MAKE = """#!/bin/sh
 mkdir -p .uv/bin
 cat > .uv/bin/uv <<'END'
 #!/bin/sh
+[ "$1" = build ] && touch packed/diffusion_operator.whl
 [ "$1" = venv ] || exit 0
 mkdir -p .venv-cli/bin
 printf '#!/bin/sh\\nwhile [ "$1" != --output ]; do shift; done\\n' > .venv-cli/bin/python
