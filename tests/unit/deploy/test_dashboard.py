@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +9,13 @@ import promql_parser
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from prometheus_client import CollectorRegistry
 
 from diffusion_operator.kube.metrics import REGISTRY
-from diffusion_serving.observability.metrics import make_metrics
+from metric_names import NAME, known_names
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "diffusion.json"
-NAME = re.compile(r"\bdiffusion_[a-z_]+\b")
 # The chart's monitors add this label to each series: the service's name.
 SCRAPE_LABELS = {"diffusion_dev_service"}
-
-
-def sample_names(registry: CollectorRegistry) -> Iterator[str]:
-    """The names that a query may use; a histogram has buckets, sum and count."""
-    for metric in registry.collect():
-        if metric.type == "histogram":
-            yield from (f"{metric.name}_{part}" for part in ("bucket", "sum", "count"))
-        else:
-            yield f"{metric.name}_total" if metric.type == "counter" else metric.name
-
-
-def known_names() -> set[str]:
-    serving = make_metrics()
-    serving.publish_device_memory(lambda: 0)
-    return {*sample_names(REGISTRY), *sample_names(serving.registry)}
 
 
 def panels() -> list[dict[str, Any]]:
