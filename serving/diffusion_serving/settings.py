@@ -24,6 +24,8 @@ class Settings:
     """The DiffusionService's name, empty where there is none."""
     revision: str = ""
     """The revision of that service that this process serves."""
+    silence_seconds: float = 20.0
+    """Seconds without an answer of an engine's process after which the server ends, to restart."""
     drain_seconds: float = 1.0
     """Seconds after SIGTERM in which new requests are still answered, with `Connection: close`, so
     that clients which keep connections open go elsewhere before the listener closes."""
@@ -57,6 +59,9 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         port=flags.port,
         service=environ.get("DIFFUSION_SERVICE", ""),
         revision=environ.get("DIFFUSION_REVISION", ""),
+        silence_seconds=_seconds(
+            environ, "DIFFUSION_SILENCE_SECONDS", Settings.silence_seconds, least=1.0
+        ),
         drain_seconds=_seconds(environ, "DIFFUSION_DRAIN_SECONDS", Settings.drain_seconds),
     )
 
@@ -155,14 +160,16 @@ def _document(file: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
     return document
 
 
-def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+def _seconds(environ: Mapping[str, str], name: str, default: float, least: float = 0.0) -> float:
     text = environ.get(name, "")
     try:
         seconds = float(text) if text else default
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= 3600:  # noqa: PLR2004 - an hour is longer than any pod is given
-        raise InvalidConfiguration(f"{name} must be between 0 and 3600 seconds; it is {text!r}.")
+    if not least <= seconds <= 3600:  # noqa: PLR2004 - an hour is longer than any pod is given
+        raise InvalidConfiguration(
+            f"{name} must be between {least:g} and 3600 seconds; it is {text!r}."
+        )
     return seconds
 
 

@@ -21,7 +21,7 @@ def serve(settings: Settings, load: Load = load_model) -> int:
 
     """
     metrics = make_metrics()
-    engines = EngineProcesses(settings.config, load, sys.stdout)
+    engines = EngineProcesses(settings.config, load, sys.stdout, settings.silence_seconds)
     service = Service(settings, engines.client, metrics)
 
     @asynccontextmanager

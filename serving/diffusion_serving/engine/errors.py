@@ -34,6 +34,19 @@ class DeadlineExceeded(RequestError):
         return DeadlineExceeded, (self.timeout,)
 
 
+class EngineSilent(DeadlineExceeded):
+    """The engine did not answer by the deadline, so whether the request has started is unknown."""
+
+    def __init__(self, timeout: float) -> None:
+        RequestError.__init__(
+            self, f"The engine did not answer within the {timeout:g} s that a request may wait."
+        )
+        self.timeout = timeout
+
+    def __reduce__(self) -> tuple[type["EngineSilent"], tuple[float]]:
+        return EngineSilent, (self.timeout,)
+
+
 class NotReady(RequestError):
     """The engine has no model yet, could not load it, or has stopped."""
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import math
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from prometheus_client import Metric
 
 from diffusion_serving.engine import Outcome, Result, State
 from diffusion_serving.engine.client import ModelInfo
-from diffusion_serving.engine.errors import NotReady
+from diffusion_serving.engine.errors import EngineSilent, NotReady
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import OnStep
 from diffusion_serving.engine_process.link import LogLine
@@ -26,6 +28,10 @@ from diffusion_serving.engine_process.messages import (
     WorkerLink,
 )
 from diffusion_serving.engine_process.worker_pool import WorkerPool
+from diffusion_serving.settings import Settings
+
+_OWN_DEADLINE_SECONDS = 1.0
+"""Seconds after its deadline by which an engine must have failed a request that waits."""
 
 Dispatch = Callable[[Generate], Coroutine[Any, Any, Outcome]]
 """Carries a command to a worker, and its outcome back."""
@@ -48,15 +54,30 @@ class _Steps:
 
 
 class EnginePool:
-    """The client of several engines, which themselves bound their queues and keep deadlines."""
+    """The client of several engines, which themselves bound their queues and keep deadlines.
 
-    def __init__(self, queues: Sequence[WorkerQueue]) -> None:
+    Args:
+        queues: of all engines together.
+        queue_timeout: seconds that a request may wait, which this client keeps where an engine
+            does not answer any more.
+        silence: seconds without an answer after which an engine counts as hung.
+
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[WorkerQueue],
+        *,
+        queue_timeout: float = math.inf,
+        silence: float = Settings.silence_seconds,
+    ) -> None:
         self._queues = queues
+        self._queue_timeout = queue_timeout
         self._numbers = itertools.count()
         self._in_flight: dict[int, WorkerQueue] = {}
         self._steps: dict[int, _Steps] = {}
         links = [link for queue in queues for link in queue.links]
-        self.workers = WorkerPool(links, self._on_event)
+        self.workers = WorkerPool(links, self._on_event, silence)
 
     @property
     def state(self) -> State:
@@ -76,6 +97,7 @@ class EnginePool:
     async def run(self, request: ImageRequest, on_step: OnStep | None = None) -> Result:
         number, outcome = self._dispatch(request, on_step)
         try:
+            await self._keep_deadline(number, outcome)
             return await self._result(outcome)
         except asyncio.CancelledError:
             self._cancel(number)
@@ -124,13 +146,30 @@ class EnginePool:
         del self._in_flight[number]
         self._steps.pop(number, None)
 
+    async def _keep_deadline(self, number: int, outcome: "asyncio.Task[Outcome]") -> None:
+        """Waits for a request's outcome as long as it may wait for its start.
+
+        Raises:
+            EngineSilent: the engine, which keeps the deadline, did not answer when it was due.
+
+        """
+        ends: set[asyncio.Future[Any]] = {outcome, self.workers.lost}
+        timeout = self._queue_timeout + _OWN_DEADLINE_SECONDS
+        done, _ = await asyncio.wait(
+            ends, timeout=min(timeout, threading.TIMEOUT_MAX), return_when="FIRST_COMPLETED"
+        )
+        # An engine that answers has failed the request by now, or has started it.
+        if not done and self.workers.silent(self._in_flight[number].links):
+            self._cancel(number)
+            raise EngineSilent(self._queue_timeout)
+
     async def _result(self, outcome: "asyncio.Task[Outcome]") -> Result:
         """Waits for a request's outcome, or until a worker is lost."""
         # Waiting for the task, unlike awaiting it, lets it go on when this is cancelled.
         ends: set[asyncio.Future[Any]] = {outcome, self.workers.lost}
         await asyncio.wait(ends, return_when="FIRST_COMPLETED")
         if not outcome.done():
-            raise NotReady("The server is stopping: a worker process has ended.")
+            raise NotReady("The server is stopping: an engine has ended.")
         result = outcome.result()
         if isinstance(result, Result):
             return result
@@ -153,11 +192,20 @@ class EngineProcessPool(EnginePool):
     Args:
         links: one for each device.
         output: the stream for the lines of the workers' logs.
+        queue_timeout, silence: as for `EnginePool`.
 
     """
 
-    def __init__(self, links: Sequence[WorkerLink], output: TextIO) -> None:
-        super().__init__([WorkerQueue(partial(self._send, link), [link]) for link in links])
+    def __init__(
+        self,
+        links: Sequence[WorkerLink],
+        output: TextIO,
+        *,
+        queue_timeout: float = math.inf,
+        silence: float = Settings.silence_seconds,
+    ) -> None:
+        queues = [WorkerQueue(partial(self._send, link), [link]) for link in links]
+        super().__init__(queues, queue_timeout=queue_timeout, silence=silence)
         self._output = output
         self._outcomes: dict[int, asyncio.Future[Outcome]] = {}
 

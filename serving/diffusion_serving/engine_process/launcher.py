@@ -11,8 +11,10 @@ from typing import TextIO
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.cpu_cores import lower_priority
 from diffusion_serving.engine_process.clients import EngineProcessPool
-from diffusion_serving.engine_process.link import Link
+from diffusion_serving.engine_process.messages import WorkerLink
 from diffusion_serving.engine_process.startup import EngineSpec, Load
+from diffusion_serving.engine_process.worker_pool import EXIT_SECONDS
+from diffusion_serving.settings import Settings
 
 
 class EngineProcesses:
@@ -22,15 +24,27 @@ class EngineProcesses:
         config: the configuration of all devices together.
         load: loads a device's pipeline; it is pickled.
         output: the stream for the lines of their logs.
+        silence: seconds without an answer after which an engine counts as hung.
 
     """
 
-    def __init__(self, config: ServingConfig, load: Load, output: TextIO) -> None:
+    def __init__(
+        self,
+        config: ServingConfig,
+        load: Load,
+        output: TextIO,
+        silence: float = Settings.silence_seconds,
+    ) -> None:
         alone = share(config)
         self._specs = [EngineSpec(alone, device, load) for device in range(config.devices)]
         self._pipes = [multiprocessing.Pipe() for _ in self._specs]
         self._processes: list[_Process] = []
-        self.client = EngineProcessPool([Link(ours) for ours, _ in self._pipes], output)
+        self.client = EngineProcessPool(
+            [WorkerLink(ours) for ours, _ in self._pipes],
+            output,
+            queue_timeout=config.queue.timeout_seconds,
+            silence=silence,
+        )
         self.ready = self.client.workers.ready
         self.ended = self.client.workers.ended
 
@@ -73,9 +87,12 @@ class _Process:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout)
 
+    def kill(self) -> None:
+        self._process.kill()
+
     def end(self) -> None:
-        self._process.kill()  # a process that still starts receives no commands
-        self._process.wait()
+        self.kill()  # a process that still starts receives no commands
+        self.join(EXIT_SECONDS)  # no longer: one that waits for a dead driver cannot be killed
 
 
 def share(config: ServingConfig) -> ServingConfig:

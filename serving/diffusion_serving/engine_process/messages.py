@@ -8,7 +8,8 @@ from prometheus_client import Metric
 from diffusion_serving.engine import Outcome
 from diffusion_serving.engine.client import ModelInfo
 from diffusion_serving.engine.image_request import ImageRequest
-from diffusion_serving.engine_process.link import Link, LogLine
+from diffusion_serving.engine_process.link import LogLine, PatientLink
+from diffusion_serving.observability.device_calls import DeviceCall
 from diffusion_serving.observability.startup_errors import StartupError
 
 
@@ -38,6 +39,11 @@ class CollectMetrics:
     """Command: send the worker's metrics."""
 
     query: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAlive:
+    """Command: send `Alive`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +109,16 @@ class MetricsCollected:
     families: Sequence[Metric]
 
 
-WorkerCommand = Generate | Cancel | CollectMetrics | Exit
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Event: the worker runs, in answer to `CheckAlive`. `call` is the device call it is in."""
+
+    call: DeviceCall | None
+
+
+WorkerCommand = Generate | Cancel | CollectMetrics | CheckAlive | Exit
 RequestEvent = Started | StepDone | StepsEnded | Finished | LogLine
 """Events of single requests, and the lines of the workers' logs."""
-WorkerEvent = Listening | Ready | Failed | MetricsCollected | RequestEvent
-WorkerLink = Link[WorkerCommand, WorkerEvent]
+WorkerEvent = Listening | Ready | Failed | Alive | MetricsCollected | RequestEvent
+WorkerLink = PatientLink[WorkerCommand, WorkerEvent]
 """The HTTP process's end of a worker's link."""

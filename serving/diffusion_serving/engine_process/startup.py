@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from diffusion_serving.config import Defaults, ServingConfig
 from diffusion_serving.engine import Batching, BatchRunner, Engine, start_runner
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import Pipeline
+from diffusion_serving.engine_process.watched_pipeline import WatchedPipeline
+from diffusion_serving.observability.device_calls import DeviceCalls
 from diffusion_serving.observability.metrics import DeviceUse, Metrics
 
 Load = Callable[[ServingConfig, int], Pipeline]
@@ -41,10 +44,12 @@ def load_model(config: ServingConfig, device_index: int) -> Pipeline:
     return load_pipeline(files, config, device_index)
 
 
-def make_engine(config: ServingConfig, metrics: Metrics, load: Load = load_model) -> Engine:
-    """Returns the engine of a configuration, not started yet."""
+def make_engine(
+    config: ServingConfig, metrics: Metrics, calls: DeviceCalls, load: Load = load_model
+) -> Engine:
+    """Returns the engine of a configuration, not started yet. `calls` records its device's."""
     return Engine(
-        lambda: _load_published(config, metrics, load),
+        lambda: _load_published(config, metrics, calls, load),
         lambda pipeline: warm_up_of(config, pipeline),
         max_queue=config.queue.max_length,
         queue_timeout=config.queue.timeout_seconds,
@@ -58,15 +63,19 @@ def make_engine(config: ServingConfig, metrics: Metrics, load: Load = load_model
     )
 
 
-def load_runner(config: ServingConfig, metrics: Metrics, load: Load = load_model) -> BatchRunner:
+def load_runner(
+    config: ServingConfig, metrics: Metrics, calls: DeviceCalls, load: Load = load_model
+) -> BatchRunner:
     """Loads and warms up the device in the calling thread, for a framework that forms batches.
+
+    `calls` records the device's.
 
     Raises:
         StartupError: the reason why the model cannot serve.
 
     """
     return start_runner(
-        lambda: _load_published(config, metrics, load),
+        lambda: _load_published(config, metrics, calls, load),
         lambda pipeline: warm_up_of(config, pipeline),
         max_images=config.batching.max_size,
         metrics=metrics,
@@ -88,12 +97,15 @@ def warm_up_of(config: ServingConfig, pipeline: Pipeline) -> ImageRequest:
     )
 
 
-def _load_published(config: ServingConfig, metrics: Metrics, load: Load) -> Pipeline:
-    """Loads the pipeline and publishes its device, memory and use as metrics."""
+def _load_published(
+    config: ServingConfig, metrics: Metrics, calls: DeviceCalls, load: Load
+) -> Pipeline:
+    """Loads the pipeline, records its calls, and publishes its device, memory and use."""
     pipeline = load(config, _OWN_DEVICE)
     metrics.publish_device(pipeline.device, pipeline.device_name, pipeline.dtype)
     if pipeline.device_memory_bytes is not None:
         metrics.publish_device_memory(lambda: pipeline.device_memory_bytes or 0)
     if pipeline.device_use is not None:
         metrics.publish_device_use(lambda: pipeline.device_use or DeviceUse(None, None))
-    return pipeline
+    # Every attribute is passed on, which a type checker cannot see.
+    return cast("Pipeline", WatchedPipeline(pipeline, calls))

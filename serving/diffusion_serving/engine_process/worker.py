@@ -19,7 +19,9 @@ from diffusion_serving.engine.pipeline_interface import OnStep
 from diffusion_serving.engine_process.cancellations import Cancellations
 from diffusion_serving.engine_process.link import Link
 from diffusion_serving.engine_process.messages import (
+    Alive,
     Cancel,
+    CheckAlive,
     CollectMetrics,
     Exit,
     Failed,
@@ -33,6 +35,7 @@ from diffusion_serving.engine_process.messages import (
     WorkerEvent,
 )
 from diffusion_serving.engine_process.startup import Load, make_engine
+from diffusion_serving.observability.device_calls import DeviceCalls
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import make_metrics
 from diffusion_serving.observability.startup_errors import StartupError
@@ -55,6 +58,8 @@ class Worker:
     ) -> None:
         self.link = link
         self.metrics = make_metrics()
+        self.calls = DeviceCalls()
+        """The calls of the device, of which `Alive` reports the one that runs."""
         self.cancellations = Cancellations()
         self.on_generate: Callable[[Generate], None] = lambda _: None
         self.on_late_cancel: Callable[[int], None] = lambda _: None
@@ -108,6 +113,8 @@ class Worker:
             case CollectMetrics(query):
                 families = tuple(self.metrics.registry.collect())
                 self.link.send(MetricsCollected(query, families))
+            case CheckAlive():
+                self.link.send(Alive(self.calls.running))
             case Exit():
                 os._exit(0)
 
@@ -120,7 +127,7 @@ class EngineWorker:
 
     def __init__(self, worker: Worker, config: ServingConfig, load: Load) -> None:
         self._worker = worker
-        self._engine = make_engine(config, worker.metrics, load)
+        self._engine = make_engine(config, worker.metrics, worker.calls, load)
         self._client = LocalEngineClient(self._engine, worker.metrics)
         self._running: dict[int, asyncio.Task[Result]] = {}
         worker.start(self._start)

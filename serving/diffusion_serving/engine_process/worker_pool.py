@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
@@ -15,6 +16,8 @@ from diffusion_serving.engine import State
 from diffusion_serving.engine.client import ModelInfo
 from diffusion_serving.engine_process.link import LogLine
 from diffusion_serving.engine_process.messages import (
+    Alive,
+    CheckAlive,
     CollectMetrics,
     Exit,
     Failed,
@@ -29,7 +32,9 @@ from diffusion_serving.engine_process.messages import (
     WorkerEvent,
     WorkerLink,
 )
+from diffusion_serving.engine_process.watchdog import Watchdog
 from diffusion_serving.observability.startup_errors import StartupError, WorkerLost
+from diffusion_serving.settings import Settings
 
 log = logging.getLogger("diffusion_serving")
 
@@ -49,6 +54,9 @@ class Process(Protocol):
     def join(self, timeout: float) -> None:
         """Waits for its end, so many seconds at most."""
 
+    def kill(self) -> None:
+        """Ends it at once, even where it is stopped."""
+
 
 class WorkerPool:
     """All workers together. All but `ready` and `ended` belongs to the event loop's thread.
@@ -56,13 +64,20 @@ class WorkerPool:
     Args:
         links: this process's ends, one for each worker.
         on_event: receives the events of single requests, and the lines of the workers' logs.
+        silence: seconds without an answer after which a worker counts as hung.
 
     """
 
     def __init__(
-        self, links: Sequence[WorkerLink], on_event: Callable[[RequestEvent], None]
+        self,
+        links: Sequence[WorkerLink],
+        on_event: Callable[[RequestEvent], None],
+        silence: float = Settings.silence_seconds,
     ) -> None:
         self._links = links
+        self._processes: Sequence[Process] = ()
+        self._watchdog = Watchdog(silence)
+        self._watching: asyncio.Task[None] | None = None
         self._on_event = on_event
         self._models: dict[int, ModelInfo] = {}
         self._metrics: dict[int, Sequence[Metric]] = {}
@@ -80,6 +95,8 @@ class WorkerPool:
         """Starts to receive the workers' events on the running event loop."""
         loop = asyncio.get_running_loop()
         self._lost = loop.create_future()
+        self._processes = processes
+        self._watching = loop.create_task(self._watch())
         for place, process in enumerate(processes):
             threading.Thread(
                 target=self._receive, args=(loop, place, process), name="link", daemon=True
@@ -116,9 +133,27 @@ class WorkerPool:
         return [family for families in self._metrics.values() for family in families]
 
     def end(self) -> None:
-        """Ends the workers; their running requests are discarded."""
+        """Ends the workers, and kills those that don't; their running requests are discarded."""
         for link in self._links:
             link.send(Exit())
+        for process in self._processes:
+            process.join(EXIT_SECONDS)
+            if process.exitcode is None:
+                process.kill()
+
+    def silent(self, links: Sequence[WorkerLink]) -> bool:
+        """Whether none of these workers has answered the last checks."""
+        return self._watchdog.silent(self._links.index(link) for link in links)
+
+    async def _watch(self) -> None:
+        """Checks the workers that are ready, until one of them hangs."""
+        while not self._failed:
+            for place in self._models:
+                self._links[place].send(CheckAlive())
+            await asyncio.sleep(self._watchdog.tick_seconds)
+            for place, error in self._watchdog.tick(time.monotonic()).items():
+                self._fail(error)
+                self._processes[place].kill()
 
     def _receive(self, loop: asyncio.AbstractEventLoop, place: int, process: Process) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: this process is about to end
@@ -133,11 +168,14 @@ class WorkerPool:
                 self._metrics[place] = ()
             case Ready(model):
                 self._models[place] = model
+                self._watchdog.watch(place)
                 if self.state is State.READY:
                     log.info("all workers are ready", extra={"workers": len(self._links)})
                     self.ready.set_result(None)
             case Failed(error):
                 self._fail(error)
+            case Alive(call):
+                self._watchdog.heard(place, call)
             case MetricsCollected(query, families):
                 self._metrics[place] = families
                 if (answer := self._answers.get(query)) is not None and not answer.done():

@@ -292,7 +292,7 @@ class Service:
             case State.LOADING:
                 return "The model is still loading."
             case State.FAILED:
-                return "The model could not be loaded; the server is about to exit."
+                return "The engine has failed or could not be loaded; the server is about to exit."
             case State.STOPPED:
                 return "The engine has stopped."
 

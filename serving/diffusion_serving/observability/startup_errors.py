@@ -43,6 +43,22 @@ class DeviceLost(StartupError):
     reason = "DeviceLost"
 
 
+class EngineHung(StartupError):
+    """An engine or its device does not come back. `how` is the predicate of a sentence."""
+
+    reason = "EngineHung"
+
+    def __init__(self, how: str) -> None:
+        super().__init__(
+            f"An engine {how}, so the server restarts. If that happens again, look at the node's "
+            "kernel log and the GPU's health (NVIDIA logs an Xid error)."
+        )
+        self.how = how
+
+    def __reduce__(self) -> tuple[type["EngineHung"], tuple[str]]:
+        return EngineHung, (self.how,)
+
+
 class WorkerLost(StartupError):
     """An engine's process has ended. `exit_code` is negative for a signal, None unknown."""
 

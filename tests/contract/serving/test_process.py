@@ -124,7 +124,40 @@ def workers(server: Server) -> set[int]:
     }
 
 
-@pytest.mark.parametrize("backend", [FASTAPI, LITSERVE], ids=str)
+@pytest.mark.parametrize("backend", [FASTAPI, LITSERVE, RAYSERVE], ids=str)
+def test_engine_that_hangs_under_load_ends_the_server_and_its_requests(
+    start: Start, backend: Variant, tiny_model: Path
+) -> None:
+    """Requests are refused at their deadline, or as soon as the engine counts as hung.
+
+    A signal to end the server, sent in between, waits for nothing of the engine.
+    """
+    queue = {"maxLength": 64, "timeoutSeconds": 4.0}
+    short = configuration(tiny_model, backend, queue=queue)
+    server = start(
+        backend, DIFFUSION_SILENCE_SECONDS="7", DIFFUSION_DRAIN_SECONDS="1", **short
+    ).ready()
+    family = server.family
+    (worker,) = workers(server)
+    with ThreadPoolExecutor(20) as threads:
+        first = threads.submit(server.predict, **SLOWEST)
+        eventually(lambda: server.metric("diffusion_queue_seconds_count") == 1)
+        others = [threads.submit(server.predict, **SLOWEST) for _ in range(18)]
+        os.kill(worker, signal.SIGSTOP)
+        answers = [other.result(30) for other in (first, *others)]
+        late = threads.submit(server.predict, **SLOWEST)
+        server.process.terminate()
+        answers.append(late.result(30))
+    assert [answer.status_code for answer in answers] == [504] * 19 + [503]
+    assert answers[-1].headers["retry-after"] == "5"
+    assert {answer.headers["content-type"] for answer in answers} == {"application/problem+json"}
+    assert_refused(server, "EngineHung", "did not answer for 7 s")
+    assert_gone(family)
+
+
+@pytest.mark.parametrize(
+    "backend", [pytest.param(FASTAPI, marks=pytest.mark.full), LITSERVE], ids=str
+)
 def test_worker_that_is_killed_ends_the_server_and_its_requests(
     start: Start, backend: Variant
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine_process.startup import make_engine
 from diffusion_serving.observability import usage
+from diffusion_serving.observability.device_calls import DeviceCalls
 from diffusion_serving.observability.metrics import DeviceUse, make_metrics
 from diffusion_serving.pipeline.nvml import Gpu, Meter, NvmlError, meter_of
 
@@ -101,7 +102,7 @@ def about_usage(make_fake: MakeFake, *uses: DeviceUse | None) -> dict[str, Any]:
     for use in uses:  # each device has its own engine, as it has its own process
         metrics, pipeline = make_metrics(), make_fake()
         pipeline.device_use = use
-        engine = make_engine(config, metrics, partial(_loaded, pipeline))
+        engine = make_engine(config, metrics, DeviceCalls(), partial(_loaded, pipeline))
         engine.start()
         engine.ready.result(30)
         assert engine.stop(30)

@@ -12,6 +12,7 @@ from diffusion_serving.backends.litserve.worker import EngineAPI, FrameworkAPI
 from diffusion_serving.engine.errors import (
     DeadlineExceeded,
     EngineFailed,
+    EngineSilent,
     NotReady,
     QueueFull,
     RequestError,
@@ -19,7 +20,12 @@ from diffusion_serving.engine.errors import (
 from diffusion_serving.engine_process.cancellations import Cancellations
 from diffusion_serving.engine_process.launcher import share
 from diffusion_serving.engine_process.worker import visible_device
-from diffusion_serving.observability.startup_errors import ModelLoadFailed, StartupError, WorkerLost
+from diffusion_serving.observability.startup_errors import (
+    EngineHung,
+    ModelLoadFailed,
+    StartupError,
+    WorkerLost,
+)
 
 
 def test_cancellation_is_known_whether_it_comes_before_its_command_or_after() -> None:
@@ -59,10 +65,12 @@ def test_retry_after_is_the_time_for_half_of_the_queue() -> None:
     [
         QueueFull(64, 3),
         DeadlineExceeded(1.5),
+        EngineSilent(1.5),
         EngineFailed("abc"),
         NotReady("why"),
         ModelLoadFailed("why"),
         WorkerLost(-9),
+        EngineHung("did not answer for 20 s"),
     ],
 )
 def test_errors_survive_the_way_to_another_process(error: RequestError | StartupError) -> None:

@@ -65,7 +65,7 @@ class Worker:
 
     def __init__(self) -> None:
         ours, theirs = Pipe()
-        self.near: WorkerLink = Link(ours)
+        self.near = WorkerLink(ours)
         self.far: Link[WorkerEvent, WorkerCommand] = Link(theirs)
         self._theirs = theirs
         self.exitcode: int | None = None
@@ -81,6 +81,9 @@ class Worker:
 
     def join(self, timeout: float) -> None:
         """Returns at once."""
+
+    def kill(self) -> None:
+        self.die(-9)
 
 
 class Carrier:
@@ -138,7 +141,7 @@ async def test_worker_that_dies_later_ends_the_pool_and_its_requests() -> None:
     running = asyncio.ensure_future(pool.run(image_request()))
     await settled(lambda: carrier.commands)
     worker.die(-9)
-    with pytest.raises(NotReady, match="worker"):
+    with pytest.raises(NotReady, match="engine"):
         await running
     assert isinstance(pool.workers.ended.exception(10), WorkerLost)
     assert (pool.state, pool.alive) == (State.FAILED, False)

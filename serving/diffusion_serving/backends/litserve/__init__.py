@@ -63,7 +63,7 @@ def serve(settings: Settings, load: Load = load_model) -> int:
         timeout=False,
         disable_openapi_url=True,
     )
-    client = _client(config, server, apis, ours, metrics)
+    client = _client(settings, server, apis, ours, metrics)
     service = Service(settings, client, metrics)
 
     @asynccontextmanager
@@ -123,19 +123,22 @@ def make_apis(
 
 
 def _client(
-    config: ServingConfig,
+    settings: Settings,
     server: LitServer,
     apis: Sequence[_API],
     connections: Sequence[Connection],
     metrics: Metrics,
 ) -> EnginePool:
+    config, silence = settings.config, settings.silence_seconds
     links = [WorkerLink(connection) for connection in connections]
     dispatches = [dispatch_by(RegularRequestHandler(api, server).handle_request) for api in apis]
     if config.batching.mode == "framework":
         queue = WorkerQueue(dispatches[0], links)
-        return BoundedEnginePool([queue], config.queue, config.batching, metrics)
+        return BoundedEnginePool([queue], config.queue, config.batching, metrics, silence)
     return EnginePool(
-        [WorkerQueue(dispatch, [link]) for dispatch, link in zip(dispatches, links, strict=True)]
+        [WorkerQueue(dispatch, [link]) for dispatch, link in zip(dispatches, links, strict=True)],
+        queue_timeout=config.queue.timeout_seconds,
+        silence=silence,
     )
 
 

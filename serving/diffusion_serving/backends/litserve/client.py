@@ -14,15 +14,21 @@ from diffusion_serving.engine_process.clients import Dispatch, EnginePool, Worke
 from diffusion_serving.engine_process.messages import Generate, RequestEvent, Started
 from diffusion_serving.engine_process.worker import unhandled
 from diffusion_serving.observability.metrics import Metrics
+from diffusion_serving.settings import Settings
 
 
 class BoundedEnginePool(EnginePool):
     """The client of LitServe's own batching, whose queue has neither bound nor deadline."""
 
     def __init__(
-        self, queues: Sequence[WorkerQueue], queue: Queue, batching: Batching, metrics: Metrics
+        self,
+        queues: Sequence[WorkerQueue],
+        queue: Queue,
+        batching: Batching,
+        metrics: Metrics,
+        silence: float = Settings.silence_seconds,
     ) -> None:
-        super().__init__(queues)
+        super().__init__(queues, silence=silence)
         self._queue = queue
         self._batch_size = batching.max_size
         self._metrics = metrics

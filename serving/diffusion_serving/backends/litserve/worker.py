@@ -107,7 +107,9 @@ class FrameworkAPI(_API):
         self._worker.start(self._start)
 
     def _start(self) -> ModelInfo:
-        self._runner = load_runner(self._config, self._worker.metrics, load=self._load)
+        self._runner = load_runner(
+            self._config, self._worker.metrics, self._worker.calls, load=self._load
+        )
         return ModelInfo.of(self._runner)
 
     def predict(self, x: Generate | Sequence[Generate]) -> Outcome | Sequence[Outcome]:

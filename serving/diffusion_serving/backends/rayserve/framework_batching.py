@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 from prometheus_client import Metric
 from ray import serve
@@ -16,8 +17,12 @@ from diffusion_serving.engine.client import ModelInfo, on_event_loop
 from diffusion_serving.engine.errors import DeadlineExceeded, NotReady, QueueFull
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import OnStep
+from diffusion_serving.engine_process.watchdog import call_hangs
+from diffusion_serving.observability.device_calls import DeviceCalls
 from diffusion_serving.observability.metrics import Metrics
 from diffusion_serving.observability.startup_errors import StartupError
+
+_WATCH_SECONDS = 1.0
 
 
 @dataclass(eq=False)
@@ -38,16 +43,24 @@ class FrameworkBatchingClient:
 
     Args:
         load: loads and warms up; called on the pipeline's thread.
+        calls: the device's, one of which may hang.
 
     """
 
     def __init__(
-        self, config: ServingConfig, metrics: Metrics, load: Callable[[], BatchRunner]
+        self,
+        config: ServingConfig,
+        metrics: Metrics,
+        load: Callable[[], BatchRunner],
+        calls: DeviceCalls,
     ) -> None:
         self._queue = config.queue
         self._batch_size = config.batching.max_size
         self._metrics = metrics
         self._load = load
+        self._calls = calls
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the device is lost: the outcomes of its requests won't come."""
         # Not on the event loop, where Serve's documentation has it: probes are answered there.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pipeline")
         self._waiting: set[_WaitingRequest] = set()
@@ -64,6 +77,21 @@ class FrameworkBatchingClient:
     def start(self) -> None:
         """Starts to load. `ready` holds a `StartupError` if that fails."""
         self._thread.submit(self._start)
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Notices a device call that does not come back."""
+        while self._state is not State.FAILED:
+            await asyncio.sleep(_WATCH_SECONDS)
+            call = self._calls.running
+            if self._state is State.READY and call and call.overdue(time.monotonic()):
+                self._fail(call_hangs(call))
+
+    def _fail(self, error: StartupError) -> None:
+        self._state = State.FAILED
+        if not self.ended.done():
+            self.ended.set_exception(error)
+            self._lost.set_result(None)
 
     def _start(self) -> None:
         try:
@@ -101,15 +129,20 @@ class FrameworkBatchingClient:
         self._waiting.add(queued)
         finished = asyncio.ensure_future(self._batched(queued))
         try:
+            ends: set[asyncio.Future[Any]] = {finished, started, self._lost}
             await asyncio.wait(
-                {finished, started},
+                ends,
                 timeout=self._queue.timeout_seconds,
                 return_when="FIRST_COMPLETED",
             )
-            if not finished.done() and not started.done():
+            if not any(end.done() for end in ends):
                 queued.cancelled = True
                 raise DeadlineExceeded(self._queue.timeout_seconds)
-            outcome = await finished
+            ends = {finished, self._lost}
+            await asyncio.wait(ends, return_when="FIRST_COMPLETED")
+            if not finished.done():
+                raise NotReady("The server is stopping: its device does not come back.")
+            outcome = finished.result()
         except asyncio.CancelledError:
             if not started.done():
                 self._metrics.rejected.labels("hang_up").inc()
@@ -135,9 +168,7 @@ class FrameworkBatchingClient:
             try:
                 finished = await loop.run_in_executor(self._thread, self._generate, active)
             except StartupError as error:  # the device is lost, and with it this replica
-                self._state = State.FAILED
-                if not self.ended.done():
-                    self.ended.set_exception(error)
+                self._fail(error)
                 finished = [NotReady("The server has lost its device.")] * len(active)
             outcomes = dict(zip(active, finished, strict=True))
             # A moving average, so that one slow batch does not send clients away for long.

@@ -25,7 +25,6 @@ from diffusion_serving.backends.rayserve.replica_link import (
     link_to_node,
 )
 from diffusion_serving.backends.rayserve.replica_set import ReplicaSetClient
-from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import State
 from diffusion_serving.engine.client import EngineClient
 from diffusion_serving.engine_process.launcher import EngineProcesses, share
@@ -34,6 +33,7 @@ from diffusion_serving.engine_process.startup import Load, load_runner
 from diffusion_serving.http.app import create_app
 from diffusion_serving.http.service import Service
 from diffusion_serving.observability import logs
+from diffusion_serving.observability.device_calls import DeviceCalls
 from diffusion_serving.observability.metrics import Metrics, make_metrics
 from diffusion_serving.observability.startup_errors import StartupError
 from diffusion_serving.settings import Settings
@@ -59,7 +59,7 @@ class Replica:
         logs.configure(output)
         quieten()
         self._metrics = make_metrics()
-        device, self._own = _device(settings.config, self._metrics, load, output)
+        device, self._own = _device(settings, self._metrics, load, output)
         self._replicas: ReplicaSetClient | None = None
         if settings.config.devices > 1 or settings.config.rayserve.topology == "cluster":
             self._replicas = ReplicaSetClient(self._own, settings.config)
@@ -109,17 +109,18 @@ class Replica:
 
 
 def _device(
-    config: ServingConfig, metrics: Metrics, load: Load, output: TextIO
+    settings: Settings, metrics: Metrics, load: Load, output: TextIO
 ) -> tuple[Device, EngineClient]:
     """Returns the device of one replica, not started, and its engine's client."""
     # Ray shows a replica the one device that is its own.
-    alone = share(config)
+    config, alone = settings.config, share(settings.config)
     if config.batching.mode == "framework":
+        calls = DeviceCalls()
         client = FrameworkBatchingClient(
-            alone, metrics, lambda: load_runner(alone, metrics, load=load)
+            alone, metrics, lambda: load_runner(alone, metrics, calls, load=load), calls
         )
         return client, client
-    engines = EngineProcesses(alone, load, output)
+    engines = EngineProcesses(alone, load, output, settings.silence_seconds)
     return engines, engines.client
 
 

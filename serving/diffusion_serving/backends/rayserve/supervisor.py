@@ -1,5 +1,6 @@
 """The supervisor of a Ray node: handles its replicas' events and the signals, and drains it."""
 
+import contextlib
 import io
 import logging
 import queue
@@ -26,6 +27,8 @@ log = logging.getLogger("diffusion_serving")
 
 _TICK_SECONDS = 0.5
 _COUNT_SECONDS = 0.1
+_ANSWER_SECONDS = 3.0
+"""The longest that refusals, which need no device, may take on their way to the clients."""
 _LINE_LENGTH = 500
 """Characters that are kept of a line of Ray's."""
 
@@ -130,6 +133,18 @@ class Supervisor:
         while not self._impatient and (left := until - time.monotonic()) > 0:
             self._step(left)
 
+    def _wait_answered(self, link: ReplicaLink) -> None:
+        """Returns when a replica that has failed has refused its requests, and Ray sent that."""
+        until = time.monotonic() + _ANSWER_SECONDS
+        while time.monotonic() < until:
+            link.send(CountInFlight())
+            with contextlib.suppress(queue.Empty):
+                if self._events.get(timeout=_COUNT_SECONDS) == (link, InFlight(0)):
+                    break
+        self._node.close_proxy()
+        while time.monotonic() < until and self._node.proxy_runs:
+            time.sleep(_COUNT_SECONDS)
+
     def _step(self, seconds: float) -> None:
         self._node.check()
         self._tick()
@@ -148,6 +163,7 @@ class Supervisor:
                 self.node_id = node_id
                 self._loaded.add(link)
             case Failed(error):
+                self._wait_answered(link)
                 raise error
             case InFlight(requests):
                 self._in_flight[link] = requests
