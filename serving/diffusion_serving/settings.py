@@ -12,13 +12,16 @@ from pydantic import ValidationError
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
+_MOST_PORT = 65_535
+
 
 @dataclass(frozen=True)
 class Settings:
     """The configuration, and the settings of this process alone."""
 
     config: ServingConfig
-    host: str = "0.0.0.0"  # noqa: S104 - a container serves its pod's address
+    host: str = ""
+    """The address to listen on; empty is every one, of IPv4 and IPv6."""
     port: int = 8000
     service: str = ""
     """The DiffusionService's name, empty where there is none."""
@@ -27,8 +30,13 @@ class Settings:
     silence_seconds: float = 20.0
     """Seconds without an answer of an engine's process after which the server ends, to restart."""
     drain_seconds: float = 1.0
-    """Seconds after SIGTERM in which new requests are still answered, with `Connection: close`, so
-    that clients which keep connections open go elsewhere before the listener closes."""
+    """Seconds without a new request after which the listener closes, once SIGTERM came. Until then
+    each answer has `Connection: close`, so that clients which keep connections go elsewhere."""
+    drain_limit_seconds: float = 30.0
+    """Seconds after SIGTERM by which the listener closes in any case."""
+    grace_seconds: float | None = None
+    """Seconds after SIGTERM by which each request is answered, because a kill follows: requests
+    that aren't done by then are refused. None waits for all of them."""
 
 
 def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -63,6 +71,10 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
             environ, "DIFFUSION_SILENCE_SECONDS", Settings.silence_seconds, least=1.0
         ),
         drain_seconds=_seconds(environ, "DIFFUSION_DRAIN_SECONDS", Settings.drain_seconds),
+        drain_limit_seconds=_seconds(
+            environ, "DIFFUSION_DRAIN_LIMIT_SECONDS", Settings.drain_limit_seconds
+        ),
+        grace_seconds=_seconds(environ, "DIFFUSION_GRACE_SECONDS", 0.0) or None,
     )
 
 
@@ -81,8 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=PATH",
         help="a LoRA that requests may name; can be repeated",
     )
-    parser.add_argument("--host", default=Settings.host, help="address to listen on")
-    parser.add_argument("--port", type=int, default=Settings.port, help="default 8000")
+    parser.add_argument("--host", default=Settings.host, help="address to listen on; default all")
+    parser.add_argument("--port", type=_port, default=Settings.port, help="default 8000")
     parser.add_argument("--device", help="cpu (the default) or cuda")
     parser.add_argument("--devices", help="engines, one on each GPU; default 1")
     parser.add_argument("--precision", help="float32, float16 (needs a GPU) or bfloat16")
@@ -94,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--channels-last", action="store_const", const=True, help="memory format")
     parser.add_argument("--api-key-file", help="a key a line; without it, every request is let in")
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: write 1 to {_MOST_PORT}")
+    return int(text)
 
 
 _FLAG_FIELDS: Mapping[str, tuple[str, ...]] = {

@@ -58,7 +58,7 @@ def create_app(
         handler = handlers[route.endpoint]
         app.add_route(route.path, handler, [route.method], include_in_schema=False)
     guarded = Guard(app, service.keys) if service.keys else app
-    recorded = RequestRecorder(guarded, metrics, lambda: service.draining)
+    recorded = RequestRecorder(guarded, metrics, lambda: service.draining, service.arrive)
     return ReplicaNamer(recorded, replica_name()) if service.is_replica else recorded
 
 

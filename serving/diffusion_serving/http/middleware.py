@@ -19,13 +19,21 @@ _PROBES = frozenset(route.path for route in ROUTES if route.is_probe)
 class RequestRecorder:
     """Records each request in the metrics and the log, and closes connections while draining.
 
-    Neither the log nor a metric has the query or an unknown path, which could hold a prompt.
+    `on_request` is called at each request that is no probe. Neither the log nor a metric has the
+    query or an unknown path, which could hold a prompt.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        is_draining: Callable[[], bool],
+        on_request: Callable[[], None],
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._is_draining = is_draining
+        self._on_request = on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,6 +41,8 @@ class RequestRecorder:
             return
         begin = time.monotonic()
         status = 0
+        if scope["path"] not in _PROBES:
+            self._on_request()
 
         async def recording_send(message: Message) -> None:
             nonlocal status

@@ -55,6 +55,9 @@ class Service:
         self._metrics = metrics
         self._encoders = ThreadPoolExecutor(available_cores(), thread_name_prefix="encode")
         self._draining = False
+        self._giving_up = asyncio.Event()
+        self.last_arrival = self._began
+        """Time by `time.monotonic` of the last request that was no probe."""
         auth = self._config.auth
         self.is_replica = bool(settings.service)
         """Whether the process serves in a pod of a DiffusionService."""
@@ -82,6 +85,14 @@ class Service:
     def drain(self) -> None:
         """Makes the service not ready, though requests that still arrive are answered."""
         self._draining = True
+
+    def arrive(self) -> None:
+        """Records that a request has arrived."""
+        self.last_arrival = time.monotonic()
+
+    def give_up(self) -> None:
+        """Refuses the requests in flight, because this process is about to be killed."""
+        self._giving_up.set()
 
     def close(self) -> None:
         self._encoders.shutdown(wait=False, cancel_futures=True)
@@ -183,12 +194,19 @@ class Service:
         """
         running = asyncio.ensure_future(self._client.run(request, on_step))
         gone = asyncio.ensure_future(hang_up())
+        refused = asyncio.ensure_future(self._giving_up.wait())
+        ends: set[asyncio.Future[Any]] = {running, gone, refused}
         with self._metrics.in_flight.track_inprogress():
             try:
-                await asyncio.wait({running, gone}, return_when="FIRST_COMPLETED")
-                return running.result() if running.done() else None
+                await asyncio.wait(ends, return_when="FIRST_COMPLETED")
+                if running.done():
+                    return running.result()
+                if refused.done():
+                    raise NotReady("The server ends before it could finish the request.")
+                return None
             finally:
                 gone.cancel()
+                refused.cancel()
                 if running.cancel():
                     await asyncio.wait({running})
 

@@ -1,6 +1,7 @@
-"""The limit on the size of a request's head."""
+"""The limits on the size, the time and the number of requests' heads."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from diffusion_serving.http.server import header_limit
 from diffusion_serving.http.server.header_limit import MAX_HEAD_BYTES, BoundedHeads
 
 START = b"POST /length HTTP/1.1\r\nHost: x\r\n"
@@ -76,3 +78,57 @@ async def test_many_small_heads_on_one_connection_are_not_counted_together(port:
     pieces = [requests[at : at + 777] for at in range(0, len(requests), 777)]
     assert len(requests) > 2 * MAX_HEAD_BYTES
     assert (await answers(port, *pieces)).count(b"HTTP/1.1 200 OK") == 301
+
+
+@pytest.mark.parametrize(
+    "trickle",
+    [
+        pytest.param([b"P", b"O", b"S"] + [b"T"] * 60, id="line"),
+        pytest.param([START] + [b"x: y\r\n"] * 60, id="headers"),
+        pytest.param([b"\r\n"] * 60, id="empty lines"),
+        pytest.param([START + b"Content-Length: 0\r\n\r\n"] + [b"P"] * 60, id="second head"),
+    ],
+)
+async def test_a_slow_head_is_cut_off(
+    port: int, trickle: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(header_limit, "HEAD_SECONDS", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    begin = asyncio.get_running_loop().time()
+    with contextlib.suppress(ConnectionError):
+        for piece in trickle:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            if reader.at_eof():
+                break
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+    assert asyncio.get_running_loop().time() - begin < 2.0
+    writer.close()
+
+
+async def test_one_open_head_too_many_closes_the_oldest(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(header_limit, "MAX_OPEN_HEADS", 3)
+    connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+    assert await asyncio.wait_for(connections[0][0].read(), 5) == b""
+    reader, writer = connections[3]
+    writer.write(START + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+    assert b"200 OK" in await asyncio.wait_for(reader.read(), 5)
+    for _, writer in connections:
+        writer.close()
+
+
+async def test_an_old_connection_is_closed_with_its_next_answer(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = START + b"Content-Length: 0\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    monkeypatch.setattr(header_limit, "MAX_AGE_SECONDS", 0.0)
+    writer.write(request)
+    assert b"connection: close" in await asyncio.wait_for(reader.read(), 5)
+    writer.close()

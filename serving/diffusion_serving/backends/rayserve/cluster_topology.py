@@ -127,7 +127,7 @@ def _serve_head(settings: Settings, node: ClusterNode, load: Load) -> int:
         local.supervisor.take_signals()
         local.supervisor.run()
         # The head cannot ask the workers' replicas: their running requests have so long.
-        local.supervisor.close(settings.drain_seconds)
+        local.supervisor.close(settings)
     return 0
 
 
@@ -144,9 +144,9 @@ def _serve_worker(settings: Settings, node: ClusterNode) -> int:
                 supervisor.run()
                 if (node_id := supervisor.node_id) is not None:
                     if _leave(node, node_id):
-                        supervisor.wait_gone(local.replicas)
+                        supervisor.wait_gone(local.replicas, settings)
                     else:
-                        supervisor.drain(local.replicas, settings.drain_seconds)
+                        supervisor.drain(local.replicas, settings)
     except RayEnded as error:
         if _head_listens(node):  # then this node's own Ray has ended
             raise

@@ -23,6 +23,7 @@ from diffusion_serving.backends.rayserve.node import ENGINES, HEAD
 from diffusion_serving.backends.rayserve.replica import APPLICATION, Replica, quieten
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine_process.startup import Load, load_model
+from diffusion_serving.http.server.listener import resolved
 from diffusion_serving.http.server.uvicorn_host import KEEP_ALIVE_SECONDS
 from diffusion_serving.settings import Settings, read_settings
 
@@ -46,7 +47,9 @@ def start_serve(settings: Settings) -> None:
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
         http_options=HTTPOptions(
-            host=settings.host, port=settings.port, keep_alive_timeout_s=KEEP_ALIVE_SECONDS
+            host=resolved(settings.host),
+            port=settings.port,
+            keep_alive_timeout_s=KEEP_ALIVE_SECONDS,
         ),
         logging_config=_LOGGING,
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from diffusion_serving.http.server.header_limit import HEAD_SECONDS
 from diffusion_serving.observability.usage import SERVER
 
 LINK = "DIFFUSION_RAY_LINK"
@@ -99,6 +100,11 @@ def for_ray(
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.metrics),
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # Serve has no setting for the time of a request's head. Its template ends HAProxy's
+        # defaults with this value, so that a second line of it is one more default.
+        "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": (
+            f"leastconn\n    timeout http-request {HEAD_SECONDS}s"
+        ),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import socket
 import tempfile
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from diffusion_serving.backends.rayserve.node import ENGINES, HEAD, Node, comman
 from diffusion_serving.backends.rayserve.replica_link import Replicas
 from diffusion_serving.backends.rayserve.supervisor import RayOutput, Supervisor, exit_on_signals
 from diffusion_serving.engine.cpu_cores import available_cores
+from diffusion_serving.http.server.listener import listen
 from diffusion_serving.settings import Settings
 
 log = logging.getLogger("diffusion_serving")
@@ -79,10 +79,4 @@ def local_node(
 
 def check_free(host: str, port: int) -> None:
     """Exits with 1, before seconds are spent on Ray, if the port is taken."""
-    try:
-        socket.create_server((host, port)).close()
-    except OSError as error:
-        log.error(  # noqa: TRY400 - the place in this program explains nothing
-            "cannot listen", extra={"host": host, "port": port, "cause": error.strerror}
-        )
-        raise SystemExit(1) from None
+    listen(host, port).close()

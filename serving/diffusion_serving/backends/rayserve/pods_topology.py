@@ -29,5 +29,5 @@ def serve_pod(settings: Settings, load: Load) -> int:
         deployment.deploy(settings, load, replicas=devices)
         local.supervisor.take_signals()
         local.supervisor.run()
-        local.supervisor.drain(local.replicas, settings.drain_seconds)
+        local.supervisor.drain(local.replicas, settings)
     return 0

@@ -1,6 +1,7 @@
 """The probes of a cluster's worker, whose other routes are on the head."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,7 @@ from typing import Self
 from diffusion_serving.engine.errors import NotReady
 from diffusion_serving.http.responses.problems import NOT_FOUND, Problem, from_request_error
 from diffusion_serving.http.responses.replies import Reply, problem_reply
+from diffusion_serving.http.server.listener import resolved
 
 _ELSEWHERE = Problem(NOT_FOUND, "A cluster's worker has no such route; the cluster's head has it.")
 
@@ -45,7 +47,16 @@ class Probes:
             def log_message(self, *_: object) -> None:
                 """Logs no request: probes are too many."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in resolved(host) else socket.AF_INET
+
+            def server_bind(self) -> None:
+                if self.address_family == socket.AF_INET6:
+                    # One socket for both families, whatever the system's default is.
+                    self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                super().server_bind()
+
+        self._server = Server((resolved(host), port), Handler)
         self._server.daemon_threads = True
 
     def __enter__(self) -> Self:

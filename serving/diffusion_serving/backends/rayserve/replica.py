@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Collection
 from concurrent.futures import Future
 from typing import Any, Protocol, TextIO
@@ -19,6 +20,7 @@ from diffusion_serving.backends.rayserve.replica_link import (
     CountInFlight,
     Drain,
     Failed,
+    GiveUp,
     InFlight,
     Loaded,
     ReplicaCommand,
@@ -105,7 +107,10 @@ class Replica:
             case Drain():
                 self._service.drain()
             case CountInFlight():
-                self._link.send(InFlight(self._app.in_flight))
+                quiet = time.monotonic() - self._service.last_arrival
+                self._link.send(InFlight(self._app.in_flight, quiet))
+            case GiveUp():
+                self._service.give_up()
 
 
 def _device(

@@ -31,9 +31,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """Event: the number of requests in flight, in answer to `CountInFlight`."""
+    """Event: the number of requests in flight, in answer to `CountInFlight`.
+
+    `quiet` is the time in seconds since a request arrived that was no probe.
+    """
 
     requests: int
+    quiet: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,13 @@ class CountInFlight:
     """Command: send the number of requests in flight."""
 
 
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Command: refuse the requests in flight, because the pod is about to be killed."""
+
+
 ReplicaEvent = LogLine | Loaded | Failed | InFlight | Disconnected
-ReplicaCommand = Drain | CountInFlight
+ReplicaCommand = Drain | CountInFlight | GiveUp
 ReplicaLink = Link[ReplicaCommand, ReplicaEvent]
 """The node's end of a replica's link."""
 

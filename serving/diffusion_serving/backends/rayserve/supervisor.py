@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import math
 import queue
 import signal
 import sys
@@ -15,6 +16,7 @@ from diffusion_serving.backends.rayserve.replica_link import (
     Disconnected,
     Drain,
     Failed,
+    GiveUp,
     InFlight,
     Loaded,
     ReplicaEvent,
@@ -22,6 +24,7 @@ from diffusion_serving.backends.rayserve.replica_link import (
     Replicas,
 )
 from diffusion_serving.engine_process.link import LogLine
+from diffusion_serving.settings import Settings
 
 log = logging.getLogger("diffusion_serving")
 
@@ -67,7 +70,7 @@ class Supervisor:
             queue.SimpleQueue()
         )
         self._loaded: set[ReplicaLink] = set()
-        self._in_flight: dict[ReplicaLink, int] = {}
+        self._counts: dict[ReplicaLink, InFlight] = {}
         self.stopping = False
         self.node_id: str | None = None
         """Ray's name of this node, once a replica has reported it."""
@@ -101,30 +104,63 @@ class Supervisor:
         while not self.stopping:
             self._step(_TICK_SECONDS)
 
-    def drain(self, replicas: Replicas, drain_seconds: float) -> None:
-        """Returns when every request is answered, or at a second signal."""
+    def drain(self, replicas: Replicas, settings: Settings) -> None:
+        """Returns when every request is answered or refused, or at a second signal."""
+        deadline = self._deadline(settings)
         replicas.send(Drain())
         if self._loaded:
-            self._wait(drain_seconds)
+            self._wait_quiet(replicas, settings)
         self._node.close_proxy()
         if self._loaded:
             # Only from now on does the proxy close its clients' connections, with the next response
             # of each: the replicas' own header ends at the proxy.
-            self._wait(drain_seconds)
-        while not self._impatient and any(self._in_flight.get(link, 1) for link in replicas.links):
+            self._wait(settings.drain_seconds)
+        while self._waits(deadline) and any(
+            link not in self._counts or self._counts[link].requests for link in replicas.links
+        ):
             replicas.send(CountInFlight())
             self._wait(_COUNT_SECONDS)
-
-    def close(self, drain_seconds: float) -> None:
-        """Takes no more connections after that time, and returns when the open ones have ended."""
-        self._wait(drain_seconds)
-        self._node.close_proxy()
-        while not self._impatient and self._node.proxy_runs:
+        if time.monotonic() >= deadline:
+            replicas.send(GiveUp())
+            deadline = time.monotonic() + _ANSWER_SECONDS
+        # A busy machine may have left responses in the proxy, which ends after the last of them.
+        deadline = min(deadline, time.monotonic() + _ANSWER_SECONDS)
+        while self._waits(deadline) and self._node.proxy_runs:
             self._wait(_COUNT_SECONDS)
 
-    def wait_gone(self, replicas: Replicas) -> None:
-        """Returns when no replica is left, or at a second signal."""
-        while not self._impatient and replicas.links:
+    def _wait_quiet(self, replicas: Replicas, settings: Settings) -> None:
+        """Returns when no request has arrived for the drain's time, or at the drain's limit."""
+        begin, quiet = time.monotonic(), settings.drain_seconds
+        limit = begin + max(quiet, settings.drain_limit_seconds)
+        self._wait(quiet)
+        while self._waits(limit):
+            replicas.send(CountInFlight())
+            self._wait(_COUNT_SECONDS)
+            counts = [self._counts.get(link) for link in replicas.links]
+            if all(count is not None and count.quiet >= quiet for count in counts):
+                return
+
+    def _waits(self, until: float) -> bool:
+        return not self._impatient and time.monotonic() < until
+
+    @staticmethod
+    def _deadline(settings: Settings) -> float:
+        """The time by which the pod's grace period ends; infinite if it is unknown."""
+        grace = settings.grace_seconds
+        return math.inf if grace is None else time.monotonic() + grace
+
+    def close(self, settings: Settings) -> None:
+        """Takes no more connections after the drain, and returns when the open ones have ended."""
+        deadline = self._deadline(settings)
+        self._wait(settings.drain_seconds)
+        self._node.close_proxy()
+        while self._waits(deadline) and self._node.proxy_runs:
+            self._wait(_COUNT_SECONDS)
+
+    def wait_gone(self, replicas: Replicas, settings: Settings) -> None:
+        """Returns when no replica is left, or at a second signal or the grace period's end."""
+        deadline = self._deadline(settings)
+        while self._waits(deadline) and replicas.links:
             self._step(_TICK_SECONDS)
 
     def _wait(self, seconds: float) -> None:
@@ -139,8 +175,9 @@ class Supervisor:
         while time.monotonic() < until:
             link.send(CountInFlight())
             with contextlib.suppress(queue.Empty):
-                if self._events.get(timeout=_COUNT_SECONDS) == (link, InFlight(0)):
-                    break
+                match self._events.get(timeout=_COUNT_SECONDS):
+                    case (sender, InFlight(0)) if sender is link:
+                        break
         self._node.close_proxy()
         while time.monotonic() < until and self._node.proxy_runs:
             time.sleep(_COUNT_SECONDS)
@@ -165,8 +202,8 @@ class Supervisor:
             case Failed(error):
                 self._wait_answered(link)
                 raise error
-            case InFlight(requests):
-                self._in_flight[link] = requests
+            case InFlight():
+                self._counts[link] = replica_event
             case Disconnected():
                 self._loaded.discard(link)
                 if not self.stopping:
