@@ -13,6 +13,8 @@ from diffusion_serving.config import ServingConfig
 from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
 _MOST_PORT = 65_535
+_MOST_SECONDS = 100_000
+"""More than the longest that a request may wait, with all that follows."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +186,9 @@ def _seconds(environ: Mapping[str, str], name: str, default: float, least: float
         seconds = float(text) if text else default
     except ValueError:
         seconds = -1.0
-    if not least <= seconds <= 3600:  # noqa: PLR2004 - an hour is longer than any pod is given
+    if not least <= seconds <= _MOST_SECONDS:
         raise InvalidConfiguration(
-            f"{name} must be between {least:g} and 3600 seconds; it is {text!r}."
+            f"{name} must be between {least:g} and {_MOST_SECONDS} seconds; it is {text!r}."
         )
     return seconds
 

@@ -1,17 +1,14 @@
 """Serving pod: the pod spec, whichever workload owns it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.api.fields import seconds
+from diffusion_operator.diffusionservice.specs.grace import grace_period
 from diffusion_operator.diffusionservice.specs.model_fetch import fetch_containers, fetch_volumes
 from diffusion_operator.diffusionservice.specs.model_sources import claims_of
 from diffusion_operator.diffusionservice.specs.server_container import (
     API_KEY_VOLUME,
-    DRAIN_SECONDS,
-    ENDPOINTS_SECONDS,
     SHARED_MEMORY,
     claim_volume_name,
     gpu_claims,
@@ -24,10 +21,6 @@ from diffusion_operator.kube.pod_security import POD_SECURITY, SCRATCH_VOLUME
 from diffusion_operator.settings import Accelerator, Settings
 
 SPREAD_OVER = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
-# A running request completes within this time, even with many steps on a CPU.
-LONGEST_REQUEST_SECONDS = 60
-# A framework stops its own processes after the last request.
-ENDING_SECONDS = {"fastapi": 0, "litserve": 10, "rayserve": 10}
 
 
 def serving_pod(
@@ -41,13 +34,11 @@ def serving_pod(
     Raises:
         SpecError: The spec can't be built.
     """
-    grace = seconds(spec.queue.timeout) + LONGEST_REQUEST_SECONDS
-    grace += ENDPOINTS_SECONDS + DRAIN_SECONDS + ENDING_SECONDS[spec.backend]
     pod: Object = {
         "serviceAccountName": owner["metadata"]["name"],
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": math.ceil(grace),
+        "terminationGracePeriodSeconds": grace_period(spec, accelerator).pod,
         "securityContext": POD_SECURITY,
         "containers": [server(owner, spec, settings, accelerator)],
         "volumes": [SCRATCH_VOLUME, *_volumes(owner, spec)],

@@ -5,6 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.diffusionservice.specs.grace import (
+    DRAIN_LIMIT_SECONDS,
+    DRAIN_SECONDS,
+    ENDPOINTS_SECONDS,
+    grace_period,
+)
 from diffusion_operator.diffusionservice.specs.model_fetch import STORE_READ_ONLY
 from diffusion_operator.diffusionservice.specs.model_size import stored_bytes
 from diffusion_operator.diffusionservice.specs.model_sources import claim_mount, claims_of, fetches
@@ -22,11 +28,6 @@ API_KEY_VOLUME = "api-key"
 # Volume of Ray's object store, whose size the program limits to less.
 SHARED_MEMORY: Object = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}}
 
-# All nodes remove a terminating pod from their endpoints within this time.
-ENDPOINTS_SECONDS = 5
-# During the drain each answer closes its connection. The drain is longer than clients' pauses
-# between requests, otherwise a closing idle connection could meet the next request.
-DRAIN_SECONDS = 3
 # A start needs this beside reading the model: imports, device set-up, and warm-up images of each
 # batch size, which take a minute or two on a CPU.
 STARTUP_SECONDS = 900
@@ -76,6 +77,11 @@ def server(
             {"name": "DIFFUSION_SERVICE", "value": owner["metadata"]["name"]},
             {"name": "DIFFUSION_REVISION", "valueFrom": revision},
             {"name": "DIFFUSION_DRAIN_SECONDS", "value": str(DRAIN_SECONDS)},
+            {"name": "DIFFUSION_DRAIN_LIMIT_SECONDS", "value": str(DRAIN_LIMIT_SECONDS)},
+            {
+                "name": "DIFFUSION_GRACE_SECONDS",
+                "value": str(grace_period(spec, accelerator).server),
+            },
         ],
         "resources": _resources(spec, settings, accelerator),
         "securityContext": CONTAINER_SECURITY,
