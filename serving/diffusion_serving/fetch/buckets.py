@@ -13,6 +13,7 @@ import fsspec  # type: ignore[import-untyped]  # brings no types
 import requests
 from botocore import exceptions as boto  # type: ignore[import-untyped]  # same
 
+from diffusion_serving.fetch.credentials import credential
 from diffusion_serving.fetch.remote import InterruptedDownload, RemoteFile
 from diffusion_serving.fetch.sources import Bucket
 from diffusion_serving.observability.startup_errors import DownloadFailed
@@ -31,7 +32,8 @@ _UNREACHABLE = (
     TimeoutError,
 )
 _REFUSED = frozenset({401, 403})
-_CREDENTIALS = "model.credentialsSecretRef, or the role of the service account"
+_FIELD = "model.credentialsSecretRef"
+_CREDENTIALS = f"{_FIELD}, or the role of the service account"
 
 
 class BucketFolder:
@@ -50,7 +52,10 @@ class BucketFolder:
         try:
             objects: Mapping[str, Any] = self._system.find(self._root, detail=True)
         except Exception as error:  # noqa: BLE001 - the clients below raise errors of all sorts
-            raise self._failure(error) from None
+            failed = self._failure(error)
+            if _is_final(error):
+                raise failed from None
+            raise InterruptedDownload(str(failed)) from None
         if not objects:
             raise self._failure(FileNotFoundError())
         files = []
@@ -118,8 +123,16 @@ def _options(scheme: str, environ: Mapping[str, str]) -> tuple[str, dict[str, An
     if scheme == "s3":
         endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
         timeouts = {"connect_timeout": 10, "read_timeout": 60}
-        return endpoint or "S3", {"endpoint_url": endpoint, "config_kwargs": timeouts}
+        return endpoint or "S3", {
+            "endpoint_url": endpoint,
+            "config_kwargs": timeouts,
+            "key": credential(environ, "AWS_ACCESS_KEY_ID", _FIELD),
+            "secret": credential(environ, "AWS_SECRET_ACCESS_KEY", _FIELD),
+            "token": credential(environ, "AWS_SESSION_TOKEN", _FIELD),
+        }
     emulator = environ.get("STORAGE_EMULATOR_HOST")
     # Explicit, because gcsfs would ignore an unusable key file in silence.
     token = "anon" if emulator else environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    return emulator or "Google Cloud Storage", {"token": token}
+    # Unlike the others, its client reads the variables of proxies only where it is told to.
+    session = {"trust_env": True}
+    return emulator or "Google Cloud Storage", {"token": token, "session_kwargs": session}

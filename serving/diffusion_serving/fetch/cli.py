@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffusion_serving.fetch import sources, store
+from diffusion_serving.fetch.listing import listed
 from diffusion_serving.fetch.remote import Remote
 from diffusion_serving.fetch.selection import INDEX, needed
 from diffusion_serving.fetch.sources import Bucket, Hub
@@ -65,7 +66,7 @@ def fetch(source: str, revision: str | None, target: Path, environ: Mapping[str,
             log.info("another process has fetched it", extra=fields)
             return
         remote = _connect(place, environ)
-        files = needed(remote.files(), lambda file: b"".join(store.pieces(remote, file)))
+        files = needed(listed(remote), lambda file: b"".join(store.pieces(remote, file)))
         store.fill(remote, files, target, _checked)
     log.info("fetched", extra=fields)
 

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import httpx2
-from huggingface_hub import HfApi, get_session, hf_hub_url, hf_raise_for_status
+from huggingface_hub import (
+    HfApi,
+    get_hf_file_metadata,
+    get_session,
+    hf_hub_url,
+    hf_raise_for_status,
+)
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -16,6 +22,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from diffusion_serving.fetch.credentials import credential
 from diffusion_serving.fetch.remote import InterruptedDownload, RemoteFile
 from diffusion_serving.fetch.sources import Hub
 from diffusion_serving.observability.startup_errors import DownloadFailed, InvalidConfiguration
@@ -24,6 +31,7 @@ _DEFAULT_ENDPOINT = "https://huggingface.co"
 _PIECE = 1024 * 1024
 _TIMEOUT = httpx2.Timeout(30.0)
 _PARTIAL_CONTENT = 206
+_LONGEST_WAIT = 60
 _AGAIN_LATER = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED = frozenset({401, 403})
 
@@ -34,7 +42,7 @@ class HubRepo:
     def __init__(self, source: Hub, environ: Mapping[str, str]) -> None:
         self._source = source
         self._endpoint = (environ.get("HF_ENDPOINT") or _DEFAULT_ENDPOINT).rstrip("/")
-        self._token = environ.get("HF_TOKEN") or None
+        self._token = credential(environ, "HF_TOKEN", "model.tokenSecretRef")
         self._commit = ""
         self._paths: dict[str, str] = {}
 
@@ -48,20 +56,39 @@ class HubRepo:
                 timeout=30.0,
             )
         except (httpx2.HTTPError, HfHubHTTPError, HFValidationError) as error:
-            raise self._failure(error) from None
+            failed = self._failure(error)
+            if _may_pass(error):
+                raise InterruptedDownload(str(failed), _retry_after(error)) from None
+            raise failed from None
         self._commit = info.sha or ""
         files = []
         for file in info.siblings or ():
             if (own := _below(self._source.inner, file.rfilename)) is None:
                 continue
             self._paths[own] = file.rfilename
-            if file.size is None:
-                raise DownloadFailed(f"{self._endpoint} does not list the sizes of its files.")
+            size = self._size(file.rfilename) if file.size is None else file.size
             sha256 = file.lfs.sha256 if file.lfs else None
-            files.append(RemoteFile(own, file.size, file.blob_id or self._commit, sha256))
+            files.append(RemoteFile(own, size, file.blob_id or self._commit, sha256))
         if not files:
             raise DownloadFailed(f"{self._name} has no file {self._source.inner or 'at all'}.")
         return files
+
+    def _size(self, path: str) -> int:
+        """Asks for the size of one file, which some mirrors leave out of their listings."""
+        url = hf_hub_url(self._source.repo, path, revision=self._commit, endpoint=self._endpoint)
+        try:
+            metadata = get_hf_file_metadata(url, token=self._token or False, timeout=30.0)
+        except (httpx2.HTTPError, HfHubHTTPError) as error:
+            failed = self._failure(error)
+            if _may_pass(error):
+                raise InterruptedDownload(str(failed), _retry_after(error)) from None
+            raise failed from None
+        if metadata.size is None:
+            raise DownloadFailed(
+                f"{self._endpoint} tells the size of {path} neither in its list nor to HEAD. Use a "
+                "mirror that does."
+            )
+        return metadata.size
 
     def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
         path = self._paths[file.path]
@@ -136,6 +163,14 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in _AGAIN_LATER
     return isinstance(error, httpx2.TransportError)
+
+
+def _retry_after(error: Exception) -> float:
+    """Seconds that the hub asks to wait, a minute at most; 0 where it asks for none."""
+    if not isinstance(error, HfHubHTTPError):
+        return 0.0
+    text = error.response.headers.get("retry-after", "")
+    return float(min(int(text), _LONGEST_WAIT)) if text.isdecimal() else 0.0
 
 
 def _below(inner: str, path: str) -> str | None:

@@ -1,6 +1,7 @@
 """Checks of a model's directory without torch, so that a refusal is quick and clear."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ _PARTS = {
 """Parts of each pipeline class: those with weights, and those without."""
 
 PIPELINE_CLASSES = tuple(_PARTS)
+
+_REMOTE = re.compile(r"(?P<scheme>hf|s3|gs):/+(?P<rest>.*)")
 
 _CLASSES = {
     "text_encoder": ("transformers", {"CLIPTextModel"}),
@@ -71,10 +74,7 @@ def inspect(path: Path) -> ModelFiles:
 
     """
     if not path.is_dir():
-        raise ModelLoadFailed(
-            f"The model's directory {path} does not exist. Check model.path, and that its volume "
-            "is mounted there."
-        )
+        raise ModelLoadFailed(_no_directory(path))
     index = _index(path)
     pipeline = str(index["_class_name"])
     weights, others = _PARTS[pipeline]
@@ -85,6 +85,27 @@ def inspect(path: Path) -> ModelFiles:
         for file in _weights(path / part, stem, variant):
             _check_safetensors(file)
     return ModelFiles(path, pipeline, variant, classes)
+
+
+def _no_directory(path: Path) -> str:
+    """Returns the cause why there is no directory at the path, and the remedy."""
+    if path.is_file():
+        return (
+            f"The model {path} is one file. Give the directory of a diffusers pipeline, as "
+            "save_pretrained writes it; StableDiffusionPipeline.from_single_file(…) reads a "
+            "checkpoint once, to be saved so."
+        )
+    if match := _REMOTE.match(str(path)):  # as a path, which keeps one of two slashes
+        source = f"{match['scheme']}://{match['rest']}"
+        return (
+            f"The server reads a directory, and {source} is a remote source. Fetch it first: "
+            f"python -m diffusion_serving.fetch --source {source} --to DIRECTORY."
+        )
+    return (
+        f"The model's directory {path} does not exist. Check model.path, and that its volume is "
+        "mounted there. A repository of a hub is fetched first, as hf://org/repo, by python -m "
+        "diffusion_serving.fetch."
+    )
 
 
 def find_lora(name: str, path: Path) -> Path:
@@ -122,12 +143,23 @@ def _index(path: Path) -> dict[str, object]:
         ) from None
     except (OSError, ValueError) as error:
         raise ModelLoadFailed(f"{file} cannot be read as JSON: {error}. Copy it again.") from None
-    name = index.get("_class_name") if isinstance(index, dict) else None
+    checked = index if isinstance(index, dict) else {}
+    check_class(str(file), checked)
+    return dict(checked)
+
+
+def check_class(where: str, index: Mapping[str, object]) -> None:
+    """Checks that a pipeline of the class that an index names is served.
+
+    Raises:
+        ModelLoadFailed: it is not.
+
+    """
+    name = index.get("_class_name")
     if name not in PIPELINE_CLASSES:
         raise ModelLoadFailed(
-            f"{file} names the pipeline class {name!r}; served are {', '.join(PIPELINE_CLASSES)}."
+            f"{where} names the pipeline class {name!r}; served are {', '.join(PIPELINE_CLASSES)}."
         )
-    return dict(index)
 
 
 def _class_of(path: Path, part: str, index: dict[str, object]) -> tuple[str, str]:

@@ -6,7 +6,14 @@ from typing import Protocol
 
 
 class InterruptedDownload(Exception):  # noqa: N818 - named after what happened
-    """The connection broke, or the other side is overloaded; a retry may help."""
+    """The connection broke, or the other side is overloaded; a retry may help.
+
+    `after` has the seconds that the other side asks to wait before it.
+    """
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,7 @@ class Remote(Protocol):
 
         Raises:
             StartupError: the files cannot be listed.
+            InterruptedDownload: the listing broke off.
 
         """
 

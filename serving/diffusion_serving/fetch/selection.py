@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from diffusion_serving.fetch.model_files import check_class
 from diffusion_serving.fetch.remote import RemoteFile
 from diffusion_serving.observability.startup_errors import ModelLoadFailed
 
@@ -46,6 +47,7 @@ def _parts(content: bytes) -> list[str]:
         raise ModelLoadFailed(f"The source's {INDEX} is not JSON. Upload it again.") from None
     if not isinstance(index, dict):
         raise ModelLoadFailed(f"The source's {INDEX} is no JSON object. Upload it again.")
+    check_class(f"The source's {INDEX}", index)
     return [
         name
         for name, value in index.items()

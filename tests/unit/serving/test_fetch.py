@@ -18,6 +18,7 @@ from diffusion_serving.observability.startup_errors import (
 )
 
 PARTS = {
+    "_class_name": "StableDiffusionPipeline",
     "scheduler": ["diffusers", "DDIMScheduler"],
     "text_encoder": ["transformers", "CLIPTextModel"],
     "tokenizer": ["transformers", "CLIPTokenizer"],

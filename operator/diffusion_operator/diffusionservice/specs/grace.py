@@ -9,8 +9,8 @@ from diffusion_operator.settings import Accelerator
 
 # All nodes remove a terminating pod from their endpoints within this time, as a rule.
 ENDPOINTS_SECONDS = 5
-# The listener closes after so long without a request. That is longer than clients' pauses between
-# requests, otherwise a closing idle connection could meet the next request.
+# The listener closes after so long without a request. The time is longer than clients' pauses
+# between requests, otherwise a closing idle connection could meet the next request.
 DRAIN_SECONDS = 3
 # The listener closes after so long in any case, where nodes still route requests to the pod.
 DRAIN_LIMIT_SECONDS = 30
