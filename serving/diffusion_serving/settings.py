@@ -136,7 +136,9 @@ def _with_flags(document: dict[str, Any], flags: argparse.Namespace) -> dict[str
     """Merges the given flags into the document."""
     merged = dict(document)
     if flags.model is not None:
-        merged["model"] = {"path": flags.model}
+        # Source and revision would describe another model; the LoRAs are those to serve with it.
+        kept = {k: v for k, v in _object(merged, "model").items() if k == "loras"}
+        merged["model"] = {**kept, "path": flags.model}
     if flags.lora is not None:
         loras = [_lora(text) for text in flags.lora]
         merged["model"] = {**_object(merged, "model"), "loras": loras}

@@ -21,6 +21,8 @@ from kubectl_diffusion.terminal.files import write
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 KEY_VARIABLE = "DIFFUSION_API_KEY"
 _OK = 200
+_SEEDS = 2**32
+"""The number of seeds that a service knows."""
 
 Object = dict[str, Any]
 OnStep = Callable[[int, int], None]
@@ -53,20 +55,21 @@ def predict(options: Namespace, cluster: Cluster, console: Console) -> None:
 
         with post(cluster, options.name, text, headers) as response:
             result = read_response(response, on_step)
-    for path, image in zip(
-        paths(options.output, len(result["images"])), images_of(result), strict=True
-    ):
+    images = images_of(result)
+    targets = paths(options.output, len(images))
+    for path, image, seed in zip(targets, images, seeds(result), strict=True):
         write(path, image)
-        console.print(
-            f"{path}: {result['width']} by {result['height']} pixels, seed {result['seed']}"
-        )
+        console.print(f"{path}: {result['width']} by {result['height']} pixels, seed {seed}")
 
 
 def request_of(options: Namespace) -> Object:
-    """The body of /predict. Raises ``PluginError`` for an unknown format of the output."""
+    """The body of /predict. Raises ``PluginError`` where the output can't be written."""
     suffix = options.output.suffix.lower()
     if suffix not in FORMATS:
         raise PluginError(f"{options.output} must end in one of {', '.join(FORMATS)}")
+    folder = options.output.parent
+    if not folder.is_dir():
+        raise PluginError(f"there is no folder {folder}: make it first, or choose another --output")
     fields = {
         "prompt": options.prompt,
         "negative_prompt": options.negative_prompt,
@@ -140,6 +143,11 @@ def images_of(result: Object) -> list[bytes]:
         return [base64.b64decode(image, validate=True) for image in result["images"]]
     except (binascii.Error, KeyError, TypeError):
         raise PluginError("the service's response holds no images") from None
+
+
+def seeds(result: Object) -> list[int]:
+    """The seed of each image: the service counts up from the first one, and starts again at 0."""
+    return [(int(result["seed"]) + place) % _SEEDS for place in range(len(result["images"]))]
 
 
 def paths(output: Path, count: int) -> list[Path]:

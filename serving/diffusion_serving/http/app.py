@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route as StarletteRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from diffusion_serving.http.auth import Guard
 from diffusion_serving.http.middleware import RequestRecorder
@@ -24,7 +24,7 @@ from diffusion_serving.http.responses.problems import (
     Problem,
 )
 from diffusion_serving.http.responses.replies import Reply, refusal
-from diffusion_serving.http.route_table import ROUTES, Endpoint
+from diffusion_serving.http.route_table import ROUTES, UI_FOLDER, Endpoint
 from diffusion_serving.http.service import HANG_UP_STATUS, Service
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
@@ -43,6 +43,8 @@ def create_app(
     """
     app = FastAPI(
         openapi_url=None,
+        # A redirect would name an address that a proxy in front has changed: scheme and prefix.
+        redirect_slashes=False,
         # Traces would record the messages of exceptions, which may quote a prompt.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         exception_handlers={
@@ -52,14 +54,31 @@ def create_app(
         },
     )
     for path, application in (kept or {}).items():
-        app.router.routes.append(StarletteRoute(path, application, methods=["GET"]))
+        answers = _with_head(application)
+        app.router.routes.append(StarletteRoute(path, answers, methods=["GET"]))
     handlers = _handlers(service)
     for route in ROUTES:
         handler = handlers[route.endpoint]
         app.add_route(route.path, handler, [route.method], include_in_schema=False)
+    app.add_route(UI_FOLDER, _to_page, ["GET"], include_in_schema=False)
     guarded = Guard(app, service.keys) if service.keys else app
     recorded = RequestRecorder(guarded, metrics, lambda: service.draining, service.arrive)
     return ReplicaNamer(recorded, replica_name()) if service.is_replica else recorded
+
+
+async def _to_page(_: Request) -> Response:
+    return RedirectResponse("../ui")
+
+
+def _with_head(application: ASGIApp) -> ASGIApp:
+    """Returns the application, which also answers HEAD: its own routes may take GET alone."""
+
+    class WithHead:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            # The server itself leaves the body out of the response to HEAD.
+            await application({**scope, "method": "GET"}, receive, send)
+
+    return WithHead()
 
 
 def _handlers(service: Service) -> dict[Endpoint, Handler]:

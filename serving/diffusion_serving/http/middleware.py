@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from diffusion_serving.http.route_table import ROUTES
+from diffusion_serving.http.route_table import ROUTES, UI_FOLDER
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
 
@@ -14,6 +14,14 @@ log = logging.getLogger("diffusion_serving")
 
 _PATHS = frozenset(route.path for route in ROUTES)
 _PROBES = frozenset(route.path for route in ROUTES if route.is_probe)
+
+
+def _without_slash(scope: Scope) -> Scope:
+    """Returns the scope of the known path without the slash that ends it."""
+    path = scope["path"].rstrip("/")
+    if path == scope["path"] or path not in _PATHS or scope["path"] == UI_FOLDER:
+        return scope
+    return {**scope, "path": path, "raw_path": path.encode()}
 
 
 class RequestRecorder:
@@ -39,6 +47,7 @@ class RequestRecorder:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = _without_slash(scope)
         begin = time.monotonic()
         status = 0
         if scope["path"] not in _PROBES:

@@ -53,7 +53,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/openapi.json", Endpoint.OPENAPI, is_open=True),
 )
 
-OPEN_PATHS = frozenset(route.path for route in ROUTES if route.is_open)
+UI_FOLDER = "/ui/"
+"""The page's path as people may write it, which leads to the page, whose links are relative."""
+
+OPEN_PATHS = frozenset(route.path for route in ROUTES if route.is_open) | {UI_FOLDER}
 """Paths that need no key."""
 
 

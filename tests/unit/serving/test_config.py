@@ -69,6 +69,22 @@ def test_flags_alone_are_enough() -> None:
     assert (config.model.path, settings.port, settings.host) == (Path("/m"), 9000, "127.0.0.1")
 
 
+def test_another_model_keeps_the_loras_of_the_document() -> None:
+    loras = [{"name": "ink", "path": "/l/ink"}]
+    model = {"path": "/m", "source": "hf://a/b", "revision": "main", "loras": loras}
+    settings = read_settings(["--model", "/n"], environment(model=model))
+    assert settings.config.model.path == Path("/n")
+    assert [lora.name for lora in settings.config.model.loras] == ["ink"]
+    assert settings.config.model.source is None
+
+
+@pytest.mark.parametrize("port", ["80000", "0", "-1", "http"])
+def test_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_settings(["--model", "/m", f"--port={port}"], {})
+    assert "is no port: write 1 to 65535" in capsys.readouterr().err
+
+
 def test_flags_win_over_the_document() -> None:
     config = read_settings(
         ["--model", "/other", "--device", "cpu", "--precision", "float32"],

@@ -55,7 +55,9 @@ async function problemOf(response) {
   if (response.status === 401) {
     find("#key-field").hidden = false;
     fields.key.focus();
-    return "This service needs an API key: fill it in and try again.";
+    return fields.key.value.trim()
+      ? "This key is not one of this service's keys: correct it and try again."
+      : "This service needs an API key: fill it in and try again.";
   }
   const text = await response.text();
   try {
@@ -182,8 +184,6 @@ function applyDefaults(about) {
   }
   fields.steps.max = limits.max_steps;
   fields.images.max = limits.max_images_per_request;
-  fields.prompt.maxLength = limits.max_prompt_length;
-  fields.negative_prompt.maxLength = limits.max_prompt_length;
   find("#lora-field").hidden = about.loras.length === 0;
   fields.lora.replaceChildren(new Option("none", ""), ...about.loras.map(({ name }) => new Option(name, name)));
 }
