@@ -53,12 +53,12 @@ def test_quick_calls_have_the_shortest_bound() -> None:
 
 def test_call_that_runs_is_known_until_its_end() -> None:
     device = recorded((SMALL, 1.0))
-    assert device.running is None
+    seen = [device.running]
     device.begin(SMALL)
-    assert device.running is not None
-    assert device.running.bound == SHORTEST_BOUND
+    seen.append(device.running)
     device.end()
-    assert device.running is None
+    seen.append(device.running)
+    assert [call and call.bound for call in seen] == [None, SHORTEST_BOUND, None]
 
 
 def test_call_is_overdue_only_past_its_bound() -> None:
