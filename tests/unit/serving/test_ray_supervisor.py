@@ -26,10 +26,11 @@ class Played:
         self.busy, self.arrivals = busy, arrivals
         self.closed_at: float | None = None
         self.commands: list[Any] = []
-        self.link: Any = self  # the node's end of the replica's link
+        link: Any = self  # the node's end of the replica's link
+        self.link = link
         node: Any = SimpleNamespace(check=lambda: None, close_proxy=self.close, proxy_runs=False)
         self.supervisor = Supervisor(node)
-        self.supervisor._loaded.add(self.link)
+        self.supervisor._loaded.add(link)
 
     def passed(self) -> float:
         return time.monotonic() - self.begin
