@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from diffusion_serving.engine.batching import Batching, next_batch
+from diffusion_serving.engine.device_calls import DeviceCalls
 from diffusion_serving.engine.errors import DeadlineExceeded, NotReady, QueueFull, RequestError
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.lifecycle import State
@@ -56,6 +57,8 @@ class Engine:
         self._stopping = False
         self._seconds_per_request = 1.0
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
+        self.calls = DeviceCalls()
+        """The device's call in progress, for a watchdog on another thread."""
         self.ready: Future[BatchRunner] = Future()
         """Resolves once the warm-up has succeeded; holds a `StartupError` if it failed.
 
@@ -155,6 +158,7 @@ class Engine:
                 max_images=self._batching.max_images,
                 metrics=self._metrics,
                 timed=self._timed,
+                calls=self.calls,
             )
         except StartupError as error:
             self._state = State.FAILED

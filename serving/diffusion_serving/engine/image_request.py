@@ -52,6 +52,16 @@ class ImageRequest:
     def images(self) -> int:
         return len(self.seeds)
 
+    @property
+    def step_work(self) -> int:
+        """The pixels that one step computes for one image: guidance doubles the U-Net's work."""
+        return self.width * self.height * (2 if self.guidance_scale > 1 else 1)
+
+    @property
+    def work(self) -> int:
+        """The pixels that all steps compute for all images."""
+        return self.step_work * self.steps * self.images
+
 
 def seeds_from(seed: int, images: int) -> tuple[int, ...]:
     """Returns the seeds of a request: image `i` uses `seed + i`, wrapped after `MAX_SEED`."""

@@ -1,16 +1,23 @@
 """Runs batches on one pipeline, so that a request which fails, fails alone."""
 
 import logging
+import math
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from diffusion_serving.engine.device_calls import DeviceCalls
 from diffusion_serving.engine.errors import EngineFailed
 from diffusion_serving.engine.image_request import BatchKey, ImageRequest
 from diffusion_serving.engine.lifecycle import Startup
-from diffusion_serving.engine.pipeline_interface import OnStep, OutOfMemory, Pipeline
+from diffusion_serving.engine.pipeline_interface import (
+    BatchOutput,
+    OnStep,
+    OutOfMemory,
+    Pipeline,
+)
 from diffusion_serving.engine.queued_request import Outcome, QueuedRequest
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
@@ -35,9 +42,19 @@ class BatchRunner:
     A second thread that calls it waits: the pipeline is not safe to share.
     """
 
-    def __init__(self, pipeline: Pipeline, *, max_images: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        max_images: int,
+        metrics: Metrics,
+        calls: DeviceCalls | None = None,
+    ) -> None:
         self.pipeline = pipeline
         """The pipeline, whose attributes others may read."""
+        self.calls = calls or DeviceCalls()
+        """The call in progress."""
+        self._work_per_second: float | None = None
         self.seconds_per_image = 1.0
         """Seconds that an image of the warm-up took."""
         self.startup = Startup(0.0, 0.0, 0.0, ())
@@ -110,6 +127,7 @@ class BatchRunner:
                     self._lower_cap(request.key, size, to=fits)
                     return
                 self.seconds_per_image, fits = seconds / size, size
+                self._work_per_second = replace(request, seeds=(0,)).work / self.seconds_per_image
 
     def time_calls(self, request: ImageRequest) -> tuple[tuple[int, float], ...]:
         """Times a call of each power of two up to the cap, and of the cap: images and seconds.
@@ -126,8 +144,14 @@ class BatchRunner:
     def _timed(self, request: ImageRequest, size: int) -> float:
         seeds = tuple(request.seeds[0] + place for place in range(size))
         begin = time.monotonic()
-        self.pipeline([replace(request, seeds=seeds)])
+        self._run([replace(request, seeds=seeds)])
         return time.monotonic() - begin
+
+    def _run(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
+        work = sum(request.work for request in batch)
+        expected = work / self._work_per_second if self._work_per_second else math.inf
+        with self.calls.during("whole", expected):
+            return self.pipeline(batch, on_step)
 
     def _generate(self, slices: Iterable[_Slice]) -> None:
         """Generates slices that share a batch key, in as few calls as memory allows."""
@@ -153,7 +177,7 @@ class BatchRunner:
 
         listened = any(queued.on_step for queued, _ in batch)
         requests = [_only(queued.request, places) for queued, places in batch]
-        output = self.pipeline(requests, on_step if listened else None)
+        output = self._run(requests, on_step if listened else None)
         for (queued, places), pictures in zip(batch, output.pictures, strict=True):
             queued.pictures |= zip(places, pictures, strict=True)
             queued.steps_done += steps
@@ -206,6 +230,7 @@ def start_runner(
     max_images: int,
     metrics: Metrics,
     timed: bool = False,
+    calls: DeviceCalls | None = None,
 ) -> BatchRunner:
     """Loads a model and generates its first images, one batch of each size that costs time once.
 
@@ -227,7 +252,7 @@ def start_runner(
             "Check that the directory is a whole Stable Diffusion pipeline."
         ) from error
     loaded = time.monotonic()
-    runner = BatchRunner(pipeline, max_images=max_images, metrics=metrics)
+    runner = BatchRunner(pipeline, max_images=max_images, metrics=metrics, calls=calls)
     try:
         first = warm_up(pipeline)
         runner.warm_up(first, pipeline.batch_sizes or (1,))

@@ -1,0 +1,82 @@
+from typing import Any
+
+import pytest
+
+from diffusion_serving.engine.cost_curve import CostCurve
+from diffusion_serving.engine.image_request import ImageRequest
+
+REFERENCE = 64 * 64 * 2
+
+
+def curve(*points: tuple[float, float], decode_seconds: float = 0.0) -> CostCurve:
+    return CostCurve(REFERENCE, points, 64 * 64, decode_seconds)
+
+
+def linear(fixed: float, each: float, *sizes: int) -> CostCurve:
+    return curve(*((size, fixed + each * size) for size in sizes or (1, 2, 4, 8)))
+
+
+def image_request(**changes: Any) -> ImageRequest:
+    fields: dict[str, Any] = {"steps": 4, "guidance_scale": 2.0, "width": 64, "height": 64}
+    return ImageRequest("x", "", **{**fields, **changes}, seeds=(1, 2))
+
+
+def test_a_step_costs_what_was_measured_and_in_between_in_proportion() -> None:
+    measured = curve((1, 1.0), (2, 1.5), (4, 1.9))
+    seconds = [measured.step_seconds(images * REFERENCE) for images in (1, 2, 3, 4)]
+    assert seconds == pytest.approx([1.0, 1.5, 1.7, 1.9])
+
+
+def test_beyond_the_last_point_the_cost_grows_as_between_the_last_two() -> None:
+    assert curve((1, 1.0), (2, 1.5)).step_seconds(4 * REFERENCE) == pytest.approx(2.5)
+
+
+def test_a_smaller_image_costs_less_than_one_but_not_less_than_what_every_step_costs() -> None:
+    assert linear(0.5, 1.0).step_seconds(REFERENCE / 2) == pytest.approx(1.0)
+
+
+def test_a_single_point_makes_the_cost_proportional() -> None:
+    assert curve((1, 2.0)).step_seconds(3 * REFERENCE) == pytest.approx(6.0)
+
+
+def test_guidance_doubles_the_work_of_a_step_and_the_number_of_steps_changes_none() -> None:
+    assert image_request().step_work == 2 * image_request(guidance_scale=1.0).step_work
+    assert image_request(steps=50).step_work == image_request().step_work
+    assert image_request().work == 2 * 4 * REFERENCE
+
+
+def test_a_request_alone_takes_its_steps_and_its_decoding() -> None:
+    measured = curve((1, 1.0), (2, 1.5), decode_seconds=0.1)
+    assert measured.request_seconds(image_request()) == pytest.approx(4 * 1.5 + 2 * 0.1)
+
+
+def test_all_images_share_a_step_that_costs_the_same_whatever_its_size() -> None:
+    flat = linear(1.0, 0.0)
+    assert [flat.size(images, 8) for images in (1, 3, 8, 20)] == [1, 3, 8, 8]
+
+
+def test_images_take_turns_where_a_step_costs_as_much_for_each_image() -> None:
+    assert [linear(0.0, 1.0).size(images, 8) for images in (1, 2, 8, 20)] == [1, 1, 1, 1]
+
+
+def test_the_best_size_is_about_the_square_root_of_fixed_cost_and_number_by_cost_of_each() -> None:
+    assert linear(1.0, 0.25).size(16, 64) == 8
+    assert linear(1.0, 1.0).size(16, 64) == 4
+    assert linear(1.0, 1.0).size(16, 2) == 2
+
+
+def test_a_measured_step_moves_its_point_and_a_larger_one_adds_a_point() -> None:
+    moved = curve((1, 1.0), (2, 1.5)).with_step(REFERENCE, 2.0)
+    assert moved.points == ((1, pytest.approx(1.2)), (2, 1.5))
+    assert moved.with_step(1.5 * REFERENCE, 9.0) == moved
+    assert moved.with_step(4 * REFERENCE, 3.0).points[-1] == (4, 3.0)
+
+
+def test_decoding_costs_by_pixels() -> None:
+    measured = curve((1, 1.0)).with_decoding(2 * 64 * 64, 0.4)
+    assert measured.decoding_seconds(64 * 64) == pytest.approx(0.2)
+    assert measured.with_decoding(64 * 64, 0.7).decoding_seconds(64 * 64) == pytest.approx(0.3)
+
+
+def test_the_seconds_of_a_unit_of_work_are_those_of_the_best_size() -> None:
+    assert linear(1.0, 1.0).seconds_per_work == pytest.approx((1 + 8) / 8 / REFERENCE)
