@@ -26,6 +26,7 @@ class StandIn:
     device_memory_bytes = None
     device_use = None
     batch_sizes = ()
+    stepwise = None
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

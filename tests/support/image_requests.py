@@ -2,7 +2,7 @@
 
 from diffusion_serving.engine.image_request import ImageRequest
 
-WARM_UP = ImageRequest("warm-up", "", 1, 1.0, 64, 64, (0,))
+WARM_UP = ImageRequest("warm-up", "", 4, 2.0, 64, 64, (0,))
 
 
 def image_request(prompt: str, *seeds: int) -> ImageRequest:

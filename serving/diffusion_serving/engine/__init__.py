@@ -9,7 +9,8 @@ from diffusion_serving.engine.core import Engine
 from diffusion_serving.engine.lifecycle import Startup, State
 from diffusion_serving.engine.pipeline_interface import OnStep
 from diffusion_serving.engine.queued_request import Outcome, QueuedRequest, Result
-from diffusion_serving.engine.runner import BatchRunner, start_runner
+from diffusion_serving.engine.runner import BatchRunner
+from diffusion_serving.engine.start import start_runner
 
 __all__ = [
     "BatchRunner",

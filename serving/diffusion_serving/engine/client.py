@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from prometheus_client import Metric
 
@@ -18,6 +18,7 @@ from diffusion_serving.engine.lifecycle import Startup, State
 from diffusion_serving.engine.pipeline_interface import OnStep
 from diffusion_serving.engine.queued_request import Result
 from diffusion_serving.engine.runner import BatchRunner
+from diffusion_serving.engine.step_runner import StepRunner
 from diffusion_serving.observability.metrics import Metrics
 
 
@@ -33,9 +34,11 @@ class ModelInfo:
     dtype: str
     native_size: tuple[int, int]
     startup: Startup
+    scheduled: Literal["steps", "calls"] = "calls"
+    """The unit of work that the engine schedules."""
 
     @classmethod
-    def of(cls, runner: BatchRunner) -> "ModelInfo":
+    def of(cls, runner: BatchRunner | StepRunner) -> "ModelInfo":
         pipeline = runner.pipeline
         return cls(
             device=pipeline.device,
@@ -43,6 +46,7 @@ class ModelInfo:
             dtype=pipeline.dtype,
             native_size=pipeline.native_size,
             startup=runner.startup,
+            scheduled="steps" if isinstance(runner, StepRunner) else "calls",
         )
 
 
@@ -64,8 +68,8 @@ class EngineClient(Protocol):
     async def run(self, request: ImageRequest, on_step: OnStep | None = None) -> Result:
         """Generates the images of one request; calls `on_step` on the event loop's thread.
 
-        Cancelling it removes a waiting request from the queue; a running request completes and
-        its result is discarded.
+        Cancelling it removes a waiting request from the queue, and a running one at its next step;
+        where the engine schedules whole calls, a running one completes and is discarded.
 
         Raises:
             RequestError: the reason why there are no images.

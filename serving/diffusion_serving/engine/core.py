@@ -1,42 +1,47 @@
 """The engine: its queue, the thread that owns the device, and its life from start to end."""
 
-import math
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 
-from diffusion_serving.engine.batching import Batching, next_batch
+from diffusion_serving.engine.batching import Batching
+from diffusion_serving.engine.call_loop import CallLoop
 from diffusion_serving.engine.device_calls import DeviceCalls
-from diffusion_serving.engine.errors import DeadlineExceeded, NotReady, QueueFull, RequestError
+from diffusion_serving.engine.errors import NotReady
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.lifecycle import State
-from diffusion_serving.engine.pipeline_interface import OnStep, Pipeline
-from diffusion_serving.engine.queued_request import QueuedRequest, Result
-from diffusion_serving.engine.runner import BatchRunner, start_runner
+from diffusion_serving.engine.pipeline_interface import OnStep
+from diffusion_serving.engine.queued_request import QueuedRequest
+from diffusion_serving.engine.request_queue import RequestQueue, fail
+from diffusion_serving.engine.runner import BatchRunner
+from diffusion_serving.engine.start import Load, WarmUp, start_engine_runner
+from diffusion_serving.engine.step_loop import StepLoop
+from diffusion_serving.engine.step_runner import StepRunner
 from diffusion_serving.observability.metrics import Metrics
 from diffusion_serving.observability.startup_errors import StartupError
+
+Runner = BatchRunner | StepRunner
 
 
 class Engine:
     """A queue in front of one device, and the thread that owns the device.
 
+    The engine schedules the steps of a pipeline that has a step loop, and whole calls of any
+    other, or where no two requests may share a batch.
+
     Args:
         load: loads the pipeline, on the engine's thread.
         warm_up: returns the request that must succeed before the engine is ready.
-        max_queue: requests that may wait.
+        max_queue: the bound of the queue, in requests like that of the warm-up.
         queue_timeout: seconds that a request may wait before it starts.
         batching: the rules by which batches are formed.
-        timed: whether the pipeline is timed alone before the engine is ready.
+        timed: whether a pipeline's whole calls are timed alone before the engine is ready.
 
     """
 
     def __init__(
         self,
-        load: Callable[[], Pipeline],
-        warm_up: Callable[[Pipeline], ImageRequest],
+        load: Load,
+        warm_up: WarmUp,
         *,
         max_queue: int,
         queue_timeout: float,
@@ -46,27 +51,24 @@ class Engine:
     ) -> None:
         self._load = load
         self._warm_up = warm_up
-        self._max_queue = max_queue
-        self._queue_timeout = queue_timeout
         self._metrics = metrics
         self._batching = batching or Batching()
         self._timed = timed
-        self._changed = threading.Condition()
-        self._waiting: deque[QueuedRequest] = deque()
+        self._queue = RequestQueue(max_queue, queue_timeout)
         self._state = State.LOADING
-        self._stopping = False
-        self._seconds_per_request = 1.0
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self.calls = DeviceCalls()
         """The device's call in progress, for a watchdog on another thread."""
-        self.ready: Future[BatchRunner] = Future()
+        self.ready: Future[Runner] = Future()
         """Resolves once the warm-up has succeeded; holds a `StartupError` if it failed.
 
         The runner is there to be read, not to be called.
         """
         self.ended: Future[None] = Future()
         """Resolves after `stop`, when all requests are done; holds the cause of any other end."""
-        metrics.queue_length.set_function(lambda: self.queue_length)
+        metrics.queue_length.set_function(lambda: self._queue.length)
+        metrics.waiting_cost.set_function(lambda: self._queue.waiting_cost)
+        metrics.running_cost.set_function(lambda: self._queue.running_cost)
 
     def start(self) -> None:
         self._thread.start()
@@ -81,13 +83,13 @@ class Engine:
         return self._thread.is_alive()
 
     @property
-    def runner(self) -> BatchRunner | None:
+    def runner(self) -> Runner | None:
         """The runner, to be read and not to be called; None until the engine is ready."""
         return self.ready.result() if self._state is State.READY else None
 
     @property
     def queue_length(self) -> int:
-        return len(self._waiting)
+        return self._queue.length
 
     def submit(self, request: ImageRequest, on_step: OnStep | None = None) -> QueuedRequest:
         """Puts a request in the queue.
@@ -98,48 +100,30 @@ class Engine:
 
         Raises:
             NotReady: the model has not loaded, or the engine has stopped.
-            QueueFull: no place is left.
+            QueueFull: the cost of the waiting requests has reached the bound.
 
         """
-        now = time.monotonic()
-        queued = QueuedRequest(request, now, now + self._queue_timeout, on_step)
-        with self._changed:
-            if self._state is not State.READY or self._stopping:
-                raise NotReady(_why_not_ready(self._state))
-            self._drop_expired(now)
-            if len(self._waiting) >= self._max_queue:
-                raise QueueFull(self._max_queue, self._retry_after())
-            self._waiting.append(queued)
-            self._changed.notify()
-        return queued
+        if self._state is not State.READY:
+            raise NotReady(_why_not_ready(self._state))
+        return self._queue.add(request, on_step, _why_not_ready(State.STOPPED))
 
     def cancel(self, queued: QueuedRequest) -> bool:
-        """Removes a request from the queue and cancels its future; False if it has left it."""
-        return self._remove(queued) and queued.future.cancel()
+        """Takes a request out of the queue, or its images out at the next step.
+
+        Returns whether it did so: not where a whole call generates them.
+        """
+        return self._queue.cancel(queued)
 
     def expire(self, queued: QueuedRequest) -> bool:
         """Fails a waiting request with `DeadlineExceeded`; False if it has left the queue."""
-        if not self._remove(queued):
-            return False
-        _fail(queued, DeadlineExceeded(self._queue_timeout))
-        return True
+        return self._queue.expire(queued)
 
     def stop(self, timeout: float | None = None) -> bool:
         """Refuses new requests, finishes the queue, and ends. True if it ended in time."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self._queue.close()
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
-
-    def _remove(self, queued: QueuedRequest) -> bool:
-        with self._changed:
-            try:
-                self._waiting.remove(queued)
-            except ValueError:
-                return False
-        return True
 
     def _run(self) -> None:
         """The life of the engine's thread."""
@@ -152,98 +136,45 @@ class Engine:
 
     def _serve(self) -> None:
         try:
-            runner = start_runner(
+            runner = start_engine_runner(
                 self._load,
                 self._warm_up,
                 max_images=self._batching.max_images,
                 metrics=self._metrics,
-                timed=self._timed,
                 calls=self.calls,
+                timed=self._timed,
+                stepwise=not self._batching.one_request,
             )
         except StartupError as error:
             self._state = State.FAILED
             self.ready.set_exception(error)
             return
-        self._seconds_per_request = runner.seconds_per_image
+        loop = self._loop(runner)
         self._state = State.READY
         self.ready.set_result(runner)
-        while batch := self._next_batch(runner):
-            self._execute(runner, batch)
+        while loop.turn():
+            pass
+
+    def _loop(self, runner: Runner) -> CallLoop | StepLoop:
+        self._queue.usual_work = runner.usual_work
+        if isinstance(runner, StepRunner):
+            self._queue.seconds_per_work = runner.curve.seconds_per_work
+            return StepLoop(runner, self._queue, self._metrics, self._batching.max_wait)
+        self._queue.seconds_per_work = runner.seconds_per_image / runner.usual_work
+        return CallLoop(runner, self._queue, self._metrics, self._batching)
 
     def _end(self, cause: BaseException | None) -> None:
-        """Fails the requests that still wait, and resolves `ended`."""
-        with self._changed:
-            if cause is not None:
-                self._state = State.FAILED
-                self._stopping = True
-            elif self._state is not State.FAILED:
-                self._state = State.STOPPED
-            abandoned = list(self._waiting)
-            self._waiting.clear()
-        for queued in abandoned:
-            _fail(queued, NotReady(_why_not_ready(self._state)))
+        """Fails the requests that are left, and resolves `ended`."""
+        if cause is not None:
+            self._state = State.FAILED
+        elif self._state is not State.FAILED:
+            self._state = State.STOPPED
+        for queued in self._queue.empty():
+            fail(queued, NotReady(_why_not_ready(self._state)))
         if cause is not None:
             self.ended.set_exception(cause)
         else:
             self.ended.set_result(None)
-
-    def _next_batch(self, runner: BatchRunner) -> Sequence[QueuedRequest]:
-        """Waits for the next batch; empty when the engine has stopped and the queue is empty."""
-        with self._changed:
-            while True:
-                now = time.monotonic()
-                self._drop_expired(now)
-                batching = self._batching
-                if self._stopping:  # no new request can fill a batch any more
-                    batching = replace(batching, max_wait=0.0)
-                batch, due = next_batch(self._waiting, batching, runner.cap, now)
-                if batch:
-                    taken = set(map(id, batch))
-                    self._waiting = deque(each for each in self._waiting if id(each) not in taken)
-                    return batch
-                if self._stopping:
-                    return ()
-                self._changed.wait(None if math.isinf(due) else due - now)
-
-    def _drop_expired(self, now: float) -> None:
-        """Fails the requests that are past their deadline. Needs the lock."""
-        while self._waiting and self._waiting[0].deadline <= now:
-            _fail(self._waiting.popleft(), DeadlineExceeded(self._queue_timeout))
-
-    def _retry_after(self) -> int:
-        """Whole seconds until about half of the queue is done. Needs the lock."""
-        return max(1, math.ceil(len(self._waiting) / 2 * self._seconds_per_request))
-
-    def _execute(self, runner: BatchRunner, batch: Sequence[QueuedRequest]) -> None:
-        # Marks the futures as running, after which they cannot be cancelled any more.
-        batch = [each for each in batch if each.future.set_running_or_notify_cancel()]
-        if not batch:
-            return
-        begin = time.monotonic()
-        for queued in batch:
-            self._metrics.queue_seconds.observe(begin - queued.submitted)
-        try:
-            runner.execute(batch)
-        except BaseException:
-            for queued in batch:
-                queued.future.set_exception(NotReady("The device failed; the server is ending."))
-            raise
-        seconds = (time.monotonic() - begin) / len(batch)
-        # A moving average, so that one slow request does not send clients away for long.
-        self._seconds_per_request += 0.2 * (seconds - self._seconds_per_request)
-        for queued in batch:
-            outcome = queued.outcome()
-            if isinstance(outcome, Result):
-                queue_seconds = begin - queued.submitted
-                queued.future.set_result(replace(outcome, queue_seconds=queue_seconds))
-            else:
-                queued.future.set_exception(outcome)
-
-
-def _fail(queued: QueuedRequest, error: RequestError) -> None:
-    """Fails a request that has not started, unless its caller has left."""
-    if queued.future.set_running_or_notify_cancel():
-        queued.future.set_exception(error)
 
 
 def _why_not_ready(state: State) -> str:

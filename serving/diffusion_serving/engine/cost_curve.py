@@ -55,8 +55,7 @@ class CostCurve:
     def request_seconds(self, request: ImageRequest) -> float:
         """Returns the seconds that a request takes if it has the device to itself."""
         step = self.step_seconds(request.images * request.step_work)
-        pixels = request.images * request.width * request.height
-        return request.steps * step + self.decoding_seconds(pixels)
+        return request.steps * step + self.decoding_seconds(request.images * request.pixels)
 
     def with_step(self, work: float, seconds: float) -> "CostCurve":
         """Returns the curve with one more measured step.
@@ -73,31 +72,44 @@ class CostCurve:
             points = (*points, (images, seconds))
         return replace(self, points=points)
 
+    def with_point(self, images: float, seconds: float) -> "CostCurve":
+        """Returns the curve with a point measured anew."""
+        points = {**dict(self.points), images: seconds}
+        return replace(self, points=tuple(sorted(points.items())))
+
     def with_decoding(self, pixels: int, seconds: float) -> "CostCurve":
         """Returns the curve with one more measured decoding of so many pixels."""
         measured = seconds * self.reference_pixels / pixels
         known = self.decode_seconds or measured
         return replace(self, decode_seconds=known + _RECENT * (measured - known))
 
-    def size(self, images: int, largest: int) -> int:
-        """Returns how many of so many equal images should share a step, at most `largest`.
+    def size(self, images: int, largest: int, work: int) -> int:
+        """Returns how many of so many images should share a step, at most `largest`.
+
+        `work` is that of one image in one step.
 
         The size by which they all are finished soonest on average. In steps of n out of k images,
         `ceil(k / n)` groups take turns, so more images a step shorten the wait for the groups
         before, and lengthen each step. With seconds of `a + b n` the best size is the square root
         of `a k / b`: all at once where a step costs the same whatever its size, and one at a time
-        where it costs as much for each image.
+        where it costs as much for each image. A size beyond the measured ones is tried once, twice
+        the largest measured at most, and is measured by that.
         """
-        sizes = [*_candidates(min(images, largest))]
-        return min(sizes, key=lambda size: (self._mean_finish(images, size), -size))
+        most = min(images, largest)
+        known = max(1, int(self.largest * self.reference / work))
+        if most > known:
+            return min(most, 2 * known)
+        return min(
+            _candidates(most), key=lambda size: (self._mean_finish(images, size, work), -size)
+        )
 
-    def _mean_finish(self, images: int, size: int) -> float:
+    def _mean_finish(self, images: int, size: int, work: int) -> float:
         """Returns the mean time at which images finish one step in groups of `size`."""
         full, rest = divmod(images, size)
-        group = self.step_seconds(size * self.reference)
+        group = self.step_seconds(size * work)
         total = group * size * full * (full + 1) / 2
         if rest:
-            total += rest * (full * group + self.step_seconds(rest * self.reference))
+            total += rest * (full * group + self.step_seconds(rest * work))
         return total / images
 
     def _around(self, images: float) -> tuple[tuple[float, float], tuple[float, float]]:

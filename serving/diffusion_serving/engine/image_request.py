@@ -14,8 +14,16 @@ class LoraUse(NamedTuple):
     scale: float
 
 
+class StepKey(NamedTuple):
+    """The key that images must share to share one step."""
+
+    width: int
+    height: int
+    lora: LoraUse | None
+
+
 class BatchKey(NamedTuple):
-    """The key that requests must share to share one call of the pipeline.
+    """The key that requests must share to share one whole call of the pipeline.
 
     The scheduler would belong here too, but is the same for all requests of a service.
     """
@@ -49,13 +57,22 @@ class ImageRequest:
         return BatchKey(self.steps, self.guidance_scale, self.width, self.height, self.lora)
 
     @property
+    def step_key(self) -> StepKey:
+        return StepKey(self.width, self.height, self.lora)
+
+    @property
     def images(self) -> int:
         return len(self.seeds)
 
     @property
+    def pixels(self) -> int:
+        """The pixels of one image."""
+        return self.width * self.height
+
+    @property
     def step_work(self) -> int:
         """The pixels that one step computes for one image: guidance doubles the U-Net's work."""
-        return self.width * self.height * (2 if self.guidance_scale > 1 else 1)
+        return self.pixels * (2 if self.guidance_scale > 1 else 1)
 
     @property
     def work(self) -> int:

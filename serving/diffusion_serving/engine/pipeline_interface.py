@@ -36,6 +36,32 @@ class BatchOutput:
     seconds: Mapping[str, float]
 
 
+class ImageState(Protocol):
+    """An image between its text and its pixels; only its pipeline knows what is inside."""
+
+    @property
+    def steps_left(self) -> int:
+        """Denoising steps that are still to be made; 0 once the image can be decoded."""
+
+
+class StepPipeline(Protocol):
+    """A loaded model, one stage at a time. Only the engine's thread may call it.
+
+    Each method raises OutOfMemory where its images are too many for the device at once, and
+    DeviceLost where the device is gone; after any other error too, an image that has not advanced
+    may be passed again.
+    """
+
+    def begin(self, requests: Sequence[ImageRequest]) -> Sequence[Sequence[ImageState]]:
+        """Encodes the texts of requests that share a step key; returns a state for each image."""
+
+    def step(self, images: Sequence[ImageState]) -> None:
+        """Makes one denoising step of images that share a step key, each at its own timestep."""
+
+    def decode(self, images: Sequence[ImageState]) -> Sequence[Picture]:
+        """Decodes images that share a size and have no steps left."""
+
+
 class Pipeline(Protocol):
     """A loaded model, which only the engine's thread may call: it is not safe to share."""
 
@@ -66,6 +92,10 @@ class Pipeline(Protocol):
     @property
     def batch_sizes(self) -> Sequence[int]:
         """Batch sizes, smallest first, that cost time when first used; others do not."""
+
+    @property
+    def stepwise(self) -> StepPipeline | None:
+        """The same model one stage at a time; None where only whole calls can be made."""
 
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         """Generates the images of requests that share one batch key.

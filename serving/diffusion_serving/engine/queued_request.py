@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from diffusion_serving.engine.errors import RequestError
 from diffusion_serving.engine.image_request import ImageRequest
-from diffusion_serving.engine.pipeline_interface import OnStep, Picture
+from diffusion_serving.engine.pipeline_interface import ImageState, OnStep, Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,53 @@ class QueuedRequest:
     steps_done: int = 0
     """Denoising steps of the calls that are done."""
     failure: RequestError | None = None
+    abandoned: bool = False
+    """Whether its client has left while it ran."""
+    begun: float | None = None
+    """The time at which it left the queue."""
+    encoded: float = 0.0
+    """The time at which its texts were encoded."""
+    last_step: float = 0.0
+    """The time at which its last step ended."""
+    states: dict[int, ImageState] = field(default_factory=dict)
+    """The images between text and pixels, by their place; only where steps are scheduled."""
+
+    @property
+    def undenoised(self) -> list[int]:
+        """The places of the images that have steps left."""
+        return [
+            place
+            for place in range(self.request.images)
+            if place not in self.pictures and self.steps_left(place)
+        ]
+
+    @property
+    def denoised(self) -> list[int]:
+        """The places of the images that can be decoded."""
+        return [place for place, state in self.states.items() if not state.steps_left]
+
+    @property
+    def work_left(self) -> int:
+        """The pixels that are still to be computed."""
+        steps = sum(self.steps_left(place) for place in self.undenoised)
+        return steps * self.request.step_work
+
+    def steps_left(self, place: int) -> int:
+        """Returns the steps left of an image that has no picture yet."""
+        state = self.states.get(place)
+        return self.request.steps if state is None else state.steps_left
+
+    def report_progress(self) -> None:
+        """Reports a step each time that the images have made one step more on average."""
+        images = self.request.images
+        done = sum(
+            self.request.steps - (0 if place in self.pictures else self.steps_left(place))
+            for place in range(images)
+        )
+        if self.on_step is not None:
+            while self.steps_done < done // images:
+                self.steps_done += 1
+                self.on_step(self.steps_done, self.request.steps)
 
     def report_step(self, step: int, images: int) -> None:
         """Reports a step of a call that generates `images` of this request's images."""

@@ -5,13 +5,14 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from diffusion_serving.engine.device_calls import DeviceCalls
 from diffusion_serving.engine.errors import EngineFailed
 from diffusion_serving.engine.image_request import BatchKey, ImageRequest
 from diffusion_serving.engine.lifecycle import Startup
+from diffusion_serving.engine.memory_limit import MemoryLimit
 from diffusion_serving.engine.pipeline_interface import (
     BatchOutput,
     OnStep,
@@ -23,8 +24,6 @@ from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
 from diffusion_serving.observability.startup_errors import (
     DeviceLost,
-    ModelLoadFailed,
-    StartupError,
 )
 
 log = logging.getLogger("diffusion_serving")
@@ -54,6 +53,8 @@ class BatchRunner:
         """The pipeline, whose attributes others may read."""
         self.calls = calls or DeviceCalls()
         """The call in progress."""
+        self.usual_work = 1
+        """The work of a request of the service's own defaults, if `start_runner` started it."""
         self._work_per_second: float | None = None
         self.seconds_per_image = 1.0
         """Seconds that an image of the warm-up took."""
@@ -61,12 +62,12 @@ class BatchRunner:
         """The cost of the start, if `start_runner` started it."""
         self._max_images = max_images
         self._metrics = metrics
-        self._caps: dict[tuple[int, int, bool], int] = {}
+        self._memory = MemoryLimit()
         self._lock = threading.Lock()
 
     def cap(self, key: BatchKey) -> int:
         """The most images in one call: less than configured once memory ran out."""
-        return self._caps.get(_shape(key), self._max_images)
+        return int(min(self._max_images, self._memory.images(_step_work(key))))
 
     def run(
         self,
@@ -124,7 +125,7 @@ class BatchRunner:
                 except OutOfMemory:
                     if not fits:
                         raise
-                    self._lower_cap(request.key, size, to=fits)
+                    self._lower_cap(request.key, size)
                     return
                 self.seconds_per_image, fits = seconds / size, size
                 self._work_per_second = replace(request, seeds=(0,)).work / self.seconds_per_image
@@ -184,6 +185,7 @@ class BatchRunner:
             for stage, seconds in output.seconds.items():
                 queued.seconds[stage] = queued.seconds.get(stage, 0.0) + seconds
         images = _images(batch)
+        self._memory.admit(images * _step_work(batch[0][0].request.key))
         self._metrics.batch_size.observe(images)
         self._metrics.images.inc(images)
         for stage, seconds in output.seconds.items():
@@ -195,7 +197,7 @@ class BatchRunner:
         if images == 1:
             self._fail(batch, error)
             return
-        self._lower_cap(batch[0][0].request.key, images, to=images // 2)
+        self._lower_cap(batch[0][0].request.key, images)
         self._generate(batch)
 
     def _separate(self, batch: Sequence[_Slice], error: Exception) -> None:
@@ -207,11 +209,16 @@ class BatchRunner:
         for one in batch:
             self._generate([one])
 
-    def _lower_cap(self, key: BatchKey, images: int, to: int) -> None:
-        self._caps[_shape(key)] = to
+    def _lower_cap(self, key: BatchKey, images: int) -> None:
+        self._memory.refuse(images * _step_work(key))
         log.warning(
             "the device's memory is too small for the batch",
-            extra={"images": images, "from_now_on": to, "width": key.width, "height": key.height},
+            extra={
+                "images": images,
+                "from_now_on": self.cap(key),
+                "width": key.width,
+                "height": key.height,
+            },
         )
 
     def _fail(self, batch: Sequence[_Slice], error: Exception) -> None:
@@ -223,65 +230,9 @@ class BatchRunner:
             queued.failure = EngineFailed(error_id)
 
 
-def start_runner(
-    load: Callable[[], Pipeline],
-    warm_up: Callable[[Pipeline], ImageRequest],
-    *,
-    max_images: int,
-    metrics: Metrics,
-    timed: bool = False,
-    calls: DeviceCalls | None = None,
-) -> BatchRunner:
-    """Loads a model and generates its first images, one batch of each size that costs time once.
-
-    If `timed`, the pipeline's calls are then timed alone.
-
-    Raises:
-        StartupError: the reason why the model cannot serve.
-
-    """
-    begin = time.monotonic()
-    try:
-        pipeline = load()
-    except StartupError:
-        raise
-    except Exception as error:
-        log.error("the model failed to load", extra=failure_fields(error))  # noqa: TRY400
-        raise ModelLoadFailed(
-            f"The model failed to load ({type(error).__name__}: {error}). "
-            "Check that the directory is a whole Stable Diffusion pipeline."
-        ) from error
-    loaded = time.monotonic()
-    runner = BatchRunner(pipeline, max_images=max_images, metrics=metrics, calls=calls)
-    try:
-        first = warm_up(pipeline)
-        runner.warm_up(first, pipeline.batch_sizes or (1,))
-        warm = time.monotonic()
-        bare = runner.time_calls(first) if timed else ()
-    except StartupError:
-        raise
-    except Exception as error:
-        log.error("the warm-up image failed", extra=failure_fields(error))  # noqa: TRY400
-        raise ModelLoadFailed(
-            f"The model loaded, but its warm-up image failed ({type(error).__name__}: "
-            f"{error}). Check the size, steps and precision that the service is set to."
-        ) from error
-    runner.startup = Startup(loaded - begin, warm - loaded, time.monotonic() - warm, bare)
-    log.info(
-        "the model is loaded and warm",
-        extra={
-            "load_seconds": round(runner.startup.load_seconds, 2),
-            "warm_up_seconds": round(runner.startup.warm_up_seconds, 2),
-            "device": pipeline.device,
-            "dtype": pipeline.dtype,
-        },
-    )
-    return runner
-
-
-def _shape(key: BatchKey) -> tuple[int, int, bool]:
-    """Returns the parts of a key that decide memory: guidance doubles the U-Net's work."""
-    return key.width, key.height, key.guidance_scale > 1
+def _step_work(key: BatchKey) -> int:
+    """Returns the pixels of one image in one step, which decide how much memory it needs."""
+    return key.width * key.height * (2 if key.guidance_scale > 1 else 1)
 
 
 def _by_key(requests: Sequence[QueuedRequest]) -> list[list[QueuedRequest]]:

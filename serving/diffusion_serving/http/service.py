@@ -263,7 +263,8 @@ class Service:
                 "device_name": model.device_name if model else None,
                 "dtype": model.dtype if model else None,
                 "scheduler": generation.scheduler,
-                "batching": config.batching.model_dump(),
+                "batching": config.batching.model_dump()
+                | {"scheduled": model.scheduled if model else None},
                 "devices": config.devices,
                 "compile": config.compile,
                 "attention": config.attention,

@@ -40,6 +40,8 @@ class Metrics:
     batch_size: Histogram
     queue_length: Gauge
     in_flight: Gauge
+    waiting_cost: Gauge
+    running_cost: Gauge
     queue_seconds: Histogram
     images: Counter
     rejected: Counter
@@ -118,14 +120,14 @@ def make_metrics() -> Metrics:
         ),
         stage_seconds=Histogram(
             "diffusion_stage_seconds",
-            "Time that a batch spends in one stage; encode is that of one request.",
+            "Time that a request spends in one stage, or a batch where whole calls are made.",
             ("stage",),
             buckets=SECONDS,
             registry=registry,
         ),
         batch_size=Histogram(
             "diffusion_batch_size",
-            "Images per call of the pipeline.",
+            "Images in a step, or in a call where whole calls are made.",
             buckets=(1, 2, 4, 8, 16, 32),
             registry=registry,
         ),
@@ -137,16 +139,26 @@ def make_metrics() -> Metrics:
             "Requests for images that wait or run.",
             registry=registry,
         ),
+        waiting_cost=Gauge(
+            "diffusion_waiting_cost",
+            "Cost of the requests that wait, in requests of the service's defaults.",
+            registry=registry,
+        ),
+        running_cost=Gauge(
+            "diffusion_running_cost",
+            "Cost left of the requests that run in steps, in requests of the service's defaults.",
+            registry=registry,
+        ),
         queue_seconds=Histogram(
             "diffusion_queue_seconds",
-            "Time that a request waited before its batch started.",
+            "Time that a request waited before its first step or its batch started.",
             buckets=SECONDS,
             registry=registry,
         ),
         images=Counter("diffusion_images_total", "Images generated.", registry=registry),
         rejected=Counter(
             "diffusion_rejected_total",
-            "Requests for images that were refused or left before they started.",
+            "Requests for images that were refused, or whose clients left before they were made.",
             ("reason",),
             registry=registry,
         ),

@@ -10,17 +10,15 @@ import torch
 
 from diffusion_serving.config import Scheduler
 from diffusion_serving.engine.image_request import ImageRequest
-from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, Picture
+from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep
 from diffusion_serving.observability.metrics import DeviceUse
+from diffusion_serving.pipeline.decoding import Decoder
 from diffusion_serving.pipeline.failures import device_probe, guarded
 from diffusion_serving.pipeline.loras import Loras
 from diffusion_serving.pipeline.nvml import meter_of
 from diffusion_serving.pipeline.prompts import Embedding, PromptEncoder
 from diffusion_serving.pipeline.schedulers import make_scheduler
-
-
-class NotFiniteError(RuntimeError):
-    """The model computed infinities or NaNs."""
+from diffusion_serving.pipeline.steps import DiffusersSteps
 
 
 class DiffusersPipeline:
@@ -56,6 +54,16 @@ class DiffusersPipeline:
         self._attention = attention
         self._batch_sizes = batch_sizes
         self._fill = fill
+        self._decoder = Decoder(pipe, batch_sizes if fill else ())
+        self._steps = DiffusersSteps(
+            pipe,
+            scheduler,
+            prompts=prompts,
+            loras=loras,
+            attention=attention,
+            decoder=self._decoder,
+            rows=_row_sizes(batch_sizes) if fill else (),
+        )
         self._probe = device_probe(pipe.device)
         self._meter = meter_of(_uuid(pipe.device)) if self.device == "cuda" else None
 
@@ -87,6 +95,10 @@ class DiffusersPipeline:
     @property
     def batch_sizes(self) -> Sequence[int]:
         return self._batch_sizes
+
+    @property
+    def stepwise(self) -> DiffusersSteps:
+        return self._steps
 
     @property
     def device_memory_bytes(self) -> int | None:
@@ -134,7 +146,7 @@ class DiffusersPipeline:
             ).images
             denoised = self._now()
             requested = sum(request.images for request in batch)
-            pictures = iter(_pictures(self._decode(latents)[:requested]))
+            pictures = iter(self._decoder.pictures(latents[:requested]))
             decoded = self._now()
         return BatchOutput(
             pictures=[[next(pictures) for _ in request.seeds] for request in batch],
@@ -164,18 +176,6 @@ class DiffusersPipeline:
             arguments |= _stacked("negative_", negative)
         return arguments
 
-    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
-        vae = self._pipe.vae
-        latents = latents.to(vae.dtype)
-        mean, deviation = (vae.config.get(name) for name in ("latents_mean", "latents_std"))
-        if mean is not None and deviation is not None:
-            latents = latents * latents.new_tensor(deviation).view(1, -1, 1, 1)
-        latents = latents / vae.config.scaling_factor
-        if mean is not None and deviation is not None:
-            latents = latents + latents.new_tensor(mean).view(1, -1, 1, 1)
-        pixels: torch.Tensor = vae.decode(latents, return_dict=False)[0]
-        return pixels
-
     def _step_callback(
         self, on_step: OnStep | None, steps: int
     ) -> Callable[..., dict[str, Any]] | None:
@@ -202,6 +202,11 @@ def _uuid(device: torch.device) -> str:
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
+def _row_sizes(batch_sizes: Sequence[int]) -> Sequence[int]:
+    """Returns the U-Net's rows for these numbers of images, without guidance and with it."""
+    return sorted({rows for size in batch_sizes for rows in (size, 2 * size)})
+
+
 def _filled(images: int, sizes: Sequence[int]) -> int:
     """Returns the smallest size that holds so many images; their number where none does."""
     return next((size for size in sizes if size >= images), images)
@@ -217,12 +222,3 @@ def _stacked(prefix: str, embeddings: Sequence[Embedding]) -> dict[str, torch.Te
         f"{prefix}prompt_embeds": tokens,
         f"{prefix}pooled_prompt_embeds": torch.stack(pooled),
     }
-
-
-def _pictures(pixels: torch.Tensor) -> list[Picture]:
-    """Converts a batch of (3, height, width) values of -1 to 1 to pictures."""
-    if not bool(torch.isfinite(pixels).all()):
-        raise NotFiniteError("the model computed values that are not finite; use bfloat16")
-    scaled = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-    rows = scaled.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return [Picture(image.shape[1], image.shape[0], image.tobytes()) for image in rows]

@@ -29,6 +29,7 @@ class FakePipeline:
     device_memory_bytes = None
     device_use = None
     batch_sizes = ()
+    stepwise = None
 
     def __init__(self) -> None:
         self.batches: list[list[ImageRequest]] = []

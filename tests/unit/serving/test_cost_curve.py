@@ -52,17 +52,24 @@ def test_a_request_alone_takes_its_steps_and_its_decoding() -> None:
 
 def test_all_images_share_a_step_that_costs_the_same_whatever_its_size() -> None:
     flat = linear(1.0, 0.0)
-    assert [flat.size(images, 8) for images in (1, 3, 8, 20)] == [1, 3, 8, 8]
+    assert [flat.size(images, 8, REFERENCE) for images in (1, 3, 8, 20)] == [1, 3, 8, 8]
 
 
 def test_images_take_turns_where_a_step_costs_as_much_for_each_image() -> None:
-    assert [linear(0.0, 1.0).size(images, 8) for images in (1, 2, 8, 20)] == [1, 1, 1, 1]
+    assert [linear(0.0, 1.0).size(images, 8, REFERENCE) for images in (1, 2, 8, 20)] == [1, 1, 1, 1]
 
 
 def test_the_best_size_is_about_the_square_root_of_fixed_cost_and_number_by_cost_of_each() -> None:
-    assert linear(1.0, 0.25).size(16, 64) == 8
-    assert linear(1.0, 1.0).size(16, 64) == 4
-    assert linear(1.0, 1.0).size(16, 2) == 2
+    sizes = (1, 2, 4, 8, 16)
+    assert linear(1.0, 0.25, *sizes).size(16, 64, REFERENCE) == 8
+    assert linear(1.0, 1.0, *sizes).size(16, 64, REFERENCE) == 4
+    assert linear(1.0, 1.0, *sizes).size(16, 2, REFERENCE) == 2
+
+
+def test_a_size_that_was_never_measured_is_tried_once() -> None:
+    first = curve((1, 1.0))
+    assert [first.size(images, 8, REFERENCE) for images in (1, 2, 8)] == [1, 2, 2]
+    assert first.with_step(2 * REFERENCE, 2.0).size(2, 8, REFERENCE) == 1
 
 
 def test_a_measured_step_moves_its_point_and_a_larger_one_adds_a_point() -> None:

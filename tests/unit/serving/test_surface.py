@@ -260,7 +260,12 @@ async def test_about_describes_the_server(make_stack: Any) -> None:
         "scheduler": "euler",
     }
     assert about["limits"]["max_steps"] == 500
-    assert about["batching"] == {"mode": "engine", "max_size": 4, "max_wait_milliseconds": 5}
+    assert about["batching"] == {
+        "mode": "engine",
+        "max_size": 4,
+        "max_wait_milliseconds": 5,
+        "scheduled": "calls",
+    }
     assert (about["devices"], about["compile"], about["loras"]) == (1, "none", [])
     ours = {"python", "torch", "diffusers", "transformers", "diffusion_serving"}
     assert set(about["versions"]) == {*ours, "fastapi"}

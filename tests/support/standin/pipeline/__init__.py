@@ -36,6 +36,7 @@ class StandIn:
     device_memory_bytes = None
     device_use = None
     batch_sizes = ()
+    stepwise = None
 
     def __init__(self, native_size: tuple[int, int], dtype: str) -> None:
         self.native_size = native_size

@@ -1,0 +1,119 @@
+"""A pipeline with a step loop that needs no model."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine.pipeline_interface import (
+    BatchOutput,
+    ImageState,
+    OnStep,
+    OutOfMemory,
+    Picture,
+)
+
+WARM_UP = "warm-up"
+
+
+@dataclass(eq=False)
+class FakeState:
+    """An image between text and pixels."""
+
+    request: ImageRequest
+    seed: int
+    steps_left: int
+
+
+class SteppedPipeline:
+    """A pipeline that paints images in their seeds' colours, one stage at a time.
+
+    `hold()` stops it at the beginning of a step until `release()`; `entered` counts the steps that
+    have begun. The warm-up is left out of `steps`, `encoded` and `decoded`.
+    """
+
+    device = "cpu"
+    device_name = "fake"
+    dtype = "float32"
+    native_size = (64, 64)
+    device_memory_bytes = None
+    device_use = None
+    batch_sizes: Sequence[int] = ()
+
+    def __init__(self) -> None:
+        self.steps: list[list[str]] = []
+        """The prompts of each step's images."""
+        self.encoded: list[list[str]] = []
+        self.decoded: list[list[str]] = []
+        self.failures: dict[tuple[str, str], Exception] = {}
+        """Errors to raise, by stage and prompt."""
+        self.memory: dict[str, int] = {}
+        """The images that memory holds in a stage."""
+        self.on_step: Callable[[int], None] = lambda _: None
+        """Called with the number of each step before it is made."""
+        self.entered = threading.Semaphore(0)
+        self._free = threading.Event()
+        self._free.set()
+
+    @property
+    def stepwise(self) -> "SteppedPipeline":
+        return self
+
+    def __call__(self, batch: Sequence[ImageRequest], _: OnStep | None = None) -> BatchOutput:
+        raise AssertionError(f"a call of {len(batch)} requests, in place of steps")
+
+    def hold(self) -> None:
+        self._free.clear()
+
+    def release(self) -> None:
+        self._free.set()
+
+    def begin(self, requests: Sequence[ImageRequest]) -> list[list[FakeState]]:
+        self._record(self.encoded, [request.prompt for request in requests])
+        self._fail("text", [request.prompt for request in requests])
+        return [[FakeState(one, seed, one.steps) for seed in one.seeds] for one in requests]
+
+    def step(self, images: Sequence[ImageState]) -> None:
+        states = _fakes(images)
+        prompts = [state.request.prompt for state in states]
+        assert len({state.request.step_key for state in states}) == 1
+        if prompts[0] != WARM_UP:
+            self.on_step(len(self.steps))
+            self.entered.release()
+            assert self._free.wait(30)
+        self._record(self.steps, prompts)
+        self._fail("step", prompts)
+        for state in states:
+            assert state.steps_left > 0
+            state.steps_left -= 1
+
+    def decode(self, images: Sequence[ImageState]) -> list[Picture]:
+        states = _fakes(images)
+        prompts = [state.request.prompt for state in states]
+        self._record(self.decoded, prompts)
+        self._fail("decode", prompts)
+        assert all(state.steps_left == 0 for state in states)
+        return [_painted(state) for state in states]
+
+    def _record(self, log: list[list[str]], prompts: list[str]) -> None:
+        if prompts[0] != WARM_UP:
+            log.append(prompts)
+
+    def _fail(self, stage: str, prompts: Sequence[str]) -> None:
+        if len(prompts) > self.memory.get(stage, len(prompts)):
+            raise OutOfMemory(f"{len(prompts)} images")
+        for prompt in prompts:
+            if (failure := self.failures.get((stage, prompt))) is not None:
+                raise failure
+
+
+def _fakes(images: Sequence[ImageState]) -> list[FakeState]:
+    return [image for image in images if isinstance(image, FakeState)]
+
+
+def _painted(state: FakeState) -> Picture:
+    request, seed = state.request, state.seed
+    pixel = (seed % 2**24).to_bytes(3, "big")
+    pixels = bytearray(pixel * request.width * request.height)
+    pixels[:3] = b"\x7f\x00\xff"  # a warm-up image of one colour alone is refused
+    return Picture(request.width, request.height, bytes(pixels))

@@ -1,0 +1,112 @@
+from typing import Any
+
+from diffusion_serving.engine.cost_curve import CostCurve
+from diffusion_serving.engine.image_request import ImageRequest, LoraUse
+from diffusion_serving.engine.queued_request import QueuedRequest
+from diffusion_serving.engine.step_schedule import (
+    AGEING,
+    Rules,
+    Step,
+    decodes_first,
+    next_step,
+    rank,
+)
+from stepping import FakeState
+
+REFERENCE = 64 * 64 * 2
+FLAT = CostCurve(REFERENCE, ((1, 0.1), (8, 0.1), (64, 0.1)), 64 * 64)
+LINEAR = CostCurve(REFERENCE, ((1, 0.1), (8, 0.8)), 64 * 64)
+
+
+def queued(
+    steps: int = 4, images: int = 1, submitted: float = 0.0, **changes: Any
+) -> QueuedRequest:
+    fields: dict[str, Any] = {"guidance_scale": 2.0, "width": 64, "height": 64, **changes}
+    request = ImageRequest("x", "", steps=steps, **fields, seeds=tuple(range(images)))
+    return QueuedRequest(request, submitted=submitted)
+
+
+def running(steps_left: int, steps: int = 30, **changes: Any) -> QueuedRequest:
+    one = queued(steps, **changes)
+    one.states = {
+        place: FakeState(one.request, seed, steps_left)
+        for place, seed in enumerate(one.request.seeds)
+    }
+    return one
+
+
+def places(
+    requests: list[QueuedRequest], curve: CostCurve = FLAT, images: int = 8, **rules: Any
+) -> list[tuple[int, int]]:
+    """The requests of the next step by their place in the list, and how many images of each."""
+    step = next_step(requests, curve, Rules(images, **rules))
+    assert step is not None
+    return [(requests.index(one), len(chosen)) for one, chosen in step.parts]
+
+
+def test_without_requests_there_is_no_step() -> None:
+    assert next_step([], FLAT, Rules(8)) is None
+    assert next_step([running(0)], FLAT, Rules(8)) is None
+
+
+def test_the_least_remaining_cost_goes_first() -> None:
+    requests = [queued(30), queued(4), running(2), queued(4, images=4)]
+    assert places(requests, images=1) == [(2, 1)]
+    assert places(requests, images=7) == [(2, 1), (1, 1), (3, 4), (0, 1)]
+
+
+def test_all_that_are_there_share_a_step_of_the_same_cost() -> None:
+    assert places([queued(30), queued(4), running(2)]) == [(2, 1), (1, 1), (0, 1)]
+
+
+def test_one_goes_at_a_time_where_each_image_costs_as_much() -> None:
+    assert places([queued(30), queued(4), queued(5)], LINEAR) == [(1, 1)]
+
+
+def test_size_and_lora_keep_images_apart_and_nothing_else_does() -> None:
+    lora = LoraUse("sketch", 0.5)
+    requests = [
+        queued(4),
+        queued(9, guidance_scale=1.0),
+        queued(5, width=72),
+        queued(5, lora=lora),
+        queued(6, guidance_scale=7.5),
+    ]
+    assert {place for place, _ in places(requests)} == {0, 1, 4}
+
+
+def test_a_long_request_does_not_starve() -> None:
+    """Short requests come for ever, each of them costs less, and the long one still starts."""
+    long = queued(100)
+    waits = 0.0
+    while rank(long, LINEAR) > rank(queued(4, submitted=waits), LINEAR):
+        waits += 1.0
+    cost = (100 - 4) * 0.1
+    assert cost / AGEING - 1 <= waits <= cost / AGEING + 1
+
+
+def test_memory_limits_a_step_by_pixels_and_always_lets_one_image_through() -> None:
+    requests = [queued(images=4), queued(5, guidance_scale=1.0, images=4)]
+    assert places(requests, max_pixels=4.0 * REFERENCE) == [(1, 4), (0, 2)]
+    assert places([queued(images=4)], max_pixels=1.0) == [(0, 1)]
+
+
+def test_room_is_what_a_step_could_still_take() -> None:
+    def room(*requests: QueuedRequest, curve: CostCurve = FLAT, pixels: float = 1e9) -> int:
+        step = next_step(requests, curve, Rules(8, pixels))
+        assert step is not None
+        return step.room
+
+    assert room(queued(images=3)) == 5
+    assert room(queued(images=9)) == 0
+    assert room(queued(images=3), pixels=4.0 * REFERENCE) == 1
+    assert room(queued(), queued(), curve=LINEAR) == 0, "the others wait for their turn"
+
+
+def test_decoding_goes_first_unless_more_images_finish_soon_and_it_delays_many() -> None:
+    slow = CostCurve(REFERENCE, FLAT.points, 64 * 64, decode_seconds=0.5)
+    soon = Step([(running(1), [0])], room=0)
+    late = Step([(running(20), [0])], room=0)
+    assert decodes_first(slow, done=1, pixels=64 * 64, step=late, running=4)
+    assert not decodes_first(slow, done=1, pixels=64 * 64, step=soon, running=4)
+    assert decodes_first(FLAT, done=1, pixels=64 * 64, step=soon, running=4)
