@@ -74,7 +74,7 @@ def rate(ends: Sequence[float], begin: float, end: float) -> float:
     return (last - first) / (ends[last - 1] - start)
 
 
-async def _exchange(
+async def exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, payload: bytes
 ) -> tuple[int, int]:
     """The response's status, and the size of its body in bytes."""
@@ -101,7 +101,7 @@ async def _user(port: int, numbers: Iterator[int], window: _Window) -> None:
     try:
         while time.monotonic() < window.end:
             begun = time.monotonic()
-            status, size = await _exchange(reader, writer, body(next(numbers)))
+            status, size = await exchange(reader, writer, body(next(numbers)))
             window.add(begun, time.monotonic(), status, size)
     finally:
         writer.close()

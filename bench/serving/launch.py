@@ -1,20 +1,33 @@
-"""The serving program with the stand-in: ``python -m serving.launch SECONDS --backend …``."""
+"""The serving program with a stand-in: ``python -m serving.launch STAND-IN --backend …``.
+
+STAND-IN is the seconds of a batch, or `FIXED+EACH` of a step, with `/steps` or `/calls` after it.
+"""
 
 import os
 import sys
 from functools import partial
 from importlib import import_module
 
+from diffusion_serving.engine_process.startup import Load
 from diffusion_serving.observability import logs
 from diffusion_serving.settings import read_settings
-from serving.stand_in import load
+from serving import stand_in, stepped_stand_in
+from serving.stepped_stand_in import StepCost
+
+
+def loader(flag: str) -> Load:
+    """The loader of the stand-in that the command line names."""
+    cost, slash, way = flag.partition("/")
+    if not slash:
+        return partial(stand_in.load, float(cost))
+    return partial(stepped_stand_in.load, StepCost.of(cost), way == "steps")
 
 
 def main() -> int:
     logs.configure()
     settings = read_settings([*sys.argv[2:], "--model", "/stand-in"], os.environ)
     backend = import_module(f"diffusion_serving.backends.{settings.config.backend}")
-    return int(backend.serve(settings, partial(load, float(sys.argv[1]))))
+    return int(backend.serve(settings, loader(sys.argv[1])))
 
 
 if __name__ == "__main__":

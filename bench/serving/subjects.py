@@ -34,16 +34,19 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Conditions:
-    """The pipeline that is served: the demo model, or a stand-in of `stand_in` seconds a batch."""
+    """The pipeline that is served: the demo model, or a stand-in.
 
-    stand_in: float | None = None
+    `stand_in` is the seconds of a batch, or what `serving.launch` takes for one with steps.
+    """
+
+    stand_in: float | str | None = None
     cap: int = 8
 
     @property
     def name(self) -> str:
         if self.stand_in is None:
             return "demo model"
-        return f"stand-in of {self.stand_in:g} s for up to {self.cap}"
+        return f"stand-in of {self.stand_in} s for up to {self.cap}"
 
     @property
     def flags(self) -> list[str]:

@@ -6,7 +6,9 @@ alone, as a real one does. The stand-in refuses whatever the real package refuse
 a missing LoRA, a missing device.
 
 ``STANDIN_STEP_SECONDS`` is the time of a step, ``STANDIN_BATCH_SECONDS`` the time of a batch beside
-its steps, and ``STANDIN_LOAD_SECONDS`` the time of loading.
+its steps, and ``STANDIN_LOAD_SECONDS`` the time of loading. With ``STANDIN_WAY=steps`` the stand-in
+has a step loop, as Stable Diffusion has; without, it is a family that makes whole calls, so that
+one slow request keeps the engine from all others.
 """
 
 import json
@@ -14,11 +16,12 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.image_request import ImageRequest
-from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, Picture
+from diffusion_serving.engine.pipeline_interface import BatchOutput, ImageState, OnStep, Picture
 from diffusion_serving.fetch.model_files import ModelFiles, find_lora
 from diffusion_serving.observability.startup_errors import WrongDevice
 
@@ -26,6 +29,19 @@ BATCH_SECONDS = 0.004
 STEP_SECONDS = 0.002
 _BLOCK = 8
 """The side of the squares that a picture consists of; every encoder packs them quickly."""
+
+
+@dataclass(eq=False)
+class _Image:
+    """An image between its text and its pixels."""
+
+    request: ImageRequest
+    seed: int
+    steps_left: int
+
+
+def _own(images: Sequence[ImageState]) -> list[_Image]:
+    return [image for image in images if isinstance(image, _Image)]
 
 
 class StandIn:
@@ -36,13 +52,28 @@ class StandIn:
     device_memory_bytes = None
     device_use = None
     batch_sizes = ()
-    stepwise = None
 
     def __init__(self, native_size: tuple[int, int], dtype: str) -> None:
         self.native_size = native_size
         self.dtype = dtype
         self._batch_seconds = _seconds("STANDIN_BATCH_SECONDS", BATCH_SECONDS)
         self._step_seconds = _seconds("STANDIN_STEP_SECONDS", STEP_SECONDS)
+        self.stepwise = self if os.environ.get("STANDIN_WAY") == "steps" else None
+
+    def begin(self, requests: Sequence[ImageRequest]) -> list[list[_Image]]:
+        if any(request.step_key != requests[0].step_key for request in requests):
+            raise ValueError("requests share one step key")
+        time.sleep(self._batch_seconds / 2)
+        return [[_Image(one, seed, one.steps) for seed in one.seeds] for one in requests]
+
+    def step(self, images: Sequence[ImageState]) -> None:
+        time.sleep(self._step_seconds)
+        for image in _own(images):
+            image.steps_left -= 1
+
+    def decode(self, images: Sequence[ImageState]) -> list[Picture]:
+        time.sleep(self._batch_seconds / 2)
+        return [_picture(image.request, image.seed) for image in _own(images)]
 
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         if any(request.key != batch[0].key for request in batch):
