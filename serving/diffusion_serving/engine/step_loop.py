@@ -142,6 +142,7 @@ class StepLoop:
     def _settle(self) -> None:
         """Answers the requests that are finished or have failed."""
         now, images = time.monotonic(), 0
+        self._queue.seconds_per_work = self._runner.curve.seconds_per_work
         for queued in list(self._running):
             if queued.failure is not None:
                 self._leave(queued)
