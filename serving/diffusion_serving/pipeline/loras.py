@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from diffusers.utils import peft_utils
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from diffusion_serving.config import Lora
 from diffusion_serving.engine.image_request import LoraUse
@@ -52,6 +54,18 @@ class Loras:
             else:
                 _utils.set_adapter_layers(part, enabled=True)
                 _utils.set_weights_and_activate_adapters(part, [lora.name], [lora.scale])
+                _as_tensors(part, lora.name)
+
+
+def _as_tensors(part: Any, name: str) -> None:
+    """Replaces the numbers by which a LoRA's layers multiply with tensors of the same values.
+
+    Compiled code has a number in it as a constant, so each new scale would compile the model again.
+    """
+    device = next(part.parameters()).device
+    for module in part.modules():
+        if isinstance(module, BaseTunerLayer) and name in module.scaling:
+            module.scaling[name] = torch.tensor(float(module.scaling[name]), device=device)
 
 
 def _load(pipe: Any, lora: Lora) -> None:

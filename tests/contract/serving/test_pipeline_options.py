@@ -275,6 +275,23 @@ def assert_compiled_once(pipeline: DiffusersPipeline, plain: DiffusersPipeline) 
         assert [furthest(a, b) <= 1 for a, b in zip(made, reference, strict=False)] == [True] * size
 
 
+def test_a_new_scale_of_a_lora_compiles_nothing(
+    load: Any, tiny_loras: dict[str, Path], quick_compilation: None
+) -> None:
+    pipeline = load(
+        compile="full",
+        batching={"maxSize": 1},
+        loras=[{"name": "unet", "path": tiny_loras["unet"]}],
+    )
+    pixels(pipeline, image_request(lora=LoraUse("unet", 0.3)))
+    compiled = _compiled_frames()
+    images = {
+        pixels(pipeline, image_request(lora=LoraUse("unet", scale)))[0] for scale in (0.4, 1.0, 2.0)
+    }
+    assert _compiled_frames() == compiled
+    assert len(images) == 3
+
+
 def _compiled_frames() -> int:
     return int(dynamo.counters["stats"]["unique_graphs"])
 
