@@ -43,6 +43,10 @@ class NoiseImage:
     height: int
     steps_left: int
 
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
 
 class SteppedStandIn:
     """A pipeline of the engine; `stepwise` is None where only whole calls are to be made."""

@@ -24,6 +24,10 @@ class FakeState:
     seed: int
     steps_left: int
 
+    @property
+    def pixels(self) -> int:
+        return self.request.pixels
+
 
 class SteppedPipeline:
     """A pipeline that paints images in their seeds' colours, one stage at a time.

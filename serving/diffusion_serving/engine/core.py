@@ -5,7 +5,6 @@ from concurrent.futures import Future
 
 from diffusion_serving.engine.batching import Batching
 from diffusion_serving.engine.call_loop import CallLoop
-from diffusion_serving.engine.device_calls import DeviceCalls
 from diffusion_serving.engine.errors import NotReady
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.lifecycle import State
@@ -57,8 +56,6 @@ class Engine:
         self._queue = RequestQueue(max_queue, queue_timeout)
         self._state = State.LOADING
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
-        self.calls = DeviceCalls()
-        """The device's call in progress, for a watchdog on another thread."""
         self.ready: Future[Runner] = Future()
         """Resolves once the warm-up has succeeded; holds a `StartupError` if it failed.
 
@@ -141,7 +138,6 @@ class Engine:
                 self._warm_up,
                 max_images=self._batching.max_images,
                 metrics=self._metrics,
-                calls=self.calls,
                 timed=self._timed,
                 stepwise=not self._batching.one_request,
             )

@@ -43,6 +43,10 @@ class ImageState(Protocol):
     def steps_left(self) -> int:
         """Denoising steps that are still to be made; 0 once the image can be decoded."""
 
+    @property
+    def pixels(self) -> int:
+        """Width times height of the image."""
+
 
 class StepPipeline(Protocol):
     """A loaded model, one stage at a time. Only the engine's thread may call it.

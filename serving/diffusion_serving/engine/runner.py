@@ -1,24 +1,17 @@
 """Runs batches on one pipeline, so that a request which fails, fails alone."""
 
 import logging
-import math
 import threading
 import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from diffusion_serving.engine.device_calls import DeviceCalls
 from diffusion_serving.engine.errors import EngineFailed
 from diffusion_serving.engine.image_request import BatchKey, ImageRequest
 from diffusion_serving.engine.lifecycle import Startup
 from diffusion_serving.engine.memory_limit import MemoryLimit
-from diffusion_serving.engine.pipeline_interface import (
-    BatchOutput,
-    OnStep,
-    OutOfMemory,
-    Pipeline,
-)
+from diffusion_serving.engine.pipeline_interface import OnStep, OutOfMemory, Pipeline
 from diffusion_serving.engine.queued_request import Outcome, QueuedRequest
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
@@ -41,21 +34,11 @@ class BatchRunner:
     A second thread that calls it waits: the pipeline is not safe to share.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        *,
-        max_images: int,
-        metrics: Metrics,
-        calls: DeviceCalls | None = None,
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, *, max_images: int, metrics: Metrics) -> None:
         self.pipeline = pipeline
         """The pipeline, whose attributes others may read."""
-        self.calls = calls or DeviceCalls()
-        """The call in progress."""
         self.usual_work = 1
         """The work of a request of the service's own defaults, if `start_runner` started it."""
-        self._work_per_second: float | None = None
         self.seconds_per_image = 1.0
         """Seconds that an image of the warm-up took."""
         self.startup = Startup(0.0, 0.0, 0.0, ())
@@ -128,7 +111,6 @@ class BatchRunner:
                     self._lower_cap(request.key, size)
                     return
                 self.seconds_per_image, fits = seconds / size, size
-                self._work_per_second = replace(request, seeds=(0,)).work / self.seconds_per_image
 
     def time_calls(self, request: ImageRequest) -> tuple[tuple[int, float], ...]:
         """Times a call of each power of two up to the cap, and of the cap: images and seconds.
@@ -145,14 +127,8 @@ class BatchRunner:
     def _timed(self, request: ImageRequest, size: int) -> float:
         seeds = tuple(request.seeds[0] + place for place in range(size))
         begin = time.monotonic()
-        self._run([replace(request, seeds=seeds)])
+        self.pipeline([replace(request, seeds=seeds)])
         return time.monotonic() - begin
-
-    def _run(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
-        work = sum(request.work for request in batch)
-        expected = work / self._work_per_second if self._work_per_second else math.inf
-        with self.calls.during("whole", expected):
-            return self.pipeline(batch, on_step)
 
     def _generate(self, slices: Iterable[_Slice]) -> None:
         """Generates slices that share a batch key, in as few calls as memory allows."""
@@ -178,7 +154,7 @@ class BatchRunner:
 
         listened = any(queued.on_step for queued, _ in batch)
         requests = [_only(queued.request, places) for queued, places in batch]
-        output = self._run(requests, on_step if listened else None)
+        output = self.pipeline(requests, on_step if listened else None)
         for (queued, places), pictures in zip(batch, output.pictures, strict=True):
             queued.pictures |= zip(places, pictures, strict=True)
             queued.steps_done += steps

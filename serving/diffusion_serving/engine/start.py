@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from diffusion_serving.engine.device_calls import DeviceCalls
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.lifecycle import Startup
 from diffusion_serving.engine.pipeline_interface import Picture, Pipeline
@@ -31,7 +30,6 @@ def start_runner(
     max_images: int,
     metrics: Metrics,
     timed: bool = False,
-    calls: DeviceCalls | None = None,
 ) -> BatchRunner:
     """Loads a model and generates its first images, one batch of each size that costs time once.
 
@@ -43,7 +41,7 @@ def start_runner(
     """
     begin = time.monotonic()
     pipeline = _loaded(load)
-    runner = BatchRunner(pipeline, max_images=max_images, metrics=metrics, calls=calls)
+    runner = BatchRunner(pipeline, max_images=max_images, metrics=metrics)
     return _warmed(runner, begin, lambda: _warm_calls(runner, warm_up(pipeline), timed=timed))
 
 
@@ -53,7 +51,6 @@ def start_engine_runner(
     *,
     max_images: int,
     metrics: Metrics,
-    calls: DeviceCalls,
     timed: bool,
     stepwise: bool,
 ) -> BatchRunner | StepRunner:
@@ -66,9 +63,9 @@ def start_engine_runner(
     begin = time.monotonic()
     pipeline = _loaded(load)
     if not stepwise or (steps := pipeline.stepwise) is None:
-        calling = BatchRunner(pipeline, max_images=max_images, metrics=metrics, calls=calls)
+        calling = BatchRunner(pipeline, max_images=max_images, metrics=metrics)
         return _warmed(calling, begin, lambda: _warm_calls(calling, warm_up(pipeline), timed=timed))
-    stepping = StepRunner(pipeline, steps, max_images=max_images, metrics=metrics, calls=calls)
+    stepping = StepRunner(pipeline, steps, max_images=max_images, metrics=metrics)
     return _warmed(stepping, begin, lambda: _warm_steps(stepping, warm_up(pipeline)))
 
 

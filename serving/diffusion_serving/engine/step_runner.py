@@ -1,16 +1,13 @@
 """Runs the stages of requests on one model, so that a request which fails, fails alone."""
 
 import logging
-import math
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from diffusion_serving.engine.cost_curve import CostCurve
-from diffusion_serving.engine.device_calls import DeviceCalls, Stage
 from diffusion_serving.engine.errors import EngineFailed
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.lifecycle import Startup
@@ -49,7 +46,6 @@ class StepRunner:
         *,
         max_images: int,
         metrics: Metrics,
-        calls: DeviceCalls,
     ) -> None:
         self.pipeline = pipeline
         """The pipeline, whose attributes others may read."""
@@ -61,7 +57,6 @@ class StepRunner:
         self.decoding_memory = MemoryLimit()
         self._steps = steps
         self._metrics = metrics
-        self._calls = calls
         self._curve: CostCurve | None = None
 
     @property
@@ -75,8 +70,7 @@ class StepRunner:
         """Encodes the texts of requests that share a step key; each then has its images' states."""
 
         def encode(some: Sequence[QueuedRequest]) -> None:
-            with self._call("text_encoder", math.inf):
-                states = self._steps.begin([queued.request for queued in some])
+            states = self._steps.begin([queued.request for queued in some])
             for queued, own in zip(some, states, strict=True):
                 queued.states = dict(enumerate(own))
                 queued.encoded = time.monotonic()
@@ -100,8 +94,7 @@ class StepRunner:
                 return
             work = sum(queued.request.step_work for queued, _ in some)
             begin = time.monotonic()
-            with self._call("denoise", self.curve.step_seconds(work)):
-                self._steps.step([_state(image) for image in some])
+            self._steps.step([_state(image) for image in some])
             self._curve = self.curve.with_step(work, time.monotonic() - begin)
             self.denoising_memory.admit(work)
             self._metrics.batch_size.observe(len(some))
@@ -121,8 +114,7 @@ class StepRunner:
         def decode(some: Sequence[Image]) -> None:
             pixels = sum(queued.request.pixels for queued, _ in some)
             begin = time.monotonic()
-            with self._call("vae", self.curve.decoding_seconds(pixels) or math.inf):
-                pictures = self._steps.decode([_state(image) for image in some])
+            pictures = self._steps.decode([_state(image) for image in some])
             self._curve = self.curve.with_decoding(pixels, time.monotonic() - begin)
             self.decoding_memory.admit(pixels)
             for (queued, place), picture in zip(some, pictures, strict=True):
@@ -198,11 +190,6 @@ class StepRunner:
         begin = time.monotonic()
         self._steps.step(states)
         return time.monotonic() - begin
-
-    @contextmanager
-    def _call(self, stage: Stage, expected_seconds: float) -> Iterator[None]:
-        with self._calls.during(stage, expected_seconds):
-            yield
 
 
 def _attempt(

@@ -33,10 +33,12 @@ class LostStateError(RuntimeError):
 class LatentImage:
     """An image's own state: everything that diffusers' loop keeps between two of its steps.
 
-    `latents` are (1, 4, height / 8, width / 8). `negative` is None without guidance. `strength` is
-    the embedding of the guidance scale, for models that were distilled to take one.
+    `pixels` are width times height of the finished image, `latents` are (1, 4, height / 8,
+    width / 8). `negative` is None without guidance. `strength` is the embedding of the guidance
+    scale, for models that were distilled to take one.
     """
 
+    pixels: int
     latents: torch.Tensor
     scheduler: Any
     generator: torch.Generator
@@ -171,6 +173,7 @@ class DiffusersSteps:
             dtype=prompt.tokens.dtype,
         )
         return LatentImage(
+            request.pixels,
             latents * scheduler.init_noise_sigma,
             scheduler,
             generator,

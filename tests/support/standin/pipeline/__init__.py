@@ -39,6 +39,10 @@ class _Image:
     seed: int
     steps_left: int
 
+    @property
+    def pixels(self) -> int:
+        return self.request.pixels
+
 
 def _own(images: Sequence[ImageState]) -> list[_Image]:
     return [image for image in images if isinstance(image, _Image)]
