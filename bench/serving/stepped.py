@@ -22,11 +22,11 @@ from serving.turns import show
 CAP = 8
 FIXED = StepCost(0.125)
 """The cost of a step whatever its size: 0.5 s an image of 4 steps, 16 images/s at most."""
-COSTS = {"sublinear": StepCost(0.02, 0.00375), "linear": StepCost(0.0, 0.0125)}
+COSTS = {"sublinear": StepCost(0.04, 0.0075), "linear": StepCost(0.0, 0.025)}
 WAYS = ("steps", "calls")
 STEPS, GUIDANCE = (3, 4, 5, 6), (1.0, 2.5, 5.0, 7.5, 9.0)
 LOAD_SECONDS = 12.0
-MIXED_SECONDS = 60.0
+MIXED_SECONDS = 100.0
 
 
 def measure(_: Sequence[str] = ()) -> list[Figure]:
@@ -64,7 +64,7 @@ def _few_users() -> list[Figure]:
 def _mixed_settings() -> list[Figure]:
     shares = {}
     for way in WAYS:
-        with _served(StepCost(0.02), way) as subject:
+        with _served(FIXED, way) as subject:
             before = _batches(subject.port)
             _all_at_once(subject.port)
             images, calls = (

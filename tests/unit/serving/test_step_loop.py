@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.engine import Batching, Engine, QueuedRequest
+from diffusion_serving.engine import Batching, Engine, QueuedRequest, step_schedule
 from diffusion_serving.engine.errors import EngineFailed, NotReady
 from diffusion_serving.engine.image_request import ImageRequest, LoraUse
 from diffusion_serving.engine.pipeline_interface import OutOfMemory
@@ -69,6 +69,12 @@ def make(build: Callable[..., Engine]) -> Callable[..., Engine]:
     return make
 
 
+@pytest.fixture
+def ageless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders requests by their cost alone, whatever time passes between two lines of a test."""
+    monkeypatch.setattr(step_schedule, "AGEING", 0.0)
+
+
 def results(*requests: QueuedRequest) -> list[list[int]]:
     """The seeds that were painted."""
     return [
@@ -112,7 +118,7 @@ def test_requests_with_other_steps_and_guidance_share_steps(
 
 @pytest.mark.parametrize("changes", [{"width": 72}, {"lora": LoraUse("sketch", 0.5)}])
 def test_requests_of_another_size_or_lora_take_turns(
-    make: Any, stepped: SteppedPipeline, changes: dict[str, Any]
+    make: Any, stepped: SteppedPipeline, ageless: None, changes: dict[str, Any]
 ) -> None:
     engine = make()
     first = occupy(engine, stepped, steps=30)
@@ -122,7 +128,9 @@ def test_requests_of_another_size_or_lora_take_turns(
     assert stepped.steps[1:5] == [["other"]] * 4, "the shorter one goes first, between two steps"
 
 
-def test_a_short_request_overtakes_a_long_one(make: Any, stepped: SteppedPipeline) -> None:
+def test_a_short_request_overtakes_a_long_one(
+    make: Any, stepped: SteppedPipeline, ageless: None
+) -> None:
     engine = make(max_images=1)
     long = occupy(engine, stepped, steps=30)
     short = engine.submit(image_request("short"))
