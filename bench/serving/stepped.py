@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -111,7 +112,7 @@ def _open_loop(port: int, rate: float) -> Mapping[str, float]:
     return _json_of("serving.arrivals", *flags)
 
 
-def _json_of(program: str, *flags: str) -> Mapping[str, float]:
+def _json_of(program: str, *flags: str) -> dict[str, Any]:
     """The output of a client in a process of its own.
 
     Raises:
@@ -127,7 +128,7 @@ def _json_of(program: str, *flags: str) -> Mapping[str, float]:
     )
     if done.returncode != 0:
         raise NotUp(f"{program} exited with {done.returncode}: {done.stderr[-300:]}")
-    answer: Mapping[str, float] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 

@@ -63,8 +63,8 @@ class SteppedPipeline:
     def stepwise(self) -> "SteppedPipeline":
         return self
 
-    def __call__(self, batch: Sequence[ImageRequest], _: OnStep | None = None) -> BatchOutput:
-        raise AssertionError(f"a call of {len(batch)} requests, in place of steps")
+    def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
+        raise AssertionError(f"a call of {len(batch)} requests, in place of steps: {on_step}")
 
     def hold(self) -> None:
         self._free.clear()

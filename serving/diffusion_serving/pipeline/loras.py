@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from diffusers.utils import peft_utils
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.lora import LoraLayer
 
 from diffusion_serving.config import Lora
 from diffusion_serving.engine.image_request import LoraUse
@@ -64,7 +64,7 @@ def _as_tensors(part: Any, name: str) -> None:
     """
     device = next(part.parameters()).device
     for module in part.modules():
-        if isinstance(module, BaseTunerLayer) and name in module.scaling:
+        if isinstance(module, LoraLayer) and name in module.scaling:
             module.scaling[name] = torch.tensor(float(module.scaling[name]), device=device)
 
 

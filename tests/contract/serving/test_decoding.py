@@ -21,7 +21,7 @@ else:
 def overflowing(largest: float) -> Any:
     """A pipeline whose autoencoder multiplies by `largest` on its way."""
 
-    class Overflowing(torch.nn.Module):  # type: ignore[name-defined, misc] # torch comes late
+    class Overflowing(torch.nn.Module):
         config = type("Config", (dict,), {"scaling_factor": 1.0})()
 
         def __init__(self) -> None:

@@ -148,6 +148,7 @@ def test_full_size_model_makes_an_image_with_one_call_of_the_unet_a_step(
         print(
             f"\n{backend}: ready after {ready - begun:.0f} s; {SIDE}x{SIDE}, {STEPS} steps in "
             f"{seconds:.1f} s (denoising {stages['denoise'] / 1000:.1f} s, decoding "
-            f"{stages['vae'] / 1000:.1f} s), {calls} U-Net calls, {shared} of {STEPS + 3} shared by two requests, "
+            f"{stages['vae'] / 1000:.1f} s), {calls} U-Net calls, "
+            f"{shared} of {STEPS + 3} shared by two requests, "
             f"{memory / 1e9:.1f} GB at most in one process"
         )

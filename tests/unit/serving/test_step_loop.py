@@ -1,7 +1,7 @@
 """The engine on a pipeline with a step loop: joins and leaves, failures, memory, metrics."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from diffusion_serving.engine import Batching, Engine, QueuedRequest, step_schedule
 from diffusion_serving.engine.errors import EngineFailed, NotReady
 from diffusion_serving.engine.image_request import ImageRequest, LoraUse
-from diffusion_serving.engine.pipeline_interface import OutOfMemory
+from diffusion_serving.engine.pipeline_interface import ImageState, OutOfMemory
 from diffusion_serving.engine.step_runner import StepRunner
 from diffusion_serving.observability.metrics import Metrics, make_metrics
 from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed
@@ -318,7 +318,12 @@ def test_each_size_makes_a_step_before_ready_and_the_curve_has_it(
     engine = build(max_images=6)
     sizes: list[int] = []
     real = stepped.step
-    stepped.step = lambda images: (sizes.append(len(images)), real(images))[1]  # type: ignore[method-assign]
+
+    def step(images: Sequence[ImageState]) -> None:
+        sizes.append(len(images))
+        real(images)
+
+    stepped.step = step  # type: ignore[method-assign] # counts the warm-up too
     engine.start()
     curve = engine.ready.result(10).curve
     assert [images for images, _ in curve.points] == [1, 2, 4, 6]
