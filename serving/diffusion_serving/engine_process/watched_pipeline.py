@@ -1,11 +1,20 @@
 """A pipeline whose calls are recorded, so that another process can see one that hangs."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from diffusion_serving.engine.image_request import ImageRequest
-from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, Pipeline
+from diffusion_serving.engine.pipeline_interface import (
+    BatchOutput,
+    ImageState,
+    OnStep,
+    Picture,
+    Pipeline,
+    StepPipeline,
+)
 from diffusion_serving.observability.device_calls import DeviceCalls, Work
+
+T = TypeVar("T")
 
 
 class WatchedPipeline:
@@ -18,11 +27,41 @@ class WatchedPipeline:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pipeline, name)
 
+    @property
+    def stepwise(self) -> "WatchedSteps | None":
+        steps = self._pipeline.stepwise
+        return None if steps is None else WatchedSteps(steps, self._calls)
+
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         first = batch[0]
         images = sum(request.images for request in batch)
-        self._calls.begin(Work(images, first.width * first.height, first.steps))
-        try:
-            return self._pipeline(batch, on_step)
-        finally:
-            self._calls.end()
+        work = Work(images, first.pixels, first.steps)
+        return _recorded(self._calls, work, lambda: self._pipeline(batch, on_step))
+
+
+class WatchedSteps:
+    """A pipeline's stages, each call of which is recorded: one step at most is in a call."""
+
+    def __init__(self, steps: StepPipeline, calls: DeviceCalls) -> None:
+        self._steps = steps
+        self._calls = calls
+
+    def begin(self, requests: Sequence[ImageRequest]) -> Sequence[Sequence[ImageState]]:
+        work = Work(sum(request.images for request in requests), requests[0].pixels)
+        return _recorded(self._calls, work, lambda: self._steps.begin(requests))
+
+    def step(self, images: Sequence[ImageState]) -> None:
+        work = Work(len(images), images[0].pixels)
+        _recorded(self._calls, work, lambda: self._steps.step(images))
+
+    def decode(self, images: Sequence[ImageState]) -> Sequence[Picture]:
+        work = Work(len(images), images[0].pixels)
+        return _recorded(self._calls, work, lambda: self._steps.decode(images))
+
+
+def _recorded(calls: DeviceCalls, work: Work, call: Callable[[], T]) -> T:
+    calls.begin(work)
+    try:
+        return call()
+    finally:
+        calls.end()

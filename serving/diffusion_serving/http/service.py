@@ -263,8 +263,7 @@ class Service:
                 "device_name": model.device_name if model else None,
                 "dtype": model.dtype if model else None,
                 "scheduler": generation.scheduler,
-                "batching": config.batching.model_dump()
-                | {"scheduled": model.scheduled if model else None},
+                "batching": config.batching.model_dump() | _scheduling(model),
                 "devices": config.devices,
                 "compile": config.compile,
                 "attention": config.attention,
@@ -344,6 +343,17 @@ def _startup(startup: Startup) -> dict[str, float]:
         "warm_up_seconds": startup.warm_up_seconds,
         "timing_seconds": startup.timing_seconds,
     }
+
+
+def _scheduling(model: ModelInfo | None) -> dict[str, Any]:
+    """Returns the unit of work, and the timed seconds of a step by its images where that is it."""
+    curve = model.startup.curve if model else None
+    steps = (
+        [{"images": images, "seconds": seconds} for images, seconds in curve.points]
+        if curve
+        else None
+    )
+    return {"scheduled": model.scheduled if model else None, "step_seconds": steps}
 
 
 def _bare(startup: Startup, devices: int) -> list[dict[str, float]] | None:

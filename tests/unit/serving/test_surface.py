@@ -265,6 +265,7 @@ async def test_about_describes_the_server(make_stack: Any) -> None:
         "max_size": 4,
         "max_wait_milliseconds": 5,
         "scheduled": "calls",
+        "step_seconds": None,
     }
     assert (about["devices"], about["compile"], about["loras"]) == (1, "none", [])
     ours = {"python", "torch", "diffusers", "transformers", "diffusion_serving"}

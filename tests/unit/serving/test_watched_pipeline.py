@@ -1,0 +1,25 @@
+from typing import Any
+
+from diffusion_serving.engine.image_request import ImageRequest
+from diffusion_serving.engine_process.watched_pipeline import WatchedPipeline
+from diffusion_serving.observability.device_calls import DeviceCalls
+from stepping import SteppedPipeline
+
+REQUEST = ImageRequest("x", "", 1, 2.0, 64, 64, (1, 2))
+
+
+def test_each_stage_is_a_call_of_its_own_that_can_be_overdue() -> None:
+    calls, pipeline = DeviceCalls(), SteppedPipeline()
+    running: list[Any] = []
+    pipeline.on_step = lambda _: running.append(calls.running)
+    steps = WatchedPipeline(pipeline, calls).stepwise
+    assert steps is not None
+    (states,) = steps.begin([REQUEST])
+    steps.step(states)
+    assert len(steps.decode(states)) == 2
+    assert [call is not None for call in running] == [True]
+    assert calls.running is None
+
+
+def test_a_pipeline_without_steps_has_none(pipeline: Any) -> None:
+    assert WatchedPipeline(pipeline, DeviceCalls()).stepwise is None
