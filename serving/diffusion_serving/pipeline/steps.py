@@ -99,7 +99,8 @@ class DiffusersSteps:
         def schedule(steps: int) -> Any:
             made = make_scheduler(scheduler, config, steps)
             made.set_timesteps(steps, device=pipe.device)
-            if "force_zeros_for_empty_prompt" in pipe.config:  # SDXL's pipeline alone does this
+            # SDXL's pipeline alone does this, with those schedulers that have it.
+            if "force_zeros_for_empty_prompt" in pipe.config and hasattr(made, "set_begin_index"):
                 made.set_begin_index(0)
             return made
 
