@@ -76,3 +76,12 @@ def test_rates_are_common_to_all_six_variants_on_three_replicas() -> None:
         (stage,) = comparison["spec"]["loadTest"]["arrivals"]["stages"]
         rates.add(stage["ratePerSecond"])
     assert len(rates) == 3
+
+
+def test_routing_compares_the_same_variants_and_arrivals_with_two_kinds_of_connection() -> None:
+    loads = [dict(each["spec"]["loadTest"]) for each in part("routing")]
+    assert sorted(load.pop("connections")["reuse"] for load in loads) == ["Always", "PerRequest"]
+    assert loads[0] == loads[1]
+    first, second = (services(each) for each in part("routing"))
+    assert first == second
+    assert set(first) <= set(SIX)
