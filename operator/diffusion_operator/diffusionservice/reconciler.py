@@ -107,6 +107,14 @@ class _Children:
     scaler: Scaler | None = None
 
 
+def _next_look(made: _Children, workload: Workload | None, pods: PodCounts) -> float | None:
+    """Seconds until the next reconcile for what no event tells."""
+    # The informer finds a kind that was installed later only after a minute.
+    looks = made.scaler == "own" or isinstance(workload, RayWorkload)
+    pulls = any(failure.reason == "ImagePullFailed" for failure in pods.failures)
+    return sooner(LOOK_SECONDS if looks else None, PULL_AGAIN_SECONDS if pulls else None)
+
+
 class ServiceReconciler:
     """Reconciler that makes one DiffusionService's children as its spec says."""
 
@@ -148,11 +156,7 @@ class ServiceReconciler:
         """
         owner = self._cache.get(key)
         if owner is None or owner["metadata"].get("deletionTimestamp"):
-            self._applier.forget(key)
-            self._failures.clear(key)
-            self._scaling.forget(Key("Deployment", key.namespace, key.name))
-            for kind in ("Deployment", "RayService"):
-                self._turns.forget(Key(kind, key.namespace, key.name))
+            self._forget(key)
             return None  # garbage collection removes the children
         spec, precision, too_large = None, None, None
         workload, problem, again, retried, made = None, None, None, None, _Children(None)
@@ -176,13 +180,7 @@ class ServiceReconciler:
         ):
             pods = await self._with_mount_failures(key, pods)
             again = sooner(again, VOLUMES_AGAIN_SECONDS)
-        if made.scaler == "own":
-            again = sooner(again, LOOK_SECONDS)
-        # The informer finds a kind that was installed later only after a minute.
-        if isinstance(workload, RayWorkload):
-            again = sooner(again, LOOK_SECONDS)
-        if any(failure.reason == "ImagePullFailed" for failure in pods.failures):
-            again = sooner(again, PULL_AGAIN_SECONDS)
+        again = sooner(again, _next_look(made, workload, pods))
         status = service_status(
             owner,
             spec,
@@ -207,6 +205,14 @@ class ServiceReconciler:
         if retried is not None:
             raise retried
         return again
+
+    def _forget(self, key: Key) -> None:
+        """Drop the state of a deleted service."""
+        self._applier.forget(key)
+        self._failures.clear(key)
+        self._scaling.forget(Key("Deployment", key.namespace, key.name))
+        for kind in ("Deployment", "RayService"):
+            self._turns.forget(Key(kind, key.namespace, key.name))
 
     def _problem(self, key: Key, error: Exception) -> tuple[Problem, float | None, ApiError | None]:
         """Problem for an error, the seconds until the next reconcile, the error to retry.

@@ -89,7 +89,7 @@ def _device(config: ServingConfig, index: int) -> torch.device:
 def _reason_of_torch() -> str:
     """The reason for which torch starts no CUDA, such as a driver that is absent or too old."""
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call] # torch has no annotation for it
     except (RuntimeError, AssertionError) as error:
         return str(error)
     return f"no device, with CUDA {torch.version.cuda}"

@@ -15,6 +15,7 @@ class Counting:
         self.lists: list[str] = []
 
     async def pod_events(self, namespace: str, *, reason: str) -> list[Object]:
+        assert reason == "FailedMount"
         self.lists.append(namespace)
         await asyncio.sleep(0)
         return [{"message": f"{namespace} {len(self.lists)}"}]

@@ -6,7 +6,7 @@ from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.fields import seconds
-from diffusion_operator.diffusionservice.specs.pod import LONGEST_REQUEST_SECONDS
+from diffusion_operator.diffusionservice.specs.grace import LONGEST_REQUEST_LIMIT
 from diffusion_operator.diffusionservice.specs.server_container import PORT
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
@@ -28,7 +28,7 @@ def health_check_policy(owner: Mapping[str, Any]) -> Object:
 
 def backend_policy(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> Object:
     """GCPBackendPolicy: an answer may take as long as the service lets it; by default 30 s."""
-    longest = seconds(spec.queue.timeout) + LONGEST_REQUEST_SECONDS
+    longest = seconds(spec.queue.timeout) + LONGEST_REQUEST_LIMIT
     return _policy(owner, BACKEND, {"timeoutSec": math.ceil(longest)})
 
 
