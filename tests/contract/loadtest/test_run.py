@@ -30,8 +30,8 @@ def test_requests_and_failures_are_those_that_the_target_counted(mixed_run: Any)
     about = {"backend": "fastapi", "revision": "r1"}
     target = mixed_run.report["target"]
     assert (target["url"], target["about"]) == (mixed_run.server.url, about)
-    # The fields of every request are part of the fingerprint.
-    requested = {"steps": "4", "width": "128", "height": "128"}
+    # The fields of every request and the reuse of connections are part of the fingerprint.
+    requested = {"steps": "4", "width": "128", "height": "128", "connections": "10s"}
     assert target["fingerprint"] == about | requested
     assert mixed_run.report["error"] is None
 
