@@ -21,6 +21,11 @@ HELD = {
         Right("diffusion.dev", f"{plural}/finalizers", "update")
         for plural in ("diffusionservices", "loadtests", "comparisons")
     ),
+    # The same admission requires them of an owner that takes over an orphan.
+    Right("", "serviceaccounts", "delete"),
+    Right("", "configmaps", "delete"),
+    Right("rbac.authorization.k8s.io", "roles", "delete"),
+    Right("rbac.authorization.k8s.io", "rolebindings", "delete"),
 }
 
 

@@ -46,6 +46,23 @@ def busy_pod() -> Iterator[None]:
         thread.join()
 
 
+def endpoints(count: int) -> Object:
+    """EndpointSlice by which the service's address leads to so many pods."""
+    labels = {
+        "kubernetes.io/service-name": "demo",
+        "app.kubernetes.io/managed-by": "diffusion-operator",
+    }
+    addresses = [f"192.0.2.{number}" for number in range(1, count + 1)]
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "played", "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [one], "conditions": {"ready": True}} for one in addresses],
+        "ports": [],
+    }
+
+
 def replicas(kubectl: Kubectl) -> int:
     return int(kubectl.get("deployment", "demo")["spec"]["replicas"])
 
@@ -64,6 +81,8 @@ def test_without_an_autoscaler_the_operator_adds_replicas_for_queued_requests(
     address = {"status": {"podIP": ADDRESS, "podIPs": [{"ip": ADDRESS}]}}
     with busy_pod():
         kubectl.patch("pod", pod["metadata"]["name"], address, "--subresource=status")
+        # Kubernetes gives no endpoint to a pod without a node, and no node exists here.
+        kubectl.apply(endpoints(3))
         eventually(lambda: replicas(kubectl) == 3, what="three replicas for 27 requests")
         eventually(lambda: ready_replicas(kubectl) == 3, what="three ready replicas")
     assert kubectl.get("dsvc", "demo")["spec"]["replicas"] == 1

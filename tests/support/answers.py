@@ -7,7 +7,10 @@ import httpx
 
 LIMITS = {"maxSteps": 500, "maxPixels": 16384, "maxImagesPerRequest": 4, "maxPromptLength": 1000}
 MOST_WAITING = 60
-"""The queue length, beside `LIMITS`, of every server under the suite of `http_surface`."""
+"""Requests of 70 steps that wait, beside `LIMITS`, in every server under the suite."""
+WAITING_STEPS = 70
+QUEUE_LENGTH = MOST_WAITING * WAITING_STEPS // 2
+"""The queue's bound, which counts cost: in requests of the servers' 2 steps."""
 
 
 class Answers:

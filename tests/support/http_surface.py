@@ -15,7 +15,7 @@ import openai
 import pytest
 from PIL import Image, ImageChops
 
-from answers import MOST_WAITING, Answers
+from answers import MOST_WAITING, WAITING_STEPS, Answers
 from serving_process import SLOW, SLOWEST, Variant, eventually
 
 JSON = {"Content-Type": "application/json"}
@@ -48,8 +48,11 @@ def assert_only_waiting_clients_are_served(server: Answers) -> None:
     with ThreadPoolExecutor(11) as threads:
         busy = threads.submit(server.predict, **SLOWEST)
         eventually(lambda: server.metric(STARTED) == started + 1)
-        leaving = [server.send(b'{"prompt": "left"}') for _ in range(MOST_WAITING - 10)]
-        staying = [threads.submit(server.predict, prompt="x") for _ in range(10)]
+        left = b'{"prompt": "left", "steps": %d}' % WAITING_STEPS
+        leaving = [server.send(left) for _ in range(MOST_WAITING - 10)]
+        staying = [
+            threads.submit(server.predict, prompt="x", steps=WAITING_STEPS) for _ in range(10)
+        ]
         eventually(lambda: server.metric(WAITING) == MOST_WAITING)
         refused = server.predict(prompt="x")
         assert_problem(refused, 429, "Try again in")

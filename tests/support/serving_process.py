@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 import waiting
-from answers import LIMITS, MOST_WAITING, Answers
+from answers import LIMITS, QUEUE_LENGTH, Answers
 from ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ _WAITS = {
 def configuration(
     model: Path, variant: Variant, loras: Mapping[str, Path] | None = None, **changes: Any
 ) -> dict[str, str]:
-    """The environment of a server of the tiny model, with long timeouts and a queue for 60."""
+    """The environment of a server of the tiny model, with long timeouts and a long queue."""
     document = {
         "version": 1,
         "backend": variant.backend,
@@ -76,7 +76,7 @@ def configuration(
         },
         "generation": {"steps": 2, "guidanceScale": 2.0, "scheduler": "dpm++2m"},
         "limits": LIMITS,
-        "queue": {"maxLength": MOST_WAITING, "timeoutSeconds": 300.0},
+        "queue": {"maxLength": QUEUE_LENGTH, "timeoutSeconds": 300.0},
         "batching": {
             "mode": variant.mode,
             "maxSize": 8,
@@ -263,7 +263,7 @@ class Pool:
             keyed = configuration(
                 self._model,
                 variant,
-                queue={"maxLength": MOST_WAITING, "timeoutSeconds": 1.0},
+                queue={"maxLength": QUEUE_LENGTH, "timeoutSeconds": 1.0},
                 auth={"apiKeyFile": str(keys)},
             )
             return {**keyed, **STAND_IN}

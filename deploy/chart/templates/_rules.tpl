@@ -15,10 +15,11 @@ rules:
   - apiGroups: [diffusion.dev]
     resources: [diffusionservices/finalizers, loadtests/finalizers, comparisons/finalizers]
     verbs: [update]
-  # Children: server-side apply is a patch, which also needs create if the object is new.
+  # Children: server-side apply is a patch, which also needs create if the object is new. Who takes over an orphan must
+  # be allowed to delete it, if the cluster enforces this permission.
   - apiGroups: [""]
     resources: [serviceaccounts, configmaps]
-    verbs: [get, list, watch, create, patch]
+    verbs: [get, list, watch, create, patch, delete]
   # Optional children are deleted when a service no longer needs them.
   - apiGroups: [""]
     resources: [services, persistentvolumeclaims]
@@ -35,7 +36,7 @@ rules:
     verbs: [get, list, watch, create, patch, delete]
   - apiGroups: [rbac.authorization.k8s.io]
     resources: [roles, rolebindings]
-    verbs: [get, list, watch, create, patch]
+    verbs: [get, list, watch, create, patch, delete]
   - apiGroups: [""]
     resources: [pods]
     verbs: [list, watch]

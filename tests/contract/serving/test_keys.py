@@ -22,7 +22,7 @@ def test_server_without_its_keys_ends_with_the_reason(
     if content is not None:
         keys.write_text(content)
     command = [sys.executable, "-m", "diffusion_serving", "--backend", backend]
-    command += ["--model", str(tmp_path), "--api-key-file", str(keys), "--port", "0"]
+    command += ["--model", str(tmp_path), "--api-key-file", str(keys), "--port", "8000"]
     environ = {**os.environ, "PYTHONPATH": str(SERVING), "TERMINATION_LOG": str(message)}
     ended = subprocess.run(command, env=environ, check=False, capture_output=True, timeout=120)
     assert ended.returncode == 78, ended.stdout

@@ -132,7 +132,7 @@ def test_engine_that_hangs_under_load_ends_the_server_and_its_requests(
 
     A signal to end the server, sent in between, waits for nothing of the engine.
     """
-    queue = {"maxLength": 64, "timeoutSeconds": 4.0}
+    queue = {"maxLength": 20_000, "timeoutSeconds": 4.0}
     short = configuration(tiny_model, backend, queue=queue)
     server = start(
         backend, DIFFUSION_SILENCE_SECONDS="7", DIFFUSION_DRAIN_SECONDS="1", **short
