@@ -45,14 +45,19 @@ RUN = SharedRun()
 
 Forward = Callable[[str], Any]
 
-# Modules whose tests follow one another. Comparisons wait for one another on the node anyway.
+# Modules whose tests follow one another. Two comparisons would measure each other.
 IN_ORDER = ("test_comparison.py", "test_example.py", "test_rollouts.py")
 BACKENDS = "test_backends.py"
 """A module whose tests follow one another too, separately for each backend."""
 LOCALCLUSTER = ("test_localcluster.py", "test_localcluster_ends.py")
 """Modules of one group, since their tests measure times of the whole machine."""
 # No autoscaler runs here, and each rollout of the tests would be longer by these times.
-VALUES = ("rollouts.minReadySeconds=1", "rollouts.scaleUpGraceSeconds=1")
+VALUES = (
+    "rollouts.minReadySeconds=1",
+    "rollouts.scaleUpGraceSeconds=1",
+    # A crowd of users comes beside a steady load.
+    "maxConcurrentLoadTests=2",
+)
 # These disturb the API server and containerd; install kinds that change the children of every
 # service; replace the operator's release with its roles; check the rights over the whole run.
 ALONE = ("test_chaos.py", "test_options.py", "test_terraform_values.py", "test_rights.py")

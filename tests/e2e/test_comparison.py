@@ -40,8 +40,12 @@ async def late(self, scope, receive, send):
 
 Starlette.__call__ = late
 """
-# One core for the server leaves the other one to the load test.
-SERVER: Object = {"name": "server", "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}}
+# One core for the server leaves the other one to the load test. The request is small: on a node
+# without room for a surge pod, the services of other tests would be down during their rollouts.
+SERVER: Object = {
+    "name": "server",
+    "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}},
+}
 # A step is long enough to leave the cores to the load test, and short beside the 200 ms of LATE.
 STEP_SECONDS = "0.03"
 

@@ -132,9 +132,7 @@ def test_replicas_are_added_for_queued_requests_and_finish_theirs_when_they_end(
     kubectl.patch("dsvc", "demo", {"spec": {"autoscaling": scaling}})
     # A replica carries a batch of eight and its queue.
     crowd = {"stages": [{"users": 24, "duration": "3600s"}], "spawnRate": "24"}
-    # The URL makes it another target, so that it need not wait for the steady load's end.
-    outside = f"http://demo.{kubectl.namespace}.svc"
-    kubectl.apply(load_test("crowd", targetRef=None, url=outside, users=crowd))
+    kubectl.apply(load_test("crowd", users=crowd))
 
     def ready() -> int:
         return int(kubectl.status("dsvc", "demo")["readyReplicas"])

@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[2]
 STARTED_WITHIN = 300.0
 OF_SERVICE = "diffusion.dev/service=demo"
 # A small request lets several pods fit on a node of two cores.
-SMALL = {"name": "server", "resources": {"requests": {"cpu": "100m"}}}
+SMALL = {"name": "server", "resources": {"requests": {"cpu": "20m"}}}
 # A container of the stand-in's image takes about 100 MB.
-LITTLE = {"name": "server", "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
+LITTLE = {"name": "server", "resources": {"requests": {"cpu": "20m", "memory": "128Mi"}}}
 
 RED_CIRCLE = "a red circle"
 

@@ -146,7 +146,7 @@ class ServiceReconciler:
             now=now,
         )
         self._kuberay = KubeRay(cluster, cache, settings, discovery, turns=self._turns)
-        self._gateway_policies = GatewayPolicies(cluster, discovery)
+        self._gateway_policies = GatewayPolicies(cluster, cache, discovery)
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile one DiffusionService.

@@ -286,6 +286,8 @@ class TestReconciler:
         if running is not None:
             running = await self._applier.adopt(test, running)
             if is_over(running):
+                # The report may be an orphan, too.
+                await self._applier.apply(test, [report_config_map(test, access)])
                 return running
         account = service_account(test, access)
         # The runner needs these only once its pod runs, which takes longer than these writes.

@@ -64,8 +64,11 @@ class CostCurve:
         point; any other leaves the curve as it is.
         """
         images = work / self.reference
+        # One stall must not make a size look dear: a size that isn't chosen is not measured again.
         points = tuple(
-            (size, known + _RECENT * (seconds - known)) if _close(size, images) else (size, known)
+            (size, known + _RECENT * (min(seconds, 2 * known) - known))
+            if _close(size, images)
+            else (size, known)
             for size, known in self.points
         )
         if images > self.largest * (1 + _SAME):

@@ -64,7 +64,10 @@ class StepLoop:
         if done := self._next_slice():
             pixels = sum(queued.request.pixels for queued, _ in done)
             running = sum(len(queued.undenoised) for queued in self._running)
-            if step is None or decodes_first(curve, len(done), pixels, step, running):
+            finished = sum(len(queued.denoised) for queued in self._running)
+            # Finished images must not wait for ever while short requests keep coming.
+            many = finished >= self._runner.max_images
+            if step is None or many or decodes_first(curve, len(done), pixels, step, running):
                 return partial(self._decode, done), (), now
         if step is None:
             return None, (), math.inf
@@ -95,8 +98,8 @@ class StepLoop:
             return []
         first = done[0][0].request
         same = [one for one in done if one[0].request.step_key[:2] == first.step_key[:2]]
-        most = self._runner.decoding_memory.images(first.pixels)
-        return same if math.isinf(most) else same[: int(most)]
+        most = min(self._runner.max_images, self._runner.decoding_memory.images(first.pixels))
+        return same[: int(most)]
 
     def _step(self, step: Step) -> None:
         self._begin([queued for queued, _ in step.parts if queued.begun is None])

@@ -47,15 +47,16 @@ class WatchedSteps:
         self._calls = calls
 
     def begin(self, requests: Sequence[ImageRequest]) -> Sequence[Sequence[ImageState]]:
-        work = Work(sum(request.images for request in requests), requests[0].pixels)
+        images = sum(request.images for request in requests)
+        work = Work(images, requests[0].pixels, stage="begin")
         return _recorded(self._calls, work, lambda: self._steps.begin(requests))
 
     def step(self, images: Sequence[ImageState]) -> None:
-        work = Work(len(images), images[0].pixels)
+        work = Work(len(images), images[0].pixels, stage="step")
         _recorded(self._calls, work, lambda: self._steps.step(images))
 
     def decode(self, images: Sequence[ImageState]) -> Sequence[Picture]:
-        work = Work(len(images), images[0].pixels)
+        work = Work(len(images), images[0].pixels, stage="decode")
         return _recorded(self._calls, work, lambda: self._steps.decode(images))
 
 

@@ -18,7 +18,11 @@ def replica_name() -> str:
     name = socket.gethostname()
     if len(name) < _HOST_NAME_LETTERS:
         return name
-    return f"{name}-{socket.gethostbyname(name)}"
+    try:
+        address = socket.getaddrinfo(name, None)[0][4][0]
+    except OSError:
+        return name  # a name without an address is no reason to serve nothing
+    return f"{name}-{address}"
 
 
 class ReplicaNamer:

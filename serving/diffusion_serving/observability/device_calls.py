@@ -27,6 +27,8 @@ class Work(NamedTuple):
     images: int
     pixels: int
     steps: int = 1
+    stage: str = "call"
+    """The stage of a step loop, whose times say nothing of another's; a whole call otherwise."""
 
     def over(self, other: "Work") -> float:
         """Returns the most that this may cost, as a multiple of `other`.
@@ -76,4 +78,5 @@ class DeviceCalls:
             return float("inf")
         seconds, of = self._longest
         expected = self._repeated.get(work) or seconds * work.over(of)
-        return max(SHORTEST_BOUND, PATIENCE * expected)
+        # Another LoRA, guidance or shape compiles again, though its work is known.
+        return max(SHORTEST_BOUND, PATIENCE * expected, 2 * seconds)

@@ -10,6 +10,7 @@ from diffusion_operator.kube.discovery import ApiDiscovery
 from diffusion_operator.kube.objects import Key
 
 if TYPE_CHECKING:
+    from diffusion_operator.kube.cache import Cache
     from diffusion_operator.kube.client import Cluster
 
 Object = dict[str, Any]
@@ -40,6 +41,7 @@ async def policies(
     *,
     kinds: bool = True,
     waiting: str = "60s",
+    exist: bool = False,
 ) -> dict[str, Object]:
     """The spec of each policy by its kind."""
     spec = DiffusionServiceSpec.model_validate(
@@ -51,7 +53,10 @@ async def policies(
         }
     )
     cluster = cast("Cluster", FakeCluster(groups, kinds=kinds))
-    made = await GatewayPolicies(cluster, ApiDiscovery(cluster)).of(owner, spec)
+    meta = owner["metadata"]
+    key = Key("HealthCheckPolicy", meta["namespace"], meta["name"])
+    cache = cast("Cache", {key: {}} if exist else {})
+    made = await GatewayPolicies(cluster, cache, ApiDiscovery(cluster)).of(owner, spec)
     return {each["kind"]: each["spec"] for each in made}
 
 
@@ -82,3 +87,8 @@ async def test_elsewhere_and_without_a_gateway_there_is_none(service: Object) ->
     assert await policies(service, INGRESS) == {}
     assert await policies(service, GATEWAY, frozenset({"networking.k8s.io/v1"})) == {}
     assert await policies(service, GATEWAY, kinds=False) == {}
+
+
+async def test_policies_stay_while_a_starting_api_server_omits_their_group(service: Object) -> None:
+    made = await policies(service, GATEWAY, frozenset(), exist=True)
+    assert set(made) == {"HealthCheckPolicy", "GCPBackendPolicy"}

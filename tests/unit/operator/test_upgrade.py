@@ -73,11 +73,12 @@ class Scene:
         self.cache.live = [live(built(each, settings, release=1)) for each in self.services]
         self.turns = UpgradeTurns(self.cache, Rollouts(**rollouts), lambda: self.now)  # type: ignore[arg-type] # a stand-in by shape
 
-    def waits(self, number: int, pods: list[Object] | None = None) -> bool:
+    def waits(self, number: int, pods: list[Object] | None = None, *, begun: bool = False) -> bool:
         self.now += 2
         ready = [READY] if pods is None else pods
         observed = self.cache.live[number]
-        return self.turns.waits(self.services[number], self.desired[number], observed, ready)
+        owner, desired = self.services[number], self.desired[number]
+        return self.turns.waits(owner, desired, observed, ready, begun=begun)
 
     def roll(self, number: int, reason: str) -> None:
         self.cache.live[number] = live(self.desired[number], reason)
@@ -133,6 +134,13 @@ def test_services_keep_their_pods_until_their_next_change_if_the_settings_say_so
     scene.services[0]["spec"] = changed
     scene.desired[0] = built(scene.services[0], settings, release=2)
     assert not scene.waits(0)
+
+
+def test_a_service_that_has_begun_goes_on_whatever_the_settings_say(
+    service: Object, settings: Settings
+) -> None:
+    scene = Scene(service, settings, upgrade="OnNextChange")
+    assert not scene.waits(0, begun=True)
 
 
 def test_a_scaled_service_of_another_release_has_not_changed_its_pods_itself(

@@ -41,10 +41,18 @@ def test_bound_grows_with_the_work_by_the_longest_call(work: Work, seconds: floa
     assert recorded((SMALL, 20.0)).bound(work) == PATIENCE * seconds
 
 
-def test_repeated_work_is_bounded_by_its_own_repeats_and_not_by_its_compilation() -> None:
+def test_repeated_work_is_bounded_by_its_own_repeats_or_by_another_compilation() -> None:
+    """Another LoRA, guidance or shape compiles again, though its work is known."""
+    assert recorded((SMALL, 5.0), (SMALL, 4.0)).bound(SMALL) == PATIENCE * 4.0
     device = recorded((SMALL, 600.0), (SMALL, 5.0), (SMALL, 4.0))
-    assert device.bound(SMALL) == PATIENCE * 5.0
+    assert device.bound(SMALL) == 2 * 600.0
     assert device.bound(SMALL._replace(pixels=768 * 768)) > PATIENCE * 600.0
+
+
+def test_stages_of_a_step_loop_have_times_of_their_own() -> None:
+    decoding = SMALL._replace(stage="decode")
+    device = recorded((SMALL, 0.1), (SMALL, 0.1), (decoding, 20.0), (decoding, 10.0))
+    assert device.bound(decoding) == PATIENCE * 10.0
 
 
 def test_quick_calls_have_the_shortest_bound() -> None:

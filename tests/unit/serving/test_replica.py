@@ -20,7 +20,8 @@ def test_cut_names_of_two_pods_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     for pod in pods:
         host = pod[:63]
         monkeypatch.setattr(socket, "gethostname", lambda host=host: host)
-        monkeypatch.setattr(socket, "gethostbyname", lambda _: next(addresses))
+        resolved = [(0, 0, 0, "", (next(addresses), 0))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, resolved=resolved: resolved)
         names.append(replica_name())
     assert len(set(names)) == 2
 

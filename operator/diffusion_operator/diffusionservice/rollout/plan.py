@@ -62,6 +62,7 @@ from diffusion_operator.kube.objects import (
     SERVICE_LABEL,
     Key,
     Object,
+    is_orphan_of,
     is_owned,
     key_of,
 )
@@ -117,7 +118,9 @@ class Rollout:
         meta = owner["metadata"]
         built = deployment(owner, spec, self._settings)
         observed = self._cache.get(key_of(built))
-        if observed is not None and not is_owned(observed, owner):
+        if observed is not None and not (
+            is_owned(observed, owner) or is_orphan_of(observed, owner, SERVICE_LABEL)
+        ):
             observed = None
         if observed is None or needs_mark(built, observed):
             built = marked(built, owner)

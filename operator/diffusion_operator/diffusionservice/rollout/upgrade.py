@@ -95,12 +95,14 @@ class UpgradeTurns:
         key = key_of(built)
         from_release = is_from_release(owner, built, observed, revision)
         if not from_release or not any(map(is_ready, pods)):
-            self._begun.discard(key)
+            if key in self._begun:
+                self._begun.discard(key)
+                self._counted_at = None  # the cache has its rollout now
+            return False
+        if begun or key in self._begun:
             return False
         if self._settings.upgrade == "OnNextChange":
             return True
-        if begun or key in self._begun:
-            return False
         busy = self._begun | self._in_progress()
         if len(busy - {key}) >= self._settings.max_concurrent_upgrades:
             return True

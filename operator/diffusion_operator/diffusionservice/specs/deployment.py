@@ -122,5 +122,9 @@ def kept(built: Object, observed: Mapping[str, Any]) -> Object:
 
 
 def settling(built: Object, seconds: int) -> Object:
-    """Copy of the Deployment whose new pods have to stay ready for that long."""
-    return changed(built, spec={**built["spec"], "minReadySeconds": seconds})
+    """Copy of the Deployment whose new pods have to stay ready for that long.
+
+    The API server takes less than the time in which a rollout must make progress.
+    """
+    least = min(seconds, built["spec"]["progressDeadlineSeconds"] - 1)
+    return changed(built, spec={**built["spec"], "minReadySeconds": least})

@@ -109,12 +109,13 @@ class Supervisor:
         deadline = self._deadline(settings)
         replicas.send(Drain())
         if self._loaded:
-            self._wait_quiet(replicas, settings)
+            self._wait_quiet(replicas, settings, deadline)
         self._node.close_proxy()
         if self._loaded:
             # Only from now on does the proxy close its clients' connections, with the next response
             # of each: the replicas' own header ends at the proxy.
             self._wait(settings.drain_seconds)
+        self._counts.clear()  # requests may have come since, on connections that were open
         while self._waits(deadline) and any(
             link not in self._counts or self._counts[link].requests for link in replicas.links
         ):
@@ -128,11 +129,11 @@ class Supervisor:
         while self._waits(deadline) and self._node.proxy_runs:
             self._wait(_COUNT_SECONDS)
 
-    def _wait_quiet(self, replicas: Replicas, settings: Settings) -> None:
-        """Returns when no request has arrived for the drain's time, or at the drain's limit."""
+    def _wait_quiet(self, replicas: Replicas, settings: Settings, deadline: float) -> None:
+        """Returns when no request has arrived for the drain's time, or at a limit."""
         begin, quiet = time.monotonic(), settings.drain_seconds
-        limit = begin + max(quiet, settings.drain_limit_seconds)
-        self._wait(quiet)
+        limit = min(begin + max(quiet, settings.drain_limit_seconds), deadline)
+        self._wait(min(quiet, max(0.0, limit - begin)))
         while self._waits(limit):
             replicas.send(CountInFlight())
             self._wait(_COUNT_SECONDS)

@@ -79,6 +79,12 @@ def test_a_measured_step_moves_its_point_and_a_larger_one_adds_a_point() -> None
     assert moved.with_step(4 * REFERENCE, 3.0).points[-1] == (4, 3.0)
 
 
+def test_one_stall_makes_no_size_look_dear() -> None:
+    """A size that isn't chosen is not measured again, so it must not be lost to a stall."""
+    flat = curve((1, 0.05), (2, 0.05), (4, 0.05), (8, 0.05))
+    assert flat.with_step(8 * REFERENCE, 0.5).size(8, 8, REFERENCE) == 8
+
+
 def test_decoding_costs_by_pixels() -> None:
     measured = curve((1, 1.0)).with_decoding(2 * 64 * 64, 0.4)
     assert measured.decoding_seconds(64 * 64) == pytest.approx(0.2)
