@@ -21,7 +21,8 @@ HELD = {
         Right("diffusion.dev", f"{plural}/finalizers", "update")
         for plural in ("diffusionservices", "loadtests", "comparisons")
     ),
-    # The same admission requires them of an owner that takes over an orphan.
+    # An owner that takes over an orphan is read first, and the same admission requires the others.
+    Right("diffusion.dev", "comparisons", "get"),
     Right("", "serviceaccounts", "delete"),
     Right("", "configmaps", "delete"),
     Right("rbac.authorization.k8s.io", "roles", "delete"),

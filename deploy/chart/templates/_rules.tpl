@@ -3,7 +3,7 @@ rules:
   # The resources that people write, and their status, which the operator writes.
   - apiGroups: [diffusion.dev]
     resources: [comparisons]
-    verbs: [list, watch]
+    verbs: [get, list, watch]
   # A comparison creates its own services and load tests.
   - apiGroups: [diffusion.dev]
     resources: [diffusionservices, loadtests]

@@ -239,7 +239,7 @@ class Applier:
         Raises:
             ApiError: The API server refused, also where another object has the name now.
         """
-        if not _is_orphan(orphan, owner):
+        if not _is_orphan(orphan, owner) or not await self._exists(owner):
             return orphan
         same = {"op": "test", "path": "/metadata/uid", "value": orphan["metadata"]["uid"]}
         reference = [owner_reference(owner)]
@@ -247,6 +247,19 @@ class Applier:
         answer = await self._cluster.json_patch(key_of(orphan), [same, own])
         self._cache.record_write(answer)
         return answer
+
+    async def _exists(self, owner: Mapping[str, Any]) -> bool:
+        """Whether the owner still exists and is not being deleted.
+
+        A deletion may orphan the children before its own event comes. Garbage collection would
+        delete a child that a deleted owner takes up again.
+        """
+        current = await self._cluster.get(key_of(owner))
+        return (
+            current is not None
+            and current["metadata"]["uid"] == owner["metadata"]["uid"]
+            and "deletionTimestamp" not in current["metadata"]
+        )
 
     async def _server_side_apply(self, desired: Object) -> Object:
         answer = await self._cluster.apply(desired)
@@ -264,11 +277,15 @@ class Applier:
         """The existing object of that key, which must belong to the owner or to nobody."""
         # Informers see labelled objects only, so only a request proves that the name is free.
         observed = self._cache.get(key) or await self._cluster.get(key)
-        if observed is None or is_owned(observed, owner) or _is_orphan(observed, owner):
+        if observed is None or is_owned(observed, owner):
             return observed
         owners = observed["metadata"].get("ownerReferences", ())
         name, kind = owner["metadata"]["name"], owner["kind"]
         what = f"{observed['kind']} {observed['metadata']['name']}"
+        if _is_orphan(observed, owner):
+            if await self._exists(owner):
+                return observed
+            raise LeftoverError(f"{kind} {name} is deleted and leaves {what}")
         if any(ref["kind"] == kind and ref["name"] == name for ref in owners):
             raise LeftoverError(f"{what} of the deleted {kind} {name} is still there")
         raise NameTakenError(owner, [what])

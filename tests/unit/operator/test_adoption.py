@@ -8,7 +8,7 @@ import pytest
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.diffusionservice.specs.deployment import deployment
 from diffusion_operator.diffusionservice.specs.service import service as build_service
-from diffusion_operator.kube.applier import Applier, NameTakenError
+from diffusion_operator.kube.applier import Applier, LeftoverError, NameTakenError
 from diffusion_operator.kube.objects import key_of
 from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.settings import Settings
@@ -37,7 +37,7 @@ async def test_children_that_nobody_owns_are_taken_up(
     service: Object, children: list[Object]
 ) -> None:
     *desired, account = children
-    cluster = RecordingCluster(*map(left, children))
+    cluster = RecordingCluster(service, *map(left, children))
     applier = Applier(cluster, cache_of(*KINDS))  # type: ignore[arg-type] # a stand-in by shape
     await applier.apply(service, desired, after=[account])
     for child in children:
@@ -52,7 +52,7 @@ async def test_a_child_that_is_written_once_gets_its_owner_and_nothing_else(
     (once, *_) = children
     orphan = left(once)
     orphan["spec"]["replicas"] = 7
-    cluster, cache = RecordingCluster(orphan), cache_of(*KINDS)
+    cluster, cache = RecordingCluster(service, orphan), cache_of(*KINDS)
     cache.record_write(orphan)
     applier = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
     made = await applier.create_once(service, once)
@@ -91,3 +91,20 @@ async def test_all_names_that_are_taken_are_named_at_once(
     with pytest.raises(NameTakenError, match=sentence):
         await applier.apply(service, desired, after=[account])
     assert (cluster.created, cluster.applied) == ([], [])
+
+
+@pytest.mark.parametrize("deleted", ["gone", "another", "going"])
+async def test_a_deleted_owner_takes_nothing_up(
+    service: Object, children: list[Object], deleted: str
+) -> None:
+    """Its deletion may orphan the children before its own event comes."""
+    later = {"uid": "another"} if deleted == "another" else {"deletionTimestamp": "2026-01-02"}
+    current = {**service, "metadata": {**service["metadata"], **later}}
+    owners = [] if deleted == "gone" else [current]
+    orphan = left(children[1])
+    cluster, cache = RecordingCluster(*owners, orphan), cache_of(*KINDS)
+    applier = Applier(cluster, cache)  # type: ignore[arg-type] # a stand-in by shape
+    with pytest.raises(LeftoverError):
+        await applier.apply(service, children[1:2])
+    assert await applier.adopt(service, orphan) == orphan
+    assert (cluster.applied, cluster.patched) == ([], [])
