@@ -182,7 +182,7 @@ def test_a_prometheus_that_looks_for_labels_finds_them(template: Render, kind: s
 
 def test_managed_prometheus_scrapes_the_pods_that_answer_once(template: Render) -> None:
     _, pods = in_namespace()
-    monitor = monitors(template(*GOOGLES), "ClusterPodMonitoring")["diffusion-operator-services"]
+    (monitor,) = monitors(template(*GOOGLES), "ClusterPodMonitoring").values()
     (endpoint,) = monitor["endpoints"]
     (mapping,) = monitor["targetLabels"]["fromPod"]
     assert mapping["to"] == "diffusion_dev_service", "the name in the other ways' series"
