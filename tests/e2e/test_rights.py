@@ -21,6 +21,12 @@ HELD = {
         Right("diffusion.dev", f"{plural}/finalizers", "update")
         for plural in ("diffusionservices", "loadtests", "comparisons")
     ),
+    # Only GKE has these kinds; the unit tests of the Gateway's policies play them.
+    *(
+        Right("networking.gke.io", plural, verb)
+        for plural in ("healthcheckpolicies", "gcpbackendpolicies")
+        for verb in ("get", "list", "watch", "create", "patch", "delete")
+    ),
     # An owner that takes over an orphan is read first, and the same admission requires the others.
     Right("diffusion.dev", "comparisons", "get"),
     Right("", "serviceaccounts", "delete"),
