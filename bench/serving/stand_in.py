@@ -16,8 +16,8 @@ from serving.prompts import SIDE
 BATCH = 8
 
 
-class StandIn:
-    """A pipeline of the engine that takes `seconds` for up to `BATCH` images."""
+class NoDevice:
+    """The facts of a stand-in's device, as the engine asks its pipelines for them."""
 
     device = "cpu"
     device_name = "stand-in"
@@ -26,6 +26,11 @@ class StandIn:
     device_memory_bytes = None
     device_use = None
     batch_sizes = ()
+
+
+class StandIn(NoDevice):
+    """A pipeline of the engine that takes `seconds` for up to `BATCH` images."""
+
     stepwise = None
 
     def __init__(self, seconds: float) -> None:

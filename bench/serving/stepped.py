@@ -1,14 +1,11 @@
 """The figures of scheduling by steps, beside whole calls of the same stand-in in the same run."""
 
 import json
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
-from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -17,7 +14,7 @@ from serving.arrivals import LONG, SHARE, SHORT
 from serving.client import Load
 from serving.prompts import prompt
 from serving.stepped_stand_in import StepCost
-from serving.subjects import ROOT, Conditions, NotUp, Subject, environment, started
+from serving.subjects import Conditions, NotUp, Subject, client_output, started
 from serving.turns import show
 
 CAP = 8
@@ -104,32 +101,12 @@ def half_load(cost: StepCost) -> float:
 
 def _closed_loop(port: int, users: int) -> Load:
     flags = ("--port", str(port), "--users", str(users), "--seconds", str(LOAD_SECONDS))
-    return Load(**_json_of("serving.client", *flags))
+    return Load(**client_output("serving.client", *flags))
 
 
 def _open_loop(port: int, rate: float) -> Mapping[str, float]:
     flags = ("--port", str(port), "--rate", str(rate), "--seconds", str(MIXED_SECONDS))
-    return _json_of("serving.arrivals", *flags)
-
-
-def _json_of(program: str, *flags: str) -> dict[str, Any]:
-    """The output of a client in a process of its own.
-
-    Raises:
-        NotUp: The client failed.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", program, *flags],
-        cwd=ROOT,
-        env=environment(),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise NotUp(f"{program} exited with {done.returncode}: {done.stderr[-300:]}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    return client_output("serving.arrivals", *flags)
 
 
 def _all_at_once(port: int) -> None:

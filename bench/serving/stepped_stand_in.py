@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import BatchOutput, ImageState, OnStep, Picture
-from serving.prompts import SIDE
-from serving.stand_in import noise
+from serving.stand_in import NoDevice, noise
 
 
 @dataclass(frozen=True)
@@ -48,16 +47,8 @@ class NoiseImage:
         return self.width * self.height
 
 
-class SteppedStandIn:
+class SteppedStandIn(NoDevice):
     """A pipeline of the engine; `stepwise` is None where only whole calls are to be made."""
-
-    device = "cpu"
-    device_name = "stand-in"
-    dtype = "float32"
-    native_size = (SIDE, SIDE)
-    device_memory_bytes = None
-    device_use = None
-    batch_sizes = ()
 
     def __init__(self, cost: StepCost, *, has_steps: bool) -> None:
         self._cost = cost

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -88,6 +89,27 @@ def peer_command(peer: str, conditions: Conditions, port: int) -> list[str]:
 
 class NotUp(RuntimeError):  # noqa: N818 - named after the event
     """A subject has never answered, or no longer answers."""
+
+
+def client_output(program: str, *flags: str) -> dict[str, Any]:
+    """The JSON that a client prints, run in a process of its own.
+
+    Raises:
+        NotUp: The client failed.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", program, *flags],
+        cwd=ROOT,
+        env=environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        last_line = (done.stderr.splitlines() or [""])[-1][:300]
+        raise NotUp(f"{program} exited with {done.returncode}: {last_line}")
+    output: dict[str, Any] = json.loads(done.stdout)
+    return output
 
 
 class Subject:

@@ -6,9 +6,7 @@ up, but only one computes at a time: the others' processes are stopped. In each 
 has one short turn, in another order, and the pipeline alone is measured before and after it.
 """
 
-import json
 import random
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +15,7 @@ from dataclasses import dataclass
 from serving.alone import alone
 from serving.bare import Bare
 from serving.client import Load
-from serving.subjects import ROOT, Conditions, NotUp, Subject, environment, started
+from serving.subjects import Conditions, NotUp, Subject, client_output, started
 
 SWEEP_SECONDS = 4.0
 """The seconds for each batch size in the search for the best one."""
@@ -130,18 +128,7 @@ def load_by_users(port: int, plan: Plan) -> Load:
         NotUp: No request was answered.
     """
     flags = ("--port", str(port), "--users", str(plan.users), "--seconds", str(plan.load_seconds))
-    done = subprocess.run(
-        [sys.executable, "-m", "serving.client", *flags],
-        cwd=ROOT,
-        env=environment(),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        last_line = (done.stderr.splitlines() or [""])[-1][:300]
-        raise NotUp(f"the load client exited with {done.returncode}: {last_line}")
-    load = Load(**json.loads(done.stdout))
+    load = Load(**client_output("serving.client", *flags))
     if not load.requests_per_second:
         raise NotUp(f"no answer within {plan.load_seconds:g} s; {load.failures} failures")
     return load
