@@ -299,8 +299,8 @@ class ServiceReconciler:
         """Apply all children."""
         if await self._kuberay.is_used(owner, spec):
             return await self._ray_service(owner, spec)
-        plan = await self._rollout.plan(owner, spec)
         scaler = await self._scaling.scaler(owner, spec)
+        plan = await self._rollout.plan(owner, spec, scaler)
         others = [
             *plan.canary,
             *optional_children(owner, spec, self._settings),

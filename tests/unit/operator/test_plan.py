@@ -80,9 +80,6 @@ class Scene:
     def all(self, kind: str) -> list[Object]:
         return []
 
-    async def scaler(self, owner: Object, spec: DiffusionServiceSpec) -> None:
-        return None
-
     async def pod_events(self, namespace: str, uid: str) -> list[Object]:
         return self.events
 
@@ -102,7 +99,7 @@ class Scene:
             turns=turns,
             now=lambda: NOW,
         )
-        return await rollout.plan(owner, read)
+        return await rollout.plan(owner, read, None)
 
 
 @pytest.fixture

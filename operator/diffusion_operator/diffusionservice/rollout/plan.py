@@ -41,6 +41,7 @@ from diffusion_operator.diffusionservice.rollout.rollback import (
 )
 from diffusion_operator.diffusionservice.rollout.surge import is_in_place, shortage_of
 from diffusion_operator.diffusionservice.rollout.upgrade import UpgradeTurns
+from diffusion_operator.diffusionservice.scaling.provider import Scaler
 from diffusion_operator.diffusionservice.scaling.scaling import Scaling
 from diffusion_operator.diffusionservice.specs.deployment import (
     deployment,
@@ -107,8 +108,8 @@ class Rollout:
         self._now = now
         self._turns = turns
 
-    async def plan(self, owner: Object, spec: DiffusionServiceSpec) -> Plan:
-        """Plan the Deployment to apply.
+    async def plan(self, owner: Object, spec: DiffusionServiceSpec, scaler: Scaler | None) -> Plan:
+        """Plan the Deployment to apply; ``scaler`` is the spec's autoscaling provider.
 
         Raises:
             SpecError: The spec can't be built.
@@ -125,7 +126,6 @@ class Rollout:
         if observed is None or needs_mark(built, observed):
             built = marked(built, owner)
         pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
-        scaler = await self._scaling.scaler(owner, spec)
         if scaler is not None:
             built = await self._scaling.replicated(built, observed, spec, scaler, pods)
         if observed is None:
