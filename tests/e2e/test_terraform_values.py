@@ -16,7 +16,7 @@ import yaml
 from in_cluster import Object
 from install import Installed
 from kubectl import Kubectl, eventually
-from managed_prometheus import definitions
+from managed_prometheus import served
 from terraform_offline.paths import ROOT, TERRAFORM
 from terraform_offline.plans import Plan
 from terraform_offline.workspace import Workspace
@@ -72,28 +72,22 @@ def values(release: Object, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def replaced(
     cluster: Kubectl, helm: Helm, own_values: Path, release: Object, values: Path
 ) -> Iterator[None]:
-    """Installs the operator as Terraform would, and the tests' own release afterwards.
-
-    The cluster has the kinds of Managed Prometheus meanwhile, as GKE does.
-    """
+    """Installs the operator as Terraform would, and the tests' own release afterwards."""
 
     def install(chart: Path, values: Path) -> None:
         helm("install", release["name"], str(chart), "--values", str(values), "--wait",
              f"--timeout={release['timeout']}s")  # fmt: skip
 
-    for definition in definitions():
-        cluster.apply(definition)
-        name = definition["metadata"]["name"]
-        cluster("wait", "--for=condition=Established", f"customresourcedefinition/{name}")
     helm("uninstall", release["name"], "--wait")
     try:
-        # The chart's path in the plan is relative to Terraform's directory.
-        install(TERRAFORM / "environments" / "prod" / release["chart"], values)
-        yield
+        with served(cluster):
+            try:
+                # The chart's path in the plan is relative to Terraform's directory.
+                install(TERRAFORM / "environments" / "prod" / release["chart"], values)
+                yield
+            finally:
+                helm("uninstall", release["name"], "--wait", "--ignore-not-found")
     finally:
-        helm("uninstall", release["name"], "--wait", "--ignore-not-found")
-        for definition in definitions():
-            cluster.delete("customresourcedefinition", definition["metadata"]["name"])
         install(ROOT / "deploy" / "chart", own_values)
 
 

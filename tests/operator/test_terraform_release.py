@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubectl import Kubectl
-from managed_prometheus import definitions
+from managed_prometheus import served
 from terraform_offline.paths import ROOT
 from terraform_offline.plans import Plan
 from terraform_offline.workspace import Workspace
@@ -40,21 +40,16 @@ def helm(control_plane: Kubectl) -> Iterator[list[str]]:
     tool = [sys.executable, "-m", "localcluster", "tool", "helm"]
     program = subprocess.run(tool, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     command = [program.stdout.strip(), f"--kubeconfig={control_plane.kubeconfig}"]
-    yield command
-    remove = ["uninstall", RELEASE, "--namespace", RELEASE, "--ignore-not-found"]
-    subprocess.run([*command, *remove], check=True)
+    with served(control_plane):
+        yield command
+        remove = ["uninstall", RELEASE, "--namespace", RELEASE, "--ignore-not-found"]
+        subprocess.run([*command, *remove], check=True)
     control_plane("delete", "namespace", RELEASE, "--ignore-not-found", "--wait=false")
-    for definition in definitions():
-        control_plane.delete("customresourcedefinition", definition["metadata"]["name"])
 
 
 def test_the_chart_installs_with_terraforms_values(
     control_plane: Kubectl, helm: list[str], values: Path
 ) -> None:
-    for definition in definitions():  # as GKE has them
-        control_plane.apply(definition)
-        name = definition["metadata"]["name"]
-        control_plane("wait", "--for=condition=Established", f"customresourcedefinition/{name}")
     # The CRDs exist already, and belong to this tier's other tests.
     install = ["install", RELEASE, str(ROOT / "deploy" / "chart"), "--namespace", RELEASE]
     install += ["--create-namespace", "--values", str(values), "--set", "crds.install=false"]

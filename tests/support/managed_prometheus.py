@@ -5,7 +5,10 @@ The source is github.com/GoogleCloudPlatform/prometheus-engine, pkg/operator/api
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from kubectl import Kubectl
 
 GROUP = "monitoring.googleapis.com"
 KINDS = {"PodMonitoring": "Namespaced", "ClusterPodMonitoring": "Cluster"}
@@ -37,7 +40,22 @@ def unknown_fields(spec: dict[str, Any], above: str = "") -> Iterator[str]:
                 yield from unknown_fields(each, name)
 
 
-def definitions() -> list[dict[str, Any]]:
+@contextmanager
+def served(kubectl: Kubectl) -> Iterator[None]:
+    """Lets the cluster have the kinds meanwhile, as GKE does."""
+    made = _definitions()
+    names = [each["metadata"]["name"] for each in made]
+    for definition, name in zip(made, names, strict=True):
+        kubectl.apply(definition)
+        kubectl("wait", "--for=condition=Established", f"customresourcedefinition/{name}")
+    try:
+        yield
+    finally:
+        for name in names:
+            kubectl.delete("customresourcedefinition", name)
+
+
+def _definitions() -> list[dict[str, Any]]:
     """A CustomResourceDefinition of each kind, which accepts any field."""
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     made = []
