@@ -47,7 +47,7 @@ class PlayedStudy:
     """Starts and ends pods, and writes a report for each runner's Job.
 
     ``speeds`` has each variant's requests per second; a variant without a speed never gets Ready.
-    Every request of the variants in ``failing`` fails. With ``silent``, no runner reports.
+    Every request of the variants in ``failing`` fails. While ``silent`` is set, no runner reports.
     ``services`` records each set of services that had pods at the same time. ``order`` records the
     load tests in the order of their reports, and ``served`` the uids of the pods during each.
     """
@@ -63,7 +63,7 @@ class PlayedStudy:
         self._kubectl = kubectl
         self._speeds = speeds
         self._failing = failing
-        self._silent = silent
+        self.silent = silent
         self._reported: set[str] = set()
         self.services: set[frozenset[str]] = set()
         self.order: list[str] = []
@@ -92,7 +92,7 @@ class PlayedStudy:
             self.services.add(names)
         for pod in pods:
             self._play_kubelet(pod)
-        for job in [] if self._silent else self._kubectl.list("jobs"):
+        for job in [] if self.silent else self._kubectl.list("jobs"):
             begins = job["metadata"]["uid"] not in self._reported
             if begins and self._play_runner(job):
                 self.served.append(frozenset(pod["metadata"]["uid"] for pod in serving))
