@@ -46,6 +46,9 @@ class BucketFolder:
         self._system: Any = fsspec.filesystem(
             source.scheme, skip_instance_cache=True, use_listings_cache=False, **options
         )
+        # One request a try, because the listing and the download have tries of their own:
+        # otherwise each of those is five tries of s3fs with five of botocore each.
+        self._system.retries = 1
         self._paths: dict[str, str] = {}
 
     def files(self) -> Sequence[RemoteFile]:
@@ -122,10 +125,11 @@ def _options(scheme: str, environ: Mapping[str, str]) -> tuple[str, dict[str, An
     """Returns the endpoint and the options of fsspec's file system for it."""
     if scheme == "s3":
         endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
-        timeouts = {"connect_timeout": 10, "read_timeout": 60}
+        once = {"mode": "standard", "total_max_attempts": 1}
+        client = {"connect_timeout": 10, "read_timeout": 60, "retries": once}
         return endpoint or "S3", {
             "endpoint_url": endpoint,
-            "config_kwargs": timeouts,
+            "config_kwargs": client,
             "key": credential(environ, "AWS_ACCESS_KEY_ID", _FIELD),
             "secret": credential(environ, "AWS_SECRET_ACCESS_KEY", _FIELD),
             "token": credential(environ, "AWS_SESSION_TOKEN", _FIELD),

@@ -4,12 +4,16 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]  # brings no types
 import pytest
 
+from diffusion_serving.fetch.buckets import BucketFolder
+from diffusion_serving.fetch.remote import InterruptedDownload
+from diffusion_serving.fetch.sources import Bucket
 from diffusion_serving.observability.startup_errors import DownloadFailed, ModelLoadFailed
 from fetch_command import Command, FetchHere, fetched, weights
 from local_buckets import REGION, GoogleBuckets, require_rights, s3_server
@@ -140,6 +144,29 @@ def test_bucket_server_that_cannot_be_reached_is_named(
     refusal = command(f"{scheme}://weights/models", store / "key", **environ).refusal
     assert refusal["reason"] == "DownloadFailed"
     assert f"{endpoint} cannot be reached" in refusal["message"]
+
+
+def test_one_listing_of_an_overloaded_s3_is_one_request() -> None:
+    requests: list[str] = []
+
+    class Overloaded(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.path)
+            self.send_error(503)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Overloaded) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        folder = BucketFolder(
+            Bucket("s3", "weights/models"), {"AWS_ENDPOINT_URL": endpoint, **CREDENTIALS}
+        )
+        with pytest.raises(InterruptedDownload):
+            folder.files()
+        server.shutdown()
+    assert len(requests) == 1
 
 
 def test_pickles_in_s3_are_refused(bucket: Any, fetch_here: FetchHere, demo: Files) -> None:
