@@ -6,10 +6,13 @@ docs.docker.com/reference/cli/docker/buildx/imagetools (and docker/buildx, util/
 cli.github.com/manual, helm.sh/docs/helm and kubernetes.io's reference of kubectl.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +118,30 @@ PROGRAMS = {
 }
 
 
+CHANGING = PROGRAMS.keys() - {"kubectl", "jq"}
+
+
 def main(name: str, words: list[str]) -> None:
     """Runs a stand-in on the world that a file holds."""
-    file = Path(os.environ["DRY_WALK"]) / "state.json"
-    state = json.loads(file.read_text())
-    state["calls"].append(" ".join([name, *words]))
-    file.write_text(json.dumps(state))
-    PROGRAMS[name](words, state)
-    file.write_text(json.dumps(state))
+    with _world() as state:
+        state["calls"].append(" ".join([name, *words]))
+        if name in CHANGING:
+            PROGRAMS[name](words, state)
+    # Outside the lock: kubectl may wait for the end of its step.
+    if name not in CHANGING:
+        PROGRAMS[name](words, state)
+
+
+@contextmanager
+def _world() -> Iterator[dict[str, Any]]:
+    """Holds the world for one program: those of a pipeline run at the same time."""
+    with (Path(os.environ["DRY_WALK"]) / "state.json").open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        state = json.load(file)
+        try:
+            yield state
+        finally:
+            file.seek(0)
+            file.truncate()
+            json.dump(state, file)
+            file.flush()
