@@ -116,10 +116,11 @@ class Pictures:
         again = server.predict(prompt="x", seed=first["seed"]).json()
         assert again["images"] == first["images"] != second["images"]
 
-    def test_a_seed_gives_the_same_image_alone_and_in_a_batch_of_8_mixed_prompts(
+    def test_a_seed_gives_the_same_image_alone_and_in_batches_of_mixed_prompts(
         self, server: Answers
     ) -> None:
         # Enough steps that the first is not done before the last has come, on a busy machine too.
+        # How many share a step is up to the cost that the engine has measured.
         requests = [
             {"prompt": f"picture {n}", "negative_prompt": "x" * n, "seed": 100 + n, "steps": 20}
             for n in range(8)
@@ -131,16 +132,17 @@ class Pictures:
             return answer.content
 
         alone = [picture(file(fields)) for fields in requests]
-        full = 'diffusion_batch_size_bucket{le="4.0"}'
-        batches, small = server.metric("diffusion_batch_size_count"), server.metric(full)
+        of_one = 'diffusion_batch_size_bucket{le="1.0"}'
+        batches, single = server.metric("diffusion_batch_size_count"), server.metric(of_one)
         started = server.metric(STARTED)
         with ThreadPoolExecutor(9) as threads:
-            busy = threads.submit(server.predict, **SLOWEST)
+            busy = threads.submit(server.predict, **SLOW)
             eventually(lambda: server.metric(STARTED) == started + 1)
             together = [picture(one) for one in threads.map(file, requests)]
             assert busy.result().status_code == 200
-        large = server.metric("diffusion_batch_size_count") - batches - server.metric(full) + small
-        assert large >= 1, "there was no batch of more than 4"
+        batches = server.metric("diffusion_batch_size_count") - batches
+        single = server.metric(of_one) - single
+        assert batches > single, "no two pictures shared a batch"
         assert len({image.tobytes() for image in alone}) == 8
         for one, other in zip(alone, together, strict=True):
             assert max(ImageChops.difference(one, other).tobytes()) <= 1
