@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,23 @@ from service_account import chart, kubeconfig_of_the_operator
 
 ROOT = Path(__file__).parents[2]
 _names = itertools.count(1)
+
+
+LOG_CHARACTERS = 6000
+"""How much of the end of an operator's log a failed test shows."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds the end of the log of each of the test's operators to the report of a failure."""
+    report = yield
+    if report.failed:
+        for name, value in item.funcargs.items():
+            if isinstance(value, OperatorProcess) and value.log.exists():
+                report.sections.append((f"log of {name}", value.log.read_text()[-LOG_CHARACTERS:]))
+    return report
 
 
 def output(command: list[str]) -> str:
