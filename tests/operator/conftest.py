@@ -25,7 +25,7 @@ _names = itertools.count(1)
 
 
 LOG_CHARACTERS = 6000
-"""How much of the end of an operator's log a failed test shows."""
+"""Length of the log's end that a failed test shows."""
 
 
 @pytest.hookimpl(wrapper=True)

@@ -171,6 +171,11 @@ class FaultyProxy:
             try:
                 async for chunk in theirs.content.iter_any():
                     await ours.write(chunk)
+            except aiohttp.ClientError:
+                # The answer has begun: only the end of its connection tells the operator.
+                if request.transport is not None:
+                    request.transport.abort()
+                return ours
             finally:
                 self._watches.discard(ours)
             await ours.write_eof()

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +16,7 @@ from diffusion_operator.kube.kinds import KINDS, api_version_of
 from diffusion_operator.kube.managed_fields import as_applied
 from diffusion_operator.kube.metrics import API_ERRORS
 from diffusion_operator.kube.objects import MANAGER, WATCHED_LABEL, Key, Object
+from diffusion_operator.kube.watch_stream import SILENT_SECONDS, lines, until_silent
 
 # A request without an answer is retried with the whole object.
 TIMEOUT_SECONDS = 30.0
@@ -28,10 +29,9 @@ _MERGE = {"Content-Type": "application/merge-patch+json"}
 _JSON_PATCH = {"Content-Type": "application/json-patch+json"}
 _METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 _PAGE = 500
-# An API server ends each watch after a while and sends a bookmark about once a minute; a watch that
-# stays silent for longer is dead.
+# An API server ends each watch after a while.
 _WATCH_SECONDS = 300
-_WATCHING = aiohttp.ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=70.0)
+_WATCHING = aiohttp.ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=SILENT_SECONDS)
 
 
 class ApiError(Exception):
@@ -166,7 +166,9 @@ class Cluster:
     async def watch(
         self, kind: str, namespace: str, version: str
     ) -> AsyncGenerator[tuple[str, Object]]:
-        """Watch events of the kind's labelled objects after that version, until the watch ends.
+        """Watch events of the kind's labelled objects after that version.
+
+        The events end with the watch, or when it stays silent.
 
         Raises:
             ApiError: The API server refused; status 410 where it no longer knows the version.
@@ -182,7 +184,7 @@ class Cluster:
         try:
             if answer.status >= HTTPStatus.BAD_REQUEST:
                 raise _refused(answer, await answer.read(), _path(kind, namespace))
-            async for line in _lines(answer.response.content.iter_any()):
+            async for line in lines(until_silent(answer.response.content.iter_any())):
                 event = json.loads(line)
                 event_type, obj = event["type"], event["object"]
                 if event_type == "ERROR":
@@ -372,19 +374,6 @@ def _refused(answer: Any, text: bytes, path: str) -> ApiError:
     kind = NotFoundError if answer.status == HTTPStatus.NOT_FOUND else ApiError
     body = text.decode(errors="replace")
     return kind(answer.status, answer.reason or "", body, _retry_after(answer.headers), path)
-
-
-async def _lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
-    """Lines of any length; the last one may lack its end."""
-    parts: list[bytes] = []
-    async for chunk in chunks:
-        *ended, rest = chunk.split(b"\n")
-        for line in ended:
-            yield b"".join([*parts, line])
-            parts = []
-        parts.append(rest)
-    if any(parts):
-        yield b"".join(parts)
 
 
 def _path(kind: str, namespace: str, name: str = "") -> str:

@@ -75,8 +75,6 @@ class Informer:
                 self._version = await self._list()
                 self.synced.set()
             await self._follow()
-        except aiohttp.SocketTimeoutError:  # a watch that stayed silent
-            return RECONNECT_SECONDS
         except (aiohttp.ClientError, OSError) as error:  # the next watch reports the missed events
             return self._failed(error)
         except NotFoundError:

@@ -1,5 +1,6 @@
 """The client's reading of the API server's responses."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -8,7 +9,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from kubernetes.aio.client import ApiClient, Configuration
 
+from diffusion_operator.kube import watch_stream
 from diffusion_operator.kube.client import ApiError, Cluster, _retry_after, message_of
 from diffusion_operator.kube.managed_fields import as_applied
 from diffusion_operator.kube.objects import MANAGER, Key, Object
@@ -186,6 +189,30 @@ async def test_the_last_event_may_lack_its_end_of_line_but_is_not_half_of_one() 
     assert len(await watched(both.removesuffix(b"\n"))) == 2
     with pytest.raises(json.JSONDecodeError):
         await watched(both[:-6])
+
+
+async def test_a_watch_ends_where_a_proxy_appends_its_error_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch_stream, "SILENT_SECONDS", 0.2)
+    event, received = line("ADDED", name="a"), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"%x\r\n%s\r\n" % (len(event), event))
+        await received.wait()
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        configuration = Configuration(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with ApiClient(configuration) as api, asyncio.timeout(10):
+            events = []
+            async for seen in Cluster(api).watch("ConfigMap", "shop", "1"):
+                events.append(seen)
+                received.set()
+            assert events == [("ADDED", {"name": "a"})]
 
 
 async def test_an_expired_version_is_recognized_in_either_form() -> None:
