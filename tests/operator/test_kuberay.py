@@ -43,7 +43,9 @@ class Definitions:
             kubectl.patch("dsvc", "probe", {"spec": {"generation": {"steps": next(steps)}}})
             return kubectl.find("rayservice", "probe") is not None
 
-        eventually(is_known, within=WITHIN, every=0.5, what="the operator to know KubeRay")
+        # The API server knows no path of the kinds for a moment.
+        known = "the operator to know KubeRay"
+        eventually(is_known, within=WITHIN, every=0.5, what=known, forgive=KubectlError)
         kubectl.delete("dsvc", "probe")
 
     def remove(self) -> None:
