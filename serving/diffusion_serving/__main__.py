@@ -13,6 +13,7 @@ from importlib import import_module  # noqa: E402
 
 from diffusion_serving.fetch.model_files import inspect  # noqa: E402
 from diffusion_serving.http.auth import Keys  # noqa: E402
+from diffusion_serving.http.responses.marks import signer_of  # noqa: E402
 from diffusion_serving.observability import logs, termination  # noqa: E402
 from diffusion_serving.observability.startup_errors import StartupError  # noqa: E402
 from diffusion_serving.settings import read_settings  # noqa: E402
@@ -32,6 +33,7 @@ def main() -> int:
         settings = read_settings(sys.argv[1:], os.environ)
         if auth := settings.config.auth:
             Keys(auth.api_key_file)  # now, and not in one of a framework's own processes
+        signer_of(settings.config.provenance)  # same
         if settings.config.rayserve.topology == "pods":  # the head of a Ray cluster has no model
             inspect(settings.config.model.path)  # now, as a framework may take long to start
         logging.getLogger("diffusion_serving").info(

@@ -160,6 +160,24 @@ class Auth(_Document):
     """A file in which each line that is not blank is a valid key."""
 
 
+class ContentCredentials(_Document):
+    """The certificate that signs every picture; both files are read again when they change."""
+
+    certificate_file: Path
+    """The chain in PEM, the signer's own certificate first."""
+    private_key_file: Path
+    """The private key in PEM, without a passphrase."""
+
+
+class Provenance(_Document):
+    """The marks of origin in every picture."""
+
+    metadata: bool = True
+    """Whether XMP metadata says that the picture is generated."""
+    content_credentials: ContentCredentials | None = None
+    """The certificate of a C2PA signature; None signs nothing."""
+
+
 class ServingConfig(_Document):
     """Version 1 of the document that the operator writes and this program reads."""
 
@@ -183,6 +201,7 @@ class ServingConfig(_Document):
     rayserve: RayServe = RayServe()
     auth: Auth | None = None
     """The API keys' file; None lets every request in."""
+    provenance: Provenance = Provenance()
 
     @field_validator("attention")
     @classmethod

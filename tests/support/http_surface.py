@@ -21,6 +21,7 @@ from serving_process import SLOW, SLOWEST, Variant, eventually
 JSON = {"Content-Type": "application/json"}
 PNG = {"Accept": "image/png"}
 HUNG_UP = 'diffusion_rejected_total{reason="hang_up"}'
+GENERATED = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 STARTED = "diffusion_queue_seconds_count"
 WAITING = "diffusion_queue_length"
 
@@ -92,7 +93,12 @@ class Pictures:
         )
         assert (answer.status_code, answer.headers["content-type"]) == (200, media)
         assert answer.headers["diffusion-seed"] == "5"
-        assert Image.open(io.BytesIO(answer.content)).get_format_mimetype() == media
+        image = Image.open(io.BytesIO(answer.content))
+        assert image.get_format_mimetype() == media
+        assert GENERATED in image.info["xmp"], "each picture says that it is generated"
+        headers = {"Content-Type": media}
+        claims = server.client.post("/verify", content=answer.content, headers=headers).json()
+        assert (claims["claims_generated"], claims["content_credentials"]) == (True, None)
 
     def test_each_step_is_an_event_and_the_image_is_the_last(self, server: Answers) -> None:
         body = {"prompt": "x", "seed": 5, "steps": 6}
@@ -203,6 +209,13 @@ class Surface(Pictures):
         assert_problem(post("/predict", content=b"{}", headers=zipped), 415)
         answer = post("/predict", json={"prompt": "x"}, headers={"Accept": "text/html"})
         assert_problem(answer, 406)
+
+    def test_only_pictures_are_verified(self, server: Answers) -> None:
+        post = server.client.post
+        assert_problem(post("/verify", content=b"{}", headers=JSON), 415, "image/png")
+        media = {"Content-Type": "image/png"}
+        assert_problem(post("/verify", content=b"GIF89a", headers=media), 422, "PNG, JPEG")
+        assert_problem(post("/verify", content=bytes(2_000_000), headers=media), 413, "At most")
 
     def test_unknown_routes_and_methods_are_problems(self, server: Answers) -> None:
         assert_problem(server.client.get("/predit"), 404, "POST /predict")

@@ -17,6 +17,7 @@ import httpx
 import waiting
 from answers import LIMITS, MOST_WAITING, QUEUE_LENGTH, Answers
 from ports import free_port
+from signing_certificates import authority, mounted
 
 ROOT = Path(__file__).parents[2]
 IMAGES, SERVING = ROOT / "images", ROOT / "serving"
@@ -257,16 +258,23 @@ class Pool:
         return self._get(variant, "quick", settings)
 
     def strict(self, variant: Variant) -> Server:
-        """A ready server on the stand-in that requires a key; a request may wait for one second."""
+        """A ready server on the stand-in that requires a key and signs; a request waits a second.
+
+        `secret` is the folder of the certificate's Secret.
+        """
 
         def settings() -> dict[str, str]:
             keys = self._folder("keys") / "keys"
             keys.write_text(f"another-key\n{KEY}\n", encoding="utf-8")
+            self.secret = self._folder("secret")
+            certificate, key = mounted(self.secret, "first", authority().issue("First"))
+            files = {"certificateFile": str(certificate), "privateKeyFile": str(key)}
             keyed = configuration(
                 self._model,
                 variant,
                 queue={"maxLength": QUEUE_LENGTH, "timeoutSeconds": 1.0},
                 auth={"apiKeyFile": str(keys)},
+                provenance={"contentCredentials": files},
             )
             return {**keyed, **STAND_IN}
 

@@ -113,6 +113,7 @@ def _handlers(service: Service) -> dict[Endpoint, Handler]:
         Endpoint.PREDICT: predict,
         Endpoint.OPENAI_IMAGES: openai_images,
         Endpoint.OPENAI_MODELS: get(service.models),
+        Endpoint.VERIFY: partial(_verify, service),
         Endpoint.HEALTHZ: get(service.healthz),
         Endpoint.READYZ: get(service.readyz),
         Endpoint.METRICS: metrics,
@@ -137,6 +138,15 @@ async def _generate(
     if can_stream and accepts_events(accept):
         return await _streamed(service.events(*service.read(read, body, None), hang_up))
     return respond(await service.generate(read, body, accept, hang_up))
+
+
+async def _verify(service: Service, request: Request) -> Response:
+    """Responds with a picture's claims about its origin."""
+    try:
+        file = await read_body(request, service.verified_body)
+    except ClientDisconnect:
+        return Response(status_code=HANG_UP_STATUS)
+    return respond(await service.verify(file))
 
 
 def respond(reply: Reply) -> Response:

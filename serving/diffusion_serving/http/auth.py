@@ -10,13 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from diffusion_serving.http.responses.problems import UNAUTHORIZED, Problem
 from diffusion_serving.http.responses.replies import refusal
 from diffusion_serving.http.route_table import OPEN_PATHS
+from diffusion_serving.observability.mounted_files import version_of
 from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
 log = logging.getLogger("diffusion_serving")
 
 _MAX_BYTES = 64 * 1024
-
-Signature = tuple[int, int, int]
 
 
 class Keys:
@@ -34,7 +33,7 @@ class Keys:
         """
         self._file = file
         try:
-            self._signature = _signature(file)
+            self._version = version_of(file)
             self._digests = _read(file)
         except OSError as error:
             raise InvalidConfiguration(
@@ -55,8 +54,8 @@ class Keys:
     def _refresh(self) -> None:
         """Reads the file if it has changed; without a readable one, every key is refused."""
         try:
-            signature = _signature(self._file)
-            if signature == self._signature:
+            version = version_of(self._file)
+            if version == self._version:
                 return
             digests = _read(self._file)
         except (OSError, ValueError) as error:
@@ -65,16 +64,10 @@ class Keys:
                     "the API keys cannot be read: every key is refused",
                     extra={"file": str(self._file), "error": type(error).__name__},
                 )
-            self._signature, self._digests = (0, 0, 0), ()
+            self._version, self._digests = (0, 0, 0), ()
             return
-        self._signature, self._digests = signature, digests
+        self._version, self._digests = version, digests
         log.info("API keys read again", extra={"keys": len(digests)})
-
-
-def _signature(file: Path) -> Signature:
-    """Changes with the file. A mounted Secret's name is a symbolic link whose target changes."""
-    status = file.stat()
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _read(file: Path) -> tuple[bytes, ...]:

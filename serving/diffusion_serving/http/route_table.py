@@ -17,6 +17,7 @@ class Endpoint(enum.Enum):
     PREDICT = enum.auto()
     OPENAI_IMAGES = enum.auto()
     OPENAI_MODELS = enum.auto()
+    VERIFY = enum.auto()
     HEALTHZ = enum.auto()
     READYZ = enum.auto()
     METRICS = enum.auto()
@@ -44,6 +45,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/predict", Endpoint.PREDICT),
     Route("POST", "/v1/images/generations", Endpoint.OPENAI_IMAGES),
     Route("GET", "/v1/models", Endpoint.OPENAI_MODELS),
+    Route("POST", "/verify", Endpoint.VERIFY),
     Route("GET", "/healthz", Endpoint.HEALTHZ, is_open=True, is_probe=True),
     Route("GET", "/readyz", Endpoint.READYZ, is_open=True, is_probe=True),
     Route("GET", "/metrics", Endpoint.METRICS, is_open=True, is_probe=True),

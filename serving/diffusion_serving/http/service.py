@@ -20,11 +20,13 @@ from diffusion_serving.http.documentation import page as docs_page
 from diffusion_serving.http.requests import openai as openai_api
 from diffusion_serving.http.requests.predict import predict_reader
 from diffusion_serving.http.requests.reader import Reader
+from diffusion_serving.http.requests.verify import picture_body
 from diffusion_serving.http.responses.event_stream import event, step_event
-from diffusion_serving.http.responses.image_encoding import encode
+from diffusion_serving.http.responses.marks import Marks
 from diffusion_serving.http.responses.problems import NOT_READY, Problem, from_request_error
 from diffusion_serving.http.responses.rendering import Rendering, Timings
 from diffusion_serving.http.responses.replies import Reply, problem_reply
+from diffusion_serving.http.responses.verification import verify
 from diffusion_serving.http.route_table import Endpoint
 from diffusion_serving.http.ui.files import page_files
 from diffusion_serving.observability import usage, versions
@@ -45,7 +47,7 @@ class Service:
         """Prepares the responses that never change.
 
         Raises:
-            InvalidConfiguration: the file of the API keys has none.
+            InvalidConfiguration: the file of the API keys has none, or a certificate is unusable.
 
         """
         self._began = time.monotonic()
@@ -63,11 +65,14 @@ class Service:
         """Whether the process serves in a pod of a DiffusionService."""
         self.keys = Keys(auth.api_key_file) if auth else None
         """The API keys; None lets every request in."""
+        self._marks = Marks(self._config.provenance, metrics)
         self.readers: Mapping[Endpoint, Reader] = {
             Endpoint.PREDICT: predict_reader(self._config),
             Endpoint.OPENAI_IMAGES: openai_api.images_reader(self._config, settings.service),
         }
         """The readers of the endpoints that generate images."""
+        self.verified_body = picture_body(self._config.limits)
+        """The bodies that `verify` takes."""
         self._models = openai_api.models(self._config, settings.service, int(time.time()))
         self._openapi = openapi.describe(self._config)
         self._docs = docs_page.render(self._openapi).encode()
@@ -157,8 +162,14 @@ class Service:
             return
         finally:
             running.cancel()
-        if result is not None:
-            yield event("images", (await self._render(rendering, result)).body)
+        if result is None:
+            return
+        try:
+            reply = await self._render(rendering, result)
+        except Problem as problem:
+            yield event("problem", problem.body())
+        else:
+            yield event("images", reply.body)
 
     @contextlib.contextmanager
     def refusals(self) -> Generator[None]:
@@ -217,9 +228,7 @@ class Service:
     def _encoded(self, rendering: Rendering, result: Result) -> Reply:
         """Encodes the images into the reply. Takes milliseconds: runs on an encoder thread."""
         begin = time.monotonic()
-        files = [
-            encode(picture, rendering.format, rendering.quality) for picture in result.pictures
-        ]
+        files = self._marks.encode(result.pictures, rendering.format, rendering.quality)
         encode_seconds = time.monotonic() - begin
         self._metrics.stage_seconds.labels("encode").observe(encode_seconds)
         return rendering.reply(files, _timings(result, encode_seconds))
@@ -271,6 +280,7 @@ class Service:
                 "loras": [{"name": lora.name, "scale": lora.scale} for lora in config.model.loras],
                 "limits": config.limits.model_dump() | {"max_steps": config.limits.steps},
                 "queue": config.queue.model_dump(),
+                "provenance": self._marks.describe(),
                 "generation": {
                     "steps": generation.steps,
                     "guidance_scale": generation.guidance_scale,
@@ -280,6 +290,17 @@ class Service:
                 },
             }
         )
+
+    async def verify(self, file: bytes) -> Reply:
+        """The claims of a picture about its origin; needs no model.
+
+        Raises:
+            Problem: the bytes are no picture.
+
+        """
+        loop = asyncio.get_running_loop()
+        claims = await loop.run_in_executor(self._encoders, verify, file, self._marks.authorities)
+        return Reply(200, claims.model_dump_json().encode())
 
     def models(self) -> Reply:
         """The models that OpenAI's clients may name."""

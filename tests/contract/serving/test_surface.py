@@ -35,6 +35,7 @@ from serving_process import (
     living,
     resident_bytes,
 )
+from signing_certificates import authority, mounted
 
 
 def test_http_is_up_before_the_model_is_loaded(server: Server) -> None:
@@ -193,6 +194,32 @@ def test_only_requests_with_a_key_are_served(strict: Server, variant: Variant) -
         assert set(got) == {status}
     for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"):
         assert strict.client.get(path, headers=wrong).status_code == 200
+
+
+def test_every_picture_is_signed_by_the_certificate_of_the_moment(
+    strict: Server, pool: Pool
+) -> None:
+    strict.client.headers["Authorization"] = f"Bearer {KEY}"
+    assert strict.client.get("/about").json()["provenance"]["content_credentials"]
+
+    def signed(media: str) -> dict[str, Any]:
+        file = strict.client.post("/predict", json={"prompt": "x"}, headers={"Accept": media})
+        assert file.status_code == 200, file.text
+        headers = {"Content-Type": media}
+        claims = strict.client.post("/verify", content=file.content, headers=headers).json()
+        assert claims["content_credentials"]["signature_holds"]
+        credentials: dict[str, Any] = claims["content_credentials"]
+        return credentials
+
+    for media in ("image/png", "image/jpeg", "image/webp"):
+        assert signed(media)["signer"] == "First, Example Ltd"
+    mounted(pool.secret, "second", authority().issue("Second"))
+    assert signed("image/png")["signer"] == "Second, Example Ltd"
+    mounted(pool.secret, "expired", authority().issue(days=(-9, -3)))
+    assert_problem(strict.predict(prompt="x"), 500, "certificate was not valid")
+    mounted(pool.secret, "third", authority().issue("Third"))
+    assert signed("image/png")["signer"] == "Third, Example Ltd"
+    assert "PRIVATE KEY" not in strict.output.read_text()
 
 
 def test_ray_ends_with_a_server_that_is_killed(strict: Server, variant: Variant) -> None:

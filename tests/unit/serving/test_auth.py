@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from diffusion_serving.engine.pipeline_interface import Picture
 from diffusion_serving.http.auth import Keys
+from diffusion_serving.http.responses.image_encoding import encode
 from diffusion_serving.http.route_table import OPEN_PATHS, ROUTES
 from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
@@ -103,10 +105,14 @@ def client(make_stack: Any, file: Path) -> Any:
 async def test_route_needs_a_key_unless_probes_or_readers_use_it_without_one(
     client: Any, method: str, path: str
 ) -> None:
-    body = {"json": {"prompt": "x"}} if method == "POST" else {}
+    body: dict[str, Any] = {"json": {"prompt": "x"}} if method == "POST" else {}
+    if path == "/verify":
+        picture = encode(Picture(8, 8, bytes(192)), "png")
+        body = {"content": picture, "headers": {"Content-Type": "image/png"}}
     answer = await client.request(method, path, **body)
     assert (answer.status_code == 401) == (path not in OPEN_PATHS)
-    with_key = await client.request(method, path, headers={"Authorization": "Bearer first"}, **body)
+    headers = body.pop("headers", {}) | {"Authorization": "Bearer first"}
+    with_key = await client.request(method, path, headers=headers, **body)
     assert with_key.status_code in (200, 307)
 
 

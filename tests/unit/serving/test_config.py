@@ -39,6 +39,13 @@ DOCUMENT: dict[str, Any] = {
     "channelsLast": True,
     "rayserve": {"topology": "cluster"},
     "auth": {"apiKeyFile": "/etc/diffusion/auth/key"},
+    "provenance": {
+        "metadata": False,
+        "contentCredentials": {
+            "certificateFile": "/etc/diffusion/credentials/tls.crt",
+            "privateKeyFile": "/etc/diffusion/credentials/tls.key",
+        },
+    },
 }
 
 
@@ -150,6 +157,7 @@ def test_precision_follows_the_device_if_not_given() -> None:
         ({"attention": "../flash"}, "attention"),
         ({"rayserve": {"topology": "ring"}}, "rayserve.topology"),
         ({"auth": {}}, "auth.apiKeyFile: field required"),
+        ({"provenance": {"contentCredentials": {"certificateFile": "/c"}}}, "privateKeyFile"),
         ({"model": {"source": "x"}}, "wrong: model.path: field required."),
         ({"model": {"path": "/m", "loras": [{"name": "a.b", "path": "/l"}]}}, "'a.b' is no name"),
         ({"model": {"path": "/m", "loras": [{"name": "a", "path": "/l"}] * 2}}, "given twice"),

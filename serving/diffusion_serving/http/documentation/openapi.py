@@ -9,6 +9,7 @@ from diffusion_serving.http.replica import REPLICA_HEADER
 from diffusion_serving.http.requests.openai import images_schema
 from diffusion_serving.http.requests.predict_body import PredictResponse
 from diffusion_serving.http.requests.schemas import request_schema
+from diffusion_serving.http.requests.verify import VERIFIED_TYPES
 from diffusion_serving.http.responses import openai_errors
 from diffusion_serving.http.responses.event_stream import MEDIA_TYPE as EVENTS
 from diffusion_serving.http.responses.image_encoding import MEDIA_TYPES
@@ -23,10 +24,13 @@ from diffusion_serving.http.responses.problems import (
     ProblemDocument,
 )
 from diffusion_serving.http.responses.replies import JSON
+from diffusion_serving.http.responses.verification import Verification
 from diffusion_serving.http.route_table import ROUTES, Endpoint
 from diffusion_serving.observability.versions import versions
 
 _GENERATING_STATUSES = frozenset({400, 406, 408, 413, 415, 422, 429, 500, 503, 504})
+
+_BODY_STATUSES = frozenset({408, 413, 415, 422})
 
 _HEADERS = {
     "Server-Timing": {"description": "Milliseconds in each stage.", "schema": {"type": "string"}},
@@ -66,6 +70,7 @@ def describe(config: ServingConfig) -> dict[str, Any]:
                 "About": _ABOUT,
                 "OpenAIError": _OPENAI_ERROR,
                 **_schemas(PredictResponse.model_json_schema(ref_template=_REF)),
+                **_schemas(Verification.model_json_schema(ref_template=_REF)),
                 **_schemas(ProblemDocument.model_json_schema(ref_template=_REF)),
             },
             **({"securitySchemes": {"key": _SCHEME}} if guarded else {}),
@@ -255,6 +260,24 @@ def _models() -> dict[str, Any]:
     }
 
 
+def _verify() -> dict[str, Any]:
+    picture = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "operationId": "verify",
+        "summary": "Reads what a picture claims about its origin, and checks its signature.",
+        "description": "Takes the bytes of a PNG, JPEG or WebP. Nothing is fetched from addresses "
+        "in the picture, and nothing of it is kept.",
+        "requestBody": {"required": True, "content": dict.fromkeys(VERIFIED_TYPES, picture)},
+        "responses": {
+            "200": {
+                "description": "The claims.",
+                "content": {JSON: {"schema": _ref("Verification")}},
+            },
+            **{str(kind.status): _problem(kind) for kind in KINDS if kind.status in _BODY_STATUSES},
+        },
+    }
+
+
 def _about() -> dict[str, Any]:
     operation = _get("about", "The model, versions, device, defaults and limits.")
     operation["description"] = (
@@ -322,6 +345,7 @@ _OPERATIONS: Mapping[Endpoint, Callable[[], dict[str, Any]]] = {
     Endpoint.PREDICT: _predict,
     Endpoint.OPENAI_IMAGES: _generations,
     Endpoint.OPENAI_MODELS: _models,
+    Endpoint.VERIFY: _verify,
     Endpoint.HEALTHZ: partial(_get, "healthz", "Whether the process is alive.", unready=True),
     Endpoint.READYZ: partial(_get, "readyz", "Whether images are generated.", unready=True),
     Endpoint.METRICS: partial(_get, "metrics", "Prometheus metrics.", media="text/plain"),

@@ -8,6 +8,7 @@ from typing import Literal
 from PIL import Image, ImageChops
 
 from diffusion_serving.engine.pipeline_interface import Picture
+from diffusion_serving.provenance.container import png_xmp_chunk
 
 Format = Literal["png", "jpeg", "webp"]
 
@@ -28,17 +29,21 @@ _AVERAGE = b"\x03"
 left and above."""
 
 
-def encode(picture: Picture, image_format: Format, quality: int | None = None) -> bytes:
-    """Encodes a picture as a whole file without metadata, so without the prompt.
+def encode(
+    picture: Picture, image_format: Format, quality: int | None = None, xmp: bytes = b""
+) -> bytes:
+    """Encodes a picture as a whole file, without metadata but for an XMP packet.
 
     `quality` is of 100, for JPEG and WebP; None is a high one.
     """
     if image_format == "png":
-        return _png(picture)
+        return _png(picture, xmp)
     buffer = io.BytesIO()
-    options = dict(_OPTIONS[image_format])
+    options: dict[str, int | bytes] = {**_OPTIONS[image_format]}
     if quality is not None:
         options["quality"] = quality
+    if xmp:
+        options["xmp"] = xmp
     _image(picture).save(buffer, image_format, **options)
     return buffer.getvalue()
 
@@ -47,7 +52,7 @@ def _image(picture: Picture) -> Image.Image:
     return Image.frombytes("RGB", (picture.width, picture.height), picture.rgb)
 
 
-def _png(picture: Picture) -> bytes:
+def _png(picture: Picture, xmp: bytes) -> bytes:
     """Encodes a PNG whose rows all have the same filter.
 
     Pillow tries five filters on each row, which takes longer, and for grainy pictures, as models
@@ -67,7 +72,10 @@ def _png(picture: Picture) -> bytes:
     packer = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
     # 8 bits of each of three colours, packed and filtered in the usual way, not interlaced.
     header = struct.pack(">IIBBBBB", picture.width, picture.height, 8, 2, 0, 0, 0)
-    chunks = {b"IHDR": header, b"IDAT": packer.compress(lines) + packer.flush(), b"IEND": b""}
+    chunks = {b"IHDR": header}
+    if xmp:
+        chunks[b"iTXt"] = png_xmp_chunk(xmp)
+    chunks |= {b"IDAT": packer.compress(lines) + packer.flush(), b"IEND": b""}
     return _PNG_BEGIN + b"".join(_chunk(kind, data) for kind, data in chunks.items())
 
 

@@ -87,6 +87,13 @@ ENGINE_FAILED = Kind(
     "The image could not be generated",
     "Try again. If it fails again, look the error's id up in the server's log.",
 )
+SIGNING_FAILED = Kind(
+    "signing-failed",
+    500,
+    "The image could not be signed",
+    "No image leaves this service unsigned: the service's owner has to renew the certificate in "
+    "the Secret of provenance.contentCredentials, which takes effect without a restart.",
+)
 NOT_READY = Kind(
     "not-ready",
     503,
@@ -113,6 +120,7 @@ KINDS: tuple[Kind, ...] = (
     INVALID,
     QUEUE_FULL,
     ENGINE_FAILED,
+    SIGNING_FAILED,
     NOT_READY,
     DEADLINE_EXCEEDED,
 )

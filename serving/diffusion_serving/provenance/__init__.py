@@ -1,0 +1,1 @@
+"""Claims of pictures about their origin: marks, signatures, and the check of both."""
