@@ -74,6 +74,10 @@ STAGE = {"users": 1, "duration": "10s"}
         ),
         ({"rollout": {"onFailure": "Retry"}}, 'supported values: "Rollback", "Hold"'),
         ({"auth": {}}, "spec.auth.apiKeySecretRef: Required value"),
+        (
+            {"provenance": {"contentCredentials": {}}},
+            "spec.provenance.contentCredentials.certificateSecretRef: Required value",
+        ),
         ({"precision": "float16"}, "float16 needs a GPU: set gpu.type, or write"),
         ({"replicas": -1}, "should be greater than or equal to 0"),
         ({"model": {"source": "http://x"}}, "must be image:///PATH"),

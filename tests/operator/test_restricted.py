@@ -24,6 +24,7 @@ SERVICES: dict[str, Object] = {
             "loras": [{"name": "style", "source": "hf://somebody/style"}],
         },
         "auth": {"apiKeySecretRef": {"name": "keys", "key": "keys"}},
+        "provenance": {"contentCredentials": {"certificateSecretRef": {"name": "signer"}}},
     },
 }
 

@@ -16,6 +16,7 @@ from diffusion_operator.api.fields import (
 )
 from diffusion_operator.api.model_source import ModelSource
 from diffusion_operator.api.pod_template import PodTemplate
+from diffusion_operator.api.provenance import Provenance
 from diffusion_operator.api.rollout import Rollout
 from diffusion_operator.api.route import Route
 from diffusion_operator.api.status import Condition, Failure
@@ -244,6 +245,9 @@ class DiffusionServiceSpec(Model):
     rayserve: RayServe | None = Field(None, description="Settings of the rayserve backend.")
     auth: Auth | None = Field(
         None, description="Access to the service. Default: every client that reaches it."
+    )
+    provenance: Provenance = Field(
+        Provenance(), description="Marks of origin in every picture: POST /verify reads them."
     )
     route: Route | None = Field(
         None, description="The way in from outside the cluster. Default: there is none."

@@ -63,6 +63,16 @@ class ServedAuth(Model):
     api_key_file: str
 
 
+class ServedContentCredentials(Model):
+    certificate_file: str
+    private_key_file: str
+
+
+class ServedProvenance(Model):
+    metadata: bool
+    content_credentials: Optional[ServedContentCredentials] = None
+
+
 class ServingConfig(Model):
     version: Literal[1] = 1
     backend: str
@@ -77,3 +87,4 @@ class ServingConfig(Model):
     compile: Optional[str] = None
     rayserve: Optional[ServedRay] = None
     auth: Optional[ServedAuth] = None
+    provenance: Optional[ServedProvenance] = None

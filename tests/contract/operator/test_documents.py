@@ -66,6 +66,10 @@ SERVICES: st.SearchStrategy[Object] = st.fixed_dictionaries(
         "compile": st.sampled_from(["none", "regional", "full"]),
         "rayserve": some(topology=st.sampled_from(["pods", "cluster"])),
         "auth": st.just({"apiKeySecretRef": {"name": "keys", "key": "api"}}),
+        "provenance": some(
+            metadata=st.booleans(),
+            contentCredentials=st.just({"certificateSecretRef": {"name": "signer"}}),
+        ),
         "gpu": st.builds(dict, type=st.just("nvidia-l4"), count=st.integers(1, 16)),
         "precision": st.sampled_from(["float32", "bfloat16"]),
         "generation": some(

@@ -228,6 +228,11 @@ def test_a_backend_without_an_image_says_which_value_to_set(
         ({"compile": "full"}, "full"),
         ({"auth": {"apiKeySecretRef": {"name": "k", "key": "a"}}},
          {"apiKeyFile": "/etc/diffusion/auth/key"}),
+        ({"provenance": {"metadata": False}}, {"metadata": False}),
+        ({"provenance": {"contentCredentials": {"certificateSecretRef": {"name": "c"}}}},
+         {"metadata": True,
+          "contentCredentials": {"certificateFile": "/etc/diffusion/credentials/tls.crt",
+                                 "privateKeyFile": "/etc/diffusion/credentials/tls.key"}}),
     ],
 )  # fmt: skip
 def test_only_fields_that_are_set_add_to_the_configuration(
@@ -236,9 +241,10 @@ def test_only_fields_that_are_set_add_to_the_configuration(
     (field,) = change
     assert config_of(build(service, settings, **change))[field] == shown
     assert field not in config_of(build(service, settings))
-    assert revision_of(build(service, settings, batching={"maxSize": 8})) == revision_of(
-        build(service, settings)
-    )
+    for default in ({"batching": {"maxSize": 8}}, {"provenance": {"metadata": True}}):
+        assert revision_of(build(service, settings, **default)) == revision_of(
+            build(service, settings)
+        )
 
 
 def test_keys_come_as_a_file_that_the_kubelet_keeps_up_to_date(
@@ -250,6 +256,24 @@ def test_keys_come_as_a_file_that_the_kubelet_keeps_up_to_date(
     assert {"name": "api-key", "secret": {"secretName": "keys", "items": items}} in pod["volumes"]
     mount = next(each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "api-key")
     assert mount["mountPath"] == "/etc/diffusion/auth"
+    assert "subPath" not in mount  # the kubelet never updates a file of a subPath mount
+
+
+@pytest.mark.parametrize("backend", ["fastapi", "rayserve"])
+def test_a_certificate_comes_as_files_that_the_kubelet_keeps_up_to_date(
+    service: Object, settings: Settings, backend: str
+) -> None:
+    credentials = {"contentCredentials": {"certificateSecretRef": {"name": "signer"}}}
+    pod = pod_of(build(service, settings, backend=backend, provenance=credentials))
+    items = [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}]
+    volume = {"name": "content-credentials", "secret": {"secretName": "signer", "items": items}}
+    assert volume in pod["volumes"]
+    (mount,) = [
+        each
+        for each in pod["containers"][0]["volumeMounts"]
+        if each["name"] == "content-credentials"
+    ]
+    assert (mount["mountPath"], mount["readOnly"]) == ("/etc/diffusion/credentials", True)
     assert "subPath" not in mount  # the kubelet never updates a file of a subPath mount
 
 

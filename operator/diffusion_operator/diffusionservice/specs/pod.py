@@ -9,12 +9,17 @@ from diffusion_operator.diffusionservice.specs.model_fetch import fetch_containe
 from diffusion_operator.diffusionservice.specs.model_sources import claims_of
 from diffusion_operator.diffusionservice.specs.server_container import (
     API_KEY_VOLUME,
+    CREDENTIALS_VOLUME,
     SHARED_MEMORY,
     claim_volume_name,
     gpu_claims,
     server,
 )
-from diffusion_operator.diffusionservice.specs.serving_config import API_KEY_FILE
+from diffusion_operator.diffusionservice.specs.serving_config import (
+    API_KEY_FILE,
+    CERTIFICATE_KEY,
+    PRIVATE_KEY_KEY,
+)
 from diffusion_operator.kube.labels import selector
 from diffusion_operator.kube.objects import Object
 from diffusion_operator.kube.pod_security import POD_SECURITY, SCRATCH_VOLUME
@@ -100,6 +105,10 @@ def _volumes(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> list[Objec
         items = [{"key": ref.key, "path": API_KEY_FILE}]
         # The kubelet updates a volume in a running pod, a variable not.
         volumes.append({"name": API_KEY_VOLUME, "secret": {"secretName": ref.name, "items": items}})
+    if credentials := spec.provenance.content_credentials:
+        items = [{"key": key, "path": key} for key in (CERTIFICATE_KEY, PRIVATE_KEY_KEY)]
+        secret = {"secretName": credentials.certificate_secret_ref.name, "items": items}
+        volumes.append({"name": CREDENTIALS_VOLUME, "secret": secret})
     if spec.backend == "rayserve":
         volumes.append(SHARED_MEMORY)
     return volumes

@@ -14,7 +14,11 @@ from diffusion_operator.diffusionservice.specs.grace import (
 from diffusion_operator.diffusionservice.specs.model_fetch import STORE_READ_ONLY
 from diffusion_operator.diffusionservice.specs.model_size import stored_bytes
 from diffusion_operator.diffusionservice.specs.model_sources import claim_mount, claims_of, fetches
-from diffusion_operator.diffusionservice.specs.serving_config import API_KEY_MOUNT, serving_config
+from diffusion_operator.diffusionservice.specs.serving_config import (
+    API_KEY_MOUNT,
+    CREDENTIALS_MOUNT,
+    serving_config,
+)
 from diffusion_operator.diffusionservice.specs.serving_image import serving_image
 from diffusion_operator.kube.expansion import unexpanded
 from diffusion_operator.kube.objects import REVISION_LABEL, Object
@@ -25,6 +29,7 @@ PORT = 8000
 QUEUE_METRIC = "diffusion_queue_length"
 CONTAINER = "server"
 API_KEY_VOLUME = "api-key"
+CREDENTIALS_VOLUME = "content-credentials"
 # Volume of Ray's object store, whose size the program limits to less.
 SHARED_MEMORY: Object = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}}
 
@@ -142,6 +147,10 @@ def _mounts(spec: DiffusionServiceSpec) -> list[Object]:
         mounts.append(STORE_READ_ONLY)
     if spec.auth:
         mounts.append({"name": API_KEY_VOLUME, "mountPath": API_KEY_MOUNT, "readOnly": True})
+    if spec.provenance.content_credentials:
+        mounts.append(
+            {"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_MOUNT, "readOnly": True}
+        )
     if spec.backend == "rayserve":
         mounts.append({"name": SHARED_MEMORY["name"], "mountPath": "/dev/shm"})  # noqa: S108 - a volume of its own
     return mounts

@@ -5,6 +5,7 @@ from typing import Literal
 from diffusion_operator.api.diffusionservice import Batching, DiffusionServiceSpec, Precision
 from diffusion_operator.api.fields import seconds
 from diffusion_operator.api.model_source import ModelSource
+from diffusion_operator.api.provenance import Provenance
 from diffusion_operator.diffusionservice.specs.model_sources import path_of
 from diffusion_operator.documents.serving_config import (
     QueueLimits,
@@ -12,8 +13,10 @@ from diffusion_operator.documents.serving_config import (
     RequestLimits,
     ServedAuth,
     ServedBatching,
+    ServedContentCredentials,
     ServedLora,
     ServedModel,
+    ServedProvenance,
     ServedRay,
     ServingConfig,
 )
@@ -22,6 +25,9 @@ from diffusion_operator.settings import Accelerator
 
 API_KEY_MOUNT = "/etc/diffusion/auth"
 API_KEY_FILE = "key"
+CREDENTIALS_MOUNT = "/etc/diffusion/credentials"
+CERTIFICATE_KEY = "tls.crt"
+PRIVATE_KEY_KEY = "tls.key"
 
 
 def device_of(accelerator: Accelerator | None) -> Literal["cuda", "cpu"]:
@@ -64,6 +70,20 @@ def _model(model: ModelSource) -> ServedModel:
     )
 
 
+def _provenance(provenance: Provenance) -> ServedProvenance | None:
+    """Marks of the pictures; None where they are the server's defaults."""
+    if provenance == Provenance():
+        return None
+    credentials = ServedContentCredentials(
+        certificate_file=f"{CREDENTIALS_MOUNT}/{CERTIFICATE_KEY}",
+        private_key_file=f"{CREDENTIALS_MOUNT}/{PRIVATE_KEY_KEY}",
+    )
+    return ServedProvenance(
+        metadata=provenance.metadata,
+        content_credentials=credentials if provenance.content_credentials else None,
+    )
+
+
 def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) -> ServingConfig:
     """Serving configuration document.
 
@@ -93,4 +113,5 @@ def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) 
         compile=spec.compile if spec.compile != "none" else None,
         rayserve=ServedRay(topology=spec.rayserve.topology) if spec.rayserve else None,
         auth=ServedAuth(api_key_file=f"{API_KEY_MOUNT}/{API_KEY_FILE}") if spec.auth else None,
+        provenance=_provenance(spec.provenance),
     )
