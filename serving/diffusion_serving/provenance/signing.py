@@ -62,7 +62,8 @@ class PictureSigner:
             self._current()
         except SigningFailed as error:
             raise InvalidConfiguration(
-                f"provenance.contentCredentials cannot be used. {error}"
+                f"provenance.contentCredentials cannot be used. {error} docs/responsible.md "
+                "describes a certificate that can be."
             ) from None
 
     @property
@@ -113,10 +114,7 @@ class PictureSigner:
         claims = read_claims(trial, "image/png", certificate.authorities)
         if claims is None or not claims.holds:
             faults = "; ".join(claims.faults) if claims else "no manifest"
-            raise SigningFailed(
-                f"A signature by this certificate does not hold: {faults}. Use a certificate for "
-                "C2PA, which docs/responsible.md describes."
-            )
+            raise SigningFailed(f"A signature by this certificate does not hold: {faults}.")
         self._context, self._versions, self._authorities = context, before, certificate.authorities
         log.info("certificate of pictures read", extra={"signer": claims.signer})
 
