@@ -24,7 +24,7 @@ from diffusion_serving.http.responses.problems import (
     Problem,
 )
 from diffusion_serving.http.responses.replies import Reply, refusal
-from diffusion_serving.http.route_table import ROUTES, UI_FOLDER, Endpoint
+from diffusion_serving.http.route_table import FOLDERS, ROUTES, Endpoint
 from diffusion_serving.http.service import HANG_UP_STATUS, Service
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
@@ -60,14 +60,20 @@ def create_app(
     for route in ROUTES:
         handler = handlers[route.endpoint]
         app.add_route(route.path, handler, [route.method], include_in_schema=False)
-    app.add_route(UI_FOLDER, _to_page, ["GET"], include_in_schema=False)
+    for folder in FOLDERS:
+        app.add_route(folder, _to_page(folder), ["GET"], include_in_schema=False)
     guarded = Guard(app, service.keys) if service.keys else app
     recorded = RequestRecorder(guarded, metrics, lambda: service.draining, service.arrive)
     return ReplicaNamer(recorded, replica_name()) if service.is_replica else recorded
 
 
-async def _to_page(_: Request) -> Response:
-    return RedirectResponse("../ui")
+def _to_page(folder: str) -> Handler:
+    """Returns the handler of a page's path with a slash, which leads to the page."""
+
+    async def handler(_: Request) -> Response:
+        return RedirectResponse(f"..{folder.rstrip('/')}")
+
+    return handler
 
 
 def _with_head(application: ASGIApp) -> ASGIApp:

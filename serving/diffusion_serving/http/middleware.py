@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from diffusion_serving.http.route_table import ROUTES, UI_FOLDER
+from diffusion_serving.http.route_table import FOLDERS, ROUTES
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
 
@@ -19,7 +19,7 @@ _PROBES = frozenset(route.path for route in ROUTES if route.is_probe)
 def _without_slash(scope: Scope) -> Scope:
     """Returns the scope of the known path without the slash that ends it."""
     path = scope["path"].rstrip("/")
-    if path == scope["path"] or path not in _PATHS or scope["path"] == UI_FOLDER:
+    if path == scope["path"] or path not in _PATHS or scope["path"] in FOLDERS:
         return scope
     return {**scope, "path": path, "raw_path": path.encode()}
 

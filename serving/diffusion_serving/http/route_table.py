@@ -7,6 +7,7 @@ page at /docs all follow from it.
 import enum
 from dataclasses import dataclass
 
+from diffusion_serving.http.ui.docs_files import DOCS_FILES
 from diffusion_serving.http.ui.files import FILES
 
 
@@ -51,14 +52,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/metrics", Endpoint.METRICS, is_open=True, is_probe=True),
     Route("GET", "/about", Endpoint.ABOUT),
     Route("GET", "/docs", Endpoint.DOCS, is_open=True),
-    *(Route("GET", path, Endpoint.UI, is_open=True) for path in FILES),
+    *(Route("GET", path, Endpoint.UI, is_open=True) for path in (*FILES, *DOCS_FILES)),
     Route("GET", "/openapi.json", Endpoint.OPENAPI, is_open=True),
 )
 
-UI_FOLDER = "/ui/"
-"""The page's path as people may write it, which leads to the page, whose links are relative."""
+FOLDERS = ("/ui/", "/docs/")
+"""The pages' paths as people may write them, which lead to the pages, whose links are relative."""
 
-OPEN_PATHS = frozenset(route.path for route in ROUTES if route.is_open) | {UI_FOLDER}
+OPEN_PATHS = frozenset(route.path for route in ROUTES if route.is_open) | {*FOLDERS}
 """Paths that need no key."""
 
 

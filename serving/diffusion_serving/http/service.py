@@ -28,7 +28,8 @@ from diffusion_serving.http.responses.rendering import Rendering, Timings
 from diffusion_serving.http.responses.replies import Reply, problem_reply
 from diffusion_serving.http.responses.verification import verify
 from diffusion_serving.http.route_table import Endpoint
-from diffusion_serving.http.ui.files import page_files
+from diffusion_serving.http.ui.docs_files import POLICY, docs_files
+from diffusion_serving.http.ui.files import headers_with, page_files
 from diffusion_serving.observability import usage, versions
 from diffusion_serving.observability.metrics import Metrics
 from diffusion_serving.settings import Settings
@@ -76,8 +77,8 @@ class Service:
         self._models = openai_api.models(self._config, settings.service, int(time.time()))
         self._openapi = openapi.describe(self._config)
         self._docs = docs_page.render(self._openapi).encode()
-        self.page = page_files()
-        """The page at /ui and its files, by path."""
+        self.page = page_files() | docs_files()
+        """The page at /ui and its files, and the files of the page at /docs, by path."""
         config = self._config
         labels = versions.build_info(config.backend, config.device, config.precision)
         metrics.publish_build_info(labels)
@@ -318,7 +319,7 @@ class Service:
             200,
             self._docs,
             "text/html; charset=utf-8",
-            {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"},
+            headers_with(POLICY),
         )
 
     def _not_ready(self) -> str | None:

@@ -27,8 +27,8 @@ def complaints() -> list[str]:
 
 
 @contextmanager
-def opened(browser: Browser, server: Server, complaints: list[str]) -> Iterator[Page]:
-    """The server's page in its own browser context."""
+def visited(browser: Browser, server: Server, complaints: list[str], path: str) -> Iterator[Page]:
+    """A page of the server in its own browser context."""
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.set_default_timeout(60_000)
@@ -40,16 +40,37 @@ def opened(browser: Browser, server: Server, complaints: list[str]) -> Iterator[
             complaints.append(f"requests {request.url}")
 
     page.on("request", note)
-    page.goto(f"{server.url}/ui")
-    expect(page.locator("#about")).to_contain_text("float32", timeout=60_000)
+    page.goto(f"{server.url}{path}")
     yield page
     context.close()
+
+
+@contextmanager
+def opened(browser: Browser, server: Server, complaints: list[str]) -> Iterator[Page]:
+    """The page that generates images, once it knows its server."""
+    with visited(browser, server, complaints, "/ui") as page:
+        expect(page.locator("#about")).to_contain_text("float32", timeout=60_000)
+        yield page
 
 
 @pytest.fixture
 def page(browser: Browser, quick: Server, complaints: list[str]) -> Iterator[Page]:
     with opened(browser, quick, complaints) as page:
         yield page
+
+
+def test_the_description_sends_a_real_request(
+    browser: Browser, quick: Server, complaints: list[str]
+) -> None:
+    with visited(browser, quick, complaints, "/docs") as page:
+        operation = page.locator("#operations-default-predict")
+        operation.get_by_role("button").first.click()
+        operation.locator("textarea").fill('{"prompt": "x", "seed": 7, "format": "webp"}')
+        operation.get_by_role("button", name="Execute").click()
+        answer = operation.locator(".live-responses-table")
+        expect(answer).to_contain_text('"seed": 7', timeout=60_000)
+        expect(answer.locator(".response-col_status").last).to_contain_text("200")
+    assert complaints == []
 
 
 def make(page: Page, pictures: int = 1) -> None:

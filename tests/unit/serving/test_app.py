@@ -19,13 +19,16 @@ async def test_slash_behind_a_path_is_served_without_a_redirect(make_stack: Any)
     client = make_stack().client
     answer = await client.post("/predict/", json=MAKE, headers=BEHIND_TLS)
     assert answer.status_code == 200
-    for path in ("/healthz/", "/v1/models/", "/docs/"):
+    for path in ("/healthz/", "/v1/models/", "/about/"):
         assert (await client.get(path)).status_code == 200
 
 
-async def test_slash_behind_the_page_leads_to_it_within_any_prefix(make_stack: Any) -> None:
-    answer = await make_stack().client.get("/ui/", headers=BEHIND_TLS)
-    assert (answer.status_code, answer.headers["location"]) == (307, "../ui")
+@pytest.mark.parametrize("page", ["ui", "docs"])
+async def test_slash_behind_a_page_leads_to_it_within_any_prefix(
+    make_stack: Any, page: str
+) -> None:
+    answer = await make_stack().client.get(f"/{page}/", headers=BEHIND_TLS)
+    assert (answer.status_code, answer.headers["location"]) == (307, f"../{page}")
 
 
 @pytest.mark.parametrize("path", ["/nothing/", "//predict/x/"])

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from diffusion_serving.http.route_table import ROUTES
+from diffusion_serving.http.ui.docs_files import DOCS_FILES
 from diffusion_serving.http.ui.files import FILES as PAGE_FILES
 from problem_documents import assert_problem
 from raw_request import post
@@ -314,12 +315,20 @@ async def test_root_leads_to_the_page(make_stack: Any) -> None:
     assert answer.url.path == "/ui"
 
 
-async def test_documentation_needs_no_other_host_and_no_script(make_stack: Any) -> None:
+async def test_documentation_needs_no_other_host_and_can_be_read_without_a_script(
+    make_stack: Any,
+) -> None:
     stack = make_stack()
     page = await stack.client.get("/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert "<script" not in page.text
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script(?![^>]* src=)|<style", page.text), "inline code needs 'unsafe'"
+    links = re.findall(r'(?:src|href)="(docs/[^"]+)"', page.text)
+    assert {f"/{link}" for link in links} == set(DOCS_FILES)
+    for link in links:
+        assert (await stack.client.get(f"/{link}")).status_code == 200
     assert not re.search(r'(src|href)="(https?:)?//', page.text)
     for name in ("negative_prompt", "/predict", "up to 100"):
         assert name in page.text
@@ -340,7 +349,7 @@ async def test_openapi_describes_the_routes_that_are_served(make_stack: Any) -> 
         for path, operations in document["paths"].items()
         for method in operations
     }
-    for_people = {"/", "/docs", "/openapi.json", *PAGE_FILES}
+    for_people = {"/", "/docs", "/openapi.json", *PAGE_FILES, *DOCS_FILES}
     assert described == {(r.method, r.path) for r in ROUTES if r.path not in for_people}
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
     assert references <= set(document["components"]["schemas"])

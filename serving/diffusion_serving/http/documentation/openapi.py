@@ -305,7 +305,9 @@ def _can_fail_generating(kind: Kind) -> bool:
 
 
 def _body(name: str) -> dict[str, Any]:
-    return {"required": True, "content": {JSON: {"schema": _ref(name)}}}
+    """Returns the body of a request for images, with one that a page can send as it is."""
+    example = {"prompt": "a red circle on a blue background"}
+    return {"required": True, "content": {JSON: {"schema": _ref(name), "example": example}}}
 
 
 def _get(name: str, summary: str, *, media: str = JSON, unready: bool = False) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The page at /docs: the OpenAPI document as plain HTML.
+"""The page at /docs: the OpenAPI document as plain HTML, and Swagger UI to send requests.
 
-The page needs no script and nothing from another host, so it works in a cluster that has no
-internet.
+The page needs nothing from another host, so it works in a cluster that has no internet, and can be
+read without a script.
 """
 
 from collections.abc import Iterator
@@ -10,14 +10,6 @@ from typing import Any
 
 from diffusion_serving.http.responses.problems import KINDS
 from diffusion_serving.http.route_table import OPEN_PATHS, Endpoint, path_of
-
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-code,pre{font:14px/1.5 ui-monospace,monospace;background:#8881;border-radius:4px;padding:.1em .3em}
-pre{padding:1rem;overflow:auto}table{border-collapse:collapse;width:100%}
-td,th{text-align:left;vertical-align:top;padding:.4rem;border-bottom:1px solid #8884}
-:root{color-scheme:light dark}
-"""
 
 _EXAMPLE = """curl -H 'Content-Type: application/json' -H 'Accept: image/png' -o circle.png \\
   -d '{"prompt": "a red circle on a blue background", "seed": 7}' http://HOST:PORT/predict"""
@@ -32,10 +24,16 @@ def render(document: dict[str, Any]) -> str:
         [
             '<!doctype html><html lang="en"><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width">',
-            f"<title>{escape(info['title'])}</title><style>{_STYLE}</style>",
+            f"<title>{escape(info['title'])}</title>",
+            '<link rel="icon" href="data:,">',
+            '<link rel="stylesheet" href="docs/swagger-ui.css">',
+            '<link rel="stylesheet" href="docs/page.css">',
+            '<script src="docs/swagger-ui.js" defer></script>',
+            '<script src="docs/page.js" type="module"></script>',
             f"<h1>{escape(info['title'])}</h1><p>{escape(info['description'])} ",
             'For programs: <a href="/openapi.json">/openapi.json</a>.</p>',
             f"<h2>Try it</h2><pre>{escape(_EXAMPLE)}</pre>",
+            '<div id="swagger"><noscript>A script shows forms here.</noscript></div>',
             "<h2>Routes</h2>",
             *_routes(document["paths"]),
             *_key(document["components"].get("securitySchemes")),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from diffusion_serving.http.responses.replies import Reply
 
-_HERE = Path(__file__).parent
+HERE = Path(__file__).parent
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -20,15 +20,19 @@ FILES = {
 """The file and media type of each path."""
 
 
-def page_files() -> dict[str, Reply]:
-    """Returns the reply of each of the page's paths."""
-    headers = {
-        "Content-Security-Policy": _POLICY,
+def headers_with(policy: str) -> dict[str, str]:
+    """Returns the headers of a page or of its files, with that Content-Security-Policy."""
+    return {
+        "Content-Security-Policy": policy,
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
+
+
+def page_files() -> dict[str, Reply]:
+    """Returns the reply of each of the page's paths."""
     return {
-        path: Reply(200, (_HERE / name).read_bytes(), media_type, headers)
+        path: Reply(200, (HERE / name).read_bytes(), media_type, headers_with(_POLICY))
         for path, (name, media_type) in FILES.items()
     }
