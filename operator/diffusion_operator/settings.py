@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from diffusion_operator.api.fields import Model
+from diffusion_operator.api.fields import Decimal, Model
 
 SETTINGS_FILE = "/etc/diffusion-operator/settings.json"
 
@@ -40,9 +40,7 @@ class Accelerator(Model):
     memory: str | None = Field(
         None, description="Memory of one as a quantity, to warn of models that can't fit it."
     )
-    price_per_hour: str | None = Field(
-        None, description="Dollars an hour for one, a decimal string."
-    )
+    price_per_hour: Decimal | None = Field(None, description="Dollars an hour for one.")
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> "Accelerator":

@@ -46,7 +46,10 @@ STAGE = {"users": 1, "duration": "10s"}
             {"model": {**DEMO, "loras": [{**LORA, "source": "hf://a/b/c"}]}},
             "or hf://OWNER/REPOSITORY/PATH.safetensors",
         ),
-        ({"model": {**DEMO, "loras": [{**LORA, "scale": "5"}]}}, "scale is at most 4"),
+        (
+            {"model": {**DEMO, "loras": [{**LORA, "scale": "5"}]}},
+            "a decimal number, at most 4, such as",
+        ),
         ({"model": {**DEMO, "loras": [LORA, LORA]}}, "Duplicate value"),
         (
             {"podTemplate": {"metadata": {"labels": {"diffusion.dev/service": "x"}}}},
@@ -86,9 +89,13 @@ STAGE = {"users": 1, "duration": "10s"}
         ({"generation": {}, "limits": {"maxSteps": 3}}, "generation.steps (default 4) is above"),
         ({"generation": {"width": 100}}, "should be a multiple of 8"),
         ({"generation": {"width": 2048, "height": 2048}}, "is above limits.maxPixels"),
-        ({"generation": {"guidanceScale": "2,5"}}, "write a decimal number in quotes"),
-        ({"generation": {"guidanceScale": "200"}}, "guidanceScale is at most 100"),
+        ({"generation": {"guidanceScale": "2,5"}}, "a decimal number, at most 100, such as"),
+        ({"generation": {"guidanceScale": 200}}, "should be less than or equal to 100"),
+        ({"generation": {"guidanceScale": True}}, "spec.generation.guidanceScale"),
+        ({"generation": {"guidanceScale": [7.5]}}, "spec.generation.guidanceScale"),
+        ({"model": {**HUB, "cache": {"size": 20}}}, "is a quantity such as 20Gi"),
         ({"queue": {"timeout": "ten"}}, "write a duration such as 90s"),
+        ({"queue": {"timeout": 60}}, "a number alone has no unit"),
         ({"queue": {"timeout": "0s"}}, "queue.timeout is between 1s and 1h"),
         ({"colour": "red"}, 'unknown field "spec.colour"'),
     ],
@@ -99,10 +106,11 @@ def test_a_bad_service_is_refused(refusing: Kubectl, spec: Object, sentence: str
     assert sentence in str(refused.value)
 
 
-def test_a_lora_may_be_one_file_of_a_repository(kubectl: Kubectl) -> None:
+def test_a_lora_may_be_one_file_of_a_repository_and_its_scale_a_number(kubectl: Kubectl) -> None:
     sources = ("hf://a/b", "hf://a/b/c.safetensors", "hf://a/b/styles/ink-v1.safetensors")
-    loras = [{"name": f"l{n}", "source": source} for n, source in enumerate(sources)]
-    kubectl.apply(diffusion_service(model={**DEMO, "loras": loras}))
+    loras = [{"name": f"l{n}", "source": source, "scale": 0.8} for n, source in enumerate(sources)]
+    model = {**DEMO, "loras": loras}
+    kubectl.apply(diffusion_service(model=model, generation={"guidanceScale": 7.5}))
 
 
 @pytest.mark.parametrize(
@@ -132,11 +140,17 @@ def test_an_impossible_change_of_a_claim_is_refused(
         ({"users": {"stages": [{**STAGE, "users": 0}]}}, "greater than or equal to 1"),
         ({"users": {"stages": [{**STAGE, "duration": "10ms"}]}}, "lasts between 1s and 24h"),
         ({"users": {"stages": [{**STAGE, "duration": "10"}]}}, "write a duration such as"),
-        ({"users": {"stages": [STAGE], "spawnRate": "0"}}, "spawnRate must be above 0"),
+        ({"users": {"stages": [{**STAGE, "duration": 10}]}}, "a number alone has no unit"),
+        ({"users": {"stages": [STAGE], "spawnRate": "0"}}, "a decimal number, above 0, such as"),
+        ({"users": {"stages": [STAGE], "spawnRate": 0}}, "should be greater than 0"),
+        ({"slo": {"maxFailureRatio": 1.5}}, "should be less than or equal to 1"),
+        ({"slo": {"p95": 8}}, "a number alone has no unit"),
+        ({"think": {"min": 1, "max": "2s"}}, "a number alone has no unit"),
+        ({"connections": {"reuse": 10}}, "write PerRequest, Always, or a duration"),
         ({"think": {"min": "5s", "max": "1s"}}, "think.min is longer than think.max"),
         ({"request": {"prompts": {}}}, "give the prompts either inline or by configMapRef"),
         ({"request": {"prompts": {"inline": [""]}}}, "at least 1 chars long"),
-        ({"targetRef": None, "url": "ftp://x"}, "should match '^https?://"),
+        ({"targetRef": None, "url": "host:8000"}, "url begins with http:// or https://"),
     ],
 )
 def test_a_bad_test_is_refused(refusing: Kubectl, spec: Object, sentence: str) -> None:

@@ -54,8 +54,7 @@ class Generation(Model):
     )
     guidance_scale: GuidanceScale = Field(
         "7.5",
-        description="Classifier-free guidance as a decimal string; at most 1 means none. "
-        'Default: "7.5".',
+        description="Classifier-free guidance; at most 1 means none. Default: 7.5.",
     )
     width: Side | None = Field(
         None, description="Pixels, a multiple of 8. Default: the size that the model was made for."

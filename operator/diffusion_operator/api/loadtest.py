@@ -30,8 +30,13 @@ class LoadTestSpec(LoadSpec):
     url: str | None = Field(
         None,
         max_length=2048,
-        pattern=r"^https?://[^/ ?#]+(/[^ ?#]*)?$",
         description="Any server with the same POST /predict instead, such as http://host:8000.",
+        json_schema_extra=rules(
+            rule(
+                "self.matches('^https?://[^/ ?#]+(/[^ ?#]*)?$')",
+                "url begins with http:// or https:// and has no query, such as http://host:8000",
+            )
+        ),
     )
     suspend: bool = Field(
         False,

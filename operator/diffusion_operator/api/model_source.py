@@ -1,17 +1,19 @@
 """Model source: where the weights and LoRAs come from, and the cache that keeps them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from diffusion_operator.api.fields import (
+    MOST_TEXT,
     Decimal,
     Model,
     ObjectName,
     SecretKey,
-    decimal_rules,
+    decimal_schema,
     rule,
     rules,
+    text_or_number,
 )
 
 _PATHS = (
@@ -25,6 +27,7 @@ _FILES = (
     r"|| self.matches('^hf://[A-Za-z0-9][-A-Za-z0-9._]*/[A-Za-z0-9][-A-Za-z0-9._]*"
     r"/[^ @]+[.]safetensors$')"
 )
+_IS_QUANTITY = "type(self) == string && isQuantity(self)"
 _NO_WAY_UP = "must not contain '..': write the path without going up"
 _WHAT_SOURCES = (
     "image:///PATH is a path inside the serving image, pvc://CLAIM/PATH a path on a "
@@ -80,10 +83,8 @@ class Lora(Model):
     )
     scale: Decimal = Field(
         "1",
-        description='Default strength of a request, a decimal string. Default: "1".',
-        json_schema_extra=decimal_rules(
-            "double(self) <= 4.0", 'scale is at most 4: write for example "0.8"'
-        ),
+        description="Default strength of a request, such as 0.8. Default: 1.",
+        json_schema_extra=decimal_schema(4),
     )
 
 
@@ -94,18 +95,17 @@ class ModelCache(Model):
         None,
         description="A PersistentVolumeClaim of the same namespace. Several services may share it.",
     )
-    size: str | None = Field(
+    size: Annotated[str, text_or_number(MOST_TEXT, {})] | None = Field(
         None,
-        max_length=32,
         description="Size of a claim of the service's own, such as 20Gi, which goes when the "
         "service goes. Its storage class must offer the access mode.",
         json_schema_extra=rules(
             rule(
-                "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
+                f"{_IS_QUANTITY} && quantity(self).isGreaterThan(quantity('0'))",
                 "model.cache.size is a quantity such as 20Gi",
             ),
             rule(
-                "!isQuantity(self) || !isQuantity(oldSelf)"
+                f"!({_IS_QUANTITY}) || type(oldSelf) != string || !isQuantity(oldSelf)"
                 " || !quantity(self).isLessThan(quantity(oldSelf))",
                 "model.cache.size can only grow: a claim can't be made smaller",
             ),

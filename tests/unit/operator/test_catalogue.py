@@ -10,7 +10,7 @@ import yaml
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.diffusionservice.specs.deployment import deployment
 from diffusion_operator.kube.problems import SpecError
-from diffusion_operator.settings import Settings
+from diffusion_operator.settings import Accelerator, Settings
 
 Object = dict[str, Any]
 VALUES = Path(__file__).parents[3] / "deploy" / "chart" / "values.yaml"
@@ -117,6 +117,8 @@ def test_the_taints_of_gke_and_of_aks_are_tolerated(
 
 
 def test_each_accelerator_has_a_price_and_slices_share_the_price_of_their_gpu() -> None:
+    priced = Accelerator.model_validate({"resourceName": "x/gpu", "pricePerHour": 0.71})
+    assert priced.price_per_hour == "0.71"  # Helm's users leave quotes out
     prices = {name: Decimal(entry["pricePerHour"]) for name, entry in CATALOGUE.items()}
     assert all(price > 0 for price in prices.values())
     whole = prices["nvidia-a100-80gb"]

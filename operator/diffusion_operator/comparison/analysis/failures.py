@@ -13,7 +13,8 @@ MOST_FAILURES = "0.01"
 def failure_limit(load: Any) -> float:
     """Largest share of requests that may fail under a load, with or without an SLO."""
     slo = load.get("slo") if isinstance(load, Mapping) else None
-    return float((slo or {}).get("maxFailureRatio") or MOST_FAILURES)
+    limit = (slo or {}).get("maxFailureRatio")
+    return float(MOST_FAILURES if limit is None else limit)
 
 
 def failure_ratio(runs: Sequence[Run]) -> float | None:
