@@ -42,7 +42,7 @@ from diffusion_operator.kube.objects import (
     key_of,
     labels_of,
 )
-from diffusion_operator.kube.problems import invalid_spec, is_refusal
+from diffusion_operator.kube.problems import LastingFailures, invalid_spec, is_refusal
 from diffusion_operator.loadtest.admission import ExclusiveLock
 from diffusion_operator.settings import Settings
 
@@ -62,6 +62,7 @@ class ComparisonReconciler:
         self._settings = settings
         self._variant_run = VariantRun(cache, applier, settings, now)
         self._lock = ExclusiveLock(cache)
+        self._failures = LastingFailures()
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile one Comparison.
@@ -72,6 +73,7 @@ class ComparisonReconciler:
         comparison = self._cache.get(key)
         if comparison is None or comparison["metadata"].get("deletionTimestamp"):
             self._lock.release(key)
+            self._failures.clear(key)
             self._applier.forget(key)
             return None
         run = run_of(comparison)
@@ -83,8 +85,33 @@ class ComparisonReconciler:
         except InvalidVariantError as error:
             return await self._give_up(comparison, "InvalidVariant", str(error))
         schedule = Schedule(comparison, spec, variants, run, recorded(comparison, run))
-        observed, again = await self._advance(schedule)
+        try:
+            observed, again = await self._advance(schedule)
+        except ApiError as error:
+            await self._tell_of(error, key, schedule)
+            raise
+        self._failures.clear(key)
         return sooner(again, await self._write_status(comparison, observed))
+
+    async def _tell_of(self, error: ApiError, key: Key, schedule: Schedule) -> None:
+        """Write into the status that the step is held up, once its failures last."""
+        blocked = self._failures.add(key, error)
+        if blocked is None:
+            return
+        step = schedule.next_step
+        current = schedule.current(step) if step is not None else None
+        if current is None:
+            self._lock.release(key)  # nothing of this Comparison is on the hardware
+        state = RunState.WAITING if current is None else RunState.RUNNING
+        observed = self._seen(
+            schedule,
+            state,
+            blocked.reason,
+            blocked.message,
+            step=None if current is None else step,
+            current=current,
+        )
+        await self._write_status(schedule.comparison, observed)
 
     async def _write_status(self, comparison: Object, observed: Observed) -> float | None:
         return await self._applier.apply_status(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from diffusion_operator.comparison.reconciler import ComparisonReconciler
 from diffusion_operator.diffusionservice.reconciler import ServiceReconciler
 from diffusion_operator.kube.applier import Applier
 from diffusion_operator.kube.cache import Cache
@@ -14,6 +15,7 @@ from diffusion_operator.kube.objects import Key, key_of
 from diffusion_operator.kube.store import ChildStores
 from diffusion_operator.loadtest.reconciler import TestReconciler
 from diffusion_operator.settings import Settings
+from played_study import comparison
 from recording_cluster import RecordingCluster
 
 Object = dict[str, Any]
@@ -23,7 +25,7 @@ TRIES = 8
 
 
 class WebhookAway(RecordingCluster):
-    """A cluster whose admission webhook for Deployments and Jobs doesn't answer."""
+    """A cluster whose admission webhook for Deployments, Jobs and services doesn't answer."""
 
     def __init__(self, owner: Object) -> None:
         super().__init__()
@@ -36,13 +38,14 @@ class WebhookAway(RecordingCluster):
         return {**self._owner, "status": answer["status"], "metadata": metadata}
 
     async def create(self, obj: Object) -> Object | None:
-        if self.away and obj["kind"] == "Deployment":
+        if self.away and obj["kind"] in {"Deployment", "DiffusionService"}:
             raise AWAY
         return await super().create(obj)
 
     async def apply(self, obj: Object) -> Object:
-        if self.away and obj["kind"] == "Job":
+        if self.away and obj["kind"] in {"Job", "DiffusionService"}:
             raise AWAY
+        obj["metadata"] |= {"generation": 1, "creationTimestamp": NOW}
         return await super().apply(obj)
 
     async def groups(self) -> frozenset[str]:
@@ -102,3 +105,50 @@ async def test_a_load_test_that_a_webhook_stops_says_so_and_lets_others_go_first
     assert reasons
     assert set(reasons) == {("False", "Blocked")}
     assert not reconciler._admission.holds(key_of(loadtest), loadtest)
+
+
+def study(**status: Any) -> Object:
+    meta = {"name": "study", "namespace": "shop", "uid": "u", "generation": 1}
+    return {**comparison(), "metadata": {**meta, "resourceVersion": "1"}, "status": status}
+
+
+def comparison_reconciler(
+    owner: Object, settings: Settings, *others: Object
+) -> tuple[ComparisonReconciler, WebhookAway]:
+    cluster, cache = WebhookAway(owner), cache_of(owner, *others)
+    ticks = itertools.count(step=100)
+    applier = Applier(cluster, cache, clock=lambda: next(ticks))  # type: ignore[arg-type] # a stand-in by shape
+    return ComparisonReconciler(cache, applier, settings, lambda: NOW), cluster
+
+
+async def test_a_comparison_that_a_webhook_stops_says_so_and_lets_others_go_first(
+    settings: Settings,
+) -> None:
+    reconciler, cluster = comparison_reconciler(study(), settings)
+    reasons = await reasons_after(reconciler, cluster, key_of(study()), "Complete")
+    assert reasons
+    assert len(reasons) < TRIES - 3
+    assert set(reasons) == {("False", "Blocked")}
+    assert {status["status"]["state"] for status in cluster.statuses} == {"Waiting"}
+    assert not reconciler._lock.holds(key_of(study()), study())
+    cluster.away = False
+    await reconciler(key_of(study()))
+    status = cluster.statuses[-1]["status"]
+    assert status["conditions"][0]["reason"] == status["state"] == "Running"
+
+
+async def test_a_comparison_that_is_stopped_during_a_run_keeps_the_run(settings: Settings) -> None:
+    reconciler, cluster = comparison_reconciler(study(), settings)
+    cluster.away = False
+    await reconciler(key_of(study()))
+    begun = study(**cluster.statuses[-1]["status"])
+    (service,) = cluster.applied
+    # Another spec than the one of the step, which the webhook keeps from being applied.
+    changed = {**service, "apiVersion": begun["apiVersion"], "spec": {}}
+    changed["metadata"] |= {"uid": "s", "resourceVersion": "1"}
+    reconciler, cluster = comparison_reconciler(begun, settings, changed)
+    reasons = await reasons_after(reconciler, cluster, key_of(begun), "Complete")
+    assert set(reasons) == {("False", "Blocked")}
+    status = cluster.statuses[-1]["status"]
+    assert status["state"] == "Running"
+    assert status["runs"] == begun["status"]["runs"]
