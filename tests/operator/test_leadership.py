@@ -95,6 +95,9 @@ def test_metrics_show_which_operator_leads_and_its_reconciles(
     taken = ("diffusion_operator_reconcile_seconds_sum", {"kind": "DiffusionService"})
     assert metric_value(leads, "diffusion_operator_leader") == 1
     assert metric_value(stands_by, "diffusion_operator_leader") == 0
+    release = f"{kubectl.namespace}/{LEASE}"
+    claim = kubectl.get("lease", f"{LEASE}.{kubectl.namespace}.claim")
+    assert claim["spec"]["holderIdentity"] == release  # other releases see it
     kubectl.apply(diffusion_service())
     eventually(lambda: kubectl.status("dsvc", "demo"), what="the status")
     eventually(lambda: metric_value(leads, done[0], **done[1]) >= 1, what="a completed reconcile")

@@ -20,6 +20,11 @@
 {{ include "diffusion.fullname" . }}-{{ .Release.Namespace }}
 {{- end -}}
 
+{{- /* The Lease by which other releases see this one's claim. */ -}}
+{{- define "diffusion.claim" -}}
+{{ include "diffusion.fullname" . }}.{{ .Release.Namespace }}.claim
+{{- end -}}
+
 {{- define "diffusion.selector" -}}
 app.kubernetes.io/name: diffusion-operator
 app.kubernetes.io/instance: {{ .Release.Name }}

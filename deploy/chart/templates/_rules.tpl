@@ -78,4 +78,14 @@ rules:
   - apiGroups: [policy]
     resources: [poddisruptionbudgets]
     verbs: [get, list, watch, create, patch, delete]
+  # Claims: those of other releases, and with watchNamespaces this one's on each of them.
+  - apiGroups: [coordination.k8s.io]
+    resources: [leases]
+    verbs: [list{{ if .Values.watchNamespaces }}, create{{ end }}]
+  {{- if .Values.watchNamespaces }}
+  - apiGroups: [coordination.k8s.io]
+    resources: [leases]
+    resourceNames: [{{ include "diffusion.claim" . }}]
+    verbs: [patch]
+  {{- end }}
 {{- end -}}

@@ -62,6 +62,7 @@ KINDS = {
     "EndpointSlice": Kind("discovery.k8s.io", "v1", "endpointslices", watched=True),
     "Event": Kind("", "v1", "events"),
     "RayCluster": Kind("ray.io", "v1", "rayclusters"),
+    "Lease": Kind("coordination.k8s.io", "v1", "leases"),
 }
 
 WATCHED_KINDS = tuple(name for name, kind in KINDS.items() if kind.watched)

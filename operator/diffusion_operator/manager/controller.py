@@ -55,9 +55,21 @@ class Controller:
         cache: Cache,
         settings: Settings,
         namespaces: Sequence[str] = (),
+        *,
         on_failure: Callable[[], None] = lambda: None,
+        holder: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        """Create the controller; ``on_failure`` is called when a worker ends by an error."""
+        """Create the controller.
+
+        Args:
+            cluster: Client of the API server.
+            cache: Watched objects.
+            settings: Configuration of the operator.
+            namespaces: The watched namespaces; none means all.
+            on_failure: Called when a worker ends by an error.
+            holder: Another release that reconciles a namespace's objects, if there is one.
+        """
+        self._holder = holder
         self._cluster = cluster
         self._cache = cache
         applier = Applier(cluster, cache, children=settings.children)
@@ -96,7 +108,15 @@ class Controller:
         """Close the connections."""
         await self._cluster.close()
 
+    def enqueue_all(self) -> None:
+        """Enqueue each resource, since another release may have begun or ceased to hold it."""
+        for kind in self._reconcilers:
+            for obj in self._cache.all(kind):
+                self._queue.add(key_of(obj))
+
     async def _reconcile(self, key: Key) -> float | None:
+        if self._holder(key.namespace) is not None:
+            return None
         outcome = "failed"
         try:
             with RECONCILE_SECONDS.labels(key.kind).time():

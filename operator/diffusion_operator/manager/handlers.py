@@ -10,6 +10,7 @@ import kopf
 
 from diffusion_operator.api import API_VERSION
 from diffusion_operator.kube.cache import Cache, trimmed
+from diffusion_operator.kube.claims import Claims
 from diffusion_operator.kube.client import Cluster
 from diffusion_operator.kube.informers import Informers
 from diffusion_operator.kube.kinds import CUSTOM_KINDS, KINDS
@@ -96,8 +97,14 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
         revisions=stores.revisions,
     )
     cluster = await Cluster.connect()
+    claims = Claims(cluster, memo.lease or "", memo.namespaces)
     memo.controller = Controller(
-        cluster, cache, read_settings(), memo.namespaces, on_failure=memo.stop.set
+        cluster,
+        cache,
+        read_settings(),
+        memo.namespaces,
+        on_failure=memo.stop.set,
+        holder=claims.holder,
     )
     memo.informers = Informers(
         await Cluster.connect(connections=0),
@@ -108,8 +115,14 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
     )
     await memo.informers.start()
     if memo.lease:
+        memo.claims = claims
         memo.elector = LeaderElector(
-            cluster.api, memo.lease, lead=memo.controller.start, lose=lambda: _lose(memo)
+            cluster.api,
+            memo.lease,
+            lead=lambda: claims.start(
+                memo.controller.start, memo.controller.enqueue_all, lambda: _lose(memo)
+            ),
+            lose=lambda: _lose(memo),
         )
         memo.elector.start()
     else:
@@ -118,12 +131,15 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **indices: Any
 
 def _lose(memo: kopf.Memo) -> None:
     """Stop to write at once; kopf's own end takes a while."""
+    memo.claims.stop()
     memo.controller.halt()
     memo.stop.set()
 
 
 @kopf.on.cleanup()
 async def stop(memo: kopf.Memo, **_: Any) -> None:
+    if memo.lease:
+        memo.claims.stop()
     await memo.controller.finish()
     await memo.informers.stop()
     if memo.lease:

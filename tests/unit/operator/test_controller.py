@@ -1,6 +1,7 @@
 """Owners that an event enqueues."""
 
 import asyncio
+from typing import Any
 
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.objects import Key, Object
@@ -69,4 +70,35 @@ async def test_a_written_child_that_a_newer_list_lacks_enqueues_its_owner(
     assert cache.get(gone) is None
     assert all(cache.get(key) is not None for key in (later, there, elsewhere))
     assert reconciler.names == ["demo", "gone"]
+    await controller.finish()
+
+
+async def test_an_object_that_another_release_holds_is_left_alone_until_it_is_given_up(
+    settings: Settings, service: Object
+) -> None:
+    place = service["metadata"]["namespace"], service["metadata"]["name"]
+    kinds: dict[str, Any] = {kind: {} for kind in ("LoadTest", "Comparison")}
+    cache = Cache(
+        {**kinds, "DiffusionService": {place: [service]}},
+        pods={},
+        jobs={},
+        tests={},
+        compared={},
+        revisions={},
+    )
+    held = {"shop"}
+    controller = Controller(
+        None,  # type: ignore[arg-type] # no request is sent
+        cache,
+        settings,
+        holder=lambda namespace: "other/op" if namespace in held else None,
+    )
+    reconciler = RecordingReconciler(until="demo")
+    controller._reconcilers["DiffusionService"] = reconciler
+    assert await controller._reconcile(Key("DiffusionService", "shop", "demo")) is None
+    assert reconciler.names == []
+    held.clear()
+    controller.start()
+    controller.enqueue_all()
+    await asyncio.wait_for(reconciler.finished.wait(), 5)
     await controller.finish()
