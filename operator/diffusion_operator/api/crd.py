@@ -31,7 +31,9 @@ DIFFUSION_SERVICE_COLUMNS = [
     _column("GPU", ".spec.gpu.type"),
     _column("Precision", ".status.precision"),
     _column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-    _column("Replicas", ".status.readyReplicas", "integer"),
+    _column(
+        "Replicas", ".status.readyReplicas", "integer", description="Pods that answer requests."
+    ),
     _column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
     _column("URL", ".status.url"),
     AGE,

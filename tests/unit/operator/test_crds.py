@@ -10,7 +10,10 @@ import yaml
 from diffusion_operator.api.crd import definitions
 
 Schema = dict[str, Any]
-CRDS = Path(__file__).parents[3] / "crds"
+ROOT = Path(__file__).parents[3]
+CRDS = ROOT / "crds"
+# Fields whose values are the names of programs, formats and techniques, or that are older.
+API_PAGE = (ROOT / "docs" / "api.md").read_text()
 
 
 def schemas() -> Iterator[tuple[str, Schema]]:
@@ -54,3 +57,24 @@ def test_only_replicas_is_defaulted_so_that_a_stored_spec_is_what_its_author_wro
     assert [path for path, part in ALL_PARTS if "default" in part] == [
         "DiffusionService.spec.replicas"
     ]
+
+
+SPEC_PARTS = [(path, part) for path, part in ALL_PARTS if ".spec." in path]
+
+
+def test_a_lower_case_enumeration_is_one_that_the_api_page_names() -> None:
+    lower = {
+        path
+        for path, part in SPEC_PARTS
+        if any(str(value)[0].islower() for value in part.get("enum", ()))
+    }
+    named = {path for path in lower if f"`{path.rpartition('.')[2]}`" in API_PAGE}
+    named |= {path for path in lower if f"`{'.'.join(path.split('.')[-2:])}`" in API_PAGE}
+    assert lower
+    assert lower - named == set()
+
+
+def test_a_duration_is_a_string_with_a_unit_but_for_two_older_fields() -> None:
+    units = ("Seconds", "Milliseconds", "Minutes", "Hours")
+    own = {path for path, _ in SPEC_PARTS if path.endswith(units) and ".podTemplate." not in path}
+    assert {path.rpartition(".")[2] for path in own} == {"maxWaitMilliseconds", "timeoutSeconds"}
