@@ -26,8 +26,9 @@ from operator_process import SETTINGS
 
 Object = dict[str, Any]
 NAMESPACE = "released"
+PROBE = "spec.containers[server].livenessProbe"
 FOLDER = Path(__file__).parents[1] / "operator" / "released"
-SERVICES = (
+FIRST = (
     diffusion_service("minimal"),
     diffusion_service(
         "large",
@@ -44,6 +45,33 @@ SERVICES = (
         podTemplate={"metadata": {"annotations": {"team": "design"}}},
     ),
 )
+# For the first two services main makes what 0.1.0 made; these have fields that came later.
+SECOND = (
+    diffusion_service(
+        "ray",
+        backend="rayserve",
+        image="registry.example/ray:1",
+        gpu={"type": "standin", "count": 2},
+        batching={"mode": "framework", "maxSize": 4, "maxWaitMilliseconds": 10},
+        queue={"maxLength": 32, "timeout": "30s"},
+        rollout={"onFailure": "Hold", "surgeTimeout": "5m"},
+    ),
+    diffusion_service(
+        "tuned",
+        model={
+            "source": "s3://models/sd",
+            "credentialsSecretRef": {"name": "bucket"},
+            "loras": [{"name": "ink", "source": "s3://models/ink", "scale": "0.8"}],
+            "cache": {"claimName": "models"},
+        },
+        generation={"steps": 8, "guidanceScale": "6.5", "width": 512, "height": 512},
+        limits={"maxSteps": 50, "maxImagesPerRequest": 2},
+        route={"host": "tuned.example.com", "ingressClassName": "nginx"},
+        podTemplate={"spec": {"priorityClassName": "system-node-critical"}, "remove": [PROBE]},
+    ),
+)
+RELEASES = {"0.1.0": FIRST, "0.2.0-alpha": SECOND}
+"""Services of each kept release, all of other names."""
 HEADER = """\
 # The children that diffusion-operator {version} makes for two services.
 # tests/operator/test_upgrade.py upgrades from them. The command that wrote this file:
@@ -92,7 +120,7 @@ class _Whole(yaml.SafeDumper):
 def main() -> None:
     (version,) = sys.argv[1:]
     settings = Settings.model_validate(SETTINGS)
-    documents = [made for each in SERVICES for made in (each, *children(each, settings))]
+    documents = [made for each in RELEASES[version] for made in (each, *children(each, settings))]
     sys.stdout.write(HEADER.format(version=version))
     yaml.dump_all(documents, sys.stdout, _Whole, sort_keys=False, width=120)
 
