@@ -23,7 +23,12 @@ from diffusion_operator.diffusionservice.routing.external_route import route_key
 from diffusion_operator.diffusionservice.routing.gateway_policies import GatewayPolicies
 from diffusion_operator.diffusionservice.routing.selector_switch import switches_selector
 from diffusion_operator.diffusionservice.scaling.provider import Scaler
-from diffusion_operator.diffusionservice.scaling.scaling import LOOK_SECONDS, Scaling, scalers
+from diffusion_operator.diffusionservice.scaling.scaling import (
+    LOOK_SECONDS,
+    Scaling,
+    outgoing,
+    scalers,
+)
 from diffusion_operator.diffusionservice.specs.accelerator import accelerator_of
 from diffusion_operator.diffusionservice.specs.deployment import revision_of
 from diffusion_operator.diffusionservice.specs.model_size import misfit
@@ -307,6 +312,7 @@ class ServiceReconciler:
             *await self._gateway_policies.of(owner, spec),
         ]
         autoscalers = scalers(owner, spec, scaler)
+        await self._applier.prune(owner, outgoing(owner, autoscalers))
         # The pods of an older release may lack the metric of a newer autoscaler.
         kept = [key_of(each) for each in autoscalers if plan.is_upgrade_pending and self._has(each)]
         others += [each for each in autoscalers if key_of(each) not in kept]

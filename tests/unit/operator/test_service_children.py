@@ -22,13 +22,15 @@ from diffusion_operator.settings import Settings
 CLUSTER: Object = {"backend": "rayserve", "rayserve": {"topology": "cluster"}}
 NOW = "2026-01-02T03:04:05Z"
 RAY = frozenset({"ray.io", "ray.io/v1"})
-RAY_SERVICE, WORKERS, HEAD, SERVICE = (
+RAY_SERVICE, WORKERS, HEAD, SERVICE, AUTOSCALER, SCALED_OBJECT = (
     Key(kind, "shop", name)
     for kind, name in (
         ("RayService", "demo"),
         ("Deployment", "demo"),
         ("Deployment", "demo-head"),
         ("Service", "demo"),
+        ("HorizontalPodAutoscaler", "demo"),
+        ("ScaledObject", "demo"),
     )
 )
 
@@ -62,11 +64,16 @@ class Server:
     async def apply(self, obj: Object) -> Object:
         if obj["kind"] in self.refusals:
             raise self.refusals[obj["kind"]]
+        if obj["kind"] == "ScaledObject" and AUTOSCALER in self.objects:
+            raise answer(403, "denied the request: the workload is already managed by the hpa")
         return self.put(obj)
 
     async def apply_status(self, obj: Object) -> Object:
         before = self.objects[key_of(obj)]
         return self.put({**before, "status": obj["status"]})
+
+    async def hand_over_replicas(self, key: Key, replicas: int) -> None:
+        """Does nothing, since the owners of fields play no part here."""
 
     async def own_what_was_created(self, key: Key) -> None:
         """Does nothing, since the owners of fields play no part here."""
@@ -354,3 +361,17 @@ async def test_the_first_status_of_a_suspended_ray_cluster_waits_for_nothing(sce
     assert await scene.reconcile(waits=False) == HOLD_BACK_SECONDS
     scene.set_spec(suspend=False)
     assert await scene.reconcile(waits=False) == FIRST_HOLD_BACK_SECONDS
+
+
+async def test_an_autoscaler_goes_before_kedas_webhook_sees_its_successor(scene: Scene) -> None:
+    scene.server.served_groups = frozenset(
+        {"keda.sh", "custom.metrics.k8s.io", "custom.metrics.k8s.io/v1beta2"}
+    )
+    pods = {"rayserve": {"topology": "pods"}}
+    scene.set_spec(**pods, autoscaling={"maxReplicas": 3, "provider": "HPA"})
+    await scene.reconcile()
+    assert scene.exist(AUTOSCALER, SCALED_OBJECT) == [True, False]
+    scene.set_spec(**pods, autoscaling={"maxReplicas": 3, "provider": "KEDA"})
+    await scene.reconcile()
+    assert scene.exist(AUTOSCALER, SCALED_OBJECT) == [False, True]
+    assert scene.condition()[1] != "Forbidden"

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import Autoscaling, DiffusionServiceSpec
@@ -36,6 +36,7 @@ from diffusion_operator.kube.objects import Key, Object, is_owned, key_of
 from diffusion_operator.kube.pod_status import is_ready
 from diffusion_operator.kube.problems import SpecError
 
+_KINDS: Mapping[str, Scaler] = {"ScaledObject": "keda", "HorizontalPodAutoscaler": "hpa"}
 LOOK_SECONDS = 10.0
 # A pod answers within milliseconds.
 ANSWER_SECONDS = 0.2
@@ -85,8 +86,7 @@ class Scaling:
 
     def _existing(self, owner: Object) -> Scaler | None:
         """Provider whose autoscaler the service has."""
-        kinds: dict[str, Scaler] = {"ScaledObject": "keda", "HorizontalPodAutoscaler": "hpa"}
-        for kind, scaler in kinds.items():
+        for kind, scaler in _KINDS.items():
             observed = self._cache.get(_key(kind, owner))
             if observed is not None and is_owned(observed, owner):
                 return scaler
@@ -189,6 +189,15 @@ async def _look(pods: list[Object]) -> list[float | None]:
 
 def _key(kind: str, owner: Object) -> Key:
     return Key(kind, owner["metadata"]["namespace"], owner["metadata"]["name"])
+
+
+def outgoing(owner: Object, autoscalers: Sequence[Object]) -> list[Key]:
+    """Autoscaler objects of other providers, which go before a successor exists.
+
+    KEDA's webhook refuses a workload that an HPA scales, and two HPAs would both stand still.
+    """
+    staying = {each["kind"] for each in autoscalers}
+    return [_key(kind, owner) for kind in _KINDS if staying and kind not in staying]
 
 
 def scalers(
