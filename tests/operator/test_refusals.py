@@ -142,7 +142,10 @@ def test_an_impossible_change_of_a_claim_is_refused(
         ({"users": {"stages": [{**STAGE, "duration": "10"}]}}, "write a duration such as"),
         ({"users": {"stages": [{**STAGE, "duration": 10}]}}, "a number alone has no unit"),
         ({"users": {"stages": [STAGE], "spawnRate": "0"}}, "a decimal number, above 0, such as"),
-        ({"users": {"stages": [STAGE], "spawnRate": 0}}, "should be greater than 0"),
+        (
+            {"users": {"stages": [STAGE], "spawnRate": 0}},
+            "should be greater than 0",
+        ),
         ({"slo": {"maxFailureRatio": 1.5}}, "should be less than or equal to 1"),
         ({"slo": {"p95": 8}}, "a number alone has no unit"),
         ({"think": {"min": 1, "max": "2s"}}, "a number alone has no unit"),

@@ -32,6 +32,11 @@ _KNOWN: Mapping[str, st.SearchStrategy[Any]] = {
 }
 
 
+_INT_OR_STRING: st.SearchStrategy[Any] = st.sampled_from(
+    ["90s", "1m30s", "500ms", "20Gi", "Always", "64", "0.5", 1, 64, "x"]
+)
+
+
 def specs(schema: Schema) -> st.SearchStrategy[Any]:
     """Generates specs of the schema; about one in four is broken somewhere."""
     return st.integers(0, 3).flatmap(lambda dice: _valued(schema, broken=dice == 0))
@@ -60,6 +65,10 @@ def _valid(schema: Schema, *, broken: bool) -> st.SearchStrategy[Any]:
         strategy = _integer(schema)
     elif schema.get("type") == "boolean":
         strategy = st.booleans()
+    elif schema.get("x-kubernetes-int-or-string"):
+        strategy = _INT_OR_STRING
+    elif "maximum" in schema:
+        strategy = _decimal(schema)
     return strategy
 
 
@@ -67,6 +76,12 @@ def _integer(schema: Schema) -> st.SearchStrategy[int]:
     low, step = schema.get("minimum", 0), schema.get("multipleOf", 1)
     high = schema.get("maximum", low + 1000)
     return st.integers(-(-low // step), high // step).map(lambda value: value * step)
+
+
+def _decimal(schema: Schema) -> st.SearchStrategy[float | str]:
+    low, high = schema["minimum"], schema["maximum"]
+    number = st.floats(max(low, 0.001), high) | st.integers(low, high)
+    return number | st.from_regex(r"[0-9]{1,4}([.][0-9]{1,6})?", fullmatch=True)
 
 
 def _string(schema: Schema) -> st.SearchStrategy[str]:

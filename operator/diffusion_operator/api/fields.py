@@ -20,6 +20,7 @@ DURATION = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$"
 _DURATION_HELP = "write a duration such as 90s, 500ms or 1m30s: a number alone has no unit"
 _DECIMAL_HELP = 'write a decimal number, such as 2.5 or "2.5"'
 _MOST_DIGITS = 9
+_LEAST_ABOVE_ZERO = 0.000001
 MOST_TEXT = 32
 """Characters of a duration or a quantity."""
 _PART = re.compile(r"([0-9.]+)(ms|s|m|h)")
@@ -86,6 +87,7 @@ def decimal_schema(most: int | None = None, *, above_zero: bool = False) -> dict
         "x-kubernetes-preserve-unknown-fields": True,
         "maxLength": 16,
         "pattern": f"^{_digits(most, above_zero=above_zero)}$|{advice}^",
+        # The API server rounds another minimum down where the value is a whole number.
         "minimum": 0,
         "exclusiveMinimum": above_zero,
         "maximum": 10**_MOST_DIGITS if most is None else most,
@@ -115,8 +117,14 @@ def _digits(most: int | None, *, above_zero: bool) -> str:
 
 
 def _as_text(value: object) -> object:
-    """Text of a number, without an exponent; any other value as it is."""
+    """Text of a number, without an exponent; any other value as it is.
+
+    Raises:
+        ValueError: The number is above 0 and less than a string can say.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if 0 < value < _LEAST_ABOVE_ZERO:
+            raise ValueError(f"{value}: write 0, or a number of at least {_LEAST_ABOVE_ZERO:f}")
         return f"{decimal.Decimal(repr(value)):f}"
     return value
 
@@ -130,7 +138,7 @@ Decimal = Annotated[
     str,
     BeforeValidator(_as_text),
     WithJsonSchema(decimal_schema()),
-    _validated(r"[0-9]{1,9}(\.[0-9]+)?", _DECIMAL_HELP),
+    _validated(r"[0-9]{1,16}(\.[0-9]+)?", _DECIMAL_HELP),
 ]
 """Decimal number from 0 on, as a text; a number is taken, too."""
 GuidanceScale = Annotated[Decimal, WithJsonSchema(decimal_schema(100))]

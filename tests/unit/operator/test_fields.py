@@ -25,13 +25,21 @@ def test_a_text_that_is_no_duration_is_refused_with_an_example(text: str) -> Non
 
 @pytest.mark.parametrize(
     ("written", "read"),
-    [(10, "10"), (0.01, "0.01"), (7.5, "7.5"), (1e-7, "0.0000001"), ("0.50", "0.50"), (0, "0")],
+    [
+        (10, "10"),
+        (10**9, "1000000000"),
+        (0.01, "0.01"),
+        (7.5, "7.5"),
+        (2.5e-05, "0.000025"),
+        ("0.50", "0.50"),
+        (0, "0"),
+    ],
 )
 def test_a_decimal_is_written_as_a_number_or_as_a_text(written: object, read: str) -> None:
     assert TypeAdapter(Decimal).validate_python(written) == read
 
 
-@pytest.mark.parametrize("written", ["", "x", "1e3", "-1", -0.5, True, None, [1], "1\n"])
+@pytest.mark.parametrize("written", ["", "x", "1e3", "-1", -0.5, 1e-7, True, None, [1], "1\n"])
 def test_another_value_is_no_decimal(written: object) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Decimal).validate_python(written)
