@@ -10,11 +10,13 @@ from rich.console import Console
 from kubectl_diffusion.cluster.client import Cluster
 from kubectl_diffusion.predict.command import predict
 from kubectl_diffusion.report.command import SUFFIXES, report
+from kubectl_diffusion.run.command import run
+from kubectl_diffusion.terminal.durations import seconds
 from kubectl_diffusion.terminal.errors import PluginError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns 0, 1 after an error, or 130 after an interrupt."""
+    """Runs a command; returns 0, 1 after an error, 130 after an interrupt, or a run's verdict."""
     options = parser().parse_args(arguments)
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
@@ -24,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "report":
             report(options, connect, console)
+        elif options.command == "run":
+            return run(options, connect, console)
         else:
             predict(options, connect(), console)
     except PluginError as error:
@@ -58,6 +62,21 @@ def parser() -> argparse.ArgumentParser:
         help="file to write, - for the terminal (default: NAME-report.html)",
     )
     report_parser.add_argument("--format", choices=tuple(SUFFIXES), default="html")
+
+    run_parser = commands.add_parser(
+        "run",
+        parents=[common],
+        help="a run of a load test or a comparison, with its verdict as the exit code",
+        epilog="Exit codes with --wait: 0 within the SLO, 3 SLO missed, 4 figures not valid, "
+        "5 run failed, 6 no verdict in time, 7 slower than its baseline; 1 any other error.",
+    )
+    run_parser.add_argument("test", help="lt/NAME or cmp/NAME")
+    run_parser.add_argument("--wait", action="store_true", help="wait for this run's verdict")
+    run_parser.add_argument(
+        "--timeout", type=seconds, default="1h", help="the longest wait, such as 90s or 1h30m (1h)"
+    )
+    run_parser.add_argument("--junit", type=Path, help="JUnit file to write")
+    run_parser.add_argument("--markdown", type=Path, help="Markdown file to write")
 
     predict_parser = commands.add_parser(
         "predict", parents=[common], help="an image from a service"

@@ -9,9 +9,11 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from kubectl_diffusion.cluster.kinds import GROUP, VERSION, Kind
-from kubectl_diffusion.terminal.errors import PluginError
+from kubectl_diffusion.terminal.errors import ClusterAwayError, PluginError
 
 _FORBIDDEN, _NOT_FOUND, _UNAUTHORIZED = 403, 404, 401
+_TOO_MANY, _SERVER_ERROR = 429, 500
+_MERGE_PATCH = "application/merge-patch+json"
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -48,6 +50,25 @@ class Cluster:
         )
         return resource
 
+    def annotate(self, kind: Kind, name: str, annotation: str, value: str) -> Object:
+        """The resource after one annotation has the value. Raises ``PluginError``."""
+        api: Any = client.CustomObjectsApi(self.api)
+        patch = {"metadata": {"annotations": {annotation: value}}}
+        resource: Object = self._call(
+            f"{kind.name} {name!r}",
+            lambda: api.patch_namespaced_custom_object(
+                GROUP,
+                VERSION,
+                self.namespace,
+                kind.plural,
+                name,
+                patch,
+                _content_type=_MERGE_PATCH,
+            ),
+            verb="change",
+        )
+        return resource
+
     def config_map(self, name: str) -> dict[str, str]:
         """The data of a ConfigMap. Raises ``PluginError``."""
         api = client.CoreV1Api(self.api)
@@ -80,22 +101,25 @@ class Cluster:
                 return str(pod.metadata.name)
         raise PluginError("no pod of the service is Ready: kubectl get dsvc says why, under REASON")
 
-    def _call(self, subject: str, request: Callable[[], T]) -> T:
+    def _call(self, subject: str, request: Callable[[], T], verb: str = "read") -> T:
         """Sends a request to the API server and translates its errors to ``PluginError``."""
         try:
             return request()
         except ApiException as error:
-            raise PluginError(self._message(subject, error)) from None
+            passes = error.status == _TOO_MANY or (error.status or 0) >= _SERVER_ERROR
+            kind = ClusterAwayError if passes else PluginError
+            raise kind(self._message(subject, error, verb)) from None
         except HTTPError as error:
             host = self.api.configuration.host
-            raise PluginError(f"the cluster at {host} does not respond: {_root(error)}") from None
+            message = f"the cluster at {host} does not respond: {_root(error)}"
+            raise ClusterAwayError(message) from None
 
-    def _message(self, subject: str, error: ApiException) -> str:
+    def _message(self, subject: str, error: ApiException, verb: str) -> str:
         place = f"in namespace {self.namespace!r}"
         if error.status == _NOT_FOUND:
             return f"there is no {subject} {place}: see kubectl get dsvc,lt,cmp -A, or give -n"
         if error.status == _FORBIDDEN:
-            return f"you may not read {subject} {place}: ask an administrator for permission"
+            return f"you may not {verb} {subject} {place}: ask an administrator for permission"
         if error.status == _UNAUTHORIZED:
             return "the cluster rejects your credentials: log in again"
         return f"the cluster returned {error.status} {error.reason} for {subject}"

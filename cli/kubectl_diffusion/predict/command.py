@@ -16,7 +16,7 @@ from kubectl_diffusion.cluster.client import Cluster
 from kubectl_diffusion.cluster.kinds import DIFFUSION_SERVICE
 from kubectl_diffusion.cluster.transport import Response, post
 from kubectl_diffusion.terminal.errors import PluginError
-from kubectl_diffusion.terminal.files import write
+from kubectl_diffusion.terminal.files import check_folder, write
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 KEY_VARIABLE = "DIFFUSION_API_KEY"
@@ -67,9 +67,7 @@ def request_of(options: Namespace) -> Object:
     suffix = options.output.suffix.lower()
     if suffix not in FORMATS:
         raise PluginError(f"{options.output} must end in one of {', '.join(FORMATS)}")
-    folder = options.output.parent
-    if not folder.is_dir():
-        raise PluginError(f"there is no folder {folder}: make it first, or choose another --output")
+    check_folder(options.output)
     fields = {
         "prompt": options.prompt,
         "negative_prompt": options.negative_prompt,

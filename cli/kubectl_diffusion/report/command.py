@@ -11,45 +11,18 @@ from typing import Any
 from rich.console import Console
 
 from kubectl_diffusion.cluster.client import Cluster
-from kubectl_diffusion.cluster.kinds import COMPARISON, LOAD_TEST, Kind
-from kubectl_diffusion.report.comparison import document as comparison_document
-from kubectl_diffusion.report.comparison import page as comparison_page
-from kubectl_diffusion.report.comparison import tables as comparison_tables
-from kubectl_diffusion.report.loadtest.document import of_file, of_test
-from kubectl_diffusion.report.loadtest.page import html
-from kubectl_diffusion.report.loadtest.tables import as_csv, as_markdown
+from kubectl_diffusion.cluster.kinds import Kind
+from kubectl_diffusion.report.report_type import (
+    COMPARISON_REPORT,
+    LOAD_TEST_REPORT,
+    ReportType,
+    report_text,
+    report_type_of,
+)
 from kubectl_diffusion.terminal.errors import PluginError
 from kubectl_diffusion.terminal.files import write
 
 SUFFIXES = {"html": ".html", "json": ".json", "csv": ".csv", "markdown": ".md"}
-
-
-@dataclass(frozen=True)
-class ReportType:
-    """A kind of report: its resource, its readers and its renderers."""
-
-    resource: Kind
-    of_file: Callable[[str, str], Any]
-    of_resource: Callable[[Mapping[str, Any], str], Any]
-    renderers: Mapping[str, Callable[[Any], str]]
-
-
-LOAD_TEST_REPORT = ReportType(
-    LOAD_TEST,
-    of_file,
-    of_test,
-    {"html": html, "csv": as_csv, "markdown": as_markdown},
-)
-COMPARISON_REPORT = ReportType(
-    COMPARISON,
-    comparison_document.of_file,
-    comparison_document.of_comparison,
-    {
-        "html": comparison_page.html,
-        "csv": comparison_tables.as_csv,
-        "markdown": comparison_tables.as_markdown,
-    },
-)
 
 
 def report(options: Namespace, connect: Callable[[], Cluster], console: Console) -> None:
@@ -87,28 +60,13 @@ def _fetch(source: str, connect: Callable[[], Cluster]) -> _Fetched:
     if source.endswith(".json"):
         return _read(Path(source))
     word, _, name = source.rpartition("/")
-    report_type = _report_type(word, name)
+    report_type = report_type_of(word, name)
     cluster = connect()
     resource = cluster.resource(report_type.resource, name)
-    reference = (resource.get("status") or {}).get("reportRef")
-    if reference is None:
+    text = report_text(cluster, resource)
+    if text is None:
         raise PluginError(_no_report(report_type.resource, name, resource))
-    text = cluster.config_map(reference["name"]).get(reference["key"], "")
-    if not text:
-        raise PluginError(f"ConfigMap {reference['name']!r} holds no report")
     return _Fetched(report_type, name, text, report_type.of_resource(resource, text))
-
-
-def _report_type(word: str, name: str) -> ReportType:
-    """The type of a report by kubectl's name of its resource; a load test by default."""
-    if not word:
-        return LOAD_TEST_REPORT
-    for report_type in (LOAD_TEST_REPORT, COMPARISON_REPORT):
-        if word.lower() in report_type.resource.names:
-            return report_type
-    raise PluginError(
-        f"only load tests and comparisons have reports: write lt/{name} or cmp/{name}"
-    )
 
 
 def _read(path: Path) -> _Fetched:

@@ -325,6 +325,9 @@ class ComparisonStatus(Model):
         RunState.UNKNOWN, description="Waiting, Running, Cooling, Suspended, Complete or Failed."
     )
     run: str = Field("", max_length=16, description="Identifies what is compared.")
+    run_at: str = Field(
+        "", max_length=253, description="The annotation diffusion.dev/run-at that it is of."
+    )
     variant: str = Field("", max_length=63, description="The variant on the hardware now.")
     progress: str = Field("", max_length=32, description="Runs that have ended, of all.")
     design: Design | None = Field(

@@ -22,7 +22,7 @@ from diffusion_operator.api.load import broken_rule
 from diffusion_operator.api.observed import ObservedComparison
 from diffusion_operator.kube.merge_patch import merged, null_at, with_nulls
 from diffusion_operator.kube.metadata import digest
-from diffusion_operator.kube.objects import Key, Object
+from diffusion_operator.kube.objects import Key, Object, run_at_of
 from diffusion_operator.kube.problems import validation_message
 from diffusion_operator.kube.removal import steps_of, without
 
@@ -122,10 +122,15 @@ class Variant:
 
 
 def run_of(comparison: Mapping[str, Any]) -> str:
-    """Identity of the compared specs; more repetitions or a pause don't change it."""
+    """Identity of a study: the compared specs, and the annotation that asks for another one.
+
+    More repetitions or a pause don't change it.
+    """
     spec = comparison["spec"]
     parts = [spec.get(part) for part in ("service", "variants", "loadTest")]
-    return digest([comparison["metadata"]["uid"], *parts])[:6]
+    # Without the annotation, the identity is that of earlier releases: their studies stay.
+    wish = [run_at] if (run_at := run_at_of(comparison)) else []
+    return digest([comparison["metadata"]["uid"], *parts, *wish])[:6]
 
 
 def variants_of(comparison: Mapping[str, Any], spec: ComparisonSpec) -> dict[str, Variant]:

@@ -13,6 +13,7 @@ from diffusion_operator.comparison.analysis.results import Compared, Table, crit
 from diffusion_operator.comparison.analysis.separation import alpha_of_look
 from diffusion_operator.comparison.schedule import Schedule, Variant
 from diffusion_operator.kube.conditions import Verdict, conditions
+from diffusion_operator.kube.objects import run_at_of
 from diffusion_operator.settings import Settings
 
 
@@ -57,6 +58,7 @@ def comparison_status(
         ),
         state=observed.state,
         run=observed.run,
+        run_at=run_at_of(comparison),
         variant=observed.variant,
         progress=f"{observed.ended}/{observed.total}" if observed.total else "",
         design=observed.design,

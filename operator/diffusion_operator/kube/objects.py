@@ -21,6 +21,7 @@ SLICE_LABEL = "kubernetes.io/service-name"
 ROLE_LABEL = "diffusion.dev/role"
 REVISION_LABEL = "diffusion.dev/revision"
 RUN_AT_ANNOTATION = "diffusion.dev/run-at"
+_MOST_RUN_AT = 253
 DIGEST_ANNOTATION = "diffusion.dev/applied-digest"
 SCALED_BY_ANNOTATION = "diffusion.dev/scaled-by"
 RANDOM_SEED_ANNOTATION = "diffusion.dev/random-seed"
@@ -69,6 +70,12 @@ def is_orphan_of(obj: Mapping[str, Any], owner: Mapping[str, Any], label: str) -
     named = {**MANAGED_BY, label: owner["metadata"]["name"]}
     ownerless = not obj["metadata"].get("ownerReferences")
     return ownerless and named.items() <= labels_of(obj).items()
+
+
+def run_at_of(obj: Mapping[str, Any]) -> str:
+    """Value of the annotation that asks for another run, as long as a status can hold."""
+    annotations = obj["metadata"].get("annotations") or {}
+    return str(annotations.get(RUN_AT_ANNOTATION, ""))[:_MOST_RUN_AT]
 
 
 def labels_of(obj: Mapping[str, Any]) -> Mapping[str, str]:

@@ -12,17 +12,15 @@ from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.kube.metadata import digest
 from diffusion_operator.kube.objects import (
     ROLE_LABEL,
-    RUN_AT_ANNOTATION,
     RUN_LABEL,
     Object,
     labels_of,
+    run_at_of,
 )
 from diffusion_operator.loadtest.job import RUNNER
 
-RUN_AT = RUN_AT_ANNOTATION
 RUN_IDENTITY = "diffusion.dev/run-of"
 NOT_LOAD = {"suspend", "rerun", "historyLimit"}
-_MOST_RUN_AT = 253
 _PARTS = 3
 
 
@@ -53,8 +51,7 @@ class Run:
 def desired_identity(test: Mapping[str, Any], revision: str) -> RunIdentity:
     """Identity of a run that begins now."""
     spec = {name: value for name, value in test["spec"].items() if name not in NOT_LOAD}
-    wish = (test["metadata"].get("annotations") or {}).get(RUN_AT, "")
-    return RunIdentity(digest(spec), wish[:_MOST_RUN_AT], revision)
+    return RunIdentity(digest(spec), run_at_of(test), revision)
 
 
 def is_due(before: RunIdentity, now: RunIdentity, rerun: str) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +21,8 @@ class FakeCluster:
     kubeconfig: Path
     objects: dict[str, Object] = field(default_factory=dict)
     predict: tuple[int, str, bytes] = (404, "text/plain", b"")
+    patched: Callable[[Object], None] = lambda _: None
+    """Operator's part: a change of an object after a merge patch of its annotations."""
     posted: list[tuple[str, Object, dict[str, str]]] = field(default_factory=list)
 
 
@@ -40,6 +42,16 @@ def fake_cluster(tmp_path: Path) -> Iterator[FakeCluster]:
             cluster.posted.append((self.path, body, headers))
             status, kind, text = cluster.predict
             self._answer(status, kind, text)
+
+        def do_PATCH(self) -> None:
+            if self.headers["Content-Type"] != "application/merge-patch+json":
+                self._answer(415, "application/json", "{}")  # as for any custom resource
+                return
+            patch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            obj = cluster.objects[self.path.partition("?")[0]]
+            obj["metadata"].setdefault("annotations", {}).update(patch["metadata"]["annotations"])
+            cluster.patched(obj)
+            self._answer(200, "application/json", json.dumps(obj))
 
         def _answer(self, status: int, kind: str, text: str | bytes) -> None:
             data = text.encode() if isinstance(text, str) else text

@@ -5,10 +5,15 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.comparison import ComparisonSpec
+from diffusion_operator.api.state import RunState
 from diffusion_operator.comparison.schedule import InvalidVariantError, run_of, steps, variants_of
+from diffusion_operator.comparison.status import Observed, comparison_status
 from diffusion_operator.kube.merge_patch import merged, paths
+from diffusion_operator.kube.objects import RUN_AT_ANNOTATION
 
 Object = dict[str, Any]
+
+NOW = "2026-01-01T00:00:00Z"
 
 
 MODEL = {"model": {"source": "image:///models/demo"}}
@@ -144,3 +149,13 @@ def test_a_pause_or_another_repetition_keeps_the_same_run() -> None:
     plain = run_of(comparison())
     assert run_of(comparison(suspend=True, repetitions=5, cooldown="1s")) == plain
     assert run_of(comparison(loadTest={**LOAD, "workers": 2})) != plain
+
+
+def test_another_value_of_the_annotation_is_another_study() -> None:
+    plain = comparison()
+    first = {**plain, "metadata": {**plain["metadata"], "annotations": {RUN_AT_ANNOTATION: "a"}}}
+    again = {**plain, "metadata": {**plain["metadata"], "annotations": {RUN_AT_ANNOTATION: "b"}}}
+    assert len({run_of(plain), run_of(first), run_of(again)}) == 3
+    seen = Observed(run_of(first), RunState.WAITING, "Waiting", "it waits")
+    assert comparison_status(first, seen, now=NOW).run_at == "a"
+    assert comparison_status(plain, seen, now=NOW).run_at == ""

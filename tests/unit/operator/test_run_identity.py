@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.loadtest import LoadTestSpec
-from diffusion_operator.kube.objects import Key
+from diffusion_operator.kube.objects import RUN_AT_ANNOTATION, Key
 from diffusion_operator.loadtest.admission import ahead, occupies
 from diffusion_operator.loadtest.history import history
 from diffusion_operator.loadtest.job import PlannedRun, job
 from diffusion_operator.loadtest.run_identity import (
-    RUN_AT,
     RUN_IDENTITY,
     Run,
     RunIdentity,
@@ -84,7 +83,7 @@ def test_fields_that_do_not_change_the_load_do_not_change_the_identity(loadtest:
     assert desired_identity(loadtest, "r1") == before
     loadtest["spec"]["users"]["spawnRate"] = "3"
     assert desired_identity(loadtest, "r1").spec != before.spec
-    loadtest["metadata"]["annotations"] = {RUN_AT: "now"}
+    loadtest["metadata"]["annotations"] = {RUN_AT_ANNOTATION: "now"}
     assert desired_identity(loadtest, "r1").run_at == "now"
 
 
@@ -120,7 +119,7 @@ def test_a_finished_run_is_the_current_one_until_another_is_due(loadtest: Object
     second = current(loadtest, job_of(run), reported="abc")
     assert second.name != "abc"
     loadtest["status"] = status_of(second, "Complete")
-    loadtest["metadata"]["annotations"] = {RUN_AT: "now"}
+    loadtest["metadata"]["annotations"] = {RUN_AT_ANNOTATION: "now"}
     assert current(loadtest).name not in {"abc", second.name}
 
 

@@ -8,7 +8,7 @@ from kubectl_diffusion.documents.load_report import Report
 from kubectl_diffusion.documents.reader import parsed
 from kubectl_diffusion.report.rendering.verdicts import Verdict, verdicts_of
 
-_ORDER = ("Complete", "Failed", "Valid", "SLOMet")
+_ORDER = ("Complete", "Failed", "Valid", "SLOMet", "Regressed")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+_BAD_NEWS = frozenset({"Failed", "Regressed"})
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -19,7 +21,7 @@ class Verdict:
         """The colour of the verdict: good, bad or open."""
         if self.status == "Unknown":
             return "open"
-        good = "False" if self.type == "Failed" else "True"
+        good = "False" if self.type in _BAD_NEWS else "True"
         return "good" if self.status == good else "bad"
 
 
