@@ -21,6 +21,18 @@ class TargetRef(Model):
     name: ObjectName = Field(description="Name of the DiffusionService.")
 
 
+class BaselineRef(Model):
+    """A run of another LoadTest of the same namespace, with the same load and target."""
+
+    name: ObjectName = Field(description="Name of the LoadTest.")
+    run: str | None = Field(
+        None,
+        min_length=1,
+        max_length=16,
+        description="Its status.run. Default: the run that its report is of.",
+    )
+
+
 class LoadTestSpec(LoadSpec):
     """Desired load test: load and target."""
 
@@ -37,6 +49,10 @@ class LoadTestSpec(LoadSpec):
                 "url begins with http:// or https:// and has no query, such as http://host:8000",
             )
         ),
+    )
+    baseline_ref: BaselineRef | None = Field(
+        None,
+        description="An earlier run to compare with; the condition Regressed has the verdict.",
     )
     suspend: bool = Field(
         False,
@@ -58,6 +74,11 @@ class LoadTestSpec(LoadSpec):
             rule(
                 "has(self.targetRef) != has(self.url)",
                 "set exactly one of targetRef (a DiffusionService) and url (any server)",
+            ),
+            rule(
+                "!(has(self.baselineRef) && has(self.search))",
+                "a baseline compares latencies at one load, which a search has not: set users or "
+                "arrivals instead of search, or leave baselineRef out",
             ),
             *LOAD_RULES,
         )
@@ -219,7 +240,9 @@ class LoadTestStatus(Model):
         0, ge=0, description="The metadata.generation that this status was computed from."
     )
     conditions: tuple[Condition, ...] = Field(
-        (), max_length=16, description="Complete, Failed, Valid, SLOMet, ReportAvailable."
+        (),
+        max_length=16,
+        description="Complete, Failed, Valid, SLOMet, Regressed, ReportAvailable.",
     )
     state: State = Field(
         RunState.UNKNOWN,

@@ -71,8 +71,14 @@ class ReportedStage(ReportedFigures):
     overload: str | None = None
 
 
+class ReportedInterval(_Read):
+    low: float | None = None
+    high: float | None = None
+
+
 class ReportedWindow(ReportedStage):
     stage: int
+    intervals: dict[str, ReportedInterval] = Field(default_factory=dict)
 
 
 class ReportedReplica(_Read):

@@ -1,11 +1,5 @@
 """Observation of a LoadTest: its run, its target and what the runner has written."""
 
-import logging
-from collections.abc import Mapping
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
-
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.api.observed import ObservedLoadTest, ObservedService
 from diffusion_operator.api.state import RunState
@@ -21,14 +15,15 @@ from diffusion_operator.kube.objects import (
     is_owned,
     labels_of,
 )
+from diffusion_operator.loadtest.baseline import baseline
 from diffusion_operator.loadtest.run_identity import Run, current_run, desired_identity, last_run
-from diffusion_operator.loadtest.status import (
+from diffusion_operator.loadtest.runner_documents import (
     PROGRESS_KEY,
     REPORT_KEY,
-    KnownTarget,
-    Observed,
-    Unfinished,
+    access_name,
+    document,
 )
+from diffusion_operator.loadtest.status import KnownTarget, Observed, Unfinished
 from diffusion_operator.loadtest.target import (
     Disturbance,
     Snapshot,
@@ -37,16 +32,7 @@ from diffusion_operator.loadtest.target import (
     snapshot_of,
 )
 
-logger = logging.getLogger(__name__)
-
 STOPPED = "Interrupted"  # the runner's reason for an interrupted run
-
-M = TypeVar("M", LoadProgress, LoadReport)
-
-
-def access_name(test: Mapping[str, Any]) -> str:
-    """Name of the runner's ServiceAccount, Role and RoleBinding, and of the report's ConfigMap."""
-    return f"{test['metadata']['name']}-loadtest"
 
 
 class Observation:
@@ -70,6 +56,7 @@ class Observation:
             deployment = cache.get(Key("Deployment", self.namespace, name))
             self.replicas = replicas_of(self.service, deployment)
         self._pods = cache.pods(self.namespace, test["metadata"]["name"])
+        self._baseline = baseline(cache, test, spec.baseline_ref) if spec.baseline_ref else None
         self.report: LoadReport | None = None
         self._progress: LoadProgress | None = None
         self.read(cache.get(Key("ConfigMap", self.namespace, access_name(test))))
@@ -77,8 +64,8 @@ class Observation:
     def read(self, written: Object | None) -> None:
         """Read the runner's documents, if the ConfigMap is this test's."""
         if written is not None and is_owned(written, self.test):
-            self.report = _document(LoadReport, written, REPORT_KEY)
-            self._progress = _document(LoadProgress, written, PROGRESS_KEY)
+            self.report = document(LoadReport, written, REPORT_KEY)
+            self._progress = document(LoadProgress, written, PROGRESS_KEY)
 
     def run(self, jobs: list[Object]) -> Run:
         """Current run of the test."""
@@ -129,6 +116,7 @@ class Observation:
             has_slo=self.spec.slo is not None,
             history_limit=self.spec.history_limit,
             unfinished=unfinished,
+            baseline=self._baseline,
         )
 
     def tested(self, at_begin: Snapshot | None) -> KnownTarget:
@@ -181,16 +169,3 @@ class Observation:
             until=report.completion_time if report else None,
             now=now,
         )
-
-
-def _document(model: type[M], config_map: Mapping[str, Any], key: str) -> M | None:
-    """Document of the ConfigMap, if it is of a known version."""
-    text = (config_map.get("data") or {}).get(key)
-    if text is None:
-        return None
-    try:
-        return model.model_validate_json(text)
-    except ValidationError:
-        # The traceback could contain prompts.
-        logger.error("%s is a document of an unknown version", key)  # noqa: TRY400
-        return None

@@ -29,11 +29,11 @@ from diffusion_operator.documents.load_report import (
 from diffusion_operator.kube.conditions import Verdict, conditions
 from diffusion_operator.kube.metadata import digest
 from diffusion_operator.loadtest.history import history
+from diffusion_operator.loadtest.regression import Baseline, regressed
 from diffusion_operator.loadtest.run_identity import Run, RunIdentity
+from diffusion_operator.loadtest.runner_documents import REPORT_KEY
 from diffusion_operator.loadtest.target import Disturbance, Snapshot
 
-REPORT_KEY = "report.json"
-PROGRESS_KEY = "progress.json"
 _ALL_FAILED = "AllRequestsFailed"
 _NO_VERDICT = frozenset({"UsersNotReached", "Unconfirmed"})
 """Reasons of the runner with which SLOMet is neither true nor false."""
@@ -87,6 +87,7 @@ class Observed:
     report: LoadReport | None = None
     failed: Ended | None = None
     disturbance: Disturbance | None = None
+    baseline: Baseline | None = None
 
 
 def test_status(test: Mapping[str, Any], observed: Observed, *, now: str) -> LoadTestStatus:
@@ -173,9 +174,13 @@ def _state(observed: Observed, failed: Ended | None) -> RunState:
 
 
 def _verdicts(observed: Observed, failed: Ended | None) -> list[Verdict]:
-    verdicts = [*_ends(observed, failed), _valid(observed, failed)]
+    valid = _valid(observed, failed)
+    verdicts = [*_ends(observed, failed), valid]
     if observed.has_slo:
         verdicts.append(_slo_met(observed, failed))
+    if observed.baseline is not None:
+        report = observed.report if valid.status == "True" else None
+        verdicts.append(regressed(report, observed.baseline))
     if observed.report is not None:
         verdicts.append(_availability(observed.report_name, there=True))
     return verdicts
