@@ -10,6 +10,7 @@ from diffusion_operator.comparison.analysis.measurements import Report
 from diffusion_operator.comparison.analysis.results import Table
 from diffusion_operator.comparison.analysis.separation import SMALLEST_EFFECT
 from diffusion_operator.comparison.analysis.statistics import CONFIDENCE
+from diffusion_operator.comparison.analysis.timeline import thinned
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
 
@@ -105,7 +106,6 @@ def _plain(model: Any) -> dict[str, Any]:
 def _load(report: Report, points: int) -> dict[str, Any]:
     """Data of one run for the page, its timeline thinned to that many points."""
     parts = {part: report[part] for part in _OF_A_LOAD if report.get(part)}
-    timeline = parts.get("timeline", ())
-    if len(timeline) > points:
-        parts["timeline"] = timeline[:: -(-len(timeline) // max(1, points))]
+    if "timeline" in parts:
+        parts["timeline"] = thinned(parts["timeline"], points)
     return parts
