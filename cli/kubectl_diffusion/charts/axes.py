@@ -40,6 +40,20 @@ def linear(label: str, values: Iterable[float], *, ticks: int = 5) -> Axis:
     )
 
 
+def spanning(label: str, values: Iterable[float], *, ticks: int = 4) -> Axis:
+    """A linear axis between round numbers around all values, for dots, which need no zero."""
+    known = [value for value in values if math.isfinite(value)] or [0.0]
+    low, high = min(known), max(known)
+    step = _round_step((high - low or abs(high) or 1.0) / ticks)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)
+    return Axis(
+        label,
+        tuple((n * step, number(n * step)) for n in range(first, last + 1)),
+        lambda value: (value / step - first) / (last - first),
+    )
+
+
 def clock(label: str, seconds: float, *, ticks: int = 5) -> Axis:
     """A time axis from zero to exactly ``seconds``, with ticks as on a clock."""
     end = max(seconds, 1.0)

@@ -14,6 +14,9 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 22, 34, 40
 _INNER_WIDTH, _INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 _LEGEND_Y, _LETTER, _SWATCH = 14, 6.6, 20
 _ROW, _BAR = 26, 14
+_LABEL_HEIGHT = 12.0
+# Room for 18 letters of 7.4 units, the longest name of a variant.
+_DOT_LEFT, _DOT_ROW = 142, 34
 
 Spot = tuple[float, float]
 Colour = Literal["first", "second", "bad", "third", "fourth", "fifth", "sixth"]
@@ -69,6 +72,19 @@ class Stack:
     text: str
 
 
+@dataclass(frozen=True)
+class DotRow:
+    """A row of single values, with their mean and its interval where there is one."""
+
+    label: str
+    values: Sequence[float]
+    mean: float
+    low: float | None
+    high: float | None
+    text: str
+    colour: Colour = "first"
+
+
 def line_chart(
     title: str,
     x: Axis,
@@ -78,13 +94,15 @@ def line_chart(
     *,
     legend: bool = True,
 ) -> str:
-    """A chart of lines; several lines get a legend unless the page has one."""
+    """A chart of lines; several get a legend, or labels at their ends where the page has one."""
     svg = _frame(title, x, y)
     _draw_marks(svg, marks, x, y)
     for line in lines:
         _draw_line(svg, line, x, y)
     if legend and len(lines) > 1:
         _legend(svg, [(line.label, line.colour, line.dashed) for line in lines])
+    if not legend:
+        _label_lines(svg, lines, x, y)
     return _text_of(svg)
 
 
@@ -142,6 +160,43 @@ def stack_chart(title: str, stacks: Sequence[Stack]) -> str:
             at += wide
         _text(svg, (at + 6, top + _BAR - 3), stack.text)
     return _text_of(svg)
+
+
+def dot_chart(title: str, rows: Sequence[DotRow], x: Axis) -> str:
+    """A chart of rows on one axis: each value a ring, the mean a dot, its interval a bar."""
+    height = 18 + _DOT_ROW * len(rows) + BOTTOM
+    svg = _svg(title, height)
+    floor = height - BOTTOM
+    for value, text in x.ticks:
+        at = _dot_x(x, value)
+        _rule(svg, "grid", (at, 6), (at, floor))
+        _text(svg, (at, floor + 17), text, "middle")
+    _rule(svg, "axis", (_DOT_LEFT, floor), (WIDTH - RIGHT, floor))
+    _text(svg, (WIDTH - RIGHT, height - 6), x.label, "end", "label")
+    for place, row in enumerate(rows):
+        _draw_dots(svg, row, x, 24 + place * _DOT_ROW)
+    return _text_of(svg)
+
+
+def _draw_dots(svg: ET.Element, row: DotRow, x: Axis, middle: float) -> None:
+    """Draws a row: the interval above, the values below, so that neither hides the other."""
+    _text(svg, (_DOT_LEFT - 8, middle + 4), row.label, "end")
+    group = ET.SubElement(svg, "g")
+    ET.SubElement(group, "title").text = f"{row.label}: {row.text}"
+    stroke, above, below = f"line stroke-{row.colour}", middle - 5, middle + 6
+    if row.low is not None and row.high is not None:
+        _rule(group, stroke, (_dot_x(x, row.low), above), (_dot_x(x, row.high), above))
+        for end in (row.low, row.high):
+            _rule(group, stroke, (_dot_x(x, end), above - 3), (_dot_x(x, end), above + 3))
+    mean = {"cx": _n(_dot_x(x, row.mean)), "cy": _n(above), "r": "2.6"}
+    ET.SubElement(group, "circle", {"class": f"fill-{row.colour}", **mean})
+    for value in row.values:
+        spot = {"cx": _n(_dot_x(x, value)), "cy": _n(below), "r": "3"}
+        ET.SubElement(group, "circle", {"class": f"dot stroke-{row.colour}", **spot})
+
+
+def _dot_x(axis: Axis, value: float) -> float:
+    return _DOT_LEFT + (WIDTH - RIGHT - _DOT_LEFT) * axis.place(value)
 
 
 def _svg(title: str, height: int = HEIGHT) -> ET.Element:
@@ -218,6 +273,26 @@ def _legend(svg: ET.Element, entries: Sequence[tuple[str, Colour, bool]]) -> Non
             (start - 5, _LEGEND_Y - 4),
         )
         right = start - _SWATCH - 12
+
+
+def _label_lines(svg: ET.Element, lines: Iterable[Line], x: Axis, y: Axis) -> None:
+    """Draws each line's name above its end, from the top, no two on one another."""
+    ends = []
+    for line in lines:
+        known = [(at, value) for at, value in line.points if value is not None]
+        if known:
+            at, value = max(known)
+            ends.append((_y(y, value), _x(x, at), line))
+    floor = float(HEIGHT - BOTTOM - 3)
+    heights = [end - 5 for end, _, _ in sorted(ends, key=lambda each: each[0])]
+    for place, height in enumerate(heights):
+        above = heights[place - 1] + _LABEL_HEIGHT if place else TOP - 2.0
+        heights[place] = max(height, above)
+    for place in reversed(range(len(heights))):
+        heights[place] = min(heights[place], floor - (len(heights) - 1 - place) * _LABEL_HEIGHT)
+    for height, (_, at, line) in zip(heights, sorted(ends, key=lambda each: each[0]), strict=True):
+        right = min(max(at, LEFT + len(line.label) * _LETTER), WIDTH - 2.0)
+        _text(svg, (right, height), line.label, "end", "line-label")
 
 
 def _unbroken(points: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:

@@ -83,6 +83,7 @@ class Run(Read):
     p50: int | None = None
     p95: int | None = None
     p99: int | None = None
+    max_load_within_slo: float | None = Field(None, alias="maxLoadWithinSLO")
     cold_start: ColdStart | None = None
     nodes: tuple[str, ...] = ()
     fingerprint: dict[str, str] = Field(default_factory=dict)

@@ -91,12 +91,16 @@ def test_each_variant_has_its_cold_start_in_a_table(page: Page, tmp_path: Path) 
 def test_each_figure_has_a_line_a_variant(page: Page, tmp_path: Path) -> None:
     opened(page, tmp_path, study())
     charts = page.eval_on_selector_all("figure", "all => all.map(each => each.id)")
-    assert charts == ["requests", "latencies", "users", "curve", "tax"]
-    for chart in charts[:4]:
+    assert charts == ["ranking", "requests", "latencies", "users", "curve", "tax"]
+    rings = page.locator("#ranking circle.dot").count()
+    assert rings == sum(run["variant"] in SPEEDS for run in study()["runs"])
+    for chart in charts[1:5]:
         colours = page.eval_on_selector_all(
             f"#{chart} path.line", "all => new Set(all.map(each => each.className.baseVal)).size"
         )
         assert colours == len(SPEEDS), chart
+        names = page.locator(f"#{chart} text.line-label").all_text_contents()
+        assert sorted(names) == sorted(SPEEDS), chart
     assert page.locator("#tax > svg rect").count() == len(SPEEDS) * 6
     assert page.locator("#curve circle").count() == len(SPEEDS) * 3
 

@@ -1,25 +1,31 @@
 """Axes and charts of the reports."""
 
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from kubectl_diffusion.charts import (
     Bars,
+    DotRow,
     Line,
     Mark,
     Share,
     Stack,
     bar_chart,
     clock,
+    dot_chart,
     line_chart,
     linear,
     logarithmic,
     number,
     share_chart,
+    spanning,
     stack_chart,
 )
+from kubectl_diffusion.documents.comparison_report import ComparisonReport
 from kubectl_diffusion.documents.load_report import Histogram
+from kubectl_diffusion.report.comparison.charts import variant_series
 from kubectl_diffusion.report.loadtest.charts import binned
 from kubectl_diffusion.report.rendering.numbers import milliseconds, percent
 
@@ -132,3 +138,53 @@ def test_bins_lose_no_request() -> None:
 def test_figures_are_written_for_people() -> None:
     assert [milliseconds(value) for value in (None, 812.4, 3456.7)] == ["-", "812 ms", "3.46 s"]
     assert [percent(ratio) for ratio in (0, 0.0123, 1)] == ["0%", "1.23%", "100%"]
+
+
+def test_a_spanning_axis_has_round_ends_around_all_values() -> None:
+    axis = spanning("per second", [2.72, 5.7])
+    assert [text for _, text in axis.ticks] == ["2", "3", "4", "5", "6"]
+    assert [axis.place(value) for value in (2, 4, 6)] == [0, 0.5, 1]
+    one = spanning("per second", [5.0, 5.0])
+    assert 0 <= one.place(5.0) <= 1
+    assert spanning("per second", []).place(0) == 0
+
+
+def test_a_dot_chart_has_every_value_and_the_interval_of_the_mean() -> None:
+    row = DotRow("litserve", [5.5, 5.6, 5.7], 5.6, 5.45, 5.75, "5.6 (5.45 to 5.75)")
+    alone = DotRow("fastapi", [2.7], 2.7, None, None, "2.7")
+    svg = ET.fromstring(dot_chart("Ranked", [row, alone], spanning("per second", [2, 6])))  # noqa: S314
+    rings = [each for each in svg.iter(f"{SVG}circle") if each.get("class") == "dot stroke-first"]
+    assert len(rings) == 4
+    places = [float(each.get("cx", "")) for each in rings]
+    assert places[0] < places[1] < places[2]
+    assert places[3] < places[0]
+    bars = [each for each in svg.iter(f"{SVG}line") if each.get("class") == "line stroke-first"]
+    assert len(bars) == 3  # the interval and its ends; one repetition has none
+    titles = [each.text for each in svg.iter(f"{SVG}title")]
+    assert titles == ["litserve: 5.6 (5.45 to 5.75)", "fastapi: 2.7"]
+
+
+def test_lines_carry_their_names_apart_even_where_they_coincide() -> None:
+    points = [(0.0, 1.0), (10.0, 0.0)]
+    lines = [Line(f"variant-{n}", "first", points) for n in range(4)]
+    svg = line_chart("Users", clock("minutes", 10), linear("users", [4.0]), lines, legend=False)
+    labels = ET.fromstring(svg).iter(f"{SVG}text")  # noqa: S314 - our own
+    names = {str(each.text): each for each in labels if each.get("class") == "line-label"}
+    assert sorted(names) == [f"variant-{n}" for n in range(4)]
+    heights = sorted(float(each.get("y", "")) for each in names.values())
+    assert min(b - a for a, b in pairwise(heights)) >= 11
+    assert heights[-1] <= 210  # above the axis
+
+
+def test_colours_that_some_take_for_one_another_differ_by_their_dashes() -> None:
+    results = [{"variant": f"v{n}", "runs": 1} for n in range(12)]
+    method = {"criterion": "c", "alpha": 0.01, "smallestEffect": 0.03, "confidence": 0.95}
+    head = {"version": 1, "name": "a", "namespace": "shop", "spec": {}, "runs": []}
+    report = ComparisonReport.model_validate(
+        {**head, "results": results, "method": {**method, "test": "t"}}
+    )
+    series = variant_series(report)
+    dashed = {str(each.colour): each.dashed for each in series[:6]}
+    for one, other in (("first", "third"), ("second", "fifth"), ("fourth", "sixth")):
+        assert dashed[one] != dashed[other]
+    assert len({(each.colour, each.dashed) for each in series}) == 12

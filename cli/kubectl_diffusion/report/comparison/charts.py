@@ -5,22 +5,37 @@ from dataclasses import dataclass
 from typing import get_args
 
 from kubectl_diffusion.charts import (
+    DotRow,
     Line,
     Share,
     Stack,
     clock,
+    dot_chart,
     line_chart,
     linear,
     number,
+    spanning,
     stack_chart,
 )
 from kubectl_diffusion.charts.svg import Colour
-from kubectl_diffusion.documents.comparison_report import ComparisonReport, Load, Result
+from kubectl_diffusion.documents.comparison_report import (
+    ComparisonReport,
+    Estimate,
+    Load,
+    Result,
+    Run,
+)
 from kubectl_diffusion.documents.load_report import Point
 from kubectl_diffusion.report.rendering.chart import PARTS, Chart
 from kubectl_diffusion.report.rendering.numbers import milliseconds
 
 COLOURS: tuple[Colour, ...] = tuple(each for each in get_args(Colour) if each != "bad")
+_DASHED = frozenset({"third", "fifth", "sixth"})
+"""Colours that a person without red receptors takes for another one: of each pair, the second.
+
+The pairs first and third, second and fifth, fourth and sixth differ by 9, 4 and 7 in CIE 1976
+(Machado, Oliveira and Fernandes 2009), all others by more than 50.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class VariantSeries:
     variant: str
     colour: Colour
     dashed: bool
-    """Variants beyond the number of colours are dashed."""
+    """Dashes tell apart two colours that look alike to some; a second round swaps them."""
     repetition: int | None = None
     load: Load | None = None
 
@@ -50,12 +65,13 @@ def variant_series(report: ComparisonReport) -> list[VariantSeries]:
             ),
             key=lambda run: run.requests_per_second or 0.0,
         )
+        colour = COLOURS[place % len(COLOURS)]
         run = runs[(len(runs) - 1) // 2] if runs else None
         series.append(
             VariantSeries(
                 row.variant,
-                COLOURS[place % len(COLOURS)],
-                place >= len(COLOURS),
+                colour,
+                (colour in _DASHED) != (place >= len(COLOURS)),
                 run.repetition if run else None,
                 report.loads[run.load_test] if run else None,
             )
@@ -69,8 +85,10 @@ def charts_of(report: ComparisonReport) -> list[Chart]:
         each for each in variant_series(report) if each.load is not None and each.load.timeline
     ]
     charts = []
+    if (ranked := ranking_chart(report)) is not None:
+        charts.append(ranked)
     if drawn:
-        charts = [
+        charts += [
             _over_time("requests", "Requests per second", "per second", drawn, _rate),
             _over_time("latencies", "Response times", "median, seconds", drawn, _p50_seconds),
             _over_time("users", "Users", "users", drawn, _users, stepped=True),
@@ -82,6 +100,58 @@ def charts_of(report: ComparisonReport) -> list[Chart]:
     if taxed:
         charts.append(tax_chart(taxed))
     return charts
+
+
+@dataclass(frozen=True)
+class RankedFigure:
+    """The figure that ranks the variants: its label, and its values of a row and of a run."""
+
+    label: str
+    of_row: Callable[[Result], Estimate | None]
+    of_run: Callable[[Run], float | None]
+
+
+def ranked_figure(report: ComparisonReport) -> RankedFigure:
+    """The figure by the kind of load, as the operator ranks."""
+    load = report.spec.get("loadTest", {})
+    if "search" in load:
+        return RankedFigure(
+            "highest load within the SLO",
+            lambda row: row.max_load_within_slo,
+            lambda run: run.max_load_within_slo,
+        )
+    if "arrivals" in load:
+        return RankedFigure("95th percentile, ms", lambda row: row.p95, lambda run: run.p95)
+    return RankedFigure(
+        "requests per second",
+        lambda row: row.requests_per_second,
+        lambda run: run.requests_per_second,
+    )
+
+
+def ranking_chart(report: ComparisonReport) -> Chart | None:
+    """The ranked figure of each variant: its mean and interval, and every valid repetition."""
+    figure = ranked_figure(report)
+    rows = []
+    for row in report.results:
+        known = figure.of_row(row)
+        if known is None:
+            continue
+        runs = (run for run in report.runs if run.variant == row.variant)
+        values = [figure.of_run(run) for run in runs if run.valid is not False]
+        dots = [value for value in values if value is not None]
+        rows.append(DotRow(row.variant, dots, known.mean, known.low, known.high, estimate(known)))
+    if not rows:
+        return None
+    ends = [
+        value
+        for row in rows
+        for value in (row.mean, row.low, row.high, *row.values)
+        if value is not None
+    ]
+    svg = dot_chart(f"Ranked by {figure.label}", rows, spanning(figure.label, ends))
+    note = "a ring a repetition; above them the mean and its interval"
+    return Chart("ranking", "The ranked figure", note, svg)
 
 
 def _timeline(each: VariantSeries) -> tuple[Point, ...]:
