@@ -49,10 +49,15 @@ def digest(reference: str) -> str | None:
 
 
 def missing(registry: str) -> list[dict[str, str]]:
-    """The images to build: target in the Dockerfile, name, and tag."""
+    """The images to build: target in the Dockerfile, name, tag, and platforms with commas."""
     references = {image: reference(registry, image) for image in IMAGES}
     return [
-        {"target": image.target, "name": image.name, "tag": name.rpartition(":")[2]}
+        {
+            "target": image.target,
+            "name": image.name,
+            "tag": name.rpartition(":")[2],
+            "platforms": ",".join(image.platforms),
+        }
         for image, name in references.items()
         if digest(name) is None
     ]

@@ -11,6 +11,8 @@ DEFAULT_BASE = "docker.io/library/python:3.11-slim-bookworm"
 """The Dockerfile's own default of ARG BASE."""
 
 DOCKERFILE = "images/Dockerfile"
+AMD64 = "linux/amd64"
+ARM64 = "linux/arm64"
 _RECIPE = (
     "images/image_build/install.py",
     "images/tools.lock",
@@ -22,17 +24,32 @@ _NOT_COPIED = ("__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 
 @dataclass(frozen=True)
 class Image:
-    """An image: its target in the Dockerfile, its name in a registry, and the paths it copies."""
+    """An image: its target in the Dockerfile, its name in a registry, and the paths it copies.
+
+    ``platforms`` are those that CI builds it for, as docker names them.
+    """
 
     target: str
     name: str
     sources: tuple[str, ...]
     dockerfile: str = DOCKERFILE
+    platforms: tuple[str, ...] = (AMD64,)
 
 
 IMAGES = (
-    Image("operator", "diffusion-operator", ("operator/diffusion_operator",)),
-    Image("loadtest", "diffusion-loadtest", ("loadtest/diffusion_loadtest",)),
+    # These two need no GPU, so they run on nodes of either processor.
+    Image(
+        "operator",
+        "diffusion-operator",
+        ("operator/diffusion_operator",),
+        platforms=(AMD64, ARM64),
+    ),
+    Image(
+        "loadtest",
+        "diffusion-loadtest",
+        ("loadtest/diffusion_loadtest",),
+        platforms=(AMD64, ARM64),
+    ),
     *(
         Image(
             backend,
@@ -77,6 +94,9 @@ def tag(root: Path, image: Image, base: str) -> str:
             digest.update(len(part).to_bytes(8, "big") + part)
 
     add("base", base.encode())
+    # A registry that holds an image for fewer processors lacks this one.
+    if image.platforms != (AMD64,):
+        add("platforms", " ".join(image.platforms).encode())
     pyproject = (root / "pyproject.toml").read_text()
     add("metadata", metadata(pyproject).encode())
     cut = slices(pyproject, (root / "requirements.lock").read_text())

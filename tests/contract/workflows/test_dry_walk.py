@@ -74,6 +74,10 @@ def test_main_is_built_tested_planned_applied_and_pinned_once(
     assert set(results.values()) == {"success"}, first.log
     assert len(world["tags"]) == len(IMAGES)
     assert all(tag.startswith("ghcr.io/octocat/diffusion-") for tag in world["tags"])
+    for image in IMAGES:
+        on_arm = image.target in {"operator", "loadtest"}
+        platforms = ["linux/amd64", "linux/arm64"] if on_arm else ["linux/amd64"]
+        assert world["platforms"][reference("ghcr.io/octocat", image)] == platforms
     assert len(world["verified"]) == len(IMAGES)
     assert sum(image.startswith(f"{REGISTRY}/") for image in world["images"]) == len(IMAGES)
     pinned = git(origin, "show", "main:deploy/argocd/operator/images.yaml")

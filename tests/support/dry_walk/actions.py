@@ -58,7 +58,16 @@ def _gcloud(machine: Machine, inputs: Inputs) -> None:
 def _build(machine: Machine, inputs: Inputs) -> None:
     if inputs["tags"].partition("/")[0] not in machine.world["docker"]:
         raise ActionError("the build can't push: nobody is logged in to the registry")
+    platforms = inputs.get("platforms", "linux/amd64").split(",")
+    foreign = set(platforms) - {"linux/amd64", *machine.world["emulated"]}
+    if foreign:
+        raise ActionError(f"exec format error: the runner does not run {', '.join(foreign)}")
     machine.world["tags"].append(inputs["tags"])
+    machine.world["platforms"][inputs["tags"]] = platforms
+
+
+def _emulate(machine: Machine, inputs: Inputs) -> None:
+    machine.world["emulated"] += [f"linux/{each}" for each in inputs["platforms"].split(",")]
 
 
 def _nothing(_: Machine, __: Inputs) -> None:
@@ -73,6 +82,7 @@ ACTIONS: dict[str, Callable[[Machine, Inputs], None]] = {
     "google-github-actions/auth": _auth,
     "google-github-actions/setup-gcloud": _gcloud,
     "docker/setup-buildx-action": _nothing,
+    "docker/setup-qemu-action": _emulate,
     "docker/login-action": _login,
     "docker/build-push-action": _build,
     "actions/attest-build-provenance": _nothing,

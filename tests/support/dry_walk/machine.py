@@ -25,6 +25,8 @@ FRESH: dict[str, Any] = {
     "clusters": [],
     "images": [],
     "tags": [],
+    "platforms": {},
+    "emulated": [],
     "verified": [],
     "destroyed": [],
     "calls": [],
@@ -32,7 +34,7 @@ FRESH: dict[str, Any] = {
 }
 """The world before a walk: nobody is logged in, and nothing exists."""
 
-LOCAL = ("google", "cluster", "docker", "components", "roots")
+LOCAL = ("google", "cluster", "docker", "components", "roots", "emulated")
 """Parts of the world that are a machine's own, and that the next machine lacks."""
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from image_build.inputs import IMAGES, tag
+from image_build.inputs import AMD64, ARM64, IMAGES, tag
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE = "example.org/python:3.11"
@@ -102,3 +103,11 @@ def test_missing_weights_are_named(checkout: Path) -> None:
     shutil.rmtree(checkout / "images/demo_model/weights")
     with pytest.raises(FileNotFoundError, match="demo_model/weights goes into an image"):
         tags(checkout)
+
+
+def test_an_image_for_more_processors_has_another_tag(checkout: Path) -> None:
+    """A registry with an image for amd64 alone would otherwise be taken to hold it."""
+    operator = next(image for image in IMAGES if image.target == "operator")
+    alone = dataclasses.replace(operator, platforms=(AMD64,))
+    assert operator.platforms == (AMD64, ARM64)
+    assert tag(checkout, alone, "base") != tag(checkout, operator, "base")
