@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry
 
 from diffusion_operator.kube.metrics import REGISTRY
-from diffusion_serving.observability.metrics import make_metrics
+from diffusion_serving.observability.metrics import DeviceUse, make_metrics
 
 NAME = re.compile(r"\bdiffusion_[a-z_]+\b")
 
@@ -23,4 +23,5 @@ def sample_names(registry: CollectorRegistry) -> Iterator[str]:
 def known_names() -> set[str]:
     serving = make_metrics()
     serving.publish_device_memory(lambda: 0)
+    serving.publish_device_use(lambda: DeviceUse(joules=0, busy_seconds=0))
     return {*sample_names(REGISTRY), *sample_names(serving.registry)}

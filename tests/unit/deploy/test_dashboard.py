@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from diffusion_operator.kube.metrics import REGISTRY
-from metric_names import NAME, known_names
+from metric_names import NAME, known_names, sample_names
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "diffusion.json"
 # The chart's monitors add this label to each series: the service's name.
@@ -74,6 +74,30 @@ def test_every_variable_is_of_an_existing_metric() -> None:
     variables = json.loads(DASHBOARD.read_text())["templating"]["list"]
     queried = {name for variable in variables for name in NAME.findall(variable["query"])}
     assert queried - SCRAPE_LABELS <= known_names()
+
+
+def shown() -> set[str]:
+    return {name for query in queries() for name in NAME.findall(query)} - SCRAPE_LABELS
+
+
+def test_all_metrics_of_a_service_are_shown() -> None:
+    """Metrics that are always 1, and readiness, have no graph of their own."""
+    described = {"diffusion_ready", "diffusion_build_info", "diffusion_device_info"}
+    of_operator = set(sample_names(REGISTRY))
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown()}
+    for name in known_names() - of_operator - described:
+        if name.startswith("diffusion_"):
+            assert re.sub(r"_(bucket|sum|count)$", "", name) in families
+
+
+def test_panels_do_not_overlap() -> None:
+    cells = [
+        (panel["gridPos"]["x"] + x, panel["gridPos"]["y"] + y)
+        for panel in json.loads(DASHBOARD.read_text())["panels"]
+        for x in range(panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["h"])
+    ]
+    assert len(cells) == len(set(cells))
 
 
 def test_all_of_the_operators_metrics_are_shown() -> None:
