@@ -9,6 +9,8 @@ variable "project_id" {
   }
 }
 
+# Only its own validation reads it, which tflint does not count as a use.
+# tflint-ignore: terraform_unused_declarations
 variable "prod_project_id" {
   description = "Id of prod's project, which this environment must not use."
   type        = string
