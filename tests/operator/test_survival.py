@@ -22,8 +22,11 @@ RECOVERED_WITHIN = 180.0
 
 @pytest.fixture(scope="module")
 def space(control_plane: Kubectl) -> Kubectl:
-    """kubectl in the one namespace of the operator behind the proxy."""
-    control_plane.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    """kubectl in the one namespace of the operator behind the proxy.
+
+    A worker that ran other tests in between finds the namespace of its first set-up.
+    """
+    control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
     own = control_plane.in_namespace(SPACE)
     eventually(lambda: own.find("serviceaccount", "default"), what="the namespace to be set up")
     return own
