@@ -12,6 +12,7 @@ PACKAGES = (
     "safetensors",  # reads the headers of weights, with numpy
     "numpy",
     "fastapi",
+    "fastapi-swagger",  # the files of /docs
     "uvicorn",
     "tqdm",  # the program stops it from starting a thread
 )
