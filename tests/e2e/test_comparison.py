@@ -87,7 +87,7 @@ def comparison(server: Object, *variants: Object) -> Object:
     }
 
 
-def over(kubectl: Kubectl, name: str = "study", within: float = 480) -> Object:
+def over(kubectl: Kubectl, name: str = "study", within: float = 840) -> Object:
     """Waits until the Comparison has ended, and returns its status."""
 
     def look() -> Object | None:
@@ -155,13 +155,15 @@ def compare_with_a_late_one(kubectl: Kubectl, server: Object) -> None:
     kubectl.apply(comparison(server, handicapped(server), PLAIN))
 
 
+@pytest.mark.timeout(1800)
 def test_a_hidden_handicap_is_found_though_the_operator_is_killed_in_the_middle(
     kubectl: Kubectl, operator: OperatorPod, server: Object
 ) -> None:
     compare_with_a_late_one(kubectl, server)
+    # On a busy machine a repetition has up to three attempts.
     eventually(
-        lambda: kubectl.status("cmp", "study").get("progress") == "2/6",
-        within=240,
+        lambda: kubectl.status("cmp", "study").get("progress", "0/6") >= "2/6",
+        within=600,
         every=1,
         what="the second repetition",
     )

@@ -24,6 +24,8 @@ from steady_load import STEADY, Load
 Object = dict[str, Any]
 
 TRIED_WITHIN = 180.0
+# A gate whose client was too busy runs its load test again, after a pause.
+DECIDED_WITHIN = 600.0
 # Steps are long enough for a queue with eight users, and short enough for two cores.
 STEP_SECONDS = "0.05"
 
@@ -65,7 +67,7 @@ def decided(kubectl: Kubectl) -> Object:
         current = ready["observedGeneration"] == service["metadata"]["generation"]
         return service if current and ready["reason"] in {"Serving", "RolledBack"} else None
 
-    return eventually(look, within=TRIED_WITHIN, every=0.5, what="an end of the trial")
+    return eventually(look, within=DECIDED_WITHIN, every=0.5, what="an end of the trial")
 
 
 def try_candidate(kubectl: Kubectl, steps: int, p50: str) -> tuple[Object, Object]:
