@@ -72,10 +72,9 @@ def _of_verdicts(verdicts: Iterable[Verdict]) -> list[Case]:
     for each in verdicts:
         if each.type == "Failed":
             continue  # Complete tells the same
-        good, bad = ("False", "True") if each.type == "Regressed" else ("True", "False")
-        tag = "failure" if each.type in _MEASURED else "error"
-        tags = {good: "", bad: tag}
-        cases.append(Case(each.type, tags.get(each.status, "skipped"), each.reason, each.message))
+        bad = "failure" if each.type in _MEASURED else "error"
+        tag = {"good": "", "bad": bad, "open": "skipped"}[each.mood]
+        cases.append(Case(each.type, tag, each.reason, each.message))
     return cases
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from kubectl_diffusion.report.comparison import document as comparison_document
+from kubectl_diffusion.report.loadtest import document as loadtest_document
 from kubectl_diffusion.report.rendering.verdicts import Verdict, verdicts_of
 
 _NO_CONDITION = Verdict("", "Unknown", "", "")
-LOAD_TEST_VERDICTS = ("Complete", "Failed", "Valid", "SLOMet", "Regressed")
-COMPARISON_VERDICTS = ("Complete", "Failed", "Comparable")
 
 
 class Ending(IntEnum):
@@ -42,7 +42,7 @@ def outcome_of_test(status: Mapping[str, Any]) -> Outcome:
 
     Figures that are not credible decide nothing, so that validity comes before the SLO.
     """
-    verdicts = verdicts_of(status, LOAD_TEST_VERDICTS)
+    verdicts = verdicts_of(status, loadtest_document.VERDICTS)
     known = {each.type: each for each in verdicts}
     failed, valid = known.get("Failed", _NO_CONDITION), known.get("Valid", _NO_CONDITION)
     if status.get("state") == "Failed":
@@ -63,7 +63,7 @@ def outcome_of_test(status: Mapping[str, Any]) -> Outcome:
 
 def outcome_of_comparison(status: Mapping[str, Any]) -> Outcome:
     """The outcome of an ended Comparison; the SLO is missed where no ranked variant met it."""
-    verdicts = verdicts_of(status, COMPARISON_VERDICTS)
+    verdicts = verdicts_of(status, comparison_document.VERDICTS)
     known = {each.type: each for each in verdicts}
     comparable = known.get("Comparable", _NO_CONDITION)
     if status.get("state") == "Failed":

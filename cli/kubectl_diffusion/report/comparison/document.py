@@ -9,7 +9,8 @@ from kubectl_diffusion.documents.comparison_report import ComparisonReport
 from kubectl_diffusion.documents.reader import parsed
 from kubectl_diffusion.report.rendering.verdicts import Verdict, verdicts_of
 
-_ORDER = ("Complete", "Failed", "Comparable")
+VERDICTS = ("Complete", "Failed", "Comparable")
+"""The conditions of a Comparison that are verdicts, in the order of the report."""
 
 
 @dataclass(frozen=True)
@@ -72,4 +73,4 @@ def of_file(text: str, _: str) -> ComparisonDocument:
 
 def of_comparison(comparison: Mapping[str, Any], text: str) -> ComparisonDocument:
     """The report of a Comparison, with the verdicts of its status."""
-    return ComparisonDocument(parse(text), verdicts_of(comparison["status"], _ORDER))
+    return ComparisonDocument(parse(text), verdicts_of(comparison["status"], VERDICTS))

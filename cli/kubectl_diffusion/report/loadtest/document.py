@@ -8,7 +8,8 @@ from kubectl_diffusion.documents.load_report import Report
 from kubectl_diffusion.documents.reader import parsed
 from kubectl_diffusion.report.rendering.verdicts import Verdict, verdicts_of
 
-_ORDER = ("Complete", "Failed", "Valid", "SLOMet", "Regressed")
+VERDICTS = ("Complete", "Failed", "Valid", "SLOMet", "Regressed")
+"""The conditions of a LoadTest that are verdicts, in the order of the report."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def of_test(test: Mapping[str, Any], text: str) -> Document:
     if status.get("run") != report.run:
         verdicts = _runners_verdicts(report)
     else:
-        verdicts = verdicts_of(status, _ORDER)
+        verdicts = verdicts_of(status, VERDICTS)
     known = ((status.get("target") or {}).get("fingerprint")) or {}
     more = {name: str(known[name]) for name in ("image", "replicas", "digest") if known.get(name)}
     title = f"{test['metadata']['namespace']}/{test['metadata']['name']}"
