@@ -8,9 +8,12 @@ from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.documents.load_report import LoadReport
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.objects import Key, Object, is_owned
-from diffusion_operator.loadtest.regression import Baseline, unlike
-from diffusion_operator.loadtest.run_identity import desired_identity
+from diffusion_operator.loadtest.regression import Baseline
+from diffusion_operator.loadtest.run_identity import NOT_LOAD, desired_identity
 from diffusion_operator.loadtest.runner_documents import REPORT_KEY, access_name, document
+
+_NOT_COMPARED = NOT_LOAD | {"baselineRef", "slo", "webUI"}
+"""Fields that change neither the load nor the target, though some begin another run."""
 
 
 def baseline(cache: Cache, test: Object, reference: BaselineRef) -> Baseline:
@@ -30,7 +33,7 @@ def baseline(cache: Cache, test: Object, reference: BaselineRef) -> Baseline:
             trouble=f"there is no {subject} in namespace {namespace!r}: apply it, or correct "
             "spec.baselineRef.name",
         )
-    if different := unlike(test["spec"], other["spec"]):
+    if different := _unlike(test["spec"], other["spec"]):
         return Baseline(
             subject,
             trouble=f"{subject} measures something else: spec.{', spec.'.join(different)} differ; "
@@ -43,6 +46,12 @@ def baseline(cache: Cache, test: Object, reference: BaselineRef) -> Baseline:
     if report is None or report.error is not None:
         return Baseline(subject, trouble=f"{subject} has no report of a run yet: let it run first")
     return Baseline(subject, report, _trouble(other, report, reference))
+
+
+def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Fields of load or target in which two specs differ, so that no figures compare."""
+    names = sorted((one.keys() | other.keys()) - _NOT_COMPARED)
+    return [name for name in names if one.get(name) != other.get(name)]
 
 
 def _trouble(other: Mapping[str, Any], report: LoadReport, reference: BaselineRef) -> str:

@@ -5,11 +5,10 @@ percentile's logarithm is taken as normal, with the standard error of its interv
 difference of two such logarithms is the logarithm of the ratio, with its own interval.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, hypot, log
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 from diffusion_operator.documents.load_report import LoadReport, ReportedWindow
 from diffusion_operator.kube.conditions import Verdict
@@ -22,8 +21,6 @@ LEAST_CHANGE = 0.03
 """Smallest regression: equal runs of one server differ by a percent, which no interval contains."""
 MORE_FAILED = 0.01
 """Share of requests that may fail beyond the baseline's, as an SLO's default allows."""
-NOT_LOAD = frozenset({"suspend", "rerun", "historyLimit", "baselineRef", "slo", "webUI"})
-"""Fields that change neither the load nor the target."""
 _NORMAL = NormalDist()
 _WIDTH = 2 * _NORMAL.inv_cdf(0.975)
 # Either figure alone can raise a false alarm (Bonferroni).
@@ -79,12 +76,6 @@ def _log_and_error(figure: str, window: ReportedWindow) -> tuple[float, float] |
     if not value or interval is None or not interval.low or not interval.high:
         return None
     return log(value), (log(interval.high) - log(interval.low)) / _WIDTH
-
-
-def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Fields of load or target in which two specs differ, so that no figures compare."""
-    names = sorted((one.keys() | other.keys()) - NOT_LOAD)
-    return [name for name in names if one.get(name) != other.get(name)]
 
 
 def regressed(report: LoadReport | None, baseline: Baseline) -> Verdict:
