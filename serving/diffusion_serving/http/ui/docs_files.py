@@ -3,7 +3,7 @@
 from importlib.resources import files
 
 from diffusion_serving.http.responses.replies import Reply
-from diffusion_serving.http.ui.files import HERE, headers_with
+from diffusion_serving.http.ui.files import HERE, replies_of
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -12,7 +12,7 @@ POLICY = (
 """The page runs its own files, calls its own server, and shows the pictures of its responses."""
 
 _SWAGGER = files("fastapi_swagger.resources")
-_SOURCES = {
+DOCS_FILES = {
     "/docs/page.css": (HERE / "docs.css", "text/css; charset=utf-8"),
     "/docs/page.js": (HERE / "docs.js", "text/javascript; charset=utf-8"),
     "/docs/swagger-ui.css": (_SWAGGER / "swagger-ui.css", "text/css; charset=utf-8"),
@@ -21,14 +21,9 @@ _SOURCES = {
         "text/javascript; charset=utf-8",
     ),
 }
-
-DOCS_FILES = tuple(_SOURCES)
-"""The paths of the files."""
+"""The file and media type of each path."""
 
 
 def docs_files() -> dict[str, Reply]:
     """Returns the reply of each of the files' paths."""
-    return {
-        path: Reply(200, source.read_bytes(), media_type, headers_with(POLICY))
-        for path, (source, media_type) in _SOURCES.items()
-    }
+    return replies_of(DOCS_FILES, POLICY)

@@ -1,5 +1,7 @@
 """The files of the page at /ui, which load nothing from any other server."""
 
+from collections.abc import Mapping
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from diffusion_serving.http.responses.replies import Reply
@@ -13,9 +15,9 @@ _POLICY = (
 """The page loads its own two files, calls its own server, and shows pictures that it holds."""
 
 FILES = {
-    "/ui": ("index.html", "text/html; charset=utf-8"),
-    "/ui/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/ui/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/ui": (HERE / "index.html", "text/html; charset=utf-8"),
+    "/ui/page.css": (HERE / "page.css", "text/css; charset=utf-8"),
+    "/ui/page.js": (HERE / "page.js", "text/javascript; charset=utf-8"),
 }
 """The file and media type of each path."""
 
@@ -30,9 +32,14 @@ def headers_with(policy: str) -> dict[str, str]:
     }
 
 
+def replies_of(files: Mapping[str, tuple[Traversable, str]], policy: str) -> dict[str, Reply]:
+    """Returns the reply of each path, from its file and media type, with the policy."""
+    return {
+        path: Reply(200, source.read_bytes(), media_type, headers_with(policy))
+        for path, (source, media_type) in files.items()
+    }
+
+
 def page_files() -> dict[str, Reply]:
     """Returns the reply of each of the page's paths."""
-    return {
-        path: Reply(200, (HERE / name).read_bytes(), media_type, headers_with(_POLICY))
-        for path, (name, media_type) in FILES.items()
-    }
+    return replies_of(FILES, _POLICY)
