@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.diffusionservice.rollout.canary import canary_name, preview_name
 from diffusion_operator.diffusionservice.routing.external_route import route
+from diffusion_operator.diffusionservice.specs.canary import canary_name, preview_name
 from diffusion_operator.diffusionservice.specs.model_fetch import cache_claim, cache_claim_name
 from diffusion_operator.diffusionservice.specs.network_policy import network_policy
 from diffusion_operator.diffusionservice.specs.pod_disruption_budget import disruption_budget

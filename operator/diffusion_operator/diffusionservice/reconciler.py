@@ -11,17 +11,11 @@ from diffusion_operator.diffusionservice.children import optional_children, opti
 from diffusion_operator.diffusionservice.kuberay.kuberay import KubeRay
 from diffusion_operator.diffusionservice.kuberay.workload import RayWorkload, counted, ray_workload
 from diffusion_operator.diffusionservice.pod_counts import PodCounts, observe_pods, with_head
-from diffusion_operator.diffusionservice.rollout.canary import canary_name, preview_name
 from diffusion_operator.diffusionservice.rollout.gate import Gate
-from diffusion_operator.diffusionservice.rollout.last_good_revision import (
-    kept_claims,
-    kept_revision,
-)
 from diffusion_operator.diffusionservice.rollout.plan import Rollout
 from diffusion_operator.diffusionservice.rollout.upgrade import UpgradeTurns
 from diffusion_operator.diffusionservice.routing.external_route import route_key, route_verdict
 from diffusion_operator.diffusionservice.routing.gateway_policies import GatewayPolicies
-from diffusion_operator.diffusionservice.routing.selector_switch import switches_selector
 from diffusion_operator.diffusionservice.scaling.provider import Scaler
 from diffusion_operator.diffusionservice.scaling.scaling import (
     LOOK_SECONDS,
@@ -30,11 +24,16 @@ from diffusion_operator.diffusionservice.scaling.scaling import (
     scalers,
 )
 from diffusion_operator.diffusionservice.specs.accelerator import accelerator_of
+from diffusion_operator.diffusionservice.specs.canary import canary_name, preview_name
 from diffusion_operator.diffusionservice.specs.deployment import revision_of
+from diffusion_operator.diffusionservice.specs.last_good_revision import (
+    kept_claims,
+    kept_revision,
+)
 from diffusion_operator.diffusionservice.specs.model_size import misfit
 from diffusion_operator.diffusionservice.specs.pod import has_volumes_of_others
 from diffusion_operator.diffusionservice.specs.ray_cluster import is_cluster
-from diffusion_operator.diffusionservice.specs.service import service
+from diffusion_operator.diffusionservice.specs.service import service, switches_selector
 from diffusion_operator.diffusionservice.specs.serving_config import precision_of
 from diffusion_operator.diffusionservice.status import (
     has_settled,

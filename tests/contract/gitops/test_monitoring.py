@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.diffusionservice.rollout.canary import canary, preview
+from diffusion_operator.diffusionservice.specs.canary import canary, preview
 from diffusion_operator.diffusionservice.specs.deployment import deployment
 from diffusion_operator.diffusionservice.specs.ray_service import ray_service, workers_of
 from diffusion_operator.diffusionservice.specs.service import service

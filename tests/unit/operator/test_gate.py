@@ -1,11 +1,10 @@
-"""A canary and its gate: the test, the verdict and the reasons of a failure."""
+"""A gate: the verdict on a canary, and the reasons of a failure."""
 
 from typing import Any
 
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.diffusionservice.rollout.canary import canary, gate_name, gate_test, preview
 from diffusion_operator.diffusionservice.rollout.gate import (
     answers,
     gate_failure,
@@ -19,7 +18,6 @@ from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]
 NOW = "2026-01-02T03:04:05Z"
-LOAD: Object = {"users": {"stages": [{"users": 1, "duration": "5s"}]}, "slo": {"p95": "8s"}}
 
 
 def ended_test(
@@ -91,37 +89,6 @@ def test_a_test_without_a_verdict_runs_again_and_refuses_nothing(test: Object) -
     test["status"] |= {"run": "r2", "state": "Running"}
     assert retry_after(test, "2026-01-02T03:09:30Z") == "after-r1"
     assert "runs again" in waiting("new", "t", [], ended_test(valid="False"), up=True).message
-
-
-def test_a_canary_is_outside_its_services_selector_and_of_the_same_revision(
-    service: Object, built: Object
-) -> None:
-    made = canary(service, built)
-    template = made["spec"]["template"]
-    assert revision_of(made) == revision_of(built)
-    assert template["spec"] == built["spec"]["template"]["spec"]
-    assert "diffusion.dev/service" not in template["metadata"]["labels"]
-    selector = {"diffusion.dev/candidate": "demo"}
-    assert made["spec"]["selector"]["matchLabels"] == selector
-    assert preview(service)["spec"]["selector"] == selector
-    assert made["spec"]["replicas"] == 1
-
-
-def test_the_gates_test_has_the_templates_load_on_the_preview(service: Object) -> None:
-    service["spec"]["rollout"] = {"gate": {"loadTestTemplate": LOAD}}
-    made = gate_test(service, "abc")
-    assert made["metadata"]["name"] == "demo-gate-abc"
-    again = gate_test(service, "abc", "after-r1")["metadata"]["annotations"]
-    assert again["diffusion.dev/run-at"] == "after-r1"
-    assert made["spec"] == {**LOAD, "url": "http://demo-preview.shop.svc", "rerun": "Never"}
-
-
-def test_the_gates_test_of_the_longest_name_has_a_name_that_fits(service: Object) -> None:
-    service["metadata"]["name"] = "a" * 52
-    first = gate_name(service, "0123456789")
-    service["metadata"]["name"] = "a" * 51 + "b"
-    assert len(first) <= 52
-    assert gate_name(service, "0123456789") != first
 
 
 def test_a_canary_answers_once_its_own_revision_is_available(built: Object) -> None:

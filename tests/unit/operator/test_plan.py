@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.diffusionservice.rollout.last_good_revision import good_revision
 from diffusion_operator.diffusionservice.rollout.plan import Plan, Rollout
 from diffusion_operator.diffusionservice.rollout.upgrade import UpgradeTurns
 from diffusion_operator.diffusionservice.specs.deployment import (
@@ -16,6 +15,7 @@ from diffusion_operator.diffusionservice.specs.deployment import (
     deployment,
     revision_of,
 )
+from diffusion_operator.diffusionservice.specs.last_good_revision import good_revision
 from diffusion_operator.kube.objects import Key, key_of
 from diffusion_operator.settings import Settings
 

@@ -6,11 +6,6 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.diffusionservice.rollout.last_good_revision import (
-    good_revision,
-    kept_claims,
-    kept_templates,
-)
 from diffusion_operator.diffusionservice.rollout.rollback import (
     FailedRevision,
     can_serve_instead,
@@ -23,6 +18,11 @@ from diffusion_operator.diffusionservice.specs.deployment import (
     deployment,
     revision_of,
     with_template,
+)
+from diffusion_operator.diffusionservice.specs.last_good_revision import (
+    good_revision,
+    kept_claims,
+    kept_templates,
 )
 from diffusion_operator.kube.workload import Workload
 from diffusion_operator.settings import Settings

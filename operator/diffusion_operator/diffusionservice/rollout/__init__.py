@@ -1,1 +1,1 @@
-"""Rollout of a new revision: surge, canary, gate, rollback, last-good revision."""
+"""Rollout of a new revision: upgrade turn, surge, gate, rollback."""

@@ -4,13 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
-from diffusion_operator.diffusionservice.rollout.canary import (
-    canary,
-    canary_name,
-    gate_name,
-    gate_test,
-    preview,
-)
 from diffusion_operator.diffusionservice.rollout.gate import (
     RETRY_SECONDS,
     Gate,
@@ -21,11 +14,6 @@ from diffusion_operator.diffusionservice.rollout.gate import (
     is_unmeasured,
     retry_after,
     waiting,
-)
-from diffusion_operator.diffusionservice.rollout.last_good_revision import (
-    good_revision,
-    kept_revision,
-    kept_templates,
 )
 from diffusion_operator.diffusionservice.rollout.node_wait import (
     NODE_AGAIN_SECONDS,
@@ -43,6 +31,13 @@ from diffusion_operator.diffusionservice.rollout.surge import is_in_place, short
 from diffusion_operator.diffusionservice.rollout.upgrade import UpgradeTurns
 from diffusion_operator.diffusionservice.scaling.provider import Scaler
 from diffusion_operator.diffusionservice.scaling.scaling import Scaling
+from diffusion_operator.diffusionservice.specs.canary import (
+    canary,
+    canary_name,
+    gate_name,
+    gate_test,
+    preview,
+)
 from diffusion_operator.diffusionservice.specs.deployment import (
     deployment,
     in_place,
@@ -51,6 +46,11 @@ from diffusion_operator.diffusionservice.specs.deployment import (
     settling,
     with_pods_of,
     with_template,
+)
+from diffusion_operator.diffusionservice.specs.last_good_revision import (
+    good_revision,
+    kept_revision,
+    kept_templates,
 )
 from diffusion_operator.diffusionservice.specs.model_fetch import uses_single_node_cache
 from diffusion_operator.diffusionservice.specs.upgrade_mark import marked, needs_mark

@@ -13,11 +13,11 @@ from typing import Any
 
 from diffusion_operator.api.observed import ObservedService
 from diffusion_operator.api.status import Failure
-from diffusion_operator.diffusionservice.rollout.last_good_revision import (
+from diffusion_operator.diffusionservice.specs.deployment import revision_of
+from diffusion_operator.diffusionservice.specs.last_good_revision import (
     kept_revision,
     kept_templates,
 )
-from diffusion_operator.diffusionservice.specs.deployment import revision_of
 from diffusion_operator.diffusionservice.specs.server_container import CONTAINER
 from diffusion_operator.kube.conditions import condition_of
 from diffusion_operator.kube.objects import ROLLED_BACK_ANNOTATION, Object

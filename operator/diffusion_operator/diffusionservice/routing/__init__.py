@@ -1,1 +1,1 @@
-"""Routing: where requests enter, and when a Service may lead to other pods."""
+"""Routing: where requests from outside the cluster enter."""

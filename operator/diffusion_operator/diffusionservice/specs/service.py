@@ -26,6 +26,15 @@ def service(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> Object:
     )
 
 
+def switches_selector(observed: Mapping[str, Any] | None, desired: Mapping[str, Any]) -> bool:
+    """Whether the desired Service selects other pods than the live one.
+
+    Don't switch the selector until the new workload is accepted: the old pods serve, and the API
+    server may refuse the new ones.
+    """
+    return observed is not None and observed["spec"].get("selector") != desired["spec"]["selector"]
+
+
 def url(name: str, namespace: str) -> str:
     """URL of a DiffusionService within the cluster."""
     return f"http://{name}.{namespace}.svc"
