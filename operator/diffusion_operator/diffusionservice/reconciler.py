@@ -1,6 +1,6 @@
 """Reconciler of a DiffusionService: workload, Service, ServiceAccount, and the status."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
@@ -22,6 +22,7 @@ from diffusion_operator.diffusionservice.scaling.scaling import (
     Scaling,
     outgoing,
     scalers,
+    with_live_metric,
 )
 from diffusion_operator.diffusionservice.specs.accelerator import accelerator_of
 from diffusion_operator.diffusionservice.specs.canary import canary_name, preview_name
@@ -312,18 +313,15 @@ class ServiceReconciler:
         ]
         autoscalers = scalers(owner, spec, scaler)
         await self._applier.prune(owner, outgoing(owner, autoscalers))
-        # The pods of an older release may lack the metric of a newer autoscaler.
-        kept = [key_of(each) for each in autoscalers if plan.is_upgrade_pending and self._has(each)]
-        others += [each for each in autoscalers if key_of(each) not in kept]
+        if plan.is_upgrade_pending:
+            autoscalers = [
+                with_live_metric(each, self._cache.get(key_of(each))) for each in autoscalers
+            ]
+        others += autoscalers
         revision = revision_of(plan.deployment)
-        observed, *_ = await self._apply(
-            owner, spec, [plan.deployment], others, revision, kept=kept
-        )
+        observed, *_ = await self._apply(owner, spec, [plan.deployment], others, revision)
         live = Workload.of_deployment(observed)
         return _Children(live, plan.gate, plan.progressing, plan.again, scaler)
-
-    def _has(self, built: Object) -> bool:
-        return self._cache.get(key_of(built)) is not None
 
     async def _ray_service(self, owner: Object, spec: DiffusionServiceSpec) -> "_Children":
         """Apply the RayService and the other children."""
@@ -349,8 +347,6 @@ class ServiceReconciler:
         workloads: list[Object],
         others: list[Object],
         revision: str,
-        *,
-        kept: Sequence[Key] = (),
     ) -> list[Object]:
         """Apply the workloads and the other children.
 
@@ -372,7 +368,7 @@ class ServiceReconciler:
         return await self._applier.apply(
             owner,
             desired[count:],
-            prune=[key for key in self._prunable(owner, desired, revision) if key not in kept],
+            prune=self._prunable(owner, desired, revision),
             after=[account],
             ahead=desired[:count],
         )

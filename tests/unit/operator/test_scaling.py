@@ -310,3 +310,14 @@ async def test_keda_stays_unless_its_kind_is_gone(service: Object) -> None:
     chosen = spec_of(service, autoscaling={"maxReplicas": 5, "provider": "KEDA"})
     with pytest.raises(SpecError, match=r"KEDA 2\.20"):
         await scaling.scaler(service, chosen)
+
+
+def test_a_pending_upgrade_keeps_the_metric_that_the_pods_have(service: Object) -> None:
+    built = scaled_object(service, scaled_spec(service), ONE_TO_FIVE)
+    metadata = {"valueLocation": "diffusion_queue_length", "targetValue": "4"}
+    triggers = [{"type": "metrics-api", "metadata": metadata}]
+    kept = module.with_live_metric(built, {"spec": {"maxReplicaCount": 9, "triggers": triggers}})
+    assert kept["spec"] == {**built["spec"], "triggers": triggers}
+    assert kept["metadata"]["annotations"] != built["metadata"]["annotations"], "a new digest"
+    assert module.with_live_metric(built, built) == built
+    assert module.with_live_metric(built, None) == built

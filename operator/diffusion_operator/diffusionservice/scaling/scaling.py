@@ -27,16 +27,20 @@ from diffusion_operator.diffusionservice.specs.deployment import scaled
 from diffusion_operator.diffusionservice.specs.horizontal_pod_autoscaler import (
     horizontal_pod_autoscaler,
 )
+from diffusion_operator.diffusionservice.specs.replica_load import LOAD_METRIC
 from diffusion_operator.diffusionservice.specs.scaled_object import scaled_object
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import Cluster
 from diffusion_operator.kube.conditions import Verdict
 from diffusion_operator.kube.discovery import ApiDiscovery
+from diffusion_operator.kube.metadata import changed
 from diffusion_operator.kube.objects import Key, Object, is_owned, key_of
 from diffusion_operator.kube.pod_status import is_ready
 from diffusion_operator.kube.problems import SpecError
 
 _KINDS: Mapping[str, Scaler] = {"ScaledObject": "keda", "HorizontalPodAutoscaler": "hpa"}
+# Field of each kind that says by what it scales.
+_METRICS = {"ScaledObject": "triggers", "HorizontalPodAutoscaler": "metrics"}
 LOOK_SECONDS = 10.0
 # A pod answers within milliseconds.
 ANSWER_SECONDS = 0.2
@@ -209,3 +213,20 @@ def scalers(
     if scaler == "keda":
         return [scaled_object(owner, spec, spec.autoscaling)]
     return [horizontal_pod_autoscaler(owner, spec, spec.autoscaling)] if scaler == "hpa" else []
+
+
+def with_live_metric(built: Object, observed: Mapping[str, Any] | None) -> Object:
+    """Copy of the autoscaler with the live one's metric, where that has another name.
+
+    The pods of an older release may lack the metric of a newer autoscaler.
+    """
+    live = (observed or {}).get("spec", {}).get(_METRICS[built["kind"]])
+    if not live or LOAD_METRIC in map(_metric_name, live):
+        return built
+    return changed(built, spec={**built["spec"], _METRICS[built["kind"]]: live})
+
+
+def _metric_name(metric: Mapping[str, Any]) -> str | None:
+    """Name of an HPA's metric on pods, or of a ScaledObject's in their text."""
+    name: str | None = (metric.get("pods") or {}).get("metric", {}).get("name")
+    return name or (metric.get("metadata") or {}).get("valueLocation")

@@ -1,0 +1,83 @@
+"""Reconciles of a DiffusionService, from its spec to its children."""
+
+import itertools
+from typing import Any
+
+from diffusion_operator.diffusionservice.reconciler import ServiceReconciler
+from diffusion_operator.kube.applier import Applier
+from diffusion_operator.kube.objects import Key, key_of
+from diffusion_operator.kube.timestamps import utc_now
+from diffusion_operator.settings import Settings
+from watched_cluster import WatchedCluster
+
+Object = dict[str, Any]
+HPA = Key("HorizontalPodAutoscaler", "shop", "demo")
+OLD_METRIC: Object = {
+    "type": "Pods",
+    "pods": {
+        "metric": {"name": "diffusion_queue_length"},
+        "target": {"type": "AverageValue", "averageValue": "4"},
+    },
+}
+
+
+class Operator:
+    """A release of the operator, with its own pods and its way to roll them out."""
+
+    def __init__(
+        self, cluster: WatchedCluster, settings: Settings, release: int, **rollouts: Any
+    ) -> None:
+        images = {**settings.images.model_dump(), "backends": {"fastapi": f"reg/fastapi:{release}"}}
+        own = settings.model_dump() | {"images": images, "rollouts": rollouts}
+        ticks = itertools.count(step=100)
+        applier = Applier(cluster, cluster.cache, clock=lambda: next(ticks))  # type: ignore[arg-type] # a stand-in by shape
+        read = Settings.model_validate(own)
+        self.reconcile = ServiceReconciler(cluster, cluster.cache, applier, read, utc_now)  # type: ignore[arg-type] # a stand-in by shape
+        self._cluster = cluster
+
+    async def applies(self, service: Object) -> None:
+        """Applies the service, which the kubelet then serves."""
+        status = self._cluster.objects.get(key_of(service), {}).get("status", {})
+        self._cluster.put({**service, "status": status})
+        await self.reconcile(key_of(service))
+        self._cluster.serve(service["metadata"]["name"])
+        await self.reconcile(key_of(service))
+
+
+def reason_of(cluster: WatchedCluster, service: Object, kind: str) -> str:
+    conditions = cluster.objects[key_of(service)]["status"]["conditions"]
+    return next(str(each["reason"]) for each in conditions if each["type"] == kind)
+
+
+def scaled(service: Object, **bounds: int) -> Object:
+    autoscaling = {"provider": "HPA", "minReplicas": 1, "maxReplicas": 3, **bounds}
+    return {**service, "spec": {**service["spec"], "autoscaling": autoscaling}}
+
+
+async def test_new_bounds_take_effect_while_an_upgrade_is_pending(
+    service: Object, settings: Settings
+) -> None:
+    cluster = WatchedCluster()
+    await Operator(cluster, settings, release=1).applies(scaled(service))
+    live = cluster.objects[HPA]
+    cluster.put({**live, "spec": {**live["spec"], "metrics": [OLD_METRIC]}})
+    newer = Operator(cluster, settings, release=2, upgrade="OnNextChange")
+    await newer.applies(scaled(service, minReplicas=2, maxReplicas=5))
+    assert reason_of(cluster, service, "Progressing") == "UpgradePending"
+    kept = cluster.objects[HPA]["spec"]
+    assert (kept["minReplicas"], kept["maxReplicas"]) == (2, 5)
+    assert kept["metrics"] == [OLD_METRIC], "the pods of the older release lack the newer metric"
+
+
+async def test_a_new_target_of_the_same_metric_takes_effect_while_an_upgrade_is_pending(
+    service: Object, settings: Settings
+) -> None:
+    cluster = WatchedCluster()
+    await Operator(cluster, settings, release=1).applies(scaled(service))
+    (before,) = cluster.objects[HPA]["spec"]["metrics"]
+    newer = Operator(cluster, settings, release=2, upgrade="OnNextChange")
+    await newer.applies(scaled(service, targetQueuedPerReplica=9))
+    assert reason_of(cluster, service, "Progressing") == "UpgradePending"
+    (after,) = cluster.objects[HPA]["spec"]["metrics"]
+    assert after["pods"]["metric"] == before["pods"]["metric"]
+    assert after["pods"]["target"] != before["pods"]["target"]
