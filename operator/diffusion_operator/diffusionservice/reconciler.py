@@ -239,12 +239,11 @@ class ServiceReconciler:
         self, owner: Object, spec: DiffusionServiceSpec | None, scaler: Scaler | None
     ) -> list[Verdict]:
         """Conditions of the optional children."""
-        scaling = self._scaling.verdict(owner, scaler)
-        if spec is None or spec.route is None:
-            return [scaling] if scaling is not None else []
-        observed = self._cache.get(route_key(owner, spec.route))
-        routed = route_verdict(spec.route, observed)
-        return [scaling, routed] if scaling is not None else [routed]
+        verdicts = [self._scaling.verdict(owner, scaler)] if scaler is not None else []
+        if spec is not None and spec.route is not None:
+            observed = self._cache.get(route_key(owner, spec.route))
+            verdicts.append(route_verdict(spec.route, observed))
+        return verdicts
 
     def _before(self, owner: Object) -> Workload | None:
         """Existing workload of the owner, or ``None``."""
@@ -262,11 +261,12 @@ class ServiceReconciler:
         self, key: Key, spec: DiffusionServiceSpec | None, live: Workload | None
     ) -> PodCounts:
         revision = live.revision if live else ""
-        served = live.served_cluster if isinstance(live, RayWorkload) else ""
 
         def observed(label: str) -> PodCounts:
             labelled = self._cache.pods_of(key.namespace, key.name, label)
-            return observe_pods(counted(labelled, revision, served), revision)
+            if isinstance(live, RayWorkload):
+                return observe_pods(counted(labelled, revision, live.served_cluster), revision)
+            return observe_pods(labelled, revision)
 
         endpoints = self._cache.ready_endpoints(key.namespace, key.name)
         pods = replace(observed(SERVICE_LABEL), endpoints=endpoints)
@@ -302,34 +302,38 @@ class ServiceReconciler:
 
     async def _children(self, owner: Object, spec: DiffusionServiceSpec) -> "_Children":
         """Apply all children."""
-        if await self._kuberay.is_used(owner, spec):
+        if is_cluster(spec):
             return await self._ray_service(owner, spec)
-        scaler = await self._scaling.scaler(owner, spec)
+        scaler = await self._scaling.scaler(owner, spec) if spec.autoscaling is not None else None
         plan = await self._rollout.plan(owner, spec, scaler)
-        others = [
-            *plan.canary,
-            *optional_children(owner, spec, self._settings),
-            *await self._gateway_policies.of(owner, spec),
-        ]
-        autoscalers = scalers(owner, spec, scaler)
-        await self._applier.prune(owner, outgoing(owner, autoscalers))
-        if plan.is_upgrade_pending:
-            autoscalers = [
-                with_live_metric(each, self._cache.get(key_of(each))) for each in autoscalers
-            ]
-        others += autoscalers
+        others = [*plan.canary, *await self._optional(owner, spec)]
+        if scaler is not None:
+            autoscalers = scalers(owner, spec, scaler)
+            await self._applier.prune(owner, outgoing(owner, autoscalers))
+            if plan.is_upgrade_pending:
+                autoscalers = [
+                    with_live_metric(each, self._cache.get(key_of(each))) for each in autoscalers
+                ]
+            others += autoscalers
         revision = revision_of(plan.deployment)
         observed, *_ = await self._apply(owner, spec, [plan.deployment], others, revision)
         live = Workload.of_deployment(observed)
         return _Children(live, plan.gate, plan.progressing, plan.again, scaler)
 
+    async def _optional(
+        self, owner: Object, spec: DiffusionServiceSpec, *, kuberay: bool = False
+    ) -> list[Object]:
+        """Optional children that spec, settings and cluster ask for."""
+        made = optional_children(owner, spec, self._settings, kuberay=kuberay)
+        if spec.route is not None:
+            made += await self._gateway_policies.of(owner, spec)
+        return made
+
     async def _ray_service(self, owner: Object, spec: DiffusionServiceSpec) -> "_Children":
         """Apply the RayService and the other children."""
+        await self._kuberay.require(owner)
         plan = await self._kuberay.plan(owner, spec)
-        others = [
-            *optional_children(owner, spec, self._settings, kuberay=True),
-            *await self._gateway_policies.of(owner, spec),
-        ]
+        others = await self._optional(owner, spec, kuberay=True)
         try:
             applied = await self._apply(owner, spec, plan.workloads, others, plan.revision)
         except ApiError as error:

@@ -18,7 +18,7 @@ from diffusion_operator.diffusionservice.pod_counts import PodCounts
 from diffusion_operator.diffusionservice.rollout.gate import Gate
 from diffusion_operator.diffusionservice.rollout.rollback import FailedRevision, recorded_failure
 from diffusion_operator.diffusionservice.routing.external_route import outside_url
-from diffusion_operator.diffusionservice.scaling.provider import desired_replicas
+from diffusion_operator.diffusionservice.specs.deployment import desired_replicas
 from diffusion_operator.diffusionservice.specs.service import url
 from diffusion_operator.kube.conditions import Status, Verdict, conditions
 from diffusion_operator.kube.events import DOWNTIME, MODEL_TOO_LARGE

@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_operator.api.diffusionservice import Autoscaling, DiffusionServiceSpec
 from diffusion_operator.diffusionservice.scaling import scaling as module
-from diffusion_operator.diffusionservice.scaling.provider import desired_replicas, scaler_of
+from diffusion_operator.diffusionservice.scaling.provider import scaler_of
 from diffusion_operator.diffusionservice.scaling.replica_calculator import (
     CALM_SECONDS,
     computed_replicas,
@@ -16,7 +16,7 @@ from diffusion_operator.diffusionservice.scaling.replica_calculator import (
 )
 from diffusion_operator.diffusionservice.scaling.scaling import Scaling
 from diffusion_operator.diffusionservice.scaling.scaling_active import autoscaler_verdict
-from diffusion_operator.diffusionservice.specs.deployment import deployment
+from diffusion_operator.diffusionservice.specs.deployment import deployment, desired_replicas
 from diffusion_operator.diffusionservice.specs.horizontal_pod_autoscaler import (
     horizontal_pod_autoscaler,
 )
@@ -255,12 +255,11 @@ async def test_an_operator_that_reaches_no_pod_says_so(
     set_metrics(monkeypatch, None, None)
     assert await scene.replicas(2) == 2
     verdict = scene.scaling.verdict(service, "own")
-    assert verdict is not None
     assert (verdict.status, verdict.reason) == ("False", "PodsUnreachable")
     scene.now += 20
     set_metrics(monkeypatch, "diffusion_requests_in_flight 1", None)
     await scene.replicas(2)
-    assert scene.scaling.verdict(service, "own").status == "True"  # type: ignore[union-attr] # see above
+    assert scene.scaling.verdict(service, "own").status == "True"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from diffusion_operator.diffusionservice.kuberay.workload import (
     scale_operations,
 )
 from diffusion_operator.diffusionservice.rollout.upgrade import UpgradeTurns
-from diffusion_operator.diffusionservice.specs.ray_cluster import is_cluster
 from diffusion_operator.diffusionservice.specs.ray_service import (
     API_VERSION,
     kept_ray_service,
@@ -65,23 +64,20 @@ class KubeRay:
         self._discovery = discovery
         self._turns = turns
 
-    async def is_used(self, owner: Object, spec: DiffusionServiceSpec) -> bool:
-        """Whether KubeRay makes the pods: one Ray cluster over several machines.
+    async def require(self, owner: Object) -> None:
+        """Check that KubeRay is installed, which makes the pods of a Ray cluster.
 
         Raises:
-            SpecError: The spec asks for a cluster, and KubeRay is not installed.
+            SpecError: KubeRay is not installed.
             ApiError: The API server refused.
         """
-        if not is_cluster(spec):
-            return False
         meta = owner["metadata"]
         place = Key("RayService", meta["namespace"], meta["name"])
         # A starting API server may omit the group while the RayService exists.
-        if API_VERSION in await self._discovery.groups() or await self._cluster.knows_kind_of(
-            place
-        ):
-            return True
-        raise SpecError("KubeRayMissing", _MISSING)
+        if API_VERSION in await self._discovery.groups():
+            return
+        if not await self._cluster.knows_kind_of(place):
+            raise SpecError("KubeRayMissing", _MISSING)
 
     async def plan(self, owner: Object, spec: DiffusionServiceSpec) -> RayServicePlan:
         """Plan the RayService to apply.

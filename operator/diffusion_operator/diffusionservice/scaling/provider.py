@@ -35,15 +35,3 @@ def is_scaled_by(observed: Mapping[str, Any], scaler: Scaler) -> bool:
     """Whether the Deployment's replicas already belong to that provider."""
     annotations = observed["metadata"].get("annotations") or {}
     return bool(annotations.get(SCALED_BY_ANNOTATION) == scaler)
-
-
-def desired_replicas(spec: DiffusionServiceSpec, current: int | None) -> int:
-    """Desired replicas; an autoscaler has set ``current`` on the Deployment.
-
-    The number is never below the autoscaler's minimum, even before it says so.
-    """
-    if spec.suspend:
-        return 0
-    if spec.autoscaling is None:
-        return spec.replicas
-    return max(int(current or 0), spec.autoscaling.min_replicas)

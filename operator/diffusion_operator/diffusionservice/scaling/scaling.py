@@ -76,15 +76,13 @@ class Scaling:
             SpecError: The spec chooses KEDA, which is not installed.
             ApiError: The API server refused.
         """
-        if spec.autoscaling is None:
-            return None
         groups = await self._discovery.groups()
         scaler = scaler_of(spec, groups, self._existing(owner))
         if scaler != "keda" or KEDA_GROUP in groups:
             return scaler
         if await self._cluster.knows_kind_of(_key("ScaledObject", owner)):
             return scaler
-        if spec.autoscaling.provider == "KEDA":
+        if spec.autoscaling is not None and spec.autoscaling.provider == "KEDA":
             raise SpecError("KEDAMissing", _NO_KEDA)
         return scaler_of(spec, groups)
 
@@ -96,10 +94,8 @@ class Scaling:
                 return scaler
         return None
 
-    def verdict(self, owner: Object, scaler: Scaler | None) -> Verdict | None:
+    def verdict(self, owner: Object, scaler: Scaler) -> Verdict:
         """ScalingActive condition: whether the provider gets what it scales by."""
-        if scaler is None:
-            return None
         if scaler == "own":
             blind = _key("Deployment", owner) in self._blind
             return own_verdict(blind=blind)
@@ -204,9 +200,7 @@ def outgoing(owner: Object, autoscalers: Sequence[Object]) -> list[Key]:
     return [_key(kind, owner) for kind in _KINDS if staying and kind not in staying]
 
 
-def scalers(
-    owner: Mapping[str, Any], spec: DiffusionServiceSpec, scaler: Scaler | None
-) -> list[Object]:
+def scalers(owner: Mapping[str, Any], spec: DiffusionServiceSpec, scaler: Scaler) -> list[Object]:
     """Autoscaler objects of the provider."""
     if spec.autoscaling is None:
         return []

@@ -95,6 +95,18 @@ def in_place(built: Object) -> Object:
     return changed(built, spec={**built["spec"], "strategy": dict(IN_PLACE)})
 
 
+def desired_replicas(spec: DiffusionServiceSpec, current: int | None) -> int:
+    """Desired replicas; an autoscaler has set ``current`` on the Deployment.
+
+    The number is never below the autoscaler's minimum, even before it says so.
+    """
+    if spec.suspend:
+        return 0
+    if spec.autoscaling is None:
+        return spec.replicas
+    return max(int(current or 0), spec.autoscaling.min_replicas)
+
+
 def scaled(built: Object, replicas: int | None, by: str = "") -> Object:
     """Copy of the Deployment with that many replicas, or without any for an autoscaler."""
     spec = {name: value for name, value in built["spec"].items() if name != "replicas"}
