@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from diffusion_operator.api.comparison import ComparisonSpec, Run
 from diffusion_operator.api.fields import seconds
 from diffusion_operator.api.loadtest import ReportRef
-from diffusion_operator.api.observed import ObservedLoadTest
+from diffusion_operator.api.observed import ObservedLoadTest, ObservedRun
 from diffusion_operator.api.state import RunState
 from diffusion_operator.comparison.analysis.design import design
 from diffusion_operator.comparison.analysis.measurements import Report, moment
@@ -30,6 +30,7 @@ from diffusion_operator.comparison.schedule import (
 )
 from diffusion_operator.comparison.status import Observed, comparison_status, table_of
 from diffusion_operator.comparison.variant_run import VariantRun, is_of, is_over, report_of
+from diffusion_operator.kube.admission import Admission
 from diffusion_operator.kube.applier import LOOK_AGAIN_SECONDS, Applier, NameTakenError, sooner
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, message_of
@@ -43,11 +44,40 @@ from diffusion_operator.kube.objects import (
     labels_of,
 )
 from diffusion_operator.kube.problems import LastingFailures, invalid_spec, is_refusal
-from diffusion_operator.loadtest.admission import ExclusiveLock
 from diffusion_operator.settings import Settings
 
 LEAVING_SECONDS = 1.0
 """Delay between two checks of terminating pods, whose events wake their own service only."""
+
+
+class ExclusiveLock(Admission):
+    """Lock on a namespace's hardware for one Comparison: two would measure each other."""
+
+    queued_state = RunState.WAITING
+
+    def __init__(self, cache: Cache) -> None:
+        super().__init__()
+        self._cache = cache
+
+    def ask(self, comparison: Object) -> str | None:
+        """Take the lock, or name the Comparison that has it or has waited for it longer."""
+        key = key_of(comparison)
+        known = {key_of(each): each for each in self._cache.all("Comparison")}
+        rivals = {
+            other: obj
+            for other, obj in known.items()
+            if other.namespace == key.namespace and self._competes(other, obj)
+        }
+        first = self.admit(key, key.name, {**rivals, key: comparison})
+        return first[0].name if first else None
+
+    def holds(self, key: Key, obj: Object) -> bool:
+        """Whether the Comparison has the lock, or its status shows an active run."""
+        return key in self._admitted or ObservedRun.of(obj).state.is_active
+
+    def _competes(self, key: Key, obj: Object) -> bool:
+        """Whether others wait for it: a Comparison under deletion never begins."""
+        return not obj["metadata"].get("deletionTimestamp") or self.holds(key, obj)
 
 
 class ComparisonReconciler:

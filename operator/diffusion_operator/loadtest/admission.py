@@ -1,90 +1,19 @@
-"""Admission: decides which runs begin now, and which wait."""
+"""Admission of LoadTests to their targets: one place for all spellings of the same server."""
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from diffusion_operator.api.observed import ObservedLoadTest, ObservedRun
-from diffusion_operator.api.state import RunState
+from diffusion_operator.api.observed import ObservedLoadTest
+from diffusion_operator.kube.admission import Admission
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.objects import ROLE_LABEL, RUN_LABEL, Key, Object, key_of, labels_of
 from diffusion_operator.loadtest.job import RUNNER, is_over
-from diffusion_operator.loadtest.target_place import rivals
 
-
-def ahead(
-    mine: Key,
-    objects: Mapping[Key, Object],
-    *,
-    begun: Collection[Key],
-    waiting: Collection[Key],
-    limit: int,
-) -> list[Key]:
-    """Keys that ``mine`` waits for, in order; empty where it may begin.
-
-    ``objects`` compete for ``limit`` places. Each key in ``begun`` holds one and keeps it; the
-    oldest key in ``waiting`` begins next.
-    """
-
-    def age(key: Key) -> tuple[str, str, str]:
-        made = objects[key]["metadata"].get("creationTimestamp", "")
-        return str(made), key.name, key.namespace
-
-    if mine in begun:
-        return []
-    holders = sorted((key for key in objects if key in begun), key=age)
-    older = sorted(
-        (key for key in objects if key in waiting and key not in begun and age(key) < age(mine)),
-        key=age,
-    )
-    return [] if len(holders) + len(older) < limit else [*holders, *older]
-
-
-class Admission:
-    """Admission of runs to a limited number of places.
-
-    A status is written after its decision, so the admission remembers a run until it is released.
-    After a restart, the status of the objects has the lost state.
-    """
-
-    queued_state = RunState.QUEUED
-    """State of an object that waits for admission."""
-
-    def __init__(self, limit: int = 1) -> None:
-        self._limit = limit
-        self._admitted: dict[Key, str] = {}
-        self._waiting: set[Key] = set()
-
-    def admit(self, key: Key, run: str, rivals: Mapping[Key, Object]) -> list[Key]:
-        """Admit the run, or return the keys ahead of it; ``rivals`` includes its own object."""
-        if key not in rivals:  # the object was deleted meanwhile
-            self.begin(key, run)
-            return []
-        begun = {each for each, obj in rivals.items() if self.holds(each, obj)}
-        waiting = {
-            each
-            for each, obj in rivals.items()
-            if each in self._waiting or ObservedRun.of(obj).state is self.queued_state
-        }
-        first = ahead(key, rivals, begun=begun, waiting=waiting, limit=self._limit)
-        if first:
-            self._waiting.add(key)
-            return first
-        self.begin(key, run)
-        return []
-
-    def holds(self, key: Key, obj: Object) -> bool:
-        """Whether the object holds a place."""
-        raise NotImplementedError
-
-    def begin(self, key: Key, run: str) -> None:
-        """Record that the run holds a place."""
-        self._waiting.discard(key)
-        self._admitted[key] = run
-
-    def release(self, key: Key) -> None:
-        """Release the place, or the place in the queue."""
-        self._waiting.discard(key)
-        self._admitted.pop(key, None)
+_PORTS = {"http": 80, "https": 443}
+# Labels before "svc": NAME.NAMESPACE.svc, and POD.NAME.NAMESPACE.svc behind a headless Service.
+_BEFORE_SVC = (2, 3)
 
 
 class TargetAdmission(Admission):
@@ -119,31 +48,91 @@ def occupies(test: Mapping[str, Any], jobs: Iterable[Object]) -> bool:
     )
 
 
-class ExclusiveLock(Admission):
-    """Lock on a namespace's hardware for one Comparison: two would measure each other."""
+class Place(NamedTuple):
+    """Place of a server: a Service of a namespace, or a host outside of all namespaces."""
 
-    queued_state = RunState.WAITING
+    namespace: str
+    name: str
+    """Name of the Service, or HOST:PORT."""
 
-    def __init__(self, cache: Cache) -> None:
-        super().__init__()
-        self._cache = cache
 
-    def ask(self, comparison: Object) -> str | None:
-        """Take the lock, or name the Comparison that has it or has waited for it longer."""
-        key = key_of(comparison)
-        known = {key_of(each): each for each in self._cache.all("Comparison")}
-        rivals = {
-            other: obj
-            for other, obj in known.items()
-            if other.namespace == key.namespace and self._competes(other, obj)
-        }
-        first = self.admit(key, key.name, {**rivals, key: comparison})
-        return first[0].name if first else None
+def place_of(test: Mapping[str, Any]) -> Place | None:
+    """Place of the test's target by its spec alone; ``None`` where it has no target."""
+    spec, namespace = test["spec"], str(test["metadata"]["namespace"])
+    name = (spec.get("targetRef") or {}).get("name")
+    if name:
+        return Place(namespace, str(name))
+    url = spec.get("url")
+    return _place_of_url(str(url), namespace) if url else None
 
-    def holds(self, key: Key, obj: Object) -> bool:
-        """Whether the Comparison has the lock, or its status shows an active run."""
-        return key in self._admitted or ObservedRun.of(obj).state.is_active
 
-    def _competes(self, key: Key, obj: Object) -> bool:
-        """Whether others wait for it: a Comparison under deletion never begins."""
-        return not obj["metadata"].get("deletionTimestamp") or self.holds(key, obj)
+def _place_of_url(url: str, namespace: str) -> Place:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:  # no valid URL, so that each text is a place of its own
+        return Place(namespace, url)
+    return _place_of_host(host, port, namespace)
+
+
+def _place_of_host(host: str, port: int, namespace: str) -> Place:
+    """Place of a host as pods of the namespace resolve it.
+
+    A host of two labels is a Service of another namespace, as in a cluster's search path.
+    """
+    host = host.rstrip(".").lower()
+    labels = host.split(".")
+    address = _address(host)
+    if labels[-1] == "localhost" or (address is not None and address.is_loopback):
+        return Place(namespace, f"{host}:{port}")  # the runner's own pod
+    if address is not None:
+        return Place("", f"{address}:{port}")
+    if len(labels) == 1:
+        return Place(namespace, host)
+    if len(labels) == 2:  # noqa: PLR2004 - NAME.NAMESPACE
+        return Place(labels[1], labels[0])
+    for count in _BEFORE_SVC:
+        if labels[count : count + 1] == ["svc"]:
+            return Place(labels[count - 1], labels[count - 2])
+    return Place("", f"{host}:{port}")
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def rivals(cache: Cache, test: Mapping[str, Any]) -> list[Object]:
+    """LoadTests of the test's target, itself included, in all watched namespaces."""
+    place = place_of(test)
+    if place is None:
+        return []
+    places = _spelled(cache, place, str(test["metadata"]["namespace"]))
+    return list({key_of(each): each for at in places for each in cache.tests(*at)}.values())
+
+
+def _spelled(cache: Cache, place: Place, namespace: str) -> set[Place]:
+    """Places that lead to the same server as this one, itself included."""
+    service = cache.get(Key("DiffusionService", *place))
+    if service is not None:
+        return _places_of(cache, service)
+    if place.namespace == namespace:
+        return {place}
+    everywhere = (_places_of(cache, each) for each in cache.all("DiffusionService"))
+    return next((places for places in everywhere if place in places), {place})
+
+
+def _places_of(cache: Cache, service: Object) -> set[Place]:
+    """Places of a DiffusionService: its name, its Service's addresses, its outside host."""
+    key = key_of(service)
+    places = {Place(key.namespace, key.name)}
+    entrance = cache.get(Key("Service", key.namespace, key.name)) or {}
+    for address in entrance.get("spec", {}).get("clusterIPs") or ():
+        if _address(address) is not None:  # a headless Service has the address None
+            places.add(_place_of_host(address, _PORTS["http"], key.namespace))
+    host = (service["spec"].get("route") or {}).get("host")
+    if host:
+        places |= {_place_of_host(host, port, key.namespace) for port in _PORTS.values()}
+    return places

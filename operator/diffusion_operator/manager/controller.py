@@ -24,8 +24,8 @@ from diffusion_operator.kube.problems import is_passing
 from diffusion_operator.kube.resync import Resync
 from diffusion_operator.kube.timestamps import utc_now
 from diffusion_operator.kube.workqueue import Retry, WorkQueue
+from diffusion_operator.loadtest.admission import rivals
 from diffusion_operator.loadtest.reconciler import TestReconciler
-from diffusion_operator.loadtest.target_place import rivals
 from diffusion_operator.settings import Settings
 
 logger = logging.getLogger(__name__)

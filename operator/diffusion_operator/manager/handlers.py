@@ -17,7 +17,7 @@ from diffusion_operator.kube.kinds import CUSTOM_KINDS, KINDS
 from diffusion_operator.kube.leader_election import LeaderElector
 from diffusion_operator.kube.objects import COMPARISON_LABEL, Object, labels_of
 from diffusion_operator.kube.store import ChildStores
-from diffusion_operator.loadtest.target_place import place_of
+from diffusion_operator.loadtest.admission import place_of
 from diffusion_operator.manager.controller import Controller
 from diffusion_operator.manager.kopf_storage import NoOpDiffBaseStorage, NoOpProgressStorage
 from diffusion_operator.manager.startup import EndlessBackoff

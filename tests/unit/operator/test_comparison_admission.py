@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from diffusion_operator.comparison.reconciler import ExclusiveLock
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.objects import key_of
-from diffusion_operator.loadtest.admission import ExclusiveLock
 
 Object = dict[str, Any]
 

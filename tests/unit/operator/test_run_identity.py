@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.loadtest import LoadTestSpec
+from diffusion_operator.kube.admission import ahead
 from diffusion_operator.kube.objects import RUN_AT_ANNOTATION, Key
-from diffusion_operator.loadtest.admission import ahead, occupies
+from diffusion_operator.loadtest.admission import occupies
 from diffusion_operator.loadtest.history import history
 from diffusion_operator.loadtest.job import PlannedRun, job
 from diffusion_operator.loadtest.run_identity import (
