@@ -25,6 +25,7 @@ from diffusion_operator.loadtest.runner_documents import (
 )
 from diffusion_operator.loadtest.status import KnownTarget, Observed, Unfinished
 from diffusion_operator.loadtest.target import (
+    GONE,
     Disturbance,
     Snapshot,
     disturbance,
@@ -152,6 +153,11 @@ class Observation:
         if self.status.run != run.name or valid is None or not valid.is_false:
             return None
         return Disturbance(reason=valid.reason, message=valid.message)
+
+    def is_hopeless(self, run: Run) -> bool:
+        """Whether the target of the run is gone and the status says so."""
+        recorded = self.recorded_disturbance(run)
+        return recorded is not None and recorded.reason == GONE and self.report_of(run) is None
 
     def disturbance(
         self, run: Run, running: Object | None, report: LoadReport | None, now: str

@@ -50,6 +50,7 @@ from diffusion_operator.loadtest.status import (
     test_status,
 )
 from diffusion_operator.loadtest.target import (
+    GONE,
     SNAPSHOT,
     Disturbance,
     autoscaling_of,
@@ -62,7 +63,6 @@ from diffusion_operator.settings import Settings
 PODS_WITHIN_SECONDS = 10.0
 # A runner ends by itself soon after its report; the log of one with a sidecar is there until then.
 LEFTOVER_SECONDS = 60.0
-GONE = "TargetDeleted"
 STARTING = Unfinished(RunState.STARTING, "RunnerStarting", "the runner's pod is starting")
 
 
@@ -236,7 +236,7 @@ class TestReconciler:
             at = Unfinished(RunState.WAITING, refused.reason, refused.message)
             return look.observed(run, unfinished=at), LOOK_AGAIN_SECONDS
         observed, again = await self._outcome(look, run, running)
-        if running is not None and _is_hopeless(look, run):
+        if running is not None and look.is_hopeless(run):
             await self._end_jobs(key, look.test)
         return observed, again
 
@@ -336,12 +336,6 @@ class TestReconciler:
             return replace(observed, unfinished=at, progress=progress), None
         at, again = _starting(running, pods, progress, self._now())
         return replace(observed, unfinished=at), again
-
-
-def _is_hopeless(look: Observation, run: Run) -> bool:
-    """Whether the target of the run is gone and the status says so."""
-    recorded = look.recorded_disturbance(run)
-    return recorded is not None and recorded.reason == GONE and look.report_of(run) is None
 
 
 def _ended_by(cause: Disturbance | None, report: LoadReport) -> Ended | None:

@@ -12,6 +12,7 @@ from diffusion_operator.api.observed import ObservedService
 from diffusion_operator.kube.objects import REVISION_LABEL, SERVICE_LABEL, Object, labels_of
 
 SNAPSHOT = "diffusion.dev/target-at-begin"
+GONE = "TargetDeleted"
 # An event without a timestamp counts as part of the run this long after its end.
 SEEN_SOON = timedelta(seconds=30)
 
@@ -95,7 +96,7 @@ def disturbance(
     name = service["metadata"]["name"] if service else ""
     soon = until is None or _time(now) - _time(until) <= SEEN_SOON
     if soon and _is_gone(service, before):
-        return Disturbance(reason="TargetDeleted", message="the target was deleted during the run")
+        return Disturbance(reason=GONE, message="the target was deleted during the run")
     if service is None:
         return None
     serving = [pod for pod in _serving(pods) if _is_within(pod["metadata"], until)]
