@@ -4,12 +4,19 @@ Only the fields that the operator shows are declared here. Fields with a default
 since the runner's image may be older than the operator.
 """
 
-from typing import Any, Literal
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from diffusion_operator.api.fields import Model
+
+logger = logging.getLogger(__name__)
+
+REPORT_KEY = "report.json"
+PROGRESS_KEY = "progress.json"
 
 
 class _Read(Model):
@@ -115,3 +122,19 @@ class LoadReport(_Read):
     valid: ReportedValidity | None = None
     slo: ReportedSlo | None = None
     error: ReportedError | None = None
+
+
+M = TypeVar("M", LoadProgress, LoadReport)
+
+
+def document(model: type[M], config_map: Mapping[str, Any], key: str) -> M | None:
+    """Document in the runner's ConfigMap, if it is of a known version."""
+    text = (config_map.get("data") or {}).get(key)
+    if text is None:
+        return None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError:
+        # The traceback could contain prompts.
+        logger.error("%s is a document of an unknown version", key)  # noqa: TRY400
+        return None

@@ -4,7 +4,13 @@ from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.api.observed import ObservedLoadTest, ObservedService
 from diffusion_operator.api.state import RunState
 from diffusion_operator.diffusionservice.specs.service import url
-from diffusion_operator.documents.load_report import LoadProgress, LoadReport
+from diffusion_operator.documents.load_report import (
+    PROGRESS_KEY,
+    REPORT_KEY,
+    LoadProgress,
+    LoadReport,
+    document,
+)
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.conditions import condition_of
 from diffusion_operator.kube.objects import (
@@ -17,12 +23,7 @@ from diffusion_operator.kube.objects import (
 )
 from diffusion_operator.loadtest.baseline import baseline
 from diffusion_operator.loadtest.run_identity import Run, current_run, desired_identity, last_run
-from diffusion_operator.loadtest.runner_documents import (
-    PROGRESS_KEY,
-    REPORT_KEY,
-    access_name,
-    document,
-)
+from diffusion_operator.loadtest.runner_access import access_name
 from diffusion_operator.loadtest.status import KnownTarget, Observed, Unfinished
 from diffusion_operator.loadtest.target import (
     GONE,

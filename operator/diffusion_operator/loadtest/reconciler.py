@@ -39,8 +39,12 @@ from diffusion_operator.loadtest.job import (
 from diffusion_operator.loadtest.network_policy import network_policy
 from diffusion_operator.loadtest.observation import STOPPED, Observation
 from diffusion_operator.loadtest.run_identity import RUN_IDENTITY, Run
-from diffusion_operator.loadtest.runner_documents import access_name
-from diffusion_operator.loadtest.runner_rbac import report_config_map, role, role_binding
+from diffusion_operator.loadtest.runner_access import (
+    access_name,
+    report_config_map,
+    role,
+    role_binding,
+)
 from diffusion_operator.loadtest.status import (
     NO_RUN,
     Ended,

@@ -21,6 +21,7 @@ from diffusion_operator.api.loadtest import (
 from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.api.state import RunState
 from diffusion_operator.documents.load_report import (
+    REPORT_KEY,
     LoadProgress,
     LoadReport,
     ReportedFigures,
@@ -31,7 +32,6 @@ from diffusion_operator.kube.metadata import digest
 from diffusion_operator.loadtest.history import history
 from diffusion_operator.loadtest.regression import Baseline, regressed
 from diffusion_operator.loadtest.run_identity import Run, RunIdentity
-from diffusion_operator.loadtest.runner_documents import REPORT_KEY
 from diffusion_operator.loadtest.target import Disturbance, Snapshot
 
 _ALL_FAILED = "AllRequestsFailed"

@@ -1,4 +1,4 @@
-"""RBAC of a load runner: it may patch its report's ConfigMap."""
+"""Access of a load runner: it may patch its report's ConfigMap."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,11 @@ from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
 
 RBAC = "rbac.authorization.k8s.io"
+
+
+def access_name(test: Mapping[str, Any]) -> str:
+    """Name of the runner's ServiceAccount, Role and RoleBinding, and of the report's ConfigMap."""
+    return f"{test['metadata']['name']}-loadtest"
 
 
 def report_config_map(owner: Mapping[str, Any], name: str) -> Object:
