@@ -1,1 +1,1 @@
-"""LoadTest: reconciler, status, runner Job, load plan, run identity, admission, history."""
+"""LoadTest: reconciler, observation, admission, status; specs of its children, run analysis."""

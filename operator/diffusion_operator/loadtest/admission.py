@@ -9,7 +9,7 @@ from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.kube.admission import Admission
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.objects import ROLE_LABEL, RUN_LABEL, Key, Object, key_of, labels_of
-from diffusion_operator.loadtest.job import RUNNER, is_over
+from diffusion_operator.loadtest.specs.job import RUNNER, is_over
 
 _PORTS = {"http": 80, "https": 443}
 # Labels before "svc": NAME.NAMESPACE.svc, and POD.NAME.NAMESPACE.svc behind a headless Service.

@@ -8,9 +8,9 @@ from diffusion_operator.api.observed import ObservedLoadTest
 from diffusion_operator.documents.load_report import REPORT_KEY, LoadReport, document
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.objects import Key, Object, is_owned
-from diffusion_operator.loadtest.regression import Baseline
-from diffusion_operator.loadtest.run_identity import NOT_LOAD, desired_identity
-from diffusion_operator.loadtest.runner_access import access_name
+from diffusion_operator.loadtest.analysis.regression import Baseline
+from diffusion_operator.loadtest.analysis.run_identity import NOT_LOAD, desired_identity
+from diffusion_operator.loadtest.specs.runner_access import access_name
 
 _NOT_COMPARED = NOT_LOAD | {"baselineRef", "slo", "webUI"}
 """Fields that change neither the load nor the target, though some begin another run."""

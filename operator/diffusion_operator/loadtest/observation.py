@@ -21,11 +21,13 @@ from diffusion_operator.kube.objects import (
     is_owned,
     labels_of,
 )
-from diffusion_operator.loadtest.baseline import baseline
-from diffusion_operator.loadtest.run_identity import Run, current_run, desired_identity, last_run
-from diffusion_operator.loadtest.runner_access import access_name
-from diffusion_operator.loadtest.status import KnownTarget, Observed, Unfinished
-from diffusion_operator.loadtest.target import (
+from diffusion_operator.loadtest.analysis.run_identity import (
+    Run,
+    current_run,
+    desired_identity,
+    last_run,
+)
+from diffusion_operator.loadtest.analysis.target import (
     GONE,
     Disturbance,
     Snapshot,
@@ -33,6 +35,9 @@ from diffusion_operator.loadtest.target import (
     replicas_of,
     snapshot_of,
 )
+from diffusion_operator.loadtest.baseline import baseline
+from diffusion_operator.loadtest.specs.runner_access import access_name
+from diffusion_operator.loadtest.status import KnownTarget, Observed, Unfinished
 
 STOPPED = "Interrupted"  # the runner's reason for an interrupted run
 

@@ -26,7 +26,17 @@ from diffusion_operator.kube.pod_status import failure_of
 from diffusion_operator.kube.problems import LastingFailures, SpecError, invalid_spec, refusal
 from diffusion_operator.kube.service_account import service_account
 from diffusion_operator.loadtest.admission import TargetAdmission
-from diffusion_operator.loadtest.job import (
+from diffusion_operator.loadtest.analysis.run_identity import RUN_IDENTITY, Run
+from diffusion_operator.loadtest.analysis.target import (
+    GONE,
+    SNAPSHOT,
+    Disturbance,
+    autoscaling_of,
+    snapshot,
+    snapshot_of,
+)
+from diffusion_operator.loadtest.observation import STOPPED, Observation
+from diffusion_operator.loadtest.specs.job import (
     WEB_UI_SECONDS,
     PlannedRun,
     is_over,
@@ -36,10 +46,8 @@ from diffusion_operator.loadtest.job import (
     prompts_of,
     workers_job,
 )
-from diffusion_operator.loadtest.network_policy import network_policy
-from diffusion_operator.loadtest.observation import STOPPED, Observation
-from diffusion_operator.loadtest.run_identity import RUN_IDENTITY, Run
-from diffusion_operator.loadtest.runner_access import (
+from diffusion_operator.loadtest.specs.network_policy import network_policy
+from diffusion_operator.loadtest.specs.runner_access import (
     access_name,
     report_config_map,
     role,
@@ -52,14 +60,6 @@ from diffusion_operator.loadtest.status import (
     Unfinished,
     settled_status,
     test_status,
-)
-from diffusion_operator.loadtest.target import (
-    GONE,
-    SNAPSHOT,
-    Disturbance,
-    autoscaling_of,
-    snapshot,
-    snapshot_of,
 )
 from diffusion_operator.settings import Settings
 

@@ -29,10 +29,10 @@ from diffusion_operator.documents.load_report import (
 )
 from diffusion_operator.kube.conditions import Verdict, conditions
 from diffusion_operator.kube.metadata import digest
-from diffusion_operator.loadtest.history import history
-from diffusion_operator.loadtest.regression import Baseline, regressed
-from diffusion_operator.loadtest.run_identity import Run, RunIdentity
-from diffusion_operator.loadtest.target import Disturbance, Snapshot
+from diffusion_operator.loadtest.analysis.history import history
+from diffusion_operator.loadtest.analysis.regression import Baseline, regressed
+from diffusion_operator.loadtest.analysis.run_identity import Run, RunIdentity
+from diffusion_operator.loadtest.analysis.target import Disturbance, Snapshot
 
 _ALL_FAILED = "AllRequestsFailed"
 _NO_VERDICT = frozenset({"UsersNotReached", "Unconfirmed"})

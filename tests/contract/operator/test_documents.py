@@ -15,7 +15,7 @@ from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.diffusionservice.specs.serving_config import serving_config
 from diffusion_operator.documents.load_report import LoadProgress, LoadReport
-from diffusion_operator.loadtest.load_plan import load_plan
+from diffusion_operator.loadtest.specs.load_plan import load_plan
 from diffusion_operator.settings import Accelerator
 from diffusion_serving.config import ServingConfig as ServersConfig
 from load_reports import nothing_answered, ramp, search

@@ -16,7 +16,7 @@ from diffusion_operator.kube.client import ApiError
 from diffusion_operator.kube.difference import is_up_to_date
 from diffusion_operator.kube.objects import key_of
 from diffusion_operator.kube.service_account import service_account
-from diffusion_operator.loadtest.runner_access import report_config_map, role, role_binding
+from diffusion_operator.loadtest.specs.runner_access import report_config_map, role, role_binding
 from diffusion_operator.settings import Settings
 from recording_cluster import RecordingCluster, cache_of
 

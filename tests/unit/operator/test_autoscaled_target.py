@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.loadtest import LoadTestSpec
-from diffusion_operator.loadtest.job import PlannedRun, job
+from diffusion_operator.loadtest.analysis.target import Disturbance, Snapshot, disturbance, snapshot
+from diffusion_operator.loadtest.specs.job import PlannedRun, job
 from diffusion_operator.loadtest.status import _fingerprint
-from diffusion_operator.loadtest.target import Disturbance, Snapshot, disturbance, snapshot
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]

@@ -12,8 +12,8 @@ from diffusion_operator.diffusionservice.specs.deployment import revision_of
 from diffusion_operator.diffusionservice.specs.service import service as build_service
 from diffusion_operator.kube.problems import SpecError
 from diffusion_operator.kube.service_account import service_account
-from diffusion_operator.loadtest.job import PlannedRun, job
-from diffusion_operator.loadtest.runner_access import report_config_map, role, role_binding
+from diffusion_operator.loadtest.specs.job import PlannedRun, job
+from diffusion_operator.loadtest.specs.runner_access import report_config_map, role, role_binding
 from diffusion_operator.settings import Settings
 from expansion import expanded
 from manifest_parts import build, config_of, pod_of, spec_of

@@ -6,7 +6,7 @@ from typing import Any
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.comparison.schedule import Step
 from diffusion_operator.comparison.variant_run import variant_test
-from diffusion_operator.loadtest.job import PlannedRun, job, workers_job
+from diffusion_operator.loadtest.specs.job import PlannedRun, job, workers_job
 from diffusion_operator.settings import Settings
 
 Object = dict[str, Any]

@@ -5,8 +5,8 @@ from typing import Any
 
 from diffusion_loadtest.report.load_report import Report as RunnersReport
 from diffusion_operator.documents.load_report import LoadReport
-from diffusion_operator.loadtest.history import history
-from diffusion_operator.loadtest.run_identity import Run, RunIdentity
+from diffusion_operator.loadtest.analysis.history import history
+from diffusion_operator.loadtest.analysis.run_identity import Run, RunIdentity
 from diffusion_operator.loadtest.status import Observed, test_status
 from load_reports import ramp
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from diffusion_operator.api.load import LoadSpec
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.kube.problems import SpecError
-from diffusion_operator.loadtest.job import (
+from diffusion_operator.loadtest.specs.job import (
     OVERHEAD_SECONDS,
     PlannedRun,
     job,
@@ -18,8 +18,8 @@ from diffusion_operator.loadtest.job import (
     workers_job,
     workers_name,
 )
-from diffusion_operator.loadtest.load_plan import longest_seconds
-from diffusion_operator.loadtest.network_policy import network_policy
+from diffusion_operator.loadtest.specs.load_plan import longest_seconds
+from diffusion_operator.loadtest.specs.network_policy import network_policy
 from diffusion_operator.settings import Settings
 from expansion import expanded
 from manifest_parts import pod_of

@@ -7,7 +7,8 @@ import pytest
 from diffusion_operator.api.loadtest import LoadTestStatus
 from diffusion_operator.api.state import RunState
 from diffusion_operator.documents.load_report import LoadProgress, LoadReport
-from diffusion_operator.loadtest.run_identity import Run, RunIdentity
+from diffusion_operator.loadtest.analysis.run_identity import Run, RunIdentity
+from diffusion_operator.loadtest.analysis.target import Disturbance, Snapshot
 from diffusion_operator.loadtest.status import (
     Ended,
     KnownTarget,
@@ -16,7 +17,6 @@ from diffusion_operator.loadtest.status import (
     settled_status,
     test_status,
 )
-from diffusion_operator.loadtest.target import Disturbance, Snapshot
 
 Object = dict[str, Any]
 NOW = "2026-01-02T03:04:05Z"

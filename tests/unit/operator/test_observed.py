@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from diffusion_operator.api.observed import ObservedComparison, ObservedLoadTest, ObservedService
-from diffusion_operator.loadtest.history import history
-from diffusion_operator.loadtest.run_identity import run_of
-from diffusion_operator.loadtest.target import SNAPSHOT, Snapshot, snapshot_of
+from diffusion_operator.loadtest.analysis.history import history
+from diffusion_operator.loadtest.analysis.run_identity import run_of
+from diffusion_operator.loadtest.analysis.target import SNAPSHOT, Snapshot, snapshot_of
 
 Object = dict[str, Any]
 

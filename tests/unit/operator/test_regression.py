@@ -11,9 +11,9 @@ from diffusion_loadtest.measure.percentiles import percentile
 from diffusion_loadtest.report.intervals import intervals
 from diffusion_operator.api.loadtest import BaselineRef
 from diffusion_operator.documents.load_report import LoadReport
+from diffusion_operator.loadtest.analysis.regression import Baseline, regressed
+from diffusion_operator.loadtest.analysis.run_identity import desired_identity
 from diffusion_operator.loadtest.baseline import baseline
-from diffusion_operator.loadtest.regression import Baseline, regressed
-from diffusion_operator.loadtest.run_identity import desired_identity
 
 Object = dict[str, Any]
 STUDIES = 100

@@ -9,9 +9,8 @@ from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.kube.admission import ahead
 from diffusion_operator.kube.objects import RUN_AT_ANNOTATION, Key
 from diffusion_operator.loadtest.admission import occupies
-from diffusion_operator.loadtest.history import history
-from diffusion_operator.loadtest.job import PlannedRun, job
-from diffusion_operator.loadtest.run_identity import (
+from diffusion_operator.loadtest.analysis.history import history
+from diffusion_operator.loadtest.analysis.run_identity import (
     RUN_IDENTITY,
     Run,
     RunIdentity,
@@ -20,7 +19,8 @@ from diffusion_operator.loadtest.run_identity import (
     is_due,
     run_of,
 )
-from diffusion_operator.loadtest.target import Snapshot, disturbance, snapshot
+from diffusion_operator.loadtest.analysis.target import Snapshot, disturbance, snapshot
+from diffusion_operator.loadtest.specs.job import PlannedRun, job
 
 Object = dict[str, Any]
 NOW = "2026-01-02T03:10:00Z"

@@ -7,7 +7,7 @@ import pytest
 from diffusion_operator.api.load import Slo
 from diffusion_operator.api.rollout import GateLoad
 from diffusion_operator.comparison.analysis.failures import failure_limit
-from diffusion_operator.loadtest.load_plan import load_plan
+from diffusion_operator.loadtest.specs.load_plan import load_plan
 
 OWNER = {"metadata": {"name": "demo-gate", "namespace": "shop"}}
 LOAD = {"users": {"stages": [{"users": 1, "duration": "5s"}]}}

@@ -19,7 +19,7 @@ from diffusion_operator.kube.pod_security import (
     resources,
 )
 from diffusion_operator.kube.pod_template import guard_labels, invalid, patched, with_defaults
-from diffusion_operator.loadtest.load_plan import (
+from diffusion_operator.loadtest.specs.load_plan import (
     API_KEY_VARIABLE,
     PROMPTS_MOUNT,
     load_plan,

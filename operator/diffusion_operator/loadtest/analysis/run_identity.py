@@ -17,7 +17,7 @@ from diffusion_operator.kube.objects import (
     labels_of,
     run_at_of,
 )
-from diffusion_operator.loadtest.job import RUNNER
+from diffusion_operator.loadtest.specs.job import RUNNER
 
 RUN_IDENTITY = "diffusion.dev/run-of"
 NOT_LOAD = {"suspend", "rerun", "historyLimit"}

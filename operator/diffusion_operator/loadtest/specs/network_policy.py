@@ -6,7 +6,7 @@ from typing import Any
 from diffusion_operator.kube.labels import selector
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
-from diffusion_operator.loadtest.job import MASTER_PORT, master_name
+from diffusion_operator.loadtest.specs.job import MASTER_PORT, master_name
 
 
 def network_policy(owner: Mapping[str, Any]) -> Object:

@@ -1,0 +1,1 @@
+"""Pure analysis of a LoadTest's runs: identity, disturbance of the target, history, regression."""
