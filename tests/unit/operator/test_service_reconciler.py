@@ -3,6 +3,8 @@
 import itertools
 from typing import Any
 
+import pytest
+
 from diffusion_operator.diffusionservice.reconciler import ServiceReconciler
 from diffusion_operator.kube.applier import Applier
 from diffusion_operator.kube.objects import Key, key_of
@@ -12,6 +14,7 @@ from watched_cluster import WatchedCluster
 
 Object = dict[str, Any]
 HPA = Key("HorizontalPodAutoscaler", "shop", "demo")
+LOAD: Object = {"users": {"stages": [{"users": 1, "duration": "5s"}]}, "slo": {"p95": "8s"}}
 OLD_METRIC: Object = {
     "type": "Pods",
     "pods": {
@@ -81,3 +84,39 @@ async def test_a_new_target_of_the_same_metric_takes_effect_while_an_upgrade_is_
     (after,) = cluster.objects[HPA]["spec"]["metrics"]
     assert after["pods"]["metric"] == before["pods"]["metric"]
     assert after["pods"]["target"] != before["pods"]["target"]
+
+
+def unmeasured() -> Object:
+    """Status of a gate's LoadTest that has lost its runner."""
+    conditions = [
+        {"type": kind, "status": status, "reason": "RunnerLost", "lastTransitionTime": utc_now()}
+        for kind, status in (("Valid", "False"), ("SLOMet", "Unknown"))
+    ]
+    return {"run": "r1", "state": "Failed", "conditions": conditions}
+
+
+@pytest.mark.parametrize("status", [unmeasured(), {"state": "Waiting"}, {"state": "Suspended"}])
+async def test_a_gate_that_can_give_no_verdict_holds_no_upgrade_turn(
+    service: Object, settings: Settings, status: Object
+) -> None:
+    gate = {"gate": {"loadTestTemplate": LOAD}}
+    gated = {**service, "spec": {**service["spec"], "rollout": gate}}
+    other = {**service, "metadata": {**service["metadata"], "name": "other", "uid": "u-9"}}
+    cluster = WatchedCluster()
+    older = Operator(cluster, settings, release=1)
+    newer = Operator(cluster, settings, release=2, maxConcurrentUpgrades=1)
+    for each in (gated, other):
+        await older.applies(each)
+    await newer.reconcile(key_of(gated))
+    cluster.serve("demo-candidate")
+    await newer.reconcile(key_of(gated))
+    (test,) = (each for key, each in cluster.objects.items() if key.kind == "LoadTest")
+    cluster.put({**test, "status": {"state": "Running"}})
+    await newer.reconcile(key_of(gated))
+    await newer.reconcile(key_of(other))
+    assert reason_of(cluster, other, "Progressing") == "UpgradePending"
+    cluster.put({**test, "status": status})
+    await newer.reconcile(key_of(gated))
+    await newer.reconcile(key_of(other))
+    assert reason_of(cluster, gated, "Progressing") == "Gating"
+    assert reason_of(cluster, other, "Progressing") == "RollingOut"

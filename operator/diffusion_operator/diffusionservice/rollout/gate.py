@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from diffusion_operator.api.observed import ObservedLoadTest
+from diffusion_operator.api.state import RunState
 from diffusion_operator.api.status import Failure
 from diffusion_operator.diffusionservice.rollout.rollback import FailedRevision, failed_for_good
 from diffusion_operator.diffusionservice.specs.deployment import revision_of
@@ -16,6 +17,8 @@ from diffusion_operator.kube.workload import Workload
 _NEEDED = ("Valid", "SLOMet")
 # A runner that is lost at once would otherwise be started again at once.
 RETRY_SECONDS = 60.0
+# States of a LoadTest that someone has to help: its prompts are missing, say, or it is suspended.
+_HELD_UP = frozenset({RunState.WAITING, RunState.SUSPENDED})
 # A run without one answer has no valid figures, and is a miss all the same.
 _ALL_FAILED = "AllRequestsFailed"
 
@@ -65,6 +68,11 @@ def has_missed(test: Mapping[str, Any] | None) -> bool:
 def is_unmeasured(test: Mapping[str, Any] | None) -> bool:
     """Whether the LoadTest has ended without a verdict on the canary."""
     return ObservedLoadTest.of(test).has_ended and not (has_passed(test) or has_missed(test))
+
+
+def is_held_up(test: Mapping[str, Any] | None) -> bool:
+    """Whether no verdict is to be expected soon: the LoadTest can't begin, or ended without one."""
+    return ObservedLoadTest.of(test).state in _HELD_UP or is_unmeasured(test)
 
 
 def retry_after(test: Mapping[str, Any] | None, now: str) -> str | None:

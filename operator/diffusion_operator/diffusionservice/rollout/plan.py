@@ -10,6 +10,7 @@ from diffusion_operator.diffusionservice.rollout.gate import (
     answers,
     gate_failure,
     has_passed,
+    is_held_up,
     is_of,
     is_unmeasured,
     retry_after,
@@ -212,6 +213,8 @@ class Rollout:
             return Plan(with_pods_of(built, observed))
         up = answers(tried, desired)
         begun = not outdated and (up or test is not None)
+        if begun and is_held_up(test):
+            self._turns.forget(key_of(built))  # other services need no verdict on this one
         return Plan(
             with_pods_of(built, observed),
             self._tried(owner, built, None if outdated else test, begun=begun),

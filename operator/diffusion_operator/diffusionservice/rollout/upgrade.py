@@ -125,7 +125,7 @@ class UpgradeTurns:
         return TURN_AGAIN_SECONDS if self._settings.upgrade == "Rolling" else None
 
     def forget(self, key: Key) -> None:
-        """Drop the turn of a deleted workload."""
+        """Drop the turn of a workload that is deleted or held up."""
         self._begun.discard(key)
 
     def _in_progress(self) -> frozenset[Key]:
