@@ -52,6 +52,21 @@ test-full: $(VENV)/done ## Tests that take hours: soaks, 2,000 specs, 20 kills, 
 full-size: $(VENV)/done ## Each backend with SD 1.4 in its real size and random weights (minutes an image)
 	$(BIN)/pytest tests/contract/serving/test_full_size.py -m full --timeout 3600
 
+# WHEELS=folder: for a machine that has Python with torch and reaches no registry, with the wheels of gpu-wheels.
+gpu-check: $(if $(WHEELS),.gpu-packages/done,$(VENV)/done) ## On a machine with one NVIDIA GPU: what works there and how fast, in one table
+	PYTHONPATH=serving$(if $(WHEELS),:.gpu-packages) $(if $(WHEELS),$(PYTHON),$(BIN)/python) -m diffusion_serving.gpu_check $(FLAGS)
+
+gpu-wheels: $(VENV)/done ## The packages of gpu-check for another machine with Python 3.12 and torch, in the folder WHEELS
+	@test -n "$(WHEELS)" || { echo 'name the folder: make gpu-wheels WHEELS=folder' >&2; exit 1; }
+	$(BIN)/python -m diffusion_serving.gpu_check.packages 3.12 | .uv/bin/pip download --quiet --disable-pip-version-check --no-deps \
+	  --only-binary :all: --python-version 3.12 --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
+	  --requirement /dev/stdin --dest $(WHEELS)
+
+.gpu-packages/done: $(wildcard $(WHEELS)/*.whl)
+	rm -rf .gpu-packages
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-index --no-deps --target .gpu-packages $(WHEELS)/*.whl
+	@touch $@
+
 bench: $(VENV)/done ## All measurements, as a table and as bench/results.json
 	PYTHONPATH=.:tests/support $(BIN)/python bench
 
@@ -120,6 +135,6 @@ $(VENV)/done: requirements.lock pyproject.toml $(UV)
 	$(UV) pip install --quiet --python .venv-demo --require-hashes --constraint requirements.lock --group demo
 	@touch $@
 
-.PHONY: help demo test test-unit test-operator test-contract test-programs test-terraform test-e2e test-full full-size bench lint crds kustomize \
+.PHONY: help demo test test-unit test-operator test-contract test-programs test-terraform test-e2e test-full full-size gpu-check gpu-wheels bench lint crds kustomize \
   lock demo-model \
   images cluster-up cluster-down chromium shellcheck

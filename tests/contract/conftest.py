@@ -19,6 +19,7 @@ GROUPS = (
     ("serving/test_mixed_requests.py", "demo-model"),
     ("serving/test_pipeline", "pictures"),
     ("serving/test_compare_precision.py", "pictures"),
+    ("serving/test_gpu_check.py", "pictures"),
     ("demo_model/", "demo-model"),
     ("sources/test_buckets.py", "buckets"),
     ("loadtest/test_known_target.py", "known-target"),

@@ -37,7 +37,7 @@ def load_pipeline(
             it can run with.
 
     """
-    _quieten()
+    quieten()
     device = _device(config, device_index)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available_cores())
@@ -140,7 +140,7 @@ def _require_device(pipe: Any, device: torch.device) -> None:
                 )
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Turns off progress bars, and warnings that quote the truncated part of a prompt."""
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()

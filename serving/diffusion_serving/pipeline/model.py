@@ -65,7 +65,7 @@ class DiffusersPipeline:
             rows=_row_sizes(batch_sizes) if fill else (),
         )
         self._probe = device_probe(pipe.device)
-        self._meter = meter_of(_uuid(pipe.device)) if self.device == "cuda" else None
+        self._meter = meter_of(uuid_of(pipe.device)) if self.device == "cuda" else None
 
     @property
     def device(self) -> str:
@@ -197,7 +197,7 @@ class DiffusersPipeline:
         return time.monotonic()
 
 
-def _uuid(device: torch.device) -> str:
+def uuid_of(device: torch.device) -> str:
     """Returns the GPU's UUID in NVML's form."""
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 

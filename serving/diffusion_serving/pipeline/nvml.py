@@ -28,6 +28,16 @@ class _Utilisation(ctypes.Structure):
     _fields_ = (("gpu", ctypes.c_uint), ("memory", ctypes.c_uint))
 
 
+class _Memory(ctypes.Structure):
+    """NVML's `nvmlMemory_t`, in bytes."""
+
+    _fields_ = (
+        ("total", ctypes.c_ulonglong),
+        ("free", ctypes.c_ulonglong),
+        ("used", ctypes.c_ulonglong),
+    )
+
+
 class Gpu:
     """A GPU of this machine. Its methods may be called on any thread.
 
@@ -67,6 +77,17 @@ class Gpu:
         utilisation = _Utilisation()
         self._call("nvmlDeviceGetUtilizationRates", self._handle, ctypes.byref(utilisation))
         return int(utilisation.gpu) / _PERCENT
+
+    def memory_bytes(self) -> int:
+        """Reads the memory in use, of all processes and the driver.
+
+        Raises:
+            NvmlError: the GPU does not tell, as a part of one.
+
+        """
+        memory = _Memory()
+        self._call("nvmlDeviceGetMemoryInfo", self._handle, ctypes.byref(memory))
+        return int(memory.used)
 
     def _call(self, name: str, *arguments: Any) -> None:
         if code := getattr(self._library, name)(*arguments):
@@ -111,13 +132,20 @@ class Meter:
         threading.Thread(target=sample, name="meter", daemon=True).start()
 
 
-def meter_of(uuid: str) -> Meter | None:
-    """Returns a running meter of the GPU with that UUID; None where NVML has none for it."""
+def gpu_of(uuid: str) -> Gpu | None:
+    """Returns the GPU with that UUID; None where NVML knows none."""
     try:
-        meter = Meter(Gpu(ctypes.CDLL(LIBRARY), uuid))
+        return Gpu(ctypes.CDLL(LIBRARY), uuid)
     except (OSError, NvmlError) as error:
         log.warning("the GPU's energy and use are unknown", extra={"cause": str(error)})
         return None
+
+
+def meter_of(uuid: str) -> Meter | None:
+    """Returns a running meter of the GPU with that UUID; None where NVML has none for it."""
+    if (gpu := gpu_of(uuid)) is None:
+        return None
+    meter = Meter(gpu)
     meter.start()
     return meter
 

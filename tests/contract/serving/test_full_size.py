@@ -12,11 +12,10 @@ import pytest
 
 from diffusion_serving.engine.cpu_cores import available_cores
 from lazily import Lazily
-from serving_process import IMAGES, SERVING, Server, Variant, configuration, eventually
+from serving_process import SERVING, Server, Variant, configuration, eventually
 
-torch: Any = Lazily("torch")
-diffusers: Any = Lazily("diffusers")
-transformers: Any = Lazily("transformers")
+files: Any = Lazily("safetensors.torch")
+random_model: Any = Lazily("diffusion_serving.gpu_check.random_model")
 
 UNET_PARAMETERS = 859_520_964
 STEPS, SIDE = 4, 512
@@ -28,55 +27,10 @@ SUPPORT = Path(__file__).parents[2] / "support"
 def full_size_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory of 2 GB in half precision; the fixture removes it afterwards."""
     path = tmp_path_factory.mktemp("full-size")
-    torch.manual_seed(0)
-    tokenizer = transformers.CLIPTokenizer.from_pretrained(
-        IMAGES / "demo_model/weights/tokenizer", model_max_length=77
-    )
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=64,
-        block_out_channels=(320, 640, 1280, 1280),
-        layers_per_block=2,
-        cross_attention_dim=768,
-        attention_head_dim=8,
-    )
-    assert sum(weights.numel() for weights in unet.parameters()) == UNET_PARAMETERS
-    pipeline = diffusers.StableDiffusionPipeline(
-        vae=diffusers.AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
-            latent_channels=4,
-            sample_size=512,
-        ),
-        text_encoder=transformers.CLIPTextModel(
-            transformers.CLIPTextConfig(
-                vocab_size=49408,
-                hidden_size=768,
-                intermediate_size=3072,
-                num_hidden_layers=12,
-                num_attention_heads=12,
-                max_position_embeddings=77,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.eos_token_id,
-            )
-        ),
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=diffusers.PNDMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            skip_prk_steps=True,
-            steps_offset=1,
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.to(torch.float16).save_pretrained(path / "model")
-    del pipeline, unet
+    random_model.save_random_model(path / "model", "sd14")
+    unet = files.load_file(path / "model" / "unet" / "diffusion_pytorch_model.safetensors")
+    assert sum(weights.numel() for weights in unet.values()) == UNET_PARAMETERS
+    del unet
     yield path / "model"
     shutil.rmtree(path)
 

@@ -23,6 +23,7 @@ class Nvml:
     def __init__(self) -> None:
         self.millijoules: int | None = 5_000
         self.percent: int | None = 40
+        self.used: int | None = 3 * 2**30
 
     def nvmlInit_v2(self) -> int:  # noqa: N802 - the names are NVML's, here and below
         return 0
@@ -47,6 +48,13 @@ class Nvml:
         if self.percent is None:
             return NOT_SUPPORTED
         rates._obj.gpu = self.percent
+        return 0
+
+    def nvmlDeviceGetMemoryInfo(self, device: ctypes.c_void_p, memory: Any) -> int:  # noqa: N802
+        assert device.value == 77
+        if self.used is None:
+            return NOT_SUPPORTED
+        memory._obj.used = self.used
         return 0
 
 
@@ -76,6 +84,14 @@ def test_use_of_a_gpu_without_readings_is_unknown_and_not_zero() -> None:
     meter = Meter(Gpu(nvml, "GPU-1"))
     meter.sample()
     assert meter.use() == DeviceUse(None, None)
+
+
+def test_gpu_reports_the_memory_in_use_or_that_it_does_not_tell() -> None:
+    nvml = Nvml()
+    assert Gpu(nvml, "GPU-1").memory_bytes() == 3 * 2**30
+    nvml.used = None
+    with pytest.raises(NvmlError, match="nvmlDeviceGetMemoryInfo: 3"):
+        Gpu(nvml, "GPU-1").memory_bytes()
 
 
 def test_gpu_that_nvml_does_not_know_is_refused() -> None:

@@ -1,0 +1,52 @@
+"""The check of a GPU, whole, on a CPU with a tiny model: all but what only a GPU has."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from diffusion_serving.gpu_check.command import main
+
+NEEDS_A_GPU = {
+    "load in float16",
+    "images in a step",
+    "energy (NVML)",
+    "busy time (NVML)",
+    "memory (NVML)",
+    "images/s, all of 4 steps",
+    "p95 of 4 steps, half load, mixed",
+    "p95 of 30 steps, half load, mixed",
+}
+PASSES = {
+    "device",
+    "model",
+    "load in float32",
+    "load in bfloat16",
+    "bfloat16 against float32",
+    "start",
+    "cost curve: images, step",
+    "shared steps against calls alone",
+    "out of memory",
+    "memory that is back",
+    "time",
+}
+
+
+def test_a_cpu_passes_every_check_that_needs_no_gpu_and_says_why_it_skips_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["--device", "cpu", "--size", "tiny", "--folder", str(tmp_path)])
+    output = capsys.readouterr().out
+    *lines, summary = output.splitlines()
+    assert code == 0, output
+
+    def ending(verdict: str) -> set[str]:
+        return {line[:34].strip() for line in lines if line.endswith(verdict)}
+
+    assert ending(" pass") == PASSES
+    assert ending(" skipped") == NEEDS_A_GPU | {"compile"}
+    reasons = [after for line, after in pairwise(lines) if line.endswith("skipped")]
+    assert all(reason.startswith(" " * 35) for reason in reasons)
+    assert "8 of 8 images came" in output
+    assert summary == f"{len(PASSES)} passed, 0 failed, {len(NEEDS_A_GPU) + 1} skipped"
+    assert list(tmp_path.iterdir()) == [], "the model is gone"
