@@ -1,9 +1,11 @@
-"""A pipeline with a step loop that needs no model."""
+"""A pipeline with a step loop that needs no model, and requests for engines on it."""
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from diffusion_serving.engine import Engine, QueuedRequest
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import (
     BatchOutput,
@@ -33,7 +35,7 @@ class SteppedPipeline:
     """A pipeline that paints images in their seeds' colours, one stage at a time.
 
     `hold()` stops it at the beginning of a step until `release()`; `entered` counts the steps that
-    have begun. The warm-up is left out of `steps`, `encoded` and `decoded`.
+    have begun. The warm-up is left out of `steps`, `encoded`, `decoded` and `order`.
     """
 
     device = "cpu"
@@ -49,6 +51,8 @@ class SteppedPipeline:
         """The prompts of each step's images."""
         self.encoded: list[list[str]] = []
         self.decoded: list[list[str]] = []
+        self.order: list[tuple[str, list[str]]] = []
+        """The stage and the prompts of all calls, in their order."""
         self.failures: dict[tuple[str, str], Exception] = {}
         """Errors to raise, by stage and prompt."""
         self.memory: dict[str, int] = {}
@@ -73,7 +77,7 @@ class SteppedPipeline:
         self._free.set()
 
     def begin(self, requests: Sequence[ImageRequest]) -> list[list[FakeState]]:
-        self._record(self.encoded, [request.prompt for request in requests])
+        self._record("text", self.encoded, [request.prompt for request in requests])
         self._fail("text", [request.prompt for request in requests])
         return [[FakeState(one, seed, one.steps) for seed in one.seeds] for one in requests]
 
@@ -85,7 +89,7 @@ class SteppedPipeline:
             self.on_step(len(self.steps))
             self.entered.release()
             assert self._free.wait(30)
-        self._record(self.steps, prompts)
+        self._record("step", self.steps, prompts)
         self._fail("step", prompts)
         for state in states:
             assert state.steps_left > 0
@@ -94,14 +98,15 @@ class SteppedPipeline:
     def decode(self, images: Sequence[ImageState]) -> list[Picture]:
         states = _fakes(images)
         prompts = [state.request.prompt for state in states]
-        self._record(self.decoded, prompts)
+        self._record("decode", self.decoded, prompts)
         self._fail("decode", prompts)
         assert all(state.steps_left == 0 for state in states)
         return [_painted(state) for state in states]
 
-    def _record(self, log: list[list[str]], prompts: list[str]) -> None:
+    def _record(self, stage: str, log: list[list[str]], prompts: list[str]) -> None:
         if prompts[0] != WARM_UP:
             log.append(prompts)
+            self.order.append((stage, prompts))
 
     def _fail(self, stage: str, prompts: Sequence[str]) -> None:
         if len(prompts) > self.memory.get(stage, len(prompts)):
@@ -121,3 +126,22 @@ def _painted(state: FakeState) -> Picture:
     pixels = bytearray(pixel * request.width * request.height)
     pixels[:3] = b"\x7f\x00\xff"  # a warm-up image of one colour alone is refused
     return Picture(request.width, request.height, bytes(pixels))
+
+
+def image_request(prompt: str, *seeds: int, **changes: Any) -> ImageRequest:
+    return replace(ImageRequest(prompt, "", 4, 2.0, 64, 64, seeds or (0,)), **changes)
+
+
+def results(*requests: QueuedRequest) -> list[list[int]]:
+    """The seeds that were painted."""
+    return [
+        [picture.rgb[-1] for picture in request.future.result(30).pictures] for request in requests
+    ]
+
+
+def occupy(engine: Engine, stepped: SteppedPipeline, **changes: Any) -> QueuedRequest:
+    """Keeps the engine in the first step of a request until `release()`."""
+    stepped.hold()
+    request = engine.submit(image_request("first", **changes))
+    assert stepped.entered.acquire(timeout=30)
+    return request

@@ -1,4 +1,4 @@
-"""The cost curve: the seconds of a step by the work in it, measured on the device itself."""
+"""The cost curve: seconds of a step and of a decoding by their size, measured on the device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,21 +11,23 @@ _RECENT = 0.2
 _SAME = 0.01
 """The share by which the work of a step may differ from that of the point which it changes."""
 
+Points = tuple[tuple[float, float], ...]
+"""Images of the warm-up request in one call, and its seconds, the fewest images first."""
+
 
 @dataclass(frozen=True, slots=True)
 class CostCurve:
     """The measured cost of a step and of decoding.
 
     Work is counted in pixels that the U-Net computes in a step: width times height, twice with
-    guidance. `reference` is the work of one image in one step of the warm-up request. `points` are
-    steps of the warm-up request: images, and seconds of the step, the fewest images first.
-    `decode_seconds` is the time to decode one image of `reference_pixels`.
+    guidance. `reference` is the work of one image in one step of the warm-up request, and
+    `reference_pixels` are that image's pixels. `points` are steps, and `decoding` decodings.
     """
 
     reference: int
-    points: tuple[tuple[float, float], ...]
+    points: Points
     reference_pixels: int
-    decode_seconds: float = 0.0
+    decoding: Points = ()
 
     @property
     def largest(self) -> float:
@@ -43,14 +45,11 @@ class CostCurve:
         Linear between two points, and beyond the last as between the last two; a single point
         makes the cost proportional to the work.
         """
-        images = work / self.reference
-        low, high = self._around(images)
-        share = (images - low[0]) / (high[0] - low[0])
-        return max(0.0, low[1] + share * (high[1] - low[1]))
+        return _seconds(self.points, work / self.reference)
 
-    def decoding_seconds(self, pixels: int) -> float:
-        """Returns the seconds to decode so many pixels."""
-        return self.decode_seconds * pixels / self.reference_pixels
+    def decoding_seconds(self, pixels: float) -> float:
+        """Returns the seconds to decode so many pixels at once; 0 before the first decoding."""
+        return _seconds(self.decoding, pixels / self.reference_pixels) if self.decoding else 0.0
 
     def request_seconds(self, request: ImageRequest) -> float:
         """Returns the seconds that a request takes if it has the device to itself."""
@@ -63,28 +62,20 @@ class CostCurve:
         A step at a point changes the point's moving average; one with more work than any adds a
         point; any other leaves the curve as it is.
         """
-        images = work / self.reference
-        # One stall must not make a size look dear: a size that isn't chosen is not measured again.
-        points = tuple(
-            (size, known + _RECENT * (min(seconds, 2 * known) - known))
-            if _close(size, images)
-            else (size, known)
-            for size, known in self.points
-        )
-        if images > self.largest * (1 + _SAME):
-            points = (*points, (images, seconds))
-        return replace(self, points=points)
+        return replace(self, points=_moved(self.points, work / self.reference, seconds))
 
     def with_point(self, images: float, seconds: float) -> "CostCurve":
-        """Returns the curve with a point measured anew."""
-        points = {**dict(self.points), images: seconds}
-        return replace(self, points=tuple(sorted(points.items())))
+        """Returns the curve with a step of so many images measured anew."""
+        return replace(self, points=_with(self.points, images, seconds))
 
-    def with_decoding(self, pixels: int, seconds: float) -> "CostCurve":
-        """Returns the curve with one more measured decoding of so many pixels."""
-        measured = seconds * self.reference_pixels / pixels
-        known = self.decode_seconds or measured
-        return replace(self, decode_seconds=known + _RECENT * (measured - known))
+    def with_decoding(self, pixels: float, seconds: float) -> "CostCurve":
+        """Returns the curve with one more measured decoding, as `with_step` does."""
+        images = pixels / self.reference_pixels
+        return replace(self, decoding=_moved(self.decoding, images, seconds))
+
+    def with_decoding_point(self, images: float, seconds: float) -> "CostCurve":
+        """Returns the curve with a decoding of so many images measured anew."""
+        return replace(self, decoding=_with(self.decoding, images, seconds))
 
     def size(self, images: int, largest: int, work: int) -> int:
         """Returns how many of so many images should share a step, at most `largest`.
@@ -115,12 +106,39 @@ class CostCurve:
             total += rest * (full * group + self.step_seconds(rest * work))
         return total / images
 
-    def _around(self, images: float) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Returns the two points between which, or beyond which, so many images are."""
-        if len(self.points) == 1:
-            return (0.0, 0.0), self.points[0]
-        segments = list(pairwise(self.points))
-        return next((each for each in segments if images <= each[1][0]), segments[-1])
+
+def _seconds(points: Points, images: float) -> float:
+    """Returns the seconds of a call with so many images, as `CostCurve.step_seconds` says."""
+    low, high = _around(points, images)
+    share = (images - low[0]) / (high[0] - low[0])
+    return max(0.0, low[1] + share * (high[1] - low[1]))
+
+
+def _around(points: Points, images: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Returns the two points between which, or beyond which, so many images are."""
+    if len(points) == 1:
+        return (0.0, 0.0), points[0]
+    segments = list(pairwise(points))
+    return next((each for each in segments if images <= each[1][0]), segments[-1])
+
+
+def _moved(points: Points, images: float, seconds: float) -> Points:
+    """Returns the points with one more call: a moving average, or a point of more images."""
+    # One stall must not make a size look dear: a size that isn't chosen is not measured again.
+    moved = tuple(
+        (size, known + _RECENT * (min(seconds, 2 * known) - known))
+        if _close(size, images)
+        else (size, known)
+        for size, known in points
+    )
+    if not points or images > points[-1][0] * (1 + _SAME):
+        return (*moved, (images, seconds))
+    return moved
+
+
+def _with(points: Points, images: float, seconds: float) -> Points:
+    """Returns the points with this one, in place of an earlier one of so many images."""
+    return tuple(sorted({**dict(points), images: seconds}.items()))
 
 
 def _candidates(largest: int) -> Iterator[int]:

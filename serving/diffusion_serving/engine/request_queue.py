@@ -20,6 +20,9 @@ Choose = Callable[[Sequence[QueuedRequest], float, bool], Choice[T]]
 """`choose(waiting, now, stopping)`: called with the queue's lock held."""
 
 CLIENT_LEFT = "The client has left."
+_SHARE = 0.5
+"""The most of the bound that one waiting request takes, so that a single request of great cost
+doesn't keep out all others, who would overtake it anyway: the least remaining cost goes first."""
 
 
 class RequestQueue:
@@ -70,7 +73,8 @@ class RequestQueue:
         """Puts a request in the queue.
 
         A queue whose cost has reached the bound refuses it; below the bound even a large request is
-        taken, or none of its kind would ever be.
+        taken, or none of its kind would ever be. A request counts with half of the bound at most,
+        or with that of the service's defaults where the bound is less than two of those.
 
         Raises:
             NotReady: the queue is closed; `refused` is the reason.
@@ -83,7 +87,7 @@ class RequestQueue:
             if self._stopping:
                 raise NotReady(refused)
             self._drop_expired(now)
-            if _work(self._waiting) >= self._max_length * self.usual_work:
+            if self._counted() >= self._max_length * self.usual_work:
                 raise QueueFull(self._max_length, self._retry_after())
             self._waiting.append(queued)
             self.on_arrival(queued)
@@ -148,6 +152,11 @@ class RequestQueue:
         """Records that a request runs no longer."""
         with self._changed:
             self._running.pop(id(queued), None)
+
+    def _counted(self) -> float:
+        """Returns the work of the waiting requests as the bound counts it. Needs the lock."""
+        most = max(self.usual_work, _SHARE * self._max_length * self.usual_work)
+        return sum(min(queued.work_left, most) for queued in self._waiting)
 
     def _remove(self, queued: QueuedRequest) -> bool:
         """Removes a waiting request. Needs the lock."""

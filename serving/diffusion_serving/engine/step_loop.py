@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from diffusion_serving.engine.errors import NotReady
+from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.queued_request import QueuedRequest, Result
 from diffusion_serving.engine.request_queue import CLIENT_LEFT, Choice, RequestQueue
 from diffusion_serving.engine.returns import Returns
@@ -59,16 +60,9 @@ class StepLoop:
         """Chooses the next stage. Called with the queue's lock held."""
         if left := [queued for queued in self._running if queued.abandoned]:
             return partial(self._drop, left), (), now
-        curve = self._runner.curve
-        step = next_step([*self._running, *waiting], curve, self._rules())
-        if done := self._next_slice():
-            pixels = sum(queued.request.pixels for queued, _ in done)
-            running = sum(len(queued.undenoised) for queued in self._running)
-            finished = sum(len(queued.denoised) for queued in self._running)
-            # Finished images must not wait for ever while short requests keep coming.
-            many = finished >= self._runner.max_images
-            if step is None or many or decodes_first(curve, len(done), pixels, step, running):
-                return partial(self._decode, done), (), now
+        step = next_step([*self._running, *waiting], self._runner.curve, self._rules())
+        if (done := self._next_slice()) and (step is None or self._decodes_first(done, step)):
+            return partial(self._decode, done), (), now
         if step is None:
             return None, (), math.inf
         if not stopping and (until := self._wait_until(step)) > now:
@@ -98,8 +92,20 @@ class StepLoop:
             return []
         first = done[0][0].request
         same = [one for one in done if one[0].request.step_key[:2] == first.step_key[:2]]
-        most = min(self._runner.max_images, self._runner.decoding_memory.images(first.pixels))
-        return same[: int(most)]
+        return same[: self._most_decoded(first)]
+
+    def _decodes_first(self, done: Sequence[Image], step: Step) -> bool:
+        running = sum(len(queued.undenoised) for queued in self._running)
+        like = done[0][0].request
+        most = self._most_decoded(like)
+        return decodes_first(
+            self._runner.curve, step, done=len(done), like=like, running=running, most=most
+        )
+
+    def _most_decoded(self, like: ImageRequest) -> int:
+        """Returns the most images of that request's size in one decoding."""
+        memory = self._runner.decoding_memory.images(like.pixels)
+        return int(min(self._runner.max_images, memory))
 
     def _step(self, step: Step) -> None:
         self._begin([queued for queued, _ in step.parts if queued.begun is None])

@@ -28,8 +28,8 @@ log = logging.getLogger("diffusion_serving")
 
 TIMING_SECONDS = 30.0
 """The longest that timing the steps may keep a server from being ready."""
-_TIMED_STEPS = 2
-"""Steps of each size; the first one may allocate memory or compile, so the quickest counts."""
+_TIMED_CALLS = 2
+"""Calls of each size; the first one may allocate memory or compile, so the quickest counts."""
 
 T = TypeVar("T")
 Image = tuple[QueuedRequest, int]
@@ -58,6 +58,8 @@ class StepRunner:
         self._steps = steps
         self._metrics = metrics
         self._curve: CostCurve | None = None
+        self._finished: Sequence[ImageState] = ()
+        """The image of the warm-up, until decoding is timed with it."""
 
     @property
     def curve(self) -> CostCurve:
@@ -136,15 +138,16 @@ class StepRunner:
 
         """
         (states,) = self._steps.begin([request])
-        seconds = min(self._timed(states) for _ in range(request.steps))
+        seconds = min(self._timed(self._steps.step, states) for _ in range(request.steps))
         begin = time.monotonic()
         pictures = self._steps.decode(states)
         self._curve = CostCurve(
             reference=request.step_work * request.images,
             points=((1, seconds),),
             reference_pixels=request.pixels * request.images,
-            decode_seconds=time.monotonic() - begin,
+            decoding=((1, time.monotonic() - begin),),
         )
+        self._finished = states
         return pictures
 
     def time_steps(self, request: ImageRequest, required: Sequence[int] = ()) -> None:
@@ -161,7 +164,7 @@ class StepRunner:
         sizes = {2**exponent for exponent in range(self.max_images.bit_length())}
         for size in sorted({*sizes, self.max_images, *required}):
             work = size * self.curve.reference
-            estimate = _TIMED_STEPS * self.curve.step_seconds(work)
+            estimate = _TIMED_CALLS * self.curve.step_seconds(work)
             late = time.monotonic() - begin + estimate > TIMING_SECONDS
             if size > self.max_images or (late and size not in required):
                 continue
@@ -174,6 +177,28 @@ class StepRunner:
                 return
             self._curve = self.curve.with_point(size, seconds)
 
+    def time_decoding(self, required: Sequence[int] = ()) -> None:
+        """Times the decoding of one image, and of each of the `required` numbers of images.
+
+        Timing ends where memory runs out.
+
+        Raises:
+            Exception: the pipeline's own.
+
+        """
+        for size in sorted({1, *required}):
+            images = [*self._finished] * size
+            try:
+                seconds = min(self._timed(self._steps.decode, images) for _ in range(_TIMED_CALLS))
+            except OutOfMemory:
+                if size == 1:
+                    raise
+                pixels = size * self.curve.reference_pixels
+                _refuse(self.decoding_memory, pixels, "decoding", size)
+                break
+            self._curve = self.curve.with_decoding_point(size, seconds)
+        self._finished = ()
+
     def bare_calls(self, request: ImageRequest) -> tuple[tuple[int, float], ...]:
         """Returns the images and seconds of whole requests of each size whose step was timed."""
         return tuple(
@@ -182,13 +207,15 @@ class StepRunner:
         )
 
     def _time_size(self, request: ImageRequest, size: int) -> float:
-        several = replace(_repeated(request, size), steps=max(_TIMED_STEPS, request.steps))
+        several = replace(_repeated(request, size), steps=max(_TIMED_CALLS, request.steps))
         (states,) = self._steps.begin([several])
-        return min(self._timed(states) for _ in range(_TIMED_STEPS))
+        return min(self._timed(self._steps.step, states) for _ in range(_TIMED_CALLS))
 
-    def _timed(self, states: Sequence[ImageState]) -> float:
+    def _timed(
+        self, call: Callable[[Sequence[ImageState]], object], states: Sequence[ImageState]
+    ) -> float:
         begin = time.monotonic()
-        self._steps.step(states)
+        call(states)
         return time.monotonic() - begin
 
 

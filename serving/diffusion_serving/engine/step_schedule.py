@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from diffusion_serving.engine.cost_curve import CostCurve
+from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.queued_request import QueuedRequest
 
 AGEING = 0.3
@@ -46,9 +47,15 @@ class Step:
         return sum(len(places) * queued.request.step_work for queued, places in self.parts)
 
     @property
-    def steps_to_finish(self) -> int:
-        """The steps until the first of the images is finished."""
-        return min(queued.steps_left(place) for queued, places in self.parts for place in places)
+    def first_to_finish(self) -> tuple[int, int]:
+        """The steps until the next of the images are finished, and how many these are."""
+        left = [queued.steps_left(place) for queued, places in self.parts for place in places]
+        return min(left), left.count(min(left))
+
+    def is_of_size(self, request: ImageRequest) -> bool:
+        """Whether its images can be decoded together with those of that request."""
+        own = self.parts[0][0].request
+        return (own.width, own.height) == (request.width, request.height)
 
 
 def rank(queued: QueuedRequest, curve: CostCurve) -> float:
@@ -80,22 +87,40 @@ def next_step(requests: Iterable[QueuedRequest], curve: CostCurve, rules: Rules)
     return Step(parts, room=max(0, most - taken) if taken == images else 0)
 
 
-def decodes_first(curve: CostCurve, done: int, pixels: int, step: Step, running: int) -> bool:
+def decodes_first(
+    curve: CostCurve, step: Step, *, done: int, like: ImageRequest, running: int, most: int
+) -> bool:
     """Returns whether finished images are decoded before the next step.
 
-    Decoding first delays every running image by the decoding; the step first delays the finished
-    images until more finish, which could be decoded with them.
+    The images' mean time decides, by the measured seconds `D` of a decoding. Either n finished
+    images are decoded now, which delays the r running ones by D(n), and the m that finish next,
+    after S seconds of steps, are decoded by themselves; or all n + m are decoded then. Decoding
+    first is the better one if
+
+        (n + r) D(n) + r D(m) <= n S + (n + r) D(n + m)
+
+    So where a decoding costs as much for each image, nothing is gained by waiting; where each call
+    has a fixed cost too, it is worth a wait as long as few images are finished and many run.
 
     Args:
         curve: the measured costs.
-        done: the number of images that can be decoded.
-        pixels: their pixels together.
         step: the next step.
-        running: the images that are not denoised yet.
+        done: the finished images of one size, n.
+        like: the request of one of them.
+        running: the images that are not denoised yet, r.
+        most: the most images of one decoding; a decoding that is full waits for no more.
 
     """
-    until_more = step.steps_to_finish * curve.step_seconds(step.work)
-    return curve.decoding_seconds(pixels) * running <= done * until_more
+    steps, more = step.first_to_finish
+    if not step.is_of_size(like) or done + more > most:
+        return True
+
+    def decoding(images: int) -> float:
+        return curve.decoding_seconds(images * like.pixels)
+
+    now = (done + running) * decoding(done) + running * decoding(more)
+    waiting = done * steps * curve.step_seconds(step.work)
+    return now <= waiting + (done + running) * decoding(done + more)
 
 
 def _filled(requests: Sequence[QueuedRequest], size: int, pixels: float) -> list[Part]:

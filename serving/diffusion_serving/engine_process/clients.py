@@ -46,6 +46,14 @@ class WorkerQueue:
 
 
 @dataclass(frozen=True)
+class _InFlight:
+    """A request in flight: its queue, and the work of all its steps and images."""
+
+    queue: WorkerQueue
+    work: int
+
+
+@dataclass(frozen=True)
 class _Steps:
     """The steps of a request in flight whose client follows them."""
 
@@ -74,7 +82,7 @@ class EnginePool:
         self._queues = queues
         self._queue_timeout = queue_timeout
         self._numbers = itertools.count()
-        self._in_flight: dict[int, WorkerQueue] = {}
+        self._in_flight: dict[int, _InFlight] = {}
         self._steps: dict[int, _Steps] = {}
         links = [link for queue in queues for link in queue.links]
         self.workers = WorkerPool(links, self._on_event, silence)
@@ -106,13 +114,13 @@ class EnginePool:
     def _dispatch(
         self, request: ImageRequest, on_step: OnStep | None
     ) -> "tuple[int, asyncio.Task[Outcome]]":
-        """Dispatches a request to the queue with the fewest in flight; returns its number."""
+        """Dispatches a request to the queue with the least work in flight; returns its number."""
         if self.state is not State.READY:
             raise NotReady("The model is not loaded.")
         number = next(self._numbers)
         command = Generate(number, time.monotonic(), request, wants_steps=on_step is not None)
         queue = min(self._queues, key=self._load)
-        self._in_flight[number] = queue
+        self._in_flight[number] = _InFlight(queue, request.work)
         if on_step is not None:
             self._steps[number] = _Steps(on_step, asyncio.get_running_loop().create_future())
         outcome = asyncio.ensure_future(self._outcome(queue, command))
@@ -130,16 +138,16 @@ class EnginePool:
         return outcome
 
     def _load(self, queue: WorkerQueue) -> int:
-        """Requests of a queue that are in flight."""
-        return sum(one is queue for one in self._in_flight.values())
+        """The work of a queue's requests that are in flight: engines bound their queues by it."""
+        return sum(one.work for one in self._in_flight.values() if one.queue is queue)
 
     def _cancel(self, number: int) -> None:
         """Tells the workers that a request's client has left.
 
         The dispatch goes on until its outcome is here: a framework keeps a place for that.
         """
-        if (queue := self._in_flight.get(number)) is not None:
-            for link in queue.links:
+        if (one := self._in_flight.get(number)) is not None:
+            for link in one.queue.links:
                 link.send(Cancel(number))
 
     def _forget(self, number: int) -> None:
@@ -159,7 +167,7 @@ class EnginePool:
             ends, timeout=min(timeout, threading.TIMEOUT_MAX), return_when="FIRST_COMPLETED"
         )
         # An engine that answers has failed the request by now, or has started it.
-        if not done and self.workers.silent(self._in_flight[number].links):
+        if not done and self.workers.silent(self._in_flight[number].queue.links):
             self._cancel(number)
             raise EngineSilent(self._queue_timeout)
 

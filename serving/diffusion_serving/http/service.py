@@ -218,8 +218,10 @@ class Service:
                 return None
             finally:
                 gone.cancel()
-                refused.cancel()
-                if running.cancel():
+                if refused.done():
+                    # Its engine ends with this process, and would count the request as a hang-up.
+                    running.add_done_callback(_leave)
+                elif refused.cancel() and running.cancel():
                     await asyncio.wait({running})
 
     async def _render(self, rendering: Rendering, result: Result) -> Reply:
@@ -344,6 +346,12 @@ class Service:
                 self._metrics.rejected.labels("deadline").inc()
             case NotReady():
                 self._metrics.rejected.labels("not_ready").inc()
+
+
+def _leave(running: "asyncio.Future[Result]") -> None:
+    """Takes the outcome of a request that was answered already."""
+    if not running.cancelled():
+        running.exception()
 
 
 def _timings(result: Result, encode_seconds: float) -> Timings:

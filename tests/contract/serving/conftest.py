@@ -1,12 +1,17 @@
 """A real, tiny Stable Diffusion pipeline with random weights, and shared servers of it."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lazily import Lazily
 from serving_process import RAY_BATCHES, VARIANTS, Pool, Server, Variant, demo_configuration
 from tiny_models import tiny_models
+
+torch: Any = Lazily("torch")
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +78,15 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server.ready()
     finally:
         server.end()
+
+
+@pytest.fixture
+def quick_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs compilation up to the decision what to compile; g++ would take minutes."""
+    real = torch.nn.Module.compile
+
+    def compile_quickly(module: Any, **options: Any) -> None:
+        real(module, **options, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_quickly)
+    monkeypatch.setenv("CXX", sys.executable)  # no real compiler is needed

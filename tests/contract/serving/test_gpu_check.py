@@ -16,6 +16,7 @@ NEEDS_A_GPU = {
     "images/s, all of 4 steps",
     "p95 of 4 steps, half load, mixed",
     "p95 of 30 steps, half load, mixed",
+    "compile",
 }
 PASSES = {
     "device",
@@ -28,14 +29,16 @@ PASSES = {
     "shared steps against calls alone",
     "out of memory",
     "memory that is back",
+    "compilation under load",
     "time",
 }
 
 
 def test_a_cpu_passes_every_check_that_needs_no_gpu_and_says_why_it_skips_the_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], quick_compilation: None
 ) -> None:
-    code = main(["--device", "cpu", "--size", "tiny", "--folder", str(tmp_path)])
+    flags = ["--device", "cpu", "--size", "tiny", "--compile", "full"]
+    code = main([*flags, "--folder", str(tmp_path)])
     output = capsys.readouterr().out
     *lines, summary = output.splitlines()
     assert code == 0, output
@@ -44,9 +47,10 @@ def test_a_cpu_passes_every_check_that_needs_no_gpu_and_says_why_it_skips_the_ot
         return {line[:34].strip() for line in lines if line.endswith(verdict)}
 
     assert ending(" pass") == PASSES
-    assert ending(" skipped") == NEEDS_A_GPU | {"compile"}
+    assert ending(" skipped") == NEEDS_A_GPU
     reasons = [after for line, after in pairwise(lines) if line.endswith("skipped")]
     assert all(reason.startswith(" " * 35) for reason in reasons)
     assert "8 of 8 images came" in output
-    assert summary == f"{len(PASSES)} passed, 0 failed, {len(NEEDS_A_GPU) + 1} skipped"
+    assert output.count("shared steps against calls alone") == 2, "once of the compiled model"
+    assert summary == f"{len(PASSES) + 1} passed, 0 failed, {len(NEEDS_A_GPU)} skipped"
     assert list(tmp_path.iterdir()) == [], "the model is gone"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import weakref
 from functools import partial
 from pathlib import Path
@@ -221,18 +220,6 @@ def test_attention_that_the_device_does_not_have_is_an_error_not_another_one(loa
 def test_attention_that_a_unet_cannot_use_is_refused(load: Any, name: str) -> None:
     with pytest.raises(ModelLoadFailed, match="native_flash"):
         load(attention=name)
-
-
-@pytest.fixture
-def quick_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs compilation up to the decision what to compile; g++ would take minutes."""
-    real = torch.nn.Module.compile
-
-    def compile_quickly(module: Any, **options: Any) -> None:
-        real(module, **options, backend="eager")
-
-    monkeypatch.setattr(torch.nn.Module, "compile", compile_quickly)
-    monkeypatch.setenv("CXX", sys.executable)  # no real compiler is needed
 
 
 def test_compilation_without_a_compiler_is_refused_with_what_to_do_before_weights_are_read(

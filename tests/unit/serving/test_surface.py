@@ -133,6 +133,21 @@ async def test_client_that_hangs_up_while_served_disturbs_no_other_request(
     assert stack.sample("diffusion_rejected_total", reason="hang_up") == 0
 
 
+async def test_a_request_that_is_refused_at_the_end_is_counted_once(
+    make_stack: Any, pipeline: Any
+) -> None:
+    stack = make_stack()
+    pipeline.hold()
+    send = [asyncio.create_task(stack.client.post("/predict", json={"prompt": "runs"}))]
+    await settled(lambda: pipeline.entered.acquire(blocking=False))
+    send.append(asyncio.create_task(stack.client.post("/predict", json={"prompt": "waits"})))
+    await settled(lambda: stack.engine.queue_length == 1)
+    stack.service.give_up()
+    assert [(await each).status_code for each in send] == [503, 503]
+    assert stack.sample("diffusion_rejected_total", reason="not_ready") == 2
+    assert stack.sample("diffusion_rejected_total", reason="hang_up") == 0
+
+
 async def test_full_queue_is_429_with_a_time_to_retry(make_stack: Any, pipeline: Any) -> None:
     stack = make_stack(queue={"maxLength": 2})
     pipeline.hold()

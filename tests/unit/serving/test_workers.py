@@ -3,6 +3,7 @@
 import asyncio
 import io
 import time
+from dataclasses import replace
 from multiprocessing import Pipe
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -186,6 +187,25 @@ async def test_request_goes_to_the_worker_queue_with_the_fewest_in_flight() -> N
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert outcomes[0] == outcomes[2] == result()
     assert isinstance(outcomes[1], EngineFailed)
+
+
+async def test_one_large_request_is_as_much_as_many_small_ones_for_the_choice_of_a_device() -> None:
+    workers, carriers = [Worker(), Worker()], [Carrier(), Carrier()]
+    queues = [
+        WorkerQueue(carrier, [worker.near])
+        for carrier, worker in zip(carriers, workers, strict=True)
+    ]
+    pool = EnginePool(queues)
+    await ready(pool, *workers)
+    small = image_request()
+    requests = [replace(small, steps=3 * small.steps), small, small, small, small]
+    calls = [asyncio.ensure_future(pool.run(request)) for request in requests]
+    await settled(lambda: sum(len(carrier.commands) for carrier in carriers) == len(calls))
+    assert [[t.number for t in carrier.commands] for carrier in carriers] == [[0, 4], [1, 2, 3]]
+    for carrier in carriers:
+        for command in carrier.commands:
+            carrier.answer(command.number, result())
+    await asyncio.gather(*calls)
 
 
 async def test_steps_are_sent_only_for_requests_that_want_them() -> None:

@@ -2,14 +2,14 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.engine.cost_curve import CostCurve
+from diffusion_serving.engine.cost_curve import CostCurve, Points
 from diffusion_serving.engine.image_request import ImageRequest
 
 REFERENCE = 64 * 64 * 2
 
 
-def curve(*points: tuple[float, float], decode_seconds: float = 0.0) -> CostCurve:
-    return CostCurve(REFERENCE, points, 64 * 64, decode_seconds)
+def curve(*points: tuple[float, float], decoding: Points = ()) -> CostCurve:
+    return CostCurve(REFERENCE, points, 64 * 64, decoding)
 
 
 def linear(fixed: float, each: float, *sizes: int) -> CostCurve:
@@ -46,7 +46,7 @@ def test_guidance_doubles_the_work_of_a_step_and_the_number_of_steps_changes_non
 
 
 def test_a_request_alone_takes_its_steps_and_its_decoding() -> None:
-    measured = curve((1, 1.0), (2, 1.5), decode_seconds=0.1)
+    measured = curve((1, 1.0), (2, 1.5), decoding=((1, 0.1),))
     assert measured.request_seconds(image_request()) == pytest.approx(4 * 1.5 + 2 * 0.1)
 
 
@@ -85,10 +85,16 @@ def test_one_stall_makes_no_size_look_dear() -> None:
     assert flat.with_step(8 * REFERENCE, 0.5).size(8, 8, REFERENCE) == 8
 
 
-def test_decoding_costs_by_pixels() -> None:
-    measured = curve((1, 1.0)).with_decoding(2 * 64 * 64, 0.4)
-    assert measured.decoding_seconds(64 * 64) == pytest.approx(0.2)
-    assert measured.with_decoding(64 * 64, 0.7).decoding_seconds(64 * 64) == pytest.approx(0.3)
+def test_decoding_has_a_curve_of_its_own_by_pixels() -> None:
+    pixels = 64 * 64
+    assert curve((1, 1.0)).decoding_seconds(pixels) == 0.0
+    first = curve((1, 1.0)).with_decoding(pixels, 0.2)
+    assert first.decoding_seconds(3 * pixels) == pytest.approx(0.6)
+    second = first.with_decoding(2 * pixels, 0.3)
+    assert second.decoding_seconds(3 * pixels) == pytest.approx(0.4)
+    assert second.with_decoding(pixels, 0.3).decoding_seconds(pixels) == pytest.approx(0.22)
+    anew = second.with_decoding_point(2, 0.5).with_decoding_point(4, 0.7)
+    assert dict(anew.decoding) == {1: 0.2, 2: 0.5, 4: 0.7}
 
 
 def test_the_seconds_of_a_unit_of_work_are_those_of_the_best_size() -> None:

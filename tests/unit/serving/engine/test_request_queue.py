@@ -30,21 +30,40 @@ def first(waiting: Sequence[QueuedRequest], now: float, _: bool) -> Choice[Queue
 
 
 def test_the_bound_counts_cost(queue: RequestQueue) -> None:
-    add(queue, steps=8, seeds=(1, 2))
+    add(queue, steps=8)
+    add(queue, seeds=(1, 2))
     assert queue.waiting_cost == 4
     add(queue)
     with pytest.raises(QueueFull):
         add(queue, steps=1)
 
 
-def test_a_request_larger_than_the_whole_queue_is_taken_below_the_bound(
+def test_a_request_larger_than_the_whole_queue_leaves_half_of_it_to_others(
     queue: RequestQueue,
 ) -> None:
     add(queue)
     add(queue, steps=400)
+    assert queue.waiting_cost == 101, "the metric has the whole cost"
+    add(queue)
+    add(queue)
     with pytest.raises(QueueFull) as refused:
         add(queue)
-    assert refused.value.retry_after == 101, "the seconds of half of the cost"
+    assert refused.value.retry_after == 103, "the seconds of half of the whole cost"
+
+
+def test_two_large_requests_fill_the_queue(queue: RequestQueue) -> None:
+    add(queue, steps=400)
+    add(queue, steps=400)
+    with pytest.raises(QueueFull):
+        add(queue, steps=1)
+
+
+def test_a_queue_of_one_request_holds_one() -> None:
+    queue = RequestQueue(1, 60.0)
+    queue.usual_work = USUAL.work
+    add(queue, steps=400)
+    with pytest.raises(QueueFull):
+        add(queue)
 
 
 def test_a_running_request_can_be_cancelled_once_and_costs_what_is_left(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 from diffusion_serving.engine.cost_curve import CostCurve
@@ -103,10 +104,45 @@ def test_room_is_what_a_step_could_still_take() -> None:
     assert room(queued(), queued(), curve=LINEAR) == 0, "the others wait for their turn"
 
 
-def test_decoding_goes_first_unless_more_images_finish_soon_and_it_delays_many() -> None:
-    slow = CostCurve(REFERENCE, FLAT.points, 64 * 64, decode_seconds=0.5)
-    soon = Step([(running(1), [0])], room=0)
-    late = Step([(running(20), [0])], room=0)
-    assert decodes_first(slow, done=1, pixels=64 * 64, step=late, running=4)
-    assert not decodes_first(slow, done=1, pixels=64 * 64, step=soon, running=4)
-    assert decodes_first(FLAT, done=1, pixels=64 * 64, step=soon, running=4)
+FIXED = replace(FLAT, decoding=((1, 0.6), (2, 0.7), (8, 1.3)))
+"""Decoding costs 0.5 s a call and 0.1 s an image."""
+
+
+def first(
+    curve: CostCurve = FIXED,
+    done: int = 1,
+    running_images: int = 8,
+    most: int = 8,
+    steps: int = 10,
+    **changes: Any,
+) -> bool:
+    """Whether images are decoded before a step of one image with so many steps left."""
+    step = Step([(running(steps, **changes), [0])], room=0)
+    like = queued().request
+    return decodes_first(curve, step, done=done, like=like, running=running_images, most=most)
+
+
+def test_where_decoding_costs_as_much_for_each_image_nothing_is_gained_by_waiting() -> None:
+    linear = replace(FLAT, decoding=((1, 0.5), (8, 4.0)))
+    assert all(first(linear, done, 64, 64, steps) for done in (1, 7) for steps in (1, 100))
+
+
+def test_the_fixed_cost_of_a_decoding_is_worth_a_wait_where_few_are_finished_and_many_run() -> None:
+    assert [first(done=done) for done in (1, 2, 3, 4)] == [False, False, False, True]
+    assert [first(running_images=running) for running in (1, 2, 3, 8)] == [True, True, False, False]
+
+
+def test_no_image_waits_long_for_others() -> None:
+    assert [first(steps=steps) for steps in (1, 10, 38, 40)] == [False, False, False, True]
+
+
+def test_a_full_decoding_waits_for_nothing_however_soon_more_images_finish() -> None:
+    assert [first(done=done, most=3, steps=1, running_images=64) for done in (1, 2, 3)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_images_of_another_size_wait_for_none_of_a_step_that_they_cannot_join() -> None:
+    assert first(width=72)

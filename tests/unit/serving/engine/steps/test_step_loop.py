@@ -1,93 +1,17 @@
 """The engine on a pipeline with a step loop: joins and leaves, failures, memory, metrics."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from diffusion_serving.engine import Batching, Engine, QueuedRequest, step_schedule
 from diffusion_serving.engine.errors import EngineFailed, NotReady
-from diffusion_serving.engine.image_request import ImageRequest, LoraUse
-from diffusion_serving.engine.pipeline_interface import ImageState, OutOfMemory
-from diffusion_serving.engine.step_runner import StepRunner
-from diffusion_serving.observability.metrics import Metrics, make_metrics
-from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed
-from stepping import SteppedPipeline
-
-
-def image_request(prompt: str, *seeds: int, **changes: Any) -> ImageRequest:
-    return replace(ImageRequest(prompt, "", 4, 2.0, 64, 64, seeds or (0,)), **changes)
-
-
-@pytest.fixture
-def stepped() -> SteppedPipeline:
-    return SteppedPipeline()
-
-
-@pytest.fixture
-def metrics() -> Metrics:
-    return make_metrics()
-
-
-@pytest.fixture
-def build(stepped: SteppedPipeline, metrics: Metrics) -> Iterator[Callable[..., Engine]]:
-    """Makes engines on the stepped pipeline; the test starts them."""
-    engines: list[Engine] = []
-
-    def build(max_images: int = 8, max_queue: int = 1000, max_wait: float = 0.0) -> Engine:
-        engine = Engine(
-            lambda: stepped,
-            lambda _: image_request("warm-up"),
-            max_queue=max_queue,
-            queue_timeout=60.0,
-            metrics=metrics,
-            batching=Batching(max_images=max_images, max_wait=max_wait),
-        )
-        engines.append(engine)
-        return engine
-
-    yield build
-    stepped.release()
-    for engine in engines:
-        assert engine.stop(10)
-
-
-@pytest.fixture
-def make(build: Callable[..., Engine]) -> Callable[..., Engine]:
-    """Makes an engine that is ready and idle, whose steps cost the same whatever their size."""
-
-    def make(**options: Any) -> Engine:
-        engine = build(**options)
-        engine.start()
-        runner = engine.ready.result(10)
-        assert isinstance(runner, StepRunner)
-        runner._curve = replace(runner.curve, points=((1, 0.001), (64, 0.001)))
-        return engine
-
-    return make
-
-
-@pytest.fixture
-def ageless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Orders requests by their cost alone, whatever time passes between two lines of a test."""
-    monkeypatch.setattr(step_schedule, "AGEING", 0.0)
-
-
-def results(*requests: QueuedRequest) -> list[list[int]]:
-    """The seeds that were painted."""
-    return [
-        [picture.rgb[-1] for picture in request.future.result(30).pictures] for request in requests
-    ]
-
-
-def occupy(engine: Engine, stepped: SteppedPipeline, **changes: Any) -> QueuedRequest:
-    """Keeps the engine in the first step of a request until `release()`."""
-    stepped.hold()
-    request = engine.submit(image_request("first", **changes))
-    assert stepped.entered.acquire(timeout=30)
-    return request
+from diffusion_serving.engine.image_request import LoraUse
+from diffusion_serving.engine.pipeline_interface import OutOfMemory
+from diffusion_serving.observability.metrics import Metrics
+from diffusion_serving.observability.startup_errors import DeviceLost
+from stepping import SteppedPipeline, image_request, occupy, results
 
 
 def test_a_request_joins_between_two_steps_and_the_finished_one_leaves(
@@ -309,65 +233,40 @@ def test_a_lost_device_ends_the_engine_and_leaves_no_request_waiting(
         assert isinstance(request.future.exception(10), NotReady)
 
 
-# Start and end
-
-
-def test_each_size_makes_a_step_before_ready_and_the_curve_has_it(
-    build: Any, stepped: SteppedPipeline
-) -> None:
-    engine = build(max_images=6)
-    sizes: list[int] = []
-    real = stepped.step
-
-    def step(images: Sequence[ImageState]) -> None:
-        sizes.append(len(images))
-        real(images)
-
-    stepped.step = step  # type: ignore[method-assign] # counts the warm-up too
-    engine.start()
-    curve = engine.ready.result(10).curve
-    assert [images for images, _ in curve.points] == [1, 2, 4, 6]
-    assert sizes == [*[1] * 4, 1, 1, 2, 2, 4, 4, 6, 6]
-
-
-def test_a_size_that_memory_refuses_at_the_start_is_not_tried_again(
+def test_a_decoding_has_no_more_images_than_memory_is_known_to_hold(
     make: Any, stepped: SteppedPipeline
 ) -> None:
-    stepped.memory["step"] = 5
     engine = make()
-    assert results(engine.submit(image_request("x", *range(8)))) == [list(range(8))]
-    assert max(map(len, stepped.steps)) == 4
+    engine.ready.result().decoding_memory.refuse(4 * image_request("x").pixels)
+    assert results(engine.submit(image_request("x", *range(5)))) == [list(range(5))]
+    assert [len(images) for images in stepped.decoded] == [2, 2, 1]
 
 
-def test_a_warm_up_image_of_one_value_is_a_failed_start(
-    build: Any, stepped: SteppedPipeline
+def test_finished_images_wait_for_a_full_decoding_and_no_longer_while_short_requests_come(
+    make: Any, stepped: SteppedPipeline, ageless: None
 ) -> None:
-    stepped.decode = lambda images: [  # type: ignore[method-assign]
-        replace(picture, rgb=bytes(len(picture.rgb)))
-        for picture in SteppedPipeline.decode(stepped, images)
-    ]
-    engine = build()
-    engine.start()
-    error = engine.ready.exception(10)
-    assert isinstance(error, ModelLoadFailed)
-    assert "same value" in str(error)
-
-
-def test_stop_finishes_what_runs_and_what_waits(make: Any, stepped: SteppedPipeline) -> None:
-    engine = make(max_images=1)
-    requests = [occupy(engine, stepped), *(engine.submit(image_request("x")) for _ in range(3))]
-    assert not engine.stop(0.01)
+    """Waiting seems to pay for ever: a decoding costs an hour however many images it has."""
+    engine = make(max_images=3)
+    runner = engine.ready.result()
+    runner._curve = replace(runner.curve, decoding=((1, 3600.0), (3, 3600.0)))
+    long = occupy(engine, stepped, steps=50)
+    short = [engine.submit(image_request("short", seed, steps=seed + 1)) for seed in range(6)]
     stepped.release()
-    assert engine.stop(10)
-    assert results(*requests) == [[0]] * 4
+    assert results(long, *short) == [[0], *[[seed] for seed in range(6)]]
+    assert max(len(images) for images in stepped.decoded) == 3
+    before = stepped.order.index(("decode", ["short"] * 3))
+    assert before < len(stepped.order) / 2, "not at the end, when nothing runs any more"
 
 
-def test_the_first_request_waits_for_others_as_long_as_it_may(
-    make: Any, stepped: SteppedPipeline
+def test_an_image_of_another_size_waits_for_no_images_that_it_cannot_be_decoded_with(
+    make: Any, stepped: SteppedPipeline, ageless: None
 ) -> None:
-    engine = make(max_images=2, max_wait=600.0)
-    first = engine.submit(image_request("a"))
-    assert not stepped.entered.acquire(timeout=0.05)
-    second = engine.submit(image_request("b"))
-    results(first, second)
-    assert stepped.steps == [["a", "b"]] * 4
+    engine = make()
+    runner = engine.ready.result()
+    runner._curve = replace(runner.curve, decoding=((1, 3600.0), (8, 3600.0)))
+    long = occupy(engine, stepped, steps=50)
+    first = engine.submit(image_request("first", 1, steps=1))
+    wide = engine.submit(image_request("wide", 2, steps=2, width=72))
+    stepped.release()
+    results(long, first, wide)
+    assert stepped.order.index(("decode", ["wide"])) < 10

@@ -1,0 +1,98 @@
+"""The start of an engine that schedules steps: what is timed and compiled before it is ready."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from diffusion_serving.engine.pipeline_interface import ImageState
+from diffusion_serving.observability.startup_errors import ModelLoadFailed
+from stepping import SteppedPipeline, image_request, occupy, results
+
+
+def test_each_size_that_costs_time_when_first_used_is_decoded_before_ready(
+    build: Any, stepped: SteppedPipeline
+) -> None:
+    engine = build(max_images=4)
+    stepped.batch_sizes = (1, 2, 4)
+    sizes: list[int] = []
+    real = stepped.decode
+
+    def decode(images: Sequence[ImageState]) -> Any:
+        sizes.append(len(images))
+        return real(images)
+
+    stepped.decode = decode  # type: ignore[method-assign] # counts the warm-up too
+    engine.start()
+    assert [images for images, _ in engine.ready.result(10).curve.decoding] == [1, 2, 4]
+    assert sizes == [1, 1, 1, 2, 2, 4, 4]
+
+
+def test_a_decoding_that_memory_refuses_at_the_start_is_not_tried_again(
+    make: Any, stepped: SteppedPipeline
+) -> None:
+    stepped.batch_sizes = (1, 2, 4, 8)
+    stepped.memory["decode"] = 5
+    engine = make()
+    assert results(engine.submit(image_request("x", *range(8)))) == [list(range(8))]
+    assert [len(images) for images in stepped.decoded] == [4, 4]
+
+
+def test_each_size_makes_a_step_before_ready_and_the_curve_has_it(
+    build: Any, stepped: SteppedPipeline
+) -> None:
+    engine = build(max_images=6)
+    sizes: list[int] = []
+    real = stepped.step
+
+    def step(images: Sequence[ImageState]) -> None:
+        sizes.append(len(images))
+        real(images)
+
+    stepped.step = step  # type: ignore[method-assign] # counts the warm-up too
+    engine.start()
+    curve = engine.ready.result(10).curve
+    assert [images for images, _ in curve.points] == [1, 2, 4, 6]
+    assert sizes == [*[1] * 4, 1, 1, 2, 2, 4, 4, 6, 6]
+
+
+def test_a_size_that_memory_refuses_at_the_start_is_not_tried_again(
+    make: Any, stepped: SteppedPipeline
+) -> None:
+    stepped.memory["step"] = 5
+    engine = make()
+    assert results(engine.submit(image_request("x", *range(8)))) == [list(range(8))]
+    assert max(map(len, stepped.steps)) == 4
+
+
+def test_a_warm_up_image_of_one_value_is_a_failed_start(
+    build: Any, stepped: SteppedPipeline
+) -> None:
+    stepped.decode = lambda images: [  # type: ignore[method-assign]
+        replace(picture, rgb=bytes(len(picture.rgb)))
+        for picture in SteppedPipeline.decode(stepped, images)
+    ]
+    engine = build()
+    engine.start()
+    error = engine.ready.exception(10)
+    assert isinstance(error, ModelLoadFailed)
+    assert "same value" in str(error)
+
+
+def test_stop_finishes_what_runs_and_what_waits(make: Any, stepped: SteppedPipeline) -> None:
+    engine = make(max_images=1)
+    requests = [occupy(engine, stepped), *(engine.submit(image_request("x")) for _ in range(3))]
+    assert not engine.stop(0.01)
+    stepped.release()
+    assert engine.stop(10)
+    assert results(*requests) == [[0]] * 4
+
+
+def test_the_first_request_waits_for_others_as_long_as_it_may(
+    make: Any, stepped: SteppedPipeline
+) -> None:
+    engine = make(max_images=2, max_wait=600.0)
+    first = engine.submit(image_request("a"))
+    assert not stepped.entered.acquire(timeout=0.05)
+    second = engine.submit(image_request("b"))
+    results(first, second)
+    assert stepped.steps == [["a", "b"]] * 4
