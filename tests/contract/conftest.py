@@ -20,6 +20,8 @@ GROUPS = (
     ("serving/test_pipeline", "pictures"),
     ("serving/test_compare_precision.py", "pictures"),
     ("serving/test_gpu_check.py", "pictures"),
+    ("serving/test_steps.py", "pictures"),
+    ("serving/test_decoding.py", "pictures"),
     ("demo_model/", "demo-model"),
     ("sources/test_buckets.py", "buckets"),
     ("loadtest/test_known_target.py", "known-target"),

@@ -64,17 +64,19 @@ class DiffusersPipeline:
             decoder=self._decoder,
             rows=_row_sizes(batch_sizes) if fill else (),
         )
-        self._probe = device_probe(pipe.device)
-        self._meter = meter_of(uuid_of(pipe.device)) if self.device == "cuda" else None
+        # Asked once: each time diffusers walks through the modules of the model.
+        self._device: torch.device = pipe.device
+        self._probe = device_probe(self._device)
+        self._meter = meter_of(uuid_of(self._device)) if self.device == "cuda" else None
 
     @property
     def device(self) -> str:
-        return str(self._pipe.device.type)
+        return str(self._device.type)
 
     @property
     def device_name(self) -> str:
         if self.device == "cuda":
-            return str(torch.cuda.get_device_name(self._pipe.device))
+            return str(torch.cuda.get_device_name(self._device))
         return platform.processor() or platform.machine()
 
     @property
@@ -104,7 +106,7 @@ class DiffusersPipeline:
     def device_memory_bytes(self) -> int | None:
         if self.device != "cuda":
             return None
-        return torch.cuda.memory_reserved(self._pipe.device)
+        return torch.cuda.memory_reserved(self._device)
 
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         """Generates the images of requests that share one batch key.
@@ -193,7 +195,7 @@ class DiffusersPipeline:
     def _now(self) -> float:
         """Returns the time once the device has finished its work."""
         if self.device == "cuda":
-            torch.cuda.synchronize(self._pipe.device)
+            torch.cuda.synchronize(self._device)
         return time.monotonic()
 
 

@@ -92,13 +92,15 @@ class DiffusersSteps:
         self._attention = attention
         self._decoder = decoder
         self._rows = rows
-        self._probe = device_probe(pipe.device)
+        # Asked once: each time diffusers walks through the modules of the model.
+        self._device: torch.device = pipe.device
+        self._probe = device_probe(self._device)
         config: Mapping[str, Any] = dict(pipe.scheduler.config)
 
         @lru_cache(_KNOWN_STEPS)
         def schedule(steps: int) -> Any:
             made = make_scheduler(scheduler, config, steps)
-            made.set_timesteps(steps, device=pipe.device)
+            made.set_timesteps(steps, device=self._device)
             # SDXL's pipeline alone does this, with those schedulers that have it.
             if "force_zeros_for_empty_prompt" in pipe.config and hasattr(made, "set_begin_index"):
                 made.set_begin_index(0)
@@ -170,7 +172,7 @@ class DiffusersSteps:
         latents: torch.Tensor = _torch_utils.randn_tensor(
             (1, pipe.unet.config.in_channels, request.height // factor, request.width // factor),
             generator=generator,
-            device=pipe.device,
+            device=self._device,
             dtype=prompt.tokens.dtype,
         )
         return LatentImage(
@@ -194,7 +196,7 @@ class DiffusersSteps:
         ids: torch.Tensor = self._pipe._get_add_time_ids(  # noqa: SLF001 - as the pipeline does
             size, (0, 0), size, prompt.tokens.dtype, int(prompt.pooled.shape[-1])
         )
-        return ids.to(self._pipe.device)
+        return ids.to(self._device)
 
     def _strength(self, guidance_scale: float, dtype: torch.dtype) -> torch.Tensor | None:
         """Returns the embedding of the guidance scale; None for a model that takes none."""
@@ -204,7 +206,7 @@ class DiffusersSteps:
         embedding: torch.Tensor = self._pipe.get_guidance_scale_embedding(
             scale, embedding_dim=width
         )
-        return embedding.to(device=self._pipe.device, dtype=dtype)
+        return embedding.to(device=self._device, dtype=dtype)
 
     @torch.inference_mode()
     def _step(self, images: Sequence[LatentImage]) -> None:
@@ -277,8 +279,8 @@ class DiffusersSteps:
 
     def _wait(self) -> None:
         """Waits until the device has finished the step, so that its time is known."""
-        if self._pipe.device.type == "cuda":
-            torch.cuda.synchronize(self._pipe.device)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
 
 
 def _latent(images: Sequence[ImageState]) -> list[LatentImage]:
