@@ -52,11 +52,15 @@ class NotReady(RequestError):
 
 
 class EngineFailed(RequestError):
-    """The pipeline failed. `error_id` is also in the log line; the prompt is in neither."""
+    """The pipeline failed. `error_id` is also in the log line; the prompt is in neither.
 
-    def __init__(self, error_id: str) -> None:
+    `cause` is the cause and the remedy in whole sentences, empty where the cause is unknown.
+    """
+
+    def __init__(self, error_id: str, cause: str = "") -> None:
         super().__init__(f"The engine failed on this request (error {error_id}).")
         self.error_id = error_id
+        self.cause = cause
 
-    def __reduce__(self) -> tuple[type["EngineFailed"], tuple[str]]:
-        return EngineFailed, (self.error_id,)
+    def __reduce__(self) -> tuple[type["EngineFailed"], tuple[str, str]]:
+        return EngineFailed, (self.error_id, self.cause)

@@ -19,6 +19,10 @@ class OutOfMemory(Exception):  # noqa: N818 - named after what happened
     """The device's memory does not hold the batch; a smaller one may fit."""
 
 
+class NotFiniteError(RuntimeError):
+    """The model computed infinities or NaNs. `str()` is the remedy, in whole sentences."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """Raw pixels: rows from the top, 3 bytes (red, green, blue) a pixel."""

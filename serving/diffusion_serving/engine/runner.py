@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from diffusion_serving.engine.errors import EngineFailed
+from diffusion_serving.engine.failures import failed_request
 from diffusion_serving.engine.image_request import BatchKey, ImageRequest
 from diffusion_serving.engine.lifecycle import Startup
 from diffusion_serving.engine.memory_limit import MemoryLimit
-from diffusion_serving.engine.pipeline_interface import OnStep, OutOfMemory, Pipeline
+from diffusion_serving.engine.pipeline_interface import OnStep, OutOfMemory, Picture, Pipeline
 from diffusion_serving.engine.queued_request import Outcome, QueuedRequest
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
@@ -91,8 +91,8 @@ class BatchRunner:
             for group in _by_key(requests):
                 self._generate([(queued, range(queued.request.images)) for queued in group])
 
-    def warm_up(self, request: ImageRequest, sizes: Sequence[int]) -> None:
-        """Runs the request once in each batch size, the smallest first.
+    def warm_up(self, request: ImageRequest, sizes: Sequence[int]) -> Picture:
+        """Runs the request once in each batch size, the smallest first; returns its first picture.
 
         A size that memory does not allow lowers the cap; the smallest must succeed.
 
@@ -100,17 +100,18 @@ class BatchRunner:
             Exception: the pipeline's own.
 
         """
-        fits = 0
+        smallest, *larger = sizes
         with self._lock:
-            for size in sizes:
+            picture, seconds = self._timed(request, smallest)
+            self.seconds_per_image = seconds / smallest
+            for size in larger:
                 try:
-                    seconds = self._timed(request, size)
+                    _, seconds = self._timed(request, size)
                 except OutOfMemory:
-                    if not fits:
-                        raise
                     self._lower_cap(request.key, size)
-                    return
-                self.seconds_per_image, fits = seconds / size, size
+                    break
+                self.seconds_per_image = seconds / size
+        return picture
 
     def time_calls(self, request: ImageRequest) -> tuple[tuple[int, float], ...]:
         """Times a call of each power of two up to the cap, and of the cap: images and seconds.
@@ -122,13 +123,14 @@ class BatchRunner:
         if sum(sizes) * self.seconds_per_image > TIMING_SECONDS:
             return ()
         with self._lock:
-            return tuple((size, self._timed(request, size)) for size in sizes)
+            return tuple((size, self._timed(request, size)[1]) for size in sizes)
 
-    def _timed(self, request: ImageRequest, size: int) -> float:
+    def _timed(self, request: ImageRequest, size: int) -> tuple[Picture, float]:
+        """Returns the first picture of a call, and its seconds."""
         seeds = tuple(request.seeds[0] + place for place in range(size))
         begin = time.monotonic()
-        self.pipeline([replace(request, seeds=seeds)])
-        return time.monotonic() - begin
+        output = self.pipeline([replace(request, seeds=seeds)])
+        return output.pictures[0][0], time.monotonic() - begin
 
     def _generate(self, slices: Iterable[_Slice]) -> None:
         """Generates slices that share a batch key, in as few calls as memory allows."""
@@ -203,7 +205,7 @@ class BatchRunner:
             "an image request failed", extra={"error_id": error_id} | failure_fields(error)
         )
         for queued, _ in batch:
-            queued.failure = EngineFailed(error_id)
+            queued.failure = failed_request(error_id, error)
 
 
 def _step_work(key: BatchKey) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from diffusion_serving.engine.failures import failed_start, require_picture
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.lifecycle import Startup
-from diffusion_serving.engine.pipeline_interface import Picture, Pipeline
+from diffusion_serving.engine.pipeline_interface import Pipeline
 from diffusion_serving.engine.runner import BatchRunner
 from diffusion_serving.engine.step_runner import StepRunner
 from diffusion_serving.observability.logs import failure_fields
@@ -85,7 +86,7 @@ def _loaded(load: Load) -> Pipeline:
 def _warm_calls(runner: BatchRunner, first: ImageRequest, *, timed: bool) -> Startup:
     begin = time.monotonic()
     runner.usual_work = first.work
-    runner.warm_up(first, runner.pipeline.batch_sizes or (1,))
+    require_picture(runner.warm_up(first, runner.pipeline.batch_sizes or (1,)))
     warm = time.monotonic()
     bare = runner.time_calls(first) if timed else ()
     return Startup(0.0, warm - begin, time.monotonic() - warm, bare)
@@ -104,18 +105,6 @@ def _warm_steps(runner: StepRunner, first: ImageRequest) -> Startup:
     )
 
 
-def require_picture(picture: Picture) -> None:
-    """Requires a picture of more than one value.
-
-    Raises:
-        ValueError: each pixel is the same, as of a model whose weights are not those it was saved
-            with.
-
-    """
-    if picture.rgb.count(picture.rgb[:1]) == len(picture.rgb):
-        raise ValueError("each pixel of the image has the same value")
-
-
 def _warmed(runner: Runner, begin: float, warm_up: Callable[[], Startup]) -> Runner:
     loaded = time.monotonic()
     try:
@@ -124,10 +113,7 @@ def _warmed(runner: Runner, begin: float, warm_up: Callable[[], Startup]) -> Run
         raise
     except Exception as error:
         log.error("the warm-up image failed", extra=failure_fields(error))  # noqa: TRY400
-        raise ModelLoadFailed(
-            f"The model loaded, but its warm-up image failed ({type(error).__name__}: "
-            f"{error}). Check the size, steps and precision that the service is set to."
-        ) from error
+        raise failed_start(error) from error
     runner.startup = replace(startup, load_seconds=loaded - begin)
     log.info(
         "the model is loaded and warm",

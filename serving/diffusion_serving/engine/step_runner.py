@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from diffusion_serving.engine.cost_curve import CostCurve
-from diffusion_serving.engine.errors import EngineFailed
+from diffusion_serving.engine.failures import failed_request
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.lifecycle import Startup
 from diffusion_serving.engine.memory_limit import MemoryLimit
@@ -262,7 +262,7 @@ def _attempt(
 def _fail(queued: QueuedRequest, error: Exception) -> None:
     error_id = uuid.uuid4().hex[:12]
     log.error("an image request failed", extra={"error_id": error_id} | failure_fields(error))
-    queued.failure = EngineFailed(error_id)
+    queued.failure = failed_request(error_id, error)
     queued.states = {}
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from diffusion_serving.engine.pipeline_interface import Picture
+from diffusion_serving.engine.pipeline_interface import NotFiniteError, Picture
 
-
-class NotFiniteError(RuntimeError):
-    """The model computed infinities or NaNs."""
+_DAMAGED = (
+    "Its weights hold such values, or are not those of its configuration: copy the model again."
+)
 
 
 class Decoder:
@@ -45,7 +45,7 @@ class Decoder:
 
         """
         if not _finite(latents):
-            raise NotFiniteError("the model computed values that are not finite; use bfloat16")
+            raise NotFiniteError(_remedy(latents))
         pixels = self._decode(latents)
         vae = self._pipe.vae
         if not _finite(pixels) and vae.dtype == torch.float16:
@@ -56,7 +56,7 @@ class Decoder:
             finally:
                 vae.to(torch.float16)
         if not _finite(pixels):
-            raise NotFiniteError("the autoencoder computed values that are not finite")
+            raise NotFiniteError(f"The autoencoder computed them. {_DAMAGED}")
         return pixels
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -78,6 +78,15 @@ def filled(rows: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
     if size == len(rows):
         return rows
     return torch.cat([rows, rows[-1:].expand(size - len(rows), *rows.shape[1:])])
+
+
+def _remedy(latents: torch.Tensor) -> str:
+    """Returns the remedy for a model that computed these latents, which are not finite."""
+    if latents.dtype != torch.float16:
+        return _DAMAGED
+    if latents.is_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return "float16 is too small for this model, and the GPU has no bfloat16: set float32."
+    return "float16 is too small for this model: set precision to bfloat16, or to float32."
 
 
 def _finite(values: torch.Tensor) -> bool:

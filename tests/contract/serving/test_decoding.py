@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from diffusion_serving.engine.pipeline_interface import NotFiniteError
 from lazily import Lazily
 
 if TYPE_CHECKING:
@@ -60,9 +61,18 @@ def test_values_in_range_are_decoded_once() -> None:
 
 def test_latents_that_are_not_finite_are_not_decoded() -> None:
     pipe = overflowing(10.0)
-    with torch.inference_mode(), pytest.raises(decoding.NotFiniteError, match="bfloat16"):
-        decoding.Decoder(pipe).pictures(torch.full((1, 4, 8, 8), float("nan")))
+    latents = torch.full((1, 4, 8, 8), float("nan"), dtype=torch.float16)
+    with torch.inference_mode(), pytest.raises(NotFiniteError, match="set precision to bfloat16"):
+        decoding.Decoder(pipe).pictures(latents)
     assert pipe.vae.precisions == []
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_advice_looks_at_the_precision_that_is_set(precision: str) -> None:
+    latents = torch.full((1, 4, 8, 8), float("nan"), dtype=getattr(torch, precision))
+    with torch.inference_mode(), pytest.raises(NotFiniteError, match="copy the model again") as no:
+        decoding.Decoder(overflowing(10.0)).pictures(latents)
+    assert "float" not in str(no.value)
 
 
 def test_a_batch_is_filled_up_to_a_compiled_size_and_cut_again() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from diffusion_serving.config import Scheduler
-from diffusion_serving.engine.pipeline_interface import STAGES
+from diffusion_serving.engine.pipeline_interface import STAGES, NotFiniteError
 from diffusion_serving.fetch.model_files import inspect
 from diffusion_serving.observability.startup_errors import ModelLoadFailed, WrongDevice
 from lazily import Lazily
@@ -143,7 +143,7 @@ def test_values_that_are_not_finite_are_an_error_not_a_black_image(load: Any) ->
     pipeline = load()
     with torch.no_grad():
         pipeline._pipe.unet.conv_out.bias.fill_(float("nan"))
-    with pytest.raises(serving_pipeline.NotFiniteError):
+    with pytest.raises(NotFiniteError):
         pipeline([image_request()])
 
 

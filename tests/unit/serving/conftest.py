@@ -81,7 +81,9 @@ class FakePipeline:
 
 def _painted(request: ImageRequest, seed: int) -> Picture:
     pixel = (seed % 2**24).to_bytes(3, "big")
-    return Picture(request.width, request.height, pixel * request.width * request.height)
+    pixels = bytearray(pixel * request.width * request.height)
+    pixels[-3:] = b"\x7f\x00\xff"  # a warm-up image of one colour alone is refused
+    return Picture(request.width, request.height, bytes(pixels))
 
 
 @pytest.fixture

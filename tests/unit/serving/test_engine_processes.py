@@ -67,6 +67,7 @@ def test_retry_after_is_the_time_for_half_of_the_queue() -> None:
         DeadlineExceeded(1.5),
         EngineSilent(1.5),
         EngineFailed("abc"),
+        EngineFailed("abc", "The weights hold infinities."),
         NotReady("why"),
         ModelLoadFailed("why"),
         WorkerLost(-9),

@@ -184,9 +184,8 @@ def from_request_error(error: RequestError) -> Problem:
         case DeadlineExceeded():
             return Problem(DEADLINE_EXCEEDED, f"{error} {DEADLINE_EXCEEDED.advice}")
         case EngineFailed():
-            return Problem(
-                ENGINE_FAILED, f"{error} {ENGINE_FAILED.advice}", error_id=error.error_id
-            )
+            advice = error.cause or ENGINE_FAILED.advice
+            return Problem(ENGINE_FAILED, f"{error} {advice}", error_id=error.error_id)
         case NotReady():
             return Problem(NOT_READY, f"{error} {NOT_READY.advice}", headers={"Retry-After": "5"})
         case _:

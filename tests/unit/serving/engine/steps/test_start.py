@@ -64,7 +64,7 @@ def test_a_size_that_memory_refuses_at_the_start_is_not_tried_again(
     assert max(map(len, stepped.steps)) == 4
 
 
-def test_a_warm_up_image_of_one_value_is_a_failed_start(
+def test_a_warm_up_image_of_one_colour_is_a_failed_start(
     build: Any, stepped: SteppedPipeline
 ) -> None:
     stepped.decode = lambda images: [  # type: ignore[method-assign]
@@ -75,7 +75,7 @@ def test_a_warm_up_image_of_one_value_is_a_failed_start(
     engine.start()
     error = engine.ready.exception(10)
     assert isinstance(error, ModelLoadFailed)
-    assert "same value" in str(error)
+    assert "one colour alone" in str(error)
 
 
 def test_stop_finishes_what_runs_and_what_waits(make: Any, stepped: SteppedPipeline) -> None:
