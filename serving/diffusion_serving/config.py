@@ -23,7 +23,17 @@ Compile = Literal["none", "regional", "full"]
 Topology = Literal["pods", "cluster"]
 Device = Literal["cpu", "cuda"]
 Precision = Literal["float32", "float16", "bfloat16"]
-Scheduler = Literal["ddim", "euler", "dpm++2m", "unipc", "lcm"]
+Scheduler = Literal[
+    "ddim",
+    "euler",
+    "euler-karras",
+    "euler-ancestral",
+    "dpm++2m",
+    "dpm++2m-karras",
+    "unipc",
+    "lcm",
+    "own",
+]
 
 MIN_SIDE = 64
 MAX_SIDE = 8192

@@ -23,7 +23,17 @@ from diffusion_operator.api.status import Condition, Failure
 
 Backend = Literal["fastapi", "litserve", "rayserve"]
 Precision = Literal["float16", "bfloat16", "float32"]
-Scheduler = Literal["ddim", "euler", "dpm++2m", "unipc", "lcm"]
+Scheduler = Literal[
+    "ddim",
+    "euler",
+    "euler-karras",
+    "euler-ancestral",
+    "dpm++2m",
+    "dpm++2m-karras",
+    "unipc",
+    "lcm",
+    "own",
+]
 
 
 class Gpu(Model):
@@ -63,7 +73,9 @@ class Generation(Model):
         None, description="Pixels, a multiple of 8. Default: the size that the model was made for."
     )
     scheduler: Scheduler = Field(
-        "euler", description="The sampler, configured from the model's own. Default: euler."
+        "euler",
+        description="The sampler, configured from the model's own; own is that itself. A model "
+        "whose noise it can't follow is refused. Default: euler.",
     )
 
 

@@ -57,6 +57,8 @@ class ModelFiles:
     """The diffusers class, one of `PIPELINE_CLASSES`."""
     variant: str | None
     classes: Mapping[str, tuple[str, str]]
+    scheduler: str
+    """The class of the model's own scheduler, as the index names it."""
 
     @property
     def xl(self) -> bool:
@@ -84,7 +86,7 @@ def inspect(path: Path) -> ModelFiles:
     for part, stem in weights.items():
         for file in _weights(path / part, stem, variant):
             _check_safetensors(file)
-    return ModelFiles(path, pipeline, variant, classes)
+    return ModelFiles(path, pipeline, variant, classes, parts["scheduler"][1])
 
 
 def _no_directory(path: Path) -> str:

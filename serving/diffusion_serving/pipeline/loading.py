@@ -18,6 +18,7 @@ from diffusion_serving.observability.startup_errors import (
 from diffusion_serving.pipeline.loras import Loras
 from diffusion_serving.pipeline.model import DiffusersPipeline
 from diffusion_serving.pipeline.prompts import EmbeddingCache, PromptEncoder
+from diffusion_serving.pipeline.schedulers import read_scheduler, require_understood
 from diffusion_serving.pipeline.tuning import attention, batch_sizes, check_compiler, tune
 
 
@@ -43,8 +44,10 @@ def load_pipeline(
         torch.set_num_threads(available_cores())
     context = attention(config.attention)
     check_compiler(config)  # before the weights, which take minutes
+    own = read_scheduler(files.path / "scheduler", files.scheduler)
+    require_understood(config.generation.scheduler, own, config.generation.steps)
     try:
-        pipe = _from_pretrained(files, getattr(torch, config.precision))
+        pipe = _from_pretrained(files, getattr(torch, config.precision), own)
         pipe.set_progress_bar_config(disable=True)
         loras = Loras(pipe, config.model.loras)
         pipe.to(device)
@@ -95,14 +98,14 @@ def _reason_of_torch() -> str:
     return f"no device, with CUDA {torch.version.cuda}"
 
 
-def _from_pretrained(files: ModelFiles, dtype: torch.dtype) -> Any:
+def _from_pretrained(files: ModelFiles, dtype: torch.dtype, scheduler: Any) -> Any:
     """Loads the parts, since only they report missing tensors, and then the pipeline."""
     options: dict[str, Any] = {
         "variant": files.variant,
         "use_safetensors": True,
         "local_files_only": True,
     }
-    parts: dict[str, Any] = {}
+    parts: dict[str, Any] = {"scheduler": scheduler}
     for part, (library, name) in files.classes.items():
         kind: Any = getattr(diffusers if library == "diffusers" else transformers, name)
         folder = files.path / part

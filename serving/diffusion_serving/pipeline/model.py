@@ -48,7 +48,7 @@ class DiffusersPipeline:
     ) -> None:
         self._pipe = pipe
         self._scheduler = scheduler
-        self._scheduler_config = dict(pipe.scheduler.config)
+        self._own_scheduler = pipe.scheduler
         self._prompts = prompts
         self._loras = loras
         self._attention = attention
@@ -125,7 +125,7 @@ class DiffusersPipeline:
     @torch.inference_mode()
     def _generate(self, batch: Sequence[ImageRequest], on_step: OnStep | None) -> BatchOutput:
         key, pipe = batch[0].key, self._pipe
-        pipe.scheduler = make_scheduler(self._scheduler, self._scheduler_config, key.steps)
+        pipe.scheduler = make_scheduler(self._scheduler, self._own_scheduler, key.steps)
         self._loras.use(key.lora)
         images = [(request, seed) for request in batch for seed in request.seeds]
         if self._fill:

@@ -1,7 +1,7 @@
 """A Stable Diffusion model one step at a time, each image with a state of its own."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -92,14 +92,14 @@ class DiffusersSteps:
         self._attention = attention
         self._decoder = decoder
         self._rows = rows
-        # Asked once: each time diffusers walks through the modules of the model.
+        # Read once: each time diffusers walks through the modules of the model.
         self._device: torch.device = pipe.device
         self._probe = device_probe(self._device)
-        config: Mapping[str, Any] = dict(pipe.scheduler.config)
+        own = pipe.scheduler  # a call of the pipeline sets another
 
         @lru_cache(_KNOWN_STEPS)
         def schedule(steps: int) -> Any:
-            made = make_scheduler(scheduler, config, steps)
+            made = make_scheduler(scheduler, own, steps)
             made.set_timesteps(steps, device=self._device)
             # SDXL's pipeline alone does this, with those schedulers that have it.
             if "force_zeros_for_empty_prompt" in pipe.config and hasattr(made, "set_begin_index"):
@@ -107,7 +107,7 @@ class DiffusersSteps:
             return made
 
         self._schedule = schedule
-        self._takes_generator = "generator" in signature(schedule(1).step).parameters
+        self._takes = frozenset(signature(schedule(1).step).parameters)
 
     def begin(self, requests: Sequence[ImageRequest]) -> list[list[LatentImage]]:
         """Encodes the texts of requests that share a step key; returns a state for each image."""
@@ -265,9 +265,11 @@ class DiffusersSteps:
     def _advance(self, image: LatentImage, predicted: torch.Tensor) -> None:
         """Makes the scheduler's step, with the noise that it takes from the image's generator."""
         image.is_whole = False  # a scheduler that fails halfway has a state of no step
-        noise = {"generator": image.generator} if self._takes_generator else {}
+        # diffusers' pipelines set eta to 0 for each scheduler that takes it, TCD too.
+        known = {"generator": image.generator, "eta": 0.0}
+        options = {name: value for name, value in known.items() if name in self._takes}
         image.latents = image.scheduler.step(
-            predicted, image.timestep, image.latents, **noise, return_dict=False
+            predicted, image.timestep, image.latents, **options, return_dict=False
         )[0]
         image.steps_done += 1
         image.is_whole = True

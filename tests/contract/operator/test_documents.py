@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from diffusion_loadtest.plan.load_plan import LoadPlan as RunnersPlan
 from diffusion_loadtest.report.load_report import Progress as RunnersProgress
 from diffusion_loadtest.report.load_report import Report as RunnersReport
-from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
+from diffusion_operator.api.diffusionservice import DiffusionServiceSpec, Scheduler
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.diffusionservice.specs.serving_config import serving_config
 from diffusion_operator.documents.load_report import LoadProgress, LoadReport
@@ -77,7 +77,7 @@ SERVICES: st.SearchStrategy[Object] = st.fixed_dictionaries(
             guidanceScale=DECIMALS,
             width=SIDES,
             height=SIDES,
-            scheduler=st.sampled_from(["ddim", "euler", "dpm++2m", "unipc", "lcm"]),
+            scheduler=st.sampled_from(get_args(Scheduler)),
         ),
         "limits": some(
             maxSteps=st.integers(100, 500),

@@ -7,11 +7,10 @@ import shutil
 import weakref
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from diffusion_serving.config import Scheduler
 from diffusion_serving.engine.image_request import LoraUse
 from diffusion_serving.engine.pipeline_interface import OutOfMemory
 from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed
@@ -25,14 +24,13 @@ if TYPE_CHECKING:
     import torch
     from torch._dynamo import utils as dynamo
 
+    from diffusion_serving.config import Scheduler
     from diffusion_serving.pipeline import DiffusersPipeline, failures
 else:
     files = Lazily("safetensors.torch")
     torch = Lazily("torch")
     dynamo = Lazily("torch._dynamo.utils")
     failures = Lazily("diffusion_serving.pipeline.failures")
-
-SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +82,7 @@ def test_xl_draws_what_diffusers_draws(xl: DiffusersPipeline, tiny_xl_model: Pat
         assert furthest(ours, reference.tobytes()) <= 1
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", ["ddim", "unipc", "euler-ancestral"])
 def test_each_step_of_xl_is_one_call_of_the_unet(load_xl: Any, scheduler: Scheduler) -> None:
     pipeline = load_xl(scheduler)
     for steps in (1, 4, 7):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
@@ -102,7 +104,7 @@ def by_diffusers(
     """The pixels of an image from diffusers' own pipeline, called for that image alone."""
     pipe = pipeline._pipe
     pipe.scheduler = serving_pipeline.make_scheduler(
-        scheduler, pipeline._scheduler_config, request.steps
+        scheduler, pipeline._own_scheduler, request.steps
     )
     pipeline._loras.use(request.lora)
     with torch.inference_mode():
@@ -177,6 +179,28 @@ def test_mixed_requests_of_xl_get_diffusers_own_images(
     tiny_xl_model: Path, scheduler: Scheduler
 ) -> None:
     assert_each_is_its_own(loaded(tiny_xl_model, scheduler), scheduler, 10)
+
+
+@pytest.mark.parametrize(
+    "its",
+    [
+        "DDPMScheduler",
+        "DEISMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+        "TCDScheduler",
+        "EDMEulerScheduler",
+        "EDMDPMSolverMultistepScheduler",
+    ],
+)
+def test_mixed_requests_of_a_model_with_a_scheduler_of_its_own_get_diffusers_own_images(
+    tiny_model: Path, tmp_path: Path, its: str
+) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    index = json.loads((model / "model_index.json").read_text())
+    index["scheduler"][1] = its
+    (model / "model_index.json").write_text(json.dumps(index))
+    (model / "scheduler/scheduler_config.json").write_text(json.dumps({"_class_name": its}))
+    assert_each_is_its_own(loaded(model, "own"), "own", 8)
 
 
 @pytest.mark.full
