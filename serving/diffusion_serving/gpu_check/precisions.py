@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from diffusion_serving.compare_precision.image_difference import Measurement, difference, measure
-from diffusion_serving.engine.pipeline_interface import Picture
 from diffusion_serving.engine.failures import require_picture
+from diffusion_serving.engine.pipeline_interface import Picture
 from diffusion_serving.gpu_check.lines import Line, judged, skipped
 from diffusion_serving.gpu_check.setting import Setting
 
