@@ -58,4 +58,20 @@ class Load:
         status = self._kubectl.status("lt", self._name)
         # The progress alone isn't enough: a run that has ended has none.
         assert status["state"] == "Running", status
-        assert status["progress"]["failures"] == 0, status
+        assert status["progress"]["failures"] == 0, self._evidence()
+
+    def _evidence(self) -> str:
+        """Events and logs that say which requests failed, and what happened then."""
+        pods = [pod["metadata"]["name"] for pod in self._kubectl.list("pods")]
+        commands = (
+            ("get", "pods", "-o", "wide"),
+            ("get", "events", "--sort-by=.metadata.creationTimestamp"),
+            *(("logs", pod, "--all-containers", "--tail=40") for pod in pods),
+        )
+        return "\n".join(f"== {' '.join(each)}\n{self._printed(*each)}" for each in commands)
+
+    def _printed(self, *command: str) -> str:
+        try:
+            return self._kubectl(*command)
+        except KubectlError as error:
+            return str(error)

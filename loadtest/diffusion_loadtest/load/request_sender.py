@@ -54,6 +54,7 @@ class RequestSender:
         self._random_count = 0
         self._checking = Semaphore()
         self._read_all = 0.0
+        self._logged: set[str] = set()
 
     def begin(self) -> None:
         """Starts anew at second 0 and drops the samples recorded so far."""
@@ -97,6 +98,9 @@ class RequestSender:
             timing = parse_server_timing(response.server_timing)
             length, replica = len(response.body), response.replica
             failure = self._check(response)
+        if failure is not SUCCESS and failure not in self._logged:
+            self._logged.add(failure)
+            _logger.warning("The first failure %s came after %.1f s", failure, ended)
         latency = took + late
         measured = is_measured(level, ended - latency)
         sample = Sample(ended, latency, level.stage, failure, measured, timing, replica)

@@ -76,8 +76,8 @@ def test_batch_of_responses_is_read_before_any_of_them_is_checked(
     assert sender.samples.latencies() == [0.2] * BATCH
 
 
-def test_failures_of_requests_and_of_checks_are_counted(
-    sender: RequestSender, monkeypatch: pytest.MonkeyPatch
+def test_failures_are_counted_and_the_first_of_each_kind_is_logged(
+    sender: RequestSender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     outcomes = iter((BadResponseError("WrongImage", "too small"), ValueError("a bug")))
 
@@ -89,3 +89,5 @@ def test_failures_of_requests_and_of_checks_are_counted(
     sent(sender, [missing, Reading([], ValueError("a bug")), Reading([]), Reading([])])
     kinds = sender.samples.failures_by_kind()
     assert kinds == {"Timeout": 1, "ClientError": 2, "WrongImage": 1}
+    logged = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert [line.split()[3] for line in sorted(logged)] == sorted(kinds)
