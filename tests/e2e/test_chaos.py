@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +30,20 @@ KEYS = "api-keys"
 Forward = Callable[[str], Any]
 ROOT = Path(__file__).parents[2]
 CLUSTER = "e2e"
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": KEYS},
+    "stringData": {"keys": "one-key"},
+}
 QUICK = {"steps": 1, "guidanceScale": "1", "scheduler": "ddim"}
 
 
 @pytest.fixture
 def load(kubectl: Kubectl, stand_in: StandIn) -> Iterator[Load]:
     """Two replicas with a key, under a small steady load; no request may have failed at the end."""
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": KEYS},
-        "stringData": {"keys": "one-key"},
-    }
     reference = {"apiKeySecretRef": {"name": KEYS, "key": "keys"}}
-    kubectl.apply(secret)
+    kubectl.apply(SECRET)
     kubectl.apply(stand_in.service(replicas=2, auth=reference))
     wait_until_ready(kubectl)
     kubectl.apply(load_test(**STEADY, auth=reference))
@@ -103,27 +104,27 @@ def test_no_disturbance_around_the_service_fails_a_request(
     finally:
         cluster("uncordon", name)
 
-    kubectl.delete("secret", KEYS)
-    load.goes_on_for(SECRET_AWAY_SECONDS)
-    kubectl.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": KEYS},
-            "stringData": {"keys": "one-key"},
-        }
-    )
-
-    frozen = server_pids(a_pod(kubectl))
-    assert frozen
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        time.sleep(FROZEN_SECONDS)  # the length of the disturbance, not a wait for its end
-    finally:
+    with secret_away(kubectl, load):
+        frozen = server_pids(a_pod(kubectl))
+        assert frozen
         for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
-    eventually(lambda: replicas_answer(kubectl), within=RECOVERED_WITHIN, what="both replicas")
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(FROZEN_SECONDS)  # the length of the disturbance, not a wait for its end
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+        eventually(lambda: replicas_answer(kubectl), within=RECOVERED_WITHIN, what="both replicas")
+
+
+@contextmanager
+def secret_away(kubectl: Kubectl, load: Load) -> Iterator[None]:
+    """Takes the Secret of the keys away for the time of the context, and for long enough."""
+    since = time.monotonic()
+    kubectl.delete("secret", KEYS)
+    yield
+    load.goes_on_for(SECRET_AWAY_SECONDS - (time.monotonic() - since))
+    kubectl.apply(SECRET)
 
 
 def test_three_workers_carry_a_load_through_a_restart_of_the_container_runtime(
