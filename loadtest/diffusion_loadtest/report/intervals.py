@@ -16,6 +16,8 @@ from diffusion_loadtest.report.load_report import Interval
 
 CONFIDENCE = 0.95
 MOST_LAGS = 200
+SAME = 0.01
+"""The share by which latencies may differ and count as equal, since figures hold to within it."""
 _EXACT_DRAWS = 400
 """The number of draws up to which ranks come from the binomial distribution itself."""
 
@@ -58,11 +60,18 @@ def independent_draws(latencies: Sequence[float], percent: int) -> int:
     """The number of independent draws that bound a percentile as well as these latencies.
 
     n' = n / (1 + 2 * sum of the autocorrelations), of the indicator that a latency exceeds the
-    percentile. The sum ends before the first pair of lags that adds nothing (Geyer 1992).
+    percentile by more than SAME: the order of equal latencies shows a machine's pauses and no
+    batches. Where none exceeds it so, the indicator is that of latencies not below it. The sum ends
+    before the first pair of lags that adds nothing (Geyer 1992).
     """
     limit = percentile(sorted(latencies), percent)
-    exceeds = [latency > limit for latency in latencies] if limit is not None else []
-    n, share = len(exceeds), sum(exceeds) / len(exceeds) if exceeds else 0.0
+    if limit is None:
+        return 0
+    exceeds = [latency > limit * (1 + SAME) for latency in latencies]
+    if not any(exceeds):
+        exceeds = [latency >= limit * (1 - SAME) for latency in latencies]
+    n = len(exceeds)
+    share = sum(exceeds) / n
     variance = share * (1 - share)
     if not variance:
         return n

@@ -57,6 +57,25 @@ def test_batches_of_eight_count_as_one_draw_each() -> None:
     assert sum(alone) / RUNS > 0.85 * 240
 
 
+def test_the_order_of_equal_latencies_is_no_dependence() -> None:
+    """A machine pauses for a millisecond now and then, and the responses after it are late."""
+    chance = random.Random(1)
+    late = [chance.random() < 0.5 for _ in range(40)]
+    latencies = [
+        0.4 + 0.001 * pause + 0.0001 * chance.random() for pause in late for _ in range(20)
+    ]
+    for percent in (50, 95):
+        assert independent_draws(latencies, percent) == len(latencies)
+
+
+def test_batches_of_two_equal_times_count_as_one_draw_each() -> None:
+    """Most take the longer time, so that none exceeds the median."""
+    chance = random.Random(1)
+    times = [0.8 if chance.random() < 0.6 else 0.4 for _ in range(100)]
+    latencies = [time * chance.uniform(1.0, 1.001) for time in times for _ in range(8)]
+    assert independent_draws(latencies, 50) == pytest.approx(100, rel=0.2)
+
+
 def test_fifty_nine_responses_in_batches_bound_no_p95() -> None:
     result = interval(in_batches(1, 59, 8), 95)
     assert result is not None
