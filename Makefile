@@ -9,6 +9,9 @@ PYTHON ?= python3
 CLUSTER ?= diffusion
 export CLUSTER
 
+# Images of containers set this. Every process would compile all modules that it imports again: seconds of each start.
+unexport PYTHONDONTWRITEBYTECODE
+
 UV := .uv/bin/uv
 VENV := .venv
 BIN := $(VENV)/bin
