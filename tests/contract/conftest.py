@@ -22,6 +22,7 @@ GROUPS = (
     ("serving/test_gpu_check.py", "pictures"),
     ("serving/test_steps.py", "pictures"),
     ("serving/test_decoding.py", "pictures"),
+    ("serving/test_prompts.py", "pictures"),
     ("demo_model/", "demo-model"),
     ("sources/test_buckets.py", "buckets"),
     ("loadtest/test_known_target.py", "known-target"),

@@ -7,8 +7,8 @@ import torch
 from diffusion_serving.engine.pipeline_interface import Pipeline
 from diffusion_serving.gpu_check.lines import Line, judged, skipped
 from diffusion_serving.gpu_check.setting import Setting
+from diffusion_serving.observability.nvml import NvmlError, gpu_of
 from diffusion_serving.pipeline.model import uuid_of
-from diffusion_serving.pipeline.nvml import NvmlError, gpu_of
 
 _GIB = 2**30
 _JOULES = "energy (NVML)"

@@ -12,10 +12,10 @@ from diffusion_serving.config import Scheduler
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep
 from diffusion_serving.observability.metrics import DeviceUse
+from diffusion_serving.observability.nvml import meter_of
 from diffusion_serving.pipeline.decoding import Decoder
 from diffusion_serving.pipeline.failures import device_probe, guarded
 from diffusion_serving.pipeline.loras import Loras
-from diffusion_serving.pipeline.nvml import meter_of
 from diffusion_serving.pipeline.prompts import Embedding, PromptEncoder
 from diffusion_serving.pipeline.schedulers import make_scheduler
 from diffusion_serving.pipeline.steps import DiffusersSteps

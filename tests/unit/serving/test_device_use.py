@@ -12,7 +12,7 @@ from diffusion_serving.engine_process.startup import make_engine
 from diffusion_serving.observability import usage
 from diffusion_serving.observability.device_calls import DeviceCalls
 from diffusion_serving.observability.metrics import DeviceUse, make_metrics
-from diffusion_serving.pipeline.nvml import Gpu, Meter, NvmlError, meter_of
+from diffusion_serving.observability.nvml import Gpu, Meter, NvmlError, meter_of
 
 NOT_SUPPORTED, NOT_FOUND = 3, 6
 
@@ -100,7 +100,7 @@ def test_gpu_that_nvml_does_not_know_is_refused() -> None:
 
 
 def test_machine_without_nvml_has_no_meter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_serving.pipeline.nvml.LIBRARY", "libnothing.so")
+    monkeypatch.setattr("diffusion_serving.observability.nvml.LIBRARY", "libnothing.so")
     assert meter_of("GPU-1") is None
 
 
