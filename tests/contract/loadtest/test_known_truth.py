@@ -155,7 +155,7 @@ SERVERS = {
     ),
     "batches": Server(
         lambda _: BATCHES,
-        lambda _: users(64),
+        lambda _: users(64, 10.0),  # a p95 needs 59 draws, and eight batches are about one
         record_alone,
         lambda is_good: p95_limit(is_good=is_good, truth=0.36),
     ),
