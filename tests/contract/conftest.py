@@ -17,6 +17,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 GROUPS = (
     ("serving/test_page.py::test_the_picture_is_what_its_prompt_says", "demo-model"),
     ("serving/test_mixed_requests.py", "demo-model"),
+    ("serving/test_surface.py::TestPicturesOfWholeCalls", "fastapi"),
+    ("serving/test_page.py::TestPage", "fastapi"),
     ("serving/test_pipeline", "pictures"),
     ("serving/test_compare_precision.py", "pictures"),
     ("serving/test_gpu_check.py", "pictures"),

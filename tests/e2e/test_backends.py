@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from answers import LIMITS, MOST_WAITING, Answers
-from http_surface import Surface
+from http_surface import Pictures, Surface
 from in_cluster import (
     OF_SERVICE,
     SMALL,
@@ -142,7 +142,7 @@ class TestSurfaceInAPod:
 
     test_documentation = Surface.test_documentation_and_description_are_served
     test_root = Surface.test_root_is_the_frameworks_answer_or_the_page
-    test_encoders = Surface.test_an_image_comes_as_bytes
+    test_encoders = Pictures.test_an_image_comes_as_bytes
     test_metrics = Surface.test_one_scrape_shows_all_processes
     test_large_body = Surface.test_large_body_is_refused_and_the_server_goes_on
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from answers import MOST_WAITING, WAITING_STEPS, Answers
+from diffusion_serving.http.ui.files import page_files
 from serving_process import SLOW, SLOWEST, Variant, eventually
 
 JSON = {"Content-Type": "application/json"}
@@ -162,7 +163,7 @@ class Pictures:
             client.images.generate(prompt="x", size="65x65")
 
 
-class Surface(Pictures):
+class Surface:
     """The HTTP surface that every server has, with any backend, as a process or in a pod.
 
     A subclass needs the fixtures `variant` and `server`, which has the limits of `answers`.
@@ -291,6 +292,13 @@ class Surface(Pictures):
         assert "negative_prompt" in page.text
         document = server.client.get("/openapi.json").json()
         assert {"/predict", "/v1/images/generations", "/healthz"} <= set(document["paths"])
+
+    def test_page_and_its_files_are_the_packaged_ones(self, server: Answers) -> None:
+        for path, file in page_files().items():
+            answer = server.client.get(path)
+            assert (answer.status_code, answer.content) == (200, file.body)
+            assert answer.headers["content-type"] == file.media_type
+            assert {name: answer.headers[name] for name in file.headers} == file.headers
 
     def test_root_is_the_frameworks_answer_or_the_page(
         self, server: Answers, variant: Variant

@@ -1,4 +1,8 @@
-"""The page at /ui in a real browser, with each backend; its picture with the demo model."""
+"""The page at /ui in a real browser; its picture with the demo model.
+
+The requests of the page and their events are tested with each backend. Its other tests need one,
+since each serves the same files (`Surface.test_page_and_its_files_are_the_packaged_ones`).
+"""
 
 import base64
 import re
@@ -12,7 +16,7 @@ from playwright.sync_api import Browser, Page, Request, expect
 
 from demo_model.checker import look, read
 from demo_model.shapes import parse
-from serving_process import Server
+from serving_process import Pool, Server, Variant
 
 PROMPT = "a red circle on a blue background"
 PHONE: Any = {"width": 360, "height": 780}
@@ -132,60 +136,66 @@ def test_the_picture_is_what_its_prompt_says(
     assert complaints == []
 
 
-def test_several_at_once_each_have_a_seed_that_makes_them_again(
-    page: Page, tmp_path: Path, complaints: list[str]
-) -> None:
-    page.get_by_label("Prompt", exact=True).fill("two green squares")
-    page.get_by_label("Pictures").fill("3")
-    make(page, pictures=3)
-    assert len(set(seeds(page))) == 3
-    second = saved(page, tmp_path, 1)
-    seed = seeds(page)[1]
-    page.get_by_role("button", name="Same again").nth(1).click()
-    expect(page.locator("figure")).to_have_count(4, timeout=60_000)
-    assert seeds(page)[0] == seed
-    again = saved(page, tmp_path, 0)
-    assert _likeness(second, again) < 2, "the same seed made another picture"
-    assert complaints == []
-
-
 def _likeness(first: Path, second: Path) -> float:
     """Mean difference of two pictures, of 255; a batch may be rounded differently."""
     return float(abs(read(first) - read(second)).mean() * 255)
 
 
-def test_the_curl_of_a_picture_is_the_request_that_made_it(
-    page: Page, quick: Server, complaints: list[str]
-) -> None:
-    page.get_by_label("Prompt", exact=True).fill("a red circle")
-    page.get_by_label("Negative prompt").fill("it's blue")
-    page.get_by_label("Steps").fill("4")
-    make(page)
-    page.get_by_role("button", name="Copy as curl").click()
-    copied = str(page.evaluate("navigator.clipboard.readText()"))
-    assert copied.startswith(f"curl '{quick.url}/predict'")
-    assert '"negative_prompt":"it\'\\\'\'s blue"' in copied
-    assert f'"seed":{seeds(page)[0]}' in copied
-    assert complaints == []
+class TestPage:
+    """The page with one backend."""
 
+    @pytest.fixture
+    def quick(self, pool: Pool) -> Server:
+        return pool.quick(Variant("fastapi"))
 
-def test_a_refusal_names_the_field(page: Page) -> None:
-    page.get_by_label("Prompt", exact=True).fill("a red circle")
-    page.evaluate("document.querySelector('#form').noValidate = true")
-    page.get_by_label("Steps").fill("501")
-    page.get_by_role("button", name="Generate").click()
-    expect(page.get_by_role("alert")).to_contain_text("steps")
+    def test_several_at_once_each_have_a_seed_that_makes_them_again(
+        self, page: Page, tmp_path: Path, complaints: list[str]
+    ) -> None:
+        page.get_by_label("Prompt", exact=True).fill("two green squares")
+        page.get_by_label("Pictures").fill("3")
+        make(page, pictures=3)
+        assert len(set(seeds(page))) == 3
+        second = saved(page, tmp_path, 1)
+        seed = seeds(page)[1]
+        page.get_by_role("button", name="Same again").nth(1).click()
+        expect(page.locator("figure")).to_have_count(4, timeout=60_000)
+        assert seeds(page)[0] == seed
+        again = saved(page, tmp_path, 0)
+        assert _likeness(second, again) < 2, "the same seed made another picture"
+        assert complaints == []
 
+    def test_the_curl_of_a_picture_is_the_request_that_made_it(
+        self, page: Page, quick: Server, complaints: list[str]
+    ) -> None:
+        page.get_by_label("Prompt", exact=True).fill("a red circle")
+        page.get_by_label("Negative prompt").fill("it's blue")
+        page.get_by_label("Steps").fill("4")
+        make(page)
+        page.get_by_role("button", name="Copy as curl").click()
+        copied = str(page.evaluate("navigator.clipboard.readText()"))
+        assert copied.startswith(f"curl '{quick.url}/predict'")
+        assert '"negative_prompt":"it\'\\\'\'s blue"' in copied
+        assert f'"seed":{seeds(page)[0]}' in copied
+        assert complaints == []
 
-def test_it_works_by_keyboard_on_a_phone_in_the_dark(page: Page, complaints: list[str]) -> None:
-    page.set_viewport_size(PHONE)
-    page.emulate_media(color_scheme="dark")
-    page.reload()
-    page.keyboard.type(PROMPT)  # the prompt has the focus from the start
-    page.keyboard.press("Control+Enter")
-    expect(page.locator("figure")).to_have_count(1, timeout=60_000)
-    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    assert page.evaluate(wide) is False
-    ink = page.evaluate("getComputedStyle(document.body).color")
-    assert int(re.findall(r"\d+", ink)[0]) > 127, "dark ink on a dark page"
-    assert complaints == []
+    def test_a_refusal_names_the_field(self, page: Page) -> None:
+        page.get_by_label("Prompt", exact=True).fill("a red circle")
+        page.evaluate("document.querySelector('#form').noValidate = true")
+        page.get_by_label("Steps").fill("501")
+        page.get_by_role("button", name="Generate").click()
+        expect(page.get_by_role("alert")).to_contain_text("steps")
+
+    def test_it_works_by_keyboard_on_a_phone_in_the_dark(
+        self, page: Page, complaints: list[str]
+    ) -> None:
+        page.set_viewport_size(PHONE)
+        page.emulate_media(color_scheme="dark")
+        page.reload()
+        page.keyboard.type(PROMPT)  # the prompt has the focus from the start
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("figure")).to_have_count(1, timeout=60_000)
+        wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        assert page.evaluate(wide) is False
+        ink = page.evaluate("getComputedStyle(document.body).color")
+        assert int(re.findall(r"\d+", ink)[0]) > 127, "dark ink on a dark page"
+        assert complaints == []

@@ -54,8 +54,16 @@ class TestPictures(Pictures):
     """Tests of the tiny model's pictures, which torch computes."""
 
 
+class TestPicturesOfWholeCalls(Pictures):
+    """The same on the stand-in, a family without a step loop; that loop is the engine's alone."""
+
+    @pytest.fixture
+    def server(self, pool: Pool) -> Server:
+        return pool.quick(Variant("fastapi"))
+
+
 class TestSurface(Surface):
-    """The whole suite on the stand-in, whose busy engine leaves the cores free."""
+    """The rest of the suite on the stand-in, whose busy engine leaves the cores free."""
 
     @pytest.fixture
     def server(self, quick: Server) -> Server:
