@@ -3,11 +3,14 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from diffusion_serving.fetch import cli
 from diffusion_serving.fetch.cli import fetch
+from diffusion_serving.fetch.listing import listed
 from fetch_command import DEMO, Command, FetchHere, files_of, weights
 from local_hub import LocalHub, Repo
 
@@ -57,6 +60,12 @@ def fetch_here(command: Command, store: Path) -> FetchHere:
         return store / "key"
 
     return fetch_here
+
+
+@pytest.fixture
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes the pauses out of a listing in this process; `test_listing.py` shows their lengths."""
+    monkeypatch.setattr(cli, "listed", partial(listed, pause=lambda _: None))
 
 
 @pytest.fixture

@@ -136,14 +136,17 @@ def test_missing_credentials_of_s3_are_reported(
 # gcsfs retries for half a minute.
 @pytest.mark.parametrize("scheme", ["s3", pytest.param("gs", marks=pytest.mark.full)])
 def test_bucket_server_that_cannot_be_reached_is_named(
-    command: Command, store: Path, scheme: str
+    command: Command, fetch_here: FetchHere, without_pauses: None, scheme: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    environ = {"AWS_ENDPOINT_URL": endpoint, "STORAGE_EMULATOR_HOST": endpoint, **CREDENTIALS}
-    refusal = command(f"{scheme}://weights/models", store / "key", **environ).refusal
-    assert refusal["reason"] == "DownloadFailed"
-    assert f"{endpoint} cannot be reached" in refusal["message"]
+    command.environ |= {
+        "AWS_ENDPOINT_URL": endpoint,
+        "STORAGE_EMULATOR_HOST": endpoint,
+        **CREDENTIALS,
+    }
+    with pytest.raises(DownloadFailed, match=rf"{endpoint} cannot be reached.* tried 6 times"):
+        fetch_here(f"{scheme}://weights/models")
 
 
 def test_one_listing_of_an_overloaded_s3_is_one_request() -> None:

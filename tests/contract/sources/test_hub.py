@@ -142,12 +142,14 @@ def test_missing_model_revision_or_file_is_reported(
     assert words in str(refused.value)
 
 
-def test_hub_that_cannot_be_reached_is_named(command: Command, store: Path) -> None:
+def test_hub_that_cannot_be_reached_is_named(
+    command: Command, fetch_here: FetchHere, without_pauses: None
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    refusal = command("hf://acme/shapes", store / "key", HF_ENDPOINT=endpoint).refusal
-    assert refusal["reason"] == "DownloadFailed"
-    assert f"{endpoint} cannot be reached" in refusal["message"]
+    command.environ["HF_ENDPOINT"] = endpoint
+    with pytest.raises(DownloadFailed, match=f"{endpoint} cannot be reached.* tried 6 times"):
+        fetch_here("hf://acme/shapes")
 
 
 def test_request_to_overloaded_hub_is_repeated(
