@@ -12,7 +12,7 @@ from diffusion_operator.loadtest.analysis.regression import Baseline
 from diffusion_operator.loadtest.analysis.run_identity import NOT_LOAD, desired_identity
 from diffusion_operator.loadtest.specs.runner_access import access_name
 
-_NOT_COMPARED = NOT_LOAD | {"baselineRef", "slo", "webUI"}
+_NOT_COMPARED = NOT_LOAD | {"slo", "webUI"}
 """Fields that change neither the load nor the target, though some begin another run."""
 
 

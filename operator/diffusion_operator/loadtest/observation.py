@@ -1,5 +1,7 @@
 """Observation of a LoadTest: its run, its target and what the runner has written."""
 
+from typing import Literal
+
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.api.observed import ObservedLoadTest, ObservedService
 from diffusion_operator.api.state import RunState
@@ -12,7 +14,7 @@ from diffusion_operator.documents.load_report import (
     document,
 )
 from diffusion_operator.kube.cache import Cache
-from diffusion_operator.kube.conditions import condition_of
+from diffusion_operator.kube.conditions import Verdict, condition_of
 from diffusion_operator.kube.objects import (
     RUN_LABEL,
     TEST_LABEL,
@@ -21,6 +23,7 @@ from diffusion_operator.kube.objects import (
     is_owned,
     labels_of,
 )
+from diffusion_operator.loadtest.analysis.regression import REGRESSED, regressed
 from diffusion_operator.loadtest.analysis.run_identity import (
     Run,
     current_run,
@@ -125,6 +128,19 @@ class Observation:
             unfinished=unfinished,
             baseline=self._baseline,
         )
+
+    def comparison(self) -> Verdict | None:
+        """Verdict of the ended run against the baseline; a decided one stays with its spec."""
+        if self._baseline is None:
+            return None
+        before, valid = self.status.condition(REGRESSED), self.status.condition("Valid")
+        same_spec = self.status.observed_generation == self.test["metadata"]["generation"]
+        if same_spec and before is not None and (before.is_true or before.is_false):
+            status: Literal["True", "False"] = "True" if before.is_true else "False"
+            return Verdict(REGRESSED, status, before.reason, before.message)
+        ended = self.report if valid is not None and valid.is_true else None
+        is_current = ended is not None and ended.run == self.status.run
+        return regressed(ended if is_current else None, self._baseline)
 
     def tested(self, at_begin: Snapshot | None) -> KnownTarget:
         backend = self.service["spec"]["backend"] if self.service else ""

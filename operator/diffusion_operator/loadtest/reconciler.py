@@ -161,6 +161,7 @@ class TestReconciler:
         try:
             status = settled_status(
                 look.test,
+                look.comparison(),
                 report_there=report is not None and report.run == run,
                 history_limit=look.spec.history_limit,
                 now=self._now(),

@@ -30,7 +30,7 @@ from diffusion_operator.documents.load_report import (
 from diffusion_operator.kube.conditions import Verdict, conditions
 from diffusion_operator.kube.metadata import digest
 from diffusion_operator.loadtest.analysis.history import history
-from diffusion_operator.loadtest.analysis.regression import Baseline, regressed
+from diffusion_operator.loadtest.analysis.regression import REGRESSED, Baseline, regressed
 from diffusion_operator.loadtest.analysis.run_identity import Run, RunIdentity
 from diffusion_operator.loadtest.analysis.target import Disturbance, Snapshot
 
@@ -129,9 +129,16 @@ test_status.__test__ = False  # type: ignore[attr-defined] # not for pytest to c
 
 
 def settled_status(
-    test: Mapping[str, Any], *, report_there: bool, history_limit: int, now: str
+    test: Mapping[str, Any],
+    comparison: Verdict | None,
+    *,
+    report_there: bool,
+    history_limit: int,
+    now: str,
 ) -> LoadTestStatus:
-    """Status of an ended run; everything stays except a lost report.
+    """Status of an ended run; everything stays but a lost report and another baseline.
+
+    ``comparison`` is the verdict against the spec's baseline, if there is one.
 
     Raises:
         pydantic.ValidationError: Another version of the operator wrote the status.
@@ -142,10 +149,12 @@ def settled_status(
     verdicts = [
         Verdict(each.type, each.status, each.reason, each.message)
         for each in kept.conditions
-        if each.type != "ReportAvailable"
+        if each.type not in {REGRESSED, "ReportAvailable"}
     ]
+    if comparison is not None:
+        verdicts.append(comparison)
     if kept.report_ref is not None:
-        verdicts = [*verdicts, _availability(kept.report_ref.name, there=report_there)]
+        verdicts.append(_availability(kept.report_ref.name, there=report_there))
     return kept.model_copy(
         update={
             "observed_generation": generation,

@@ -7,6 +7,7 @@ import pytest
 from diffusion_operator.api.loadtest import LoadTestStatus
 from diffusion_operator.api.state import RunState
 from diffusion_operator.documents.load_report import LoadProgress, LoadReport
+from diffusion_operator.kube.conditions import Verdict
 from diffusion_operator.loadtest.analysis.run_identity import Run, RunIdentity
 from diffusion_operator.loadtest.analysis.target import Disturbance, Snapshot
 from diffusion_operator.loadtest.status import (
@@ -306,8 +307,12 @@ def test_a_search_reports_its_knee(loadtest: Object) -> None:
     assert text["stages"][0]["ratePerSecond"] == "2.5"
 
 
-def settled(loadtest: Object, *, there: bool, limit: int = 5) -> LoadTestStatus:
-    return settled_status(loadtest, report_there=there, history_limit=limit, now="later")
+def settled(
+    loadtest: Object, comparison: Verdict | None = None, *, there: bool, limit: int = 5
+) -> LoadTestStatus:
+    return settled_status(
+        loadtest, comparison, report_there=there, history_limit=limit, now="later"
+    )
 
 
 def test_the_status_of_an_ended_run_changes_only_if_its_report_is_gone(loadtest: Object) -> None:
@@ -318,3 +323,12 @@ def test_the_status_of_an_ended_run_changes_only_if_its_report_is_gone(loadtest:
     assert conditions(after)["ReportAvailable"] == ("False", "ReportMissing")
     assert after.summary == before.summary
     assert conditions(after)["Complete"] == ("True", "Finished")
+
+
+def test_an_ended_run_gets_and_loses_the_verdict_of_its_baseline(loadtest: Object) -> None:
+    before = status(loadtest, report=report())
+    loadtest["status"] = before.model_dump(mode="json", by_alias=True, exclude_none=True)
+    after = settled(loadtest, Verdict("Regressed", "True", "Slower", "by 9%"), there=True)
+    assert conditions(after)["Regressed"] == ("True", "Slower")
+    loadtest["status"] = after.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert settled(loadtest, there=True) == before

@@ -9,11 +9,12 @@ import pytest
 
 from diffusion_loadtest.measure.percentiles import percentile
 from diffusion_loadtest.report.intervals import intervals
-from diffusion_operator.api.loadtest import BaselineRef
+from diffusion_operator.api.loadtest import BaselineRef, LoadTestSpec
 from diffusion_operator.documents.load_report import LoadReport
 from diffusion_operator.loadtest.analysis.regression import Baseline, regressed
 from diffusion_operator.loadtest.analysis.run_identity import desired_identity
 from diffusion_operator.loadtest.baseline import baseline
+from diffusion_operator.loadtest.observation import Observation
 
 Object = dict[str, Any]
 STUDIES = 100
@@ -109,6 +110,9 @@ class Objects:
     def get(self, key: Any) -> Object | None:
         return self._objects.get((key.kind, key.name))
 
+    def pods(self, *_: str) -> list[Object]:
+        return []
+
 
 def loadtest(name: str, **spec: Any) -> Object:
     metadata = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "generation": 1}
@@ -159,3 +163,52 @@ def test_a_test_is_no_baseline_of_itself() -> None:
     cache: Any = Objects()
     known = baseline(cache, loadtest("now"), BaselineRef(name="now"))
     assert "name another LoadTest" in known.trouble
+
+
+def ended(*verdicts: tuple[str, str], observed: int = 1, **spec: Any) -> Object:
+    """LoadTest whose run has ended with these conditions, by the spec of that generation."""
+    load = {"users": {"stages": [{"users": 8, "duration": "60s"}]}}
+    test = loadtest("now", **load, **spec)
+    test["status"] |= {
+        "observedGeneration": observed,
+        "conditions": [
+            {"type": kind, "status": status, "reason": "Recorded"} for kind, status in verdicts
+        ],
+    }
+    return test
+
+
+def reason_after_the_end(test: Object, before: Object | None = None) -> str | None:
+    """Reason of the condition Regressed once the ended run is reconciled."""
+    others = [] if before is None else [before, written(before)]
+    cache: Any = Objects(test, written(test), *others)
+    verdict = Observation(cache, test, LoadTestSpec.model_validate(test["spec"])).comparison()
+    return verdict.reason if verdict is not None else None
+
+
+VALID = ("Valid", "True")
+REFERENCE: Object = {"baselineRef": {"name": "before"}}
+
+
+def a_baseline() -> Object:
+    return loadtest("before", users={"stages": [{"users": 8, "duration": "60s"}]})
+
+
+@pytest.mark.parametrize(
+    ("test", "reason"),
+    [
+        (ended(VALID, observed=0, **REFERENCE), "NotSlower"),  # the reference is new
+        (ended(VALID, ("Regressed", "Unknown"), **REFERENCE), "NotSlower"),
+        (ended(VALID, ("Regressed", "True"), **REFERENCE), "Recorded"),
+        (ended(VALID, ("Regressed", "True"), observed=0, **REFERENCE), "NotSlower"),
+        (ended(("Valid", "False"), observed=0, **REFERENCE), "NoFigures"),
+        (ended(VALID, ("Regressed", "True"), observed=0), None),
+    ],
+)
+def test_an_ended_run_is_compared_once_it_has_a_baseline(test: Object, reason: str | None) -> None:
+    assert reason_after_the_end(test, a_baseline()) == reason
+
+
+def test_a_decided_comparison_outlives_its_baseline() -> None:
+    assert reason_after_the_end(ended(VALID, ("Regressed", "False"), **REFERENCE)) == "Recorded"
+    assert reason_after_the_end(ended(VALID, **REFERENCE)) == "NoBaseline"

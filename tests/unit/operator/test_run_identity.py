@@ -81,6 +81,7 @@ def test_a_run_is_due_when_its_identity_has_changed(
 def test_fields_that_do_not_change_the_load_do_not_change_the_identity(loadtest: Object) -> None:
     before = desired_identity(loadtest, "r1")
     loadtest["spec"] |= {"suspend": True, "rerun": "Never", "historyLimit": 1}
+    loadtest["spec"]["baselineRef"] = {"name": "before"}
     assert desired_identity(loadtest, "r1") == before
     loadtest["spec"]["users"]["spawnRate"] = "3"
     assert desired_identity(loadtest, "r1").spec != before.spec

@@ -13,7 +13,7 @@ from typing import Literal
 from diffusion_operator.documents.load_report import LoadReport, ReportedWindow
 from diffusion_operator.kube.conditions import Verdict
 
-CONDITION = "Regressed"
+REGRESSED = "Regressed"
 FIGURES = ("p50", "p95")
 FALSE_ALARMS = 0.05
 """Share of runs, equal to their baseline, that count as a regression at most."""
@@ -121,7 +121,7 @@ def _unknown(reason: str, message: str) -> Verdict:
 
 
 def _verdict(status: Literal["True", "False", "Unknown"], reason: str, message: str) -> Verdict:
-    return Verdict(CONDITION, status, reason, message)
+    return Verdict(REGRESSED, status, reason, message)
 
 
 def _failed(window: ReportedWindow) -> float:

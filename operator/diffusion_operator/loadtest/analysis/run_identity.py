@@ -20,7 +20,8 @@ from diffusion_operator.kube.objects import (
 from diffusion_operator.loadtest.specs.job import RUNNER
 
 RUN_IDENTITY = "diffusion.dev/run-of"
-NOT_LOAD = {"suspend", "rerun", "historyLimit"}
+NOT_LOAD = {"suspend", "rerun", "historyLimit", "baselineRef"}
+"""Fields of the spec that begin no other run: load and target stay as they are."""
 _PARTS = 3
 
 
