@@ -138,7 +138,7 @@ class Claims:
 
         Args:
             begin: Called once the claims of others are known.
-            on_change: Called when another release's claim has come or gone since.
+            on_change: Called when a claim has come or gone since, this release's own included.
             on_failure: Called where a programming error ends the renewals.
         """
 
@@ -159,12 +159,15 @@ class Claims:
         """Renew the claims for ever, with the callbacks of ``start``."""
         begun = False
         while True:
-            before = self._others
+            before = self._own, self._others
             is_known = await self._renew()
+            has_changed = (self._own, self._others) != before
+            if has_changed:
+                self._tell()
             if is_known and not begun:
                 begun = True
                 begin()
-            elif self._others != before:
+            elif has_changed:
                 on_change()
             await self._sleep(RENEW_SECONDS if begun else 1.0)
 
@@ -185,7 +188,8 @@ class Claims:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             logger.warning("the claims can't be renewed: %s: %s", type(error).__name__, error)
             return False
-        self._take(own, [each for each in listed if self._is_alive(each)])
+        self._own = own
+        self._others = sorted(Claim.of(each) for each in listed if self._is_alive(each))
         return True
 
     def _is_alive(self, lease: Object) -> bool:
@@ -201,13 +205,6 @@ class Claims:
             since = self._clock()
         self._seen[uid] = renewed, since
         return self._clock() - since < EXPIRY_SECONDS
-
-    def _take(self, own: list[Claim], alive: list[Object]) -> None:
-        others = sorted(map(Claim.of, alive))
-        changed = others != self._others
-        self._own, self._others = own, others
-        if changed:
-            self._tell()
 
     def _tell(self) -> None:
         """Log which release holds what this one would reconcile as well."""

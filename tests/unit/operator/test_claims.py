@@ -111,6 +111,25 @@ async def test_a_claim_passes_once_its_release_is_gone(cluster: PlayedLeases) ->
     assert (second.claims.holder("shop"), second.changes) == (None, 1)
 
 
+async def test_a_release_says_once_that_its_deleted_claim_has_lost_its_place(
+    cluster: PlayedLeases, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = Release(cluster, "old/op"), Release(cluster, "new/op")
+    await first.renew()
+    cluster.seconds = 1
+    await second.renew()
+    await first.renew()
+    changes = first.changes
+    cluster.leases = {place: each for place, each in cluster.leases.items() if "new" in place}
+    cluster.seconds = 2
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        await first.renew()
+        await first.renew()
+    assert (first.claims.holder("shop"), first.changes) == ("new/op", changes + 1)
+    assert caplog.text.count("release new/op reconciles all namespaces") == 1
+
+
 async def test_a_renewed_claim_does_not_expire(cluster: PlayedLeases) -> None:
     first, second = Release(cluster, "old/op"), Release(cluster, "new/op")
     for moment in range(0, 200, 20):
