@@ -1,6 +1,7 @@
 """The serving program with a stand-in: ``python -m serving.launch STAND-IN --backend …``.
 
-STAND-IN is the seconds of a batch, or `FIXED+EACH` of a step, with `/steps` or `/calls` after it.
+STAND-IN is the seconds of a batch, or `FIXED+EACH` of a step, with `/steps` or `/calls` after it;
+`model/calls` is the configured model, made to serve by whole calls.
 """
 
 import os
@@ -11,12 +12,15 @@ from importlib import import_module
 from diffusion_serving.engine_process.startup import Load
 from diffusion_serving.observability import logs
 from diffusion_serving.settings import read_settings
-from serving import stand_in, stepped_stand_in
+from serving import stand_in, stepped_stand_in, whole_calls
 from serving.stepped_stand_in import StepCost
+from serving.whole_calls import WHOLE_CALLS
 
 
 def loader(flag: str) -> Load:
     """The loader of the stand-in that the command line names."""
+    if flag == WHOLE_CALLS:
+        return whole_calls.load
     cost, slash, way = flag.partition("/")
     if not slash:
         return partial(stand_in.load, float(cost))
@@ -25,7 +29,8 @@ def loader(flag: str) -> Load:
 
 def main() -> int:
     logs.configure()
-    settings = read_settings([*sys.argv[2:], "--model", "/stand-in"], os.environ)
+    model = [] if sys.argv[1] == WHOLE_CALLS else ["--model", "/stand-in"]
+    settings = read_settings([*sys.argv[2:], *model], os.environ)
     backend = import_module(f"diffusion_serving.backends.{settings.config.backend}")
     return int(backend.serve(settings, loader(sys.argv[1])))
 

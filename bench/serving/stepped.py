@@ -1,10 +1,11 @@
 """The figures of scheduling by steps, beside whole calls of the same stand-in in the same run."""
 
 import json
+import statistics
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import product
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,6 +17,7 @@ from serving.prompts import prompt
 from serving.stepped_stand_in import StepCost
 from serving.subjects import Conditions, NotUp, Subject, client_output, started
 from serving.turns import show
+from serving.whole_calls import WHOLE_CALLS
 
 CAP = 8
 FIXED = StepCost(0.125)
@@ -25,12 +27,15 @@ WAYS = ("steps", "calls")
 STEPS, GUIDANCE = (3, 4, 5, 6), (1.0, 2.5, 5.0, 7.5, 9.0)
 LOAD_SECONDS = 12.0
 MIXED_SECONDS = 100.0
+DEMO_ROUNDS, DEMO_SECONDS = 3, 6.0
+DEMO = {"steps": Conditions(cap=CAP), "calls": Conditions(stand_in=WHOLE_CALLS, cap=CAP)}
+"""The demo model by each way."""
 
 
 def measure(_: Sequence[str] = ()) -> list[Figure]:
-    """The figures of the backend fastapi, one replica: the engine is the same in each."""
+    """The figures of the backend fastapi, one replica: the engine is the same in each backend."""
     try:
-        return [*_few_users(), *_mixed_settings(), *_mixed_loads()]
+        return [*_few_users(), _demo_model(), *_mixed_settings(), *_mixed_loads()]
     except NotUp as error:
         return [failure("scheduling by steps", "fastapi", str(error))]
 
@@ -59,6 +64,22 @@ def _few_users() -> list[Figure]:
     ]  # fmt: skip
 
 
+def _demo_model() -> Figure:
+    """The p50 of four users of the demo model; the two ways take turns at the cores."""
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    with ExitStack() as stack:
+        subjects = {way: stack.enter_context(started("fastapi", DEMO[way])) for way in WAYS}
+        for _ in range(DEMO_ROUNDS):
+            for way, subject in subjects.items():
+                with subject.awake():
+                    load = _closed_loop(subject.port, 4, DEMO_SECONDS)
+                seconds[way].append(load.p50)
+                show(f"{DEMO['steps'].name}, {way}: {load}")
+    own, calls = (statistics.median(seconds[way]) for way in WAYS)
+    return Figure("latency-4-users", "fastapi, demo model", own / calls, "", goal=1.0,
+                  against=f"{own:.3g} s; whole calls {calls:.3g} s")  # fmt: skip
+
+
 def _mixed_settings() -> list[Figure]:
     shares = {}
     for way in WAYS:
@@ -79,11 +100,8 @@ def _mixed_settings() -> list[Figure]:
 def _mixed_loads() -> list[Figure]:
     figures = []
     for name, cost in COSTS.items():
-        seen: dict[str, Mapping[str, float]] = {}
-        for way in WAYS:
-            with _served(cost, way) as subject:
-                seen[way] = _open_loop(subject.port, half_load(cost))
-            show(f"{name} cost, {way}: {seen[way]}")
+        seen = _side_by_side(cost)
+        show(f"{name} cost: {seen}")
         for row, steps, goal in (("short", SHORT, 0.34), ("long", LONG, 1.0)):
             own, calls = (seen[way][str(steps)] for way in WAYS)
             figures.append(
@@ -93,14 +111,22 @@ def _mixed_loads() -> list[Figure]:
     return figures
 
 
+def _side_by_side(cost: StepCost) -> dict[str, Mapping[str, float]]:
+    """The p95 by step count of each way, measured at the same time: a stand-in needs no core."""
+    with ExitStack() as stack, ThreadPoolExecutor(len(WAYS)) as threads:
+        ports = [stack.enter_context(_served(cost, way)).port for way in WAYS]
+        loads = threads.map(lambda port: _open_loop(port, half_load(cost)), ports)
+        return dict(zip(WAYS, loads, strict=True))
+
+
 def half_load(cost: StepCost) -> float:
     """Half of the requests per second that the stand-in can make at best."""
     steps = SHARE * SHORT + (1 - SHARE) * LONG
     return max(size / cost.seconds(size) for size in range(1, CAP + 1)) / steps / 2
 
 
-def _closed_loop(port: int, users: int) -> Load:
-    flags = ("--port", str(port), "--users", str(users), "--seconds", str(LOAD_SECONDS))
+def _closed_loop(port: int, users: int, seconds: float = LOAD_SECONDS) -> Load:
+    flags = ("--port", str(port), "--users", str(users), "--seconds", str(seconds))
     return Load(**client_output("serving.client", *flags))
 
 

@@ -37,7 +37,7 @@ PEERS = {
 class Conditions:
     """The pipeline that is served: the demo model, or a stand-in.
 
-    `stand_in` is the seconds of a batch, or what `serving.launch` takes for one with steps.
+    `stand_in` is the seconds of a batch, or the flag that `serving.launch` takes.
     """
 
     stand_in: float | str | None = None
