@@ -19,10 +19,10 @@ SCALING: Object = {"minReplicas": 1, "maxReplicas": 3, "targetQueuedPerReplica":
 
 
 class Metrics(BaseHTTPRequestHandler):
-    """A pod with 27 requests in flight: eight run, the others wait."""
+    """A pod with a cost of 27 in flight: eight requests run, the others wait."""
 
     def do_GET(self) -> None:
-        name = b"diffusion_requests_in_flight"
+        name = b"diffusion_cost_in_flight"
         body = b"# TYPE %s gauge\n%s 27.0\n" % (name, name)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -15,7 +15,7 @@ from stand_ins import CUSTOM_METRICS
 
 Object = dict[str, Any]
 
-METRIC = "diffusion_requests_in_flight"
+METRIC = "diffusion_cost_in_flight"
 _GROUP_VERSION = f"{CUSTOM_METRICS['spec']['group']}/{CUSTOM_METRICS['spec']['version']}"
 _RESOURCE = {
     "name": f"pods/{METRIC}",

@@ -272,6 +272,7 @@ class Surface:
             "diffusion_batch_size",
             "diffusion_queue_length",
             "diffusion_requests_in_flight",
+            "diffusion_cost_in_flight",
             "diffusion_queue_seconds",
             "diffusion_images_total",
             "diffusion_rejected_total",

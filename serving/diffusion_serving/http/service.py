@@ -18,6 +18,7 @@ from diffusion_serving.http.auth import Keys
 from diffusion_serving.http.documentation import openapi
 from diffusion_serving.http.documentation import page as docs_page
 from diffusion_serving.http.requests import openai as openai_api
+from diffusion_serving.http.requests.cost_in_flight import CostInFlight
 from diffusion_serving.http.requests.predict import predict_reader
 from diffusion_serving.http.requests.reader import Reader
 from diffusion_serving.http.requests.verify import picture_body
@@ -56,6 +57,7 @@ class Service:
         self._config = settings.config
         self._client = client
         self._metrics = metrics
+        self._cost = CostInFlight(self._config, metrics.cost_in_flight)
         self._encoders = ThreadPoolExecutor(available_cores(), thread_name_prefix="encode")
         self._draining = False
         self._giving_up = asyncio.Event()
@@ -204,11 +206,13 @@ class Service:
             RequestError: the reason why there are no images.
 
         """
+        native_size = self.model().native_size
         running = asyncio.ensure_future(self._client.run(request, on_step))
         gone = asyncio.ensure_future(hang_up())
         refused = asyncio.ensure_future(self._giving_up.wait())
         ends: set[asyncio.Future[Any]] = {running, gone, refused}
-        with self._metrics.in_flight.track_inprogress():
+        cost = self._cost.count(request, native_size)
+        with self._metrics.in_flight.track_inprogress(), cost:
             try:
                 await asyncio.wait(ends, return_when="FIRST_COMPLETED")
                 if running.done():

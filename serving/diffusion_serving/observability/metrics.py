@@ -40,6 +40,7 @@ class Metrics:
     batch_size: Histogram
     queue_length: Gauge
     in_flight: Gauge
+    cost_in_flight: Gauge
     waiting_cost: Gauge
     running_cost: Gauge
     queue_seconds: Histogram
@@ -137,6 +138,12 @@ def make_metrics() -> Metrics:
         in_flight=Gauge(
             "diffusion_requests_in_flight",
             "Requests for images that wait or run.",
+            registry=registry,
+        ),
+        cost_in_flight=Gauge(
+            "diffusion_cost_in_flight",
+            "Cost of the requests that wait or run, in requests of the service's defaults; one "
+            "counts as no more than a replica runs at the same time.",
             registry=registry,
         ),
         waiting_cost=Gauge(

@@ -74,9 +74,11 @@ def test_a_group_that_is_missing_for_a_moment_changes_no_autoscaler(
     assert scaler_of(spec, {"apps"}, existing) == existing
 
 
-def test_the_requests_in_flight_are_read_from_the_metrics() -> None:
+def test_the_cost_in_flight_is_read_from_the_metrics_and_older_pods_have_a_number() -> None:
     assert load_of(EXPOSITION) == 7
-    metric = "diffusion_requests_in_flight"
+    assert load_of(f"diffusion_requests_in_flight 9\n{EXPOSITION}") == 9
+    metric = "diffusion_cost_in_flight"
+    assert load_of(f"{metric} 25.5\ndiffusion_requests_in_flight 1\n{EXPOSITION}") == 25.5
     assert load_of(f'{metric}{{device="0"}} 1\n{metric}{{device="1"}} 2\n{EXPOSITION}') == 3
     assert load_of(f"{metric} 0\n{EXPOSITION}") == 0
     assert load_of("up 1") is None
@@ -145,7 +147,7 @@ def test_kedas_object_adds_up_the_queues_of_all_pods(service: Object) -> None:
     assert trigger["metadata"]["url"] == "http://demo.shop.svc:8000/metrics"
     assert trigger["metadata"]["aggregationType"] == "sum"
     assert trigger["metadata"]["targetValue"] == "12"
-    assert trigger["metadata"]["valueLocation"] == "diffusion_requests_in_flight"
+    assert trigger["metadata"]["valueLocation"] == "diffusion_cost_in_flight"
     assert (made["minReplicaCount"], made["maxReplicaCount"]) == (1, 5)
 
 
@@ -196,7 +198,7 @@ def set_metrics(monkeypatch: pytest.MonkeyPatch, *texts: str | None) -> None:
 async def test_the_operators_own_scaler_removes_a_replica_only_after_a_time_of_calm(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    busy = "diffusion_requests_in_flight 24"
+    busy = "diffusion_cost_in_flight 24"
     set_metrics(monkeypatch, busy, busy)
     assert await scene.replicas(2) == 4
     set_metrics(monkeypatch, "diffusion_queue_length 0", "diffusion_queue_length 0")
@@ -240,7 +242,7 @@ async def test_pods_that_do_not_answer_hold_up_no_reconcile(
 
     async def read(pod: Object) -> str | None:
         await answered.wait()
-        return "diffusion_requests_in_flight 24"
+        return "diffusion_cost_in_flight 24"
 
     monkeypatch.setattr(module, "read_metrics", read)
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.01)
@@ -257,7 +259,7 @@ async def test_an_operator_that_reaches_no_pod_says_so(
     verdict = scene.scaling.verdict(service, "own")
     assert (verdict.status, verdict.reason) == ("False", "PodsUnreachable")
     scene.now += 20
-    set_metrics(monkeypatch, "diffusion_requests_in_flight 1", None)
+    set_metrics(monkeypatch, "diffusion_cost_in_flight 1", None)
     await scene.replicas(2)
     assert scene.scaling.verdict(service, "own").status == "True"
 

@@ -162,10 +162,12 @@ async def test_full_queue_is_429_with_a_time_to_retry(make_stack: Any, pipeline:
     assert int(refused.headers["retry-after"]) >= 1
     assert stack.sample("diffusion_queue_length") == 2
     assert stack.sample("diffusion_requests_in_flight") == 3, "one runs and two wait"
+    assert stack.sample("diffusion_cost_in_flight") == 3
     assert stack.sample("diffusion_rejected_total", reason="queue_full") == 1
     pipeline.release()
     assert [answer.status_code for answer in await asyncio.gather(*send)] == [200] * 3
     assert stack.sample("diffusion_requests_in_flight") == 0
+    assert stack.sample("diffusion_cost_in_flight") == 0
 
 
 async def test_request_that_waits_too_long_is_504_while_the_engine_is_busy(

@@ -1,4 +1,4 @@
-"""Replica calculator: the operator's own autoscaling by requests in flight."""
+"""Replica calculator: the operator's own autoscaling by the cost of requests in flight."""
 
 import math
 from collections.abc import Sequence
@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from diffusion_operator.api.diffusionservice import Autoscaling, DiffusionServiceSpec
 from diffusion_operator.diffusionservice.specs.replica_load import (
     LOAD_METRIC,
+    OLDER_LOAD_METRICS,
     load_per_replica,
     running_per_replica,
 )
-from diffusion_operator.diffusionservice.specs.server_container import QUEUE_METRIC
 
 # A queue may be short by chance for a while, and a new replica costs a model load.
 CALM_SECONDS = 300.0
 
 
 def load_of(exposition: str) -> float | None:
-    """Requests that run and wait in a pod by its metrics, or ``None`` where they lack both.
+    """Cost of the requests that run and wait in a pod by its metrics, ``None`` without any.
 
-    The pods of an older release report only those that wait.
+    The pods of an older release report the number of requests, or only those that wait.
     """
-    load = _sum_of(LOAD_METRIC, exposition)
-    return _sum_of(QUEUE_METRIC, exposition) if load is None else load
+    loads = (_sum_of(metric, exposition) for metric in (LOAD_METRIC, *OLDER_LOAD_METRICS))
+    return next((load for load in loads if load is not None), None)
 
 
 def _sum_of(metric: str, exposition: str) -> float | None:

@@ -1,4 +1,4 @@
-"""HorizontalPodAutoscaler: Kubernetes scales the Deployment by the requests in flight."""
+"""HorizontalPodAutoscaler: Kubernetes scales the Deployment by the cost in flight."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""ScaledObject: KEDA scales the Deployment by the requests in flight."""
+"""ScaledObject: KEDA scales the Deployment by the cost in flight."""
 
 from collections.abc import Mapping
 from typing import Any

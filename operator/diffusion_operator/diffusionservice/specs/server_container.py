@@ -26,7 +26,6 @@ from diffusion_operator.kube.pod_security import CONTAINER_SECURITY, SCRATCH_MOU
 from diffusion_operator.settings import Accelerator, Resources, Settings
 
 PORT = 8000
-QUEUE_METRIC = "diffusion_queue_length"
 CONTAINER = "server"
 API_KEY_VOLUME = "api-key"
 CREDENTIALS_VOLUME = "content-credentials"
