@@ -46,6 +46,8 @@ MAX_STEPS = 500
 
 
 MAX_BATCH = 64
+USUAL_BATCH = 8
+"""Images of a call where nobody sets a bound and no cost curve decides."""
 MAX_LORA_SCALE = 4.0
 
 
@@ -152,10 +154,15 @@ class Queue(_Document):
 class Batching(_Document):
     mode: BatchingMode = "engine"
     """The batcher: this program's engine, the framework as it documents, or none."""
-    max_size: int = Field(default=8, ge=1, le=MAX_BATCH)
-    """Images in one call of the pipeline; 1 is the same as the mode `none`."""
+    max_size: int | None = Field(default=None, ge=1, le=MAX_BATCH)
+    """The most images in one call or step; None leaves it to `ServingConfig.most_images`."""
     max_wait_milliseconds: int = Field(default=0, ge=0, le=60_000)
     """The longest that a batch which is not full may wait for more."""
+
+    @property
+    def usual_size(self) -> int:
+        """The images of a call where no cost curve decides: `max_size`, or else `USUAL_BATCH`."""
+        return self.max_size or USUAL_BATCH
 
 
 class RayServe(_Document):
@@ -212,6 +219,18 @@ class ServingConfig(_Document):
     auth: Auth | None = None
     """The API keys' file; None lets every request in."""
     provenance: Provenance = Provenance()
+
+    @property
+    def most_images(self) -> int:
+        """The upper bound of the images in one call or step.
+
+        Without `batching.max_size` the engine goes by the cost curve alone. But not on a CPU: a pod
+        that needs more memory than its limit is killed, without an error that the engine could
+        catch. And not with compilation, which takes minutes for each size.
+        """
+        batching = self.batching
+        by_curve = batching.mode == "engine" and self.device == "cuda" and self.compile == "none"
+        return MAX_BATCH if by_curve and batching.max_size is None else batching.usual_size
 
     @field_validator("attention")
     @classmethod

@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--devices", help="engines, one on each GPU; default 1")
     parser.add_argument("--precision", help="float32, float16 (needs a GPU) or bfloat16")
     parser.add_argument("--batching", help="engine (the default), framework or none")
-    parser.add_argument("--max-batch", help="images in one call of the pipeline; default 8")
+    parser.add_argument("--max-batch", help="images in one call or step; default by the costs")
     parser.add_argument("--max-wait", help="milliseconds a batch waits for more; default 0")
     parser.add_argument("--compile", help="none (the default), regional or full")
     parser.add_argument("--attention", help="an attention backend of diffusers, by its name")

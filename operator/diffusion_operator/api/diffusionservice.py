@@ -108,8 +108,13 @@ class Batching(Model):
         "framework: LitServe's or Ray Serve's own batching, as their documentation gives it. "
         "none: one request at a time. Default: engine.",
     )
-    max_size: int = Field(
-        8, ge=1, le=64, description="Limit of images of one call of the model. Default: 8."
+    max_size: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Upper bound of the images that share one call or step of the model. Default: "
+        "with a GPU and the mode engine what the measured cost curve says; 8 in another mode, on a "
+        "CPU, and with compile.",
     )
     max_wait_milliseconds: int = Field(
         0,

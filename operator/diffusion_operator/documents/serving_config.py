@@ -51,7 +51,7 @@ class QueueLimits(Model):
 
 class ServedBatching(Model):
     mode: str
-    max_size: int
+    max_size: Optional[int] = None
     max_wait_milliseconds: int
 
 

@@ -86,13 +86,13 @@ class CostCurve:
         `ceil(k / n)` groups take turns, so more images a step shorten the wait for the groups
         before, and lengthen each step. With seconds of `a + b n` the best size is the square root
         of `a k / b`: all at once where a step costs the same whatever its size, and one at a time
-        where it costs as much for each image. A size beyond the measured ones is tried once, twice
-        the largest measured at most, and is measured by that.
+        where it costs as much for each image. Beyond the measured ones twice the largest is tried
+        where the last two say that it pays, or where there is one alone, and is measured by that.
         """
-        most = min(images, largest)
         known = max(1, int(self.largest * self.reference / work))
-        if most > known:
-            return min(most, 2 * known)
+        most = min(images, largest, 2 * known)
+        if most > known and len(self.points) == 1:
+            return most
         return min(
             _candidates(most), key=lambda size: (self._mean_finish(images, size, work), -size)
         )

@@ -30,6 +30,8 @@ TIMING_SECONDS = 30.0
 """The longest that timing the steps may keep a server from being ready."""
 _TIMED_CALLS = 2
 """Calls of each size; the first one may allocate memory or compile, so the quickest counts."""
+_ALWAYS_TIMED = 8
+"""Images up to which a step is timed whatever smaller ones say: single figures scatter."""
 
 T = TypeVar("T")
 Image = tuple[QueuedRequest, int]
@@ -153,8 +155,9 @@ class StepRunner:
     def time_steps(self, request: ImageRequest, required: Sequence[int] = ()) -> None:
         """Times a step of each power of two of images, up to the largest allowed, and of that.
 
-        Timing ends where memory runs out or time does, but the `required` sizes make their steps
-        anyway: those that cost time when first used.
+        Timing ends where memory runs out or time does, or where by the curve so far no queue would
+        be finished sooner by larger steps. But the `required` sizes make their steps anyway: those
+        that cost time when first used.
 
         Raises:
             Exception: the pipeline's own.
@@ -166,7 +169,8 @@ class StepRunner:
             work = size * self.curve.reference
             estimate = _TIMED_CALLS * self.curve.step_seconds(work)
             late = time.monotonic() - begin + estimate > TIMING_SECONDS
-            if size > self.max_images or (late and size not in required):
+            needless = size > _ALWAYS_TIMED and not self._larger_steps_pay()
+            if size > self.max_images or ((late or needless) and size not in required):
                 continue
             try:
                 seconds = self._time_size(request, size)
@@ -205,6 +209,11 @@ class StepRunner:
             (int(images), self.curve.request_seconds(_repeated(request, int(images))))
             for images, _ in self.curve.points
         )
+
+    def _larger_steps_pay(self) -> bool:
+        """Whether steps larger than the timed ones would finish the most images sooner."""
+        curve = self.curve
+        return curve.size(self.max_images, self.max_images, curve.reference) > curve.largest
 
     def _time_size(self, request: ImageRequest, size: int) -> float:
         several = replace(_repeated(request, size), steps=max(_TIMED_CALLS, request.steps))

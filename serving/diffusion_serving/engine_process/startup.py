@@ -55,7 +55,7 @@ def make_engine(
         queue_timeout=config.queue.timeout_seconds,
         metrics=metrics,
         batching=Batching(
-            max_images=config.batching.max_size,
+            max_images=config.most_images,
             max_wait=config.batching.max_wait_milliseconds / 1000,
             one_request=config.batching.mode == "none",
         ),
@@ -77,7 +77,7 @@ def load_runner(
     return start_runner(
         lambda: _load_published(config, metrics, calls, load),
         lambda pipeline: warm_up_of(config, pipeline),
-        max_images=config.batching.max_size,
+        max_images=config.batching.usual_size,
         metrics=metrics,
         timed=True,
     )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mappi
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine import Result, Startup, State
 from diffusion_serving.engine.client import EngineClient, ModelInfo
 from diffusion_serving.engine.cpu_cores import available_cores
@@ -279,7 +280,7 @@ class Service:
                 "device_name": model.device_name if model else None,
                 "dtype": model.dtype if model else None,
                 "scheduler": generation.scheduler,
-                "batching": config.batching.model_dump() | _scheduling(model),
+                "batching": config.batching.model_dump() | _scheduling(config, model),
                 "devices": config.devices,
                 "compile": config.compile,
                 "attention": config.attention,
@@ -379,15 +380,15 @@ def _startup(startup: Startup) -> dict[str, float]:
     }
 
 
-def _scheduling(model: ModelInfo | None) -> dict[str, Any]:
-    """Returns the unit of work, and the timed seconds of a step by its images where that is it."""
+def _scheduling(config: ServingConfig, model: ModelInfo | None) -> dict[str, Any]:
+    """Returns the bound and the unit of work, and its timed seconds by images where it's a step."""
     curve = model.startup.curve if model else None
-    steps = (
-        [{"images": images, "seconds": seconds} for images, seconds in curve.points]
-        if curve
-        else None
-    )
-    return {"scheduled": model.scheduled if model else None, "step_seconds": steps}
+    steps = curve and [{"images": images, "seconds": seconds} for images, seconds in curve.points]
+    return {
+        "max_size": config.most_images,
+        "scheduled": model.scheduled if model else None,
+        "step_seconds": steps,
+    }
 
 
 def _bare(startup: Startup, devices: int) -> list[dict[str, float]] | None:

@@ -37,7 +37,7 @@ def batch_sizes(config: ServingConfig) -> Sequence[int]:
     """
     if config.compile == "none" and config.device == "cpu":
         return ()
-    largest = config.batching.max_size
+    largest = config.batching.usual_size
     powers = (2**exponent for exponent in range(largest.bit_length()))
     return sorted({*powers, largest})
 

@@ -225,6 +225,8 @@ def test_a_backend_without_an_image_says_which_value_to_set(
     ("change", "shown"),
     [
         ({"batching": {"mode": "none"}}, {"mode": "none", "maxSize": 8, "maxWaitMilliseconds": 0}),
+        ({"batching": {"maxSize": 8}}, {"mode": "engine", "maxSize": 8, "maxWaitMilliseconds": 0}),
+        ({"batching": {"maxWaitMilliseconds": 5}}, {"mode": "engine", "maxWaitMilliseconds": 5}),
         ({"compile": "full"}, "full"),
         ({"auth": {"apiKeySecretRef": {"name": "k", "key": "a"}}},
          {"apiKeyFile": "/etc/diffusion/auth/key"}),
@@ -241,7 +243,7 @@ def test_only_fields_that_are_set_add_to_the_configuration(
     (field,) = change
     assert config_of(build(service, settings, **change))[field] == shown
     assert field not in config_of(build(service, settings))
-    for default in ({"batching": {"maxSize": 8}}, {"provenance": {"metadata": True}}):
+    for default in ({"batching": {"mode": "engine"}}, {"provenance": {"metadata": True}}):
         assert revision_of(build(service, settings, **default)) == revision_of(
             build(service, settings)
         )

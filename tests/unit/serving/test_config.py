@@ -131,9 +131,26 @@ def test_every_part_of_the_engine_has_a_flag() -> None:
 def test_defaults_are_the_engines_batching_on_one_device_without_a_key() -> None:
     config = read_settings(["--model", "/m"], {}).config
     batching = config.batching
-    assert (batching.mode, batching.max_size, batching.max_wait_milliseconds) == ("engine", 8, 0)
+    assert (batching.mode, batching.max_size, batching.max_wait_milliseconds) == ("engine", None, 0)
     assert (config.devices, config.compile, config.attention) == (1, "none", "default")
     assert (config.rayserve.topology, config.auth, config.model.loras) == ("pods", None, ())
+
+
+@pytest.mark.parametrize(
+    ("flags", "most"),
+    [
+        (["--device", "cuda"], 64),
+        (["--device", "cuda", "--max-batch", "8"], 8),
+        (["--device", "cuda", "--compile", "full"], 8),
+        (["--device", "cuda", "--batching", "none"], 8),
+        ([], 8),
+        (["--max-batch", "3"], 3),
+    ],
+)
+def test_the_cost_curve_alone_bounds_a_step_on_a_gpu_where_nobody_sets_a_bound(
+    flags: list[str], most: int
+) -> None:
+    assert read_settings(["--model", "m", *flags], {}).config.most_images == most
 
 
 def test_precision_follows_the_device_if_not_given() -> None:

@@ -23,6 +23,8 @@ from diffusion_operator.documents.serving_config import (
 from diffusion_operator.kube.problems import SpecError
 from diffusion_operator.settings import Accelerator
 
+USUAL_BATCH = 8
+"""Images of one call where neither the spec nor a cost curve sets a bound."""
 API_KEY_MOUNT = "/etc/diffusion/auth"
 API_KEY_FILE = "key"
 CREDENTIALS_MOUNT = "/etc/diffusion/credentials"
@@ -84,6 +86,14 @@ def _provenance(provenance: Provenance) -> ServedProvenance | None:
     )
 
 
+def _batching(batching: Batching) -> ServedBatching:
+    """Batching, whose bound the engine's cost curve may decide, but no framework's batching."""
+    served = ServedBatching(**batching.model_dump())
+    if batching.mode == "engine" or batching.max_size is not None:
+        return served
+    return served.model_copy(update={"max_size": USUAL_BATCH})
+
+
 def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) -> ServingConfig:
     """Serving configuration document.
 
@@ -91,7 +101,6 @@ def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) 
         SpecError: The spec can't be built.
     """
     devices = devices_of(spec, accelerator)
-    batching = ServedBatching(**spec.batching.model_dump())
     return ServingConfig(
         backend=spec.backend,
         model=_model(spec.model),
@@ -109,7 +118,7 @@ def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) 
             max_length=spec.queue.max_length, timeout_seconds=seconds(spec.queue.timeout)
         ),
         devices=devices if devices > 1 else None,
-        batching=batching if spec.batching != Batching() else None,
+        batching=_batching(spec.batching) if spec.batching != Batching() else None,
         compile=spec.compile if spec.compile != "none" else None,
         rayserve=ServedRay(topology=spec.rayserve.topology) if spec.rayserve else None,
         auth=ServedAuth(api_key_file=f"{API_KEY_MOUNT}/{API_KEY_FILE}") if spec.auth else None,

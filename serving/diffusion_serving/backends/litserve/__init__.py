@@ -106,7 +106,7 @@ def make_apis(
     if batching.mode == "framework":
         wait = max(batching.max_wait_milliseconds / 1000, SHORTEST_BATCH_TIMEOUT)
         api = FrameworkAPI(
-            config, connections, load=load, max_batch_size=batching.max_size, batch_timeout=wait
+            config, connections, load=load, max_batch_size=batching.usual_size, batch_timeout=wait
         )
         return [api]
     return [

@@ -30,7 +30,7 @@ class BoundedEnginePool(EnginePool):
     ) -> None:
         super().__init__(queues, silence=silence)
         self._queue = queue
-        self._batch_size = batching.max_size
+        self._batch_size = batching.usual_size
         self._metrics = metrics
         self._batch_seconds = 1.0
         self._waiting: dict[int, asyncio.Future[None]] = {}

@@ -55,7 +55,7 @@ class FrameworkBatchingClient:
         calls: DeviceCalls,
     ) -> None:
         self._queue = config.queue
-        self._batch_size = config.batching.max_size
+        self._batch_size = config.batching.usual_size
         self._metrics = metrics
         self._load = load
         self._calls = calls
@@ -67,7 +67,7 @@ class FrameworkBatchingClient:
         self._state = State.LOADING
         self._batch_seconds = 1.0
         self._batched = serve.batch(
-            max_batch_size=config.batching.max_size,
+            max_batch_size=config.batching.usual_size,
             batch_wait_timeout_s=config.batching.max_wait_milliseconds / 1000,
         )(self._run)
         self.ready: Future[BatchRunner] = Future()

@@ -31,7 +31,7 @@ class CostInFlight:
     def count(self, request: ImageRequest, native_size: tuple[int, int]) -> Generator[None]:
         """Counts a request for the duration of the block."""
         usual = usual_work(self._config, native_size)
-        work = min(request.work, self._config.batching.max_size * usual)
+        work = min(request.work, self._config.batching.usual_size * usual)
         if self._config.batching.mode != "engine":
             work = usual
         self._add(work, usual)

@@ -72,6 +72,17 @@ def test_a_size_that_was_never_measured_is_tried_once() -> None:
     assert first.with_step(2 * REFERENCE, 2.0).size(2, 8, REFERENCE) == 1
 
 
+def test_a_size_beyond_the_measured_ones_is_tried_only_where_the_last_two_say_that_it_pays() -> (
+    None
+):
+    assert [linear(0.0, 1.0, 1, 2).size(images, 64, REFERENCE) for images in (2, 4, 64)] == [1] * 3
+    assert [linear(1.0, 0.0, 1, 2).size(images, 64, REFERENCE) for images in (3, 4, 64)] == [
+        3,
+        4,
+        4,
+    ]
+
+
 def test_a_measured_step_moves_its_point_and_a_larger_one_adds_a_point() -> None:
     moved = curve((1, 1.0), (2, 1.5)).with_step(REFERENCE, 2.0)
     assert dict(moved.points) == pytest.approx({1: 1.2, 2: 1.5})

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from diffusion_serving.engine import step_runner
 from diffusion_serving.engine.pipeline_interface import ImageState
+from diffusion_serving.engine.step_runner import StepRunner
 from diffusion_serving.observability.startup_errors import ModelLoadFailed
 from stepping import SteppedPipeline, image_request, occupy, results
 
@@ -53,6 +57,24 @@ def test_each_size_makes_a_step_before_ready_and_the_curve_has_it(
     curve = engine.ready.result(10).curve
     assert [images for images, _ in curve.points] == [1, 2, 4, 6]
     assert sizes == [*[1] * 4, 1, 1, 2, 2, 4, 4, 6, 6]
+
+
+@pytest.mark.parametrize(("each", "largest"), [(0.0, 64), (1.0, 8)], ids=["fixed", "linear"])
+def test_larger_steps_are_timed_as_long_as_they_would_finish_a_queue_sooner(
+    build: Any, monkeypatch: pytest.MonkeyPatch, each: float, largest: int
+) -> None:
+    def timed(_: StepRunner, call: Any, states: Sequence[ImageState]) -> float:
+        call(states)
+        return 1.0 + each * (len(states) - 1)
+
+    monkeypatch.setattr(StepRunner, "_timed", timed)
+    monkeypatch.setattr(step_runner, "TIMING_SECONDS", 1e9)
+    engine = build(max_images=64)
+    engine.start()
+    curve = engine.ready.result(10).curve
+    assert [images for images, _ in curve.points] == [
+        2**each for each in range(7) if 2**each <= largest
+    ]
 
 
 def test_a_size_that_memory_refuses_at_the_start_is_not_tried_again(
