@@ -99,6 +99,7 @@ def _warm_steps(runner: StepRunner, first: ImageRequest) -> Startup:
     require_picture(picture)
     warm = time.monotonic()
     runner.time_steps(first, runner.pipeline.batch_sizes)
+    runner.make_other_steps(first, runner.pipeline.batch_sizes)
     runner.time_decoding(runner.pipeline.batch_sizes)
     return Startup(
         0.0, warm - begin, time.monotonic() - warm, runner.bare_calls(first), runner.curve

@@ -30,6 +30,8 @@ TIMING_SECONDS = 30.0
 """The longest that timing the steps may keep a server from being ready."""
 _TIMED_CALLS = 2
 """Calls of each size; the first one may allocate memory or compile, so the quickest counts."""
+_GUIDED = 7.5
+"""A guidance scale that doubles the work of a step, as each above 1 does."""
 _ALWAYS_TIMED = 8
 """Images up to which a step is timed whatever smaller ones say: single figures scatter."""
 
@@ -180,6 +182,27 @@ class StepRunner:
                 _refuse(self.denoising_memory, work, "a step", size)
                 return
             self._curve = self.curve.with_point(size, seconds)
+
+    def make_other_steps(self, request: ImageRequest, required: Sequence[int]) -> None:
+        """Makes the step that costs time when first used and has no guidance as the warm-up has it.
+
+        Guidance doubles the rows of a step: of all numbers of rows that the `required` sizes have
+        with guidance and without, the warm-up's own steps leave out that of a single image without
+        it, or, if the warm-up has none, that of the most images with it.
+
+        Raises:
+            Exception: the pipeline's own.
+
+        """
+        if not required:
+            return
+        is_guided = request.guidance_scale > 1
+        other = replace(request, guidance_scale=1.0 if is_guided else _GUIDED)
+        size = min(required) if is_guided else max(required)
+        try:
+            self._time_size(other, size)
+        except OutOfMemory:
+            _refuse(self.denoising_memory, size * other.step_work, "a step", size)
 
     def time_decoding(self, required: Sequence[int] = ()) -> None:
         """Times the decoding of one image, and of each of the `required` numbers of images.

@@ -13,6 +13,8 @@ import pytest
 
 from diffusion_serving.engine.image_request import LoraUse
 from diffusion_serving.engine.pipeline_interface import OutOfMemory
+from diffusion_serving.engine.start import start_engine_runner
+from diffusion_serving.observability.metrics import make_metrics
 from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed
 from lazily import Lazily
 from pipelines import count_unet_calls, furthest, image_request, loaded, pixels, watched
@@ -258,6 +260,34 @@ def assert_compiled_once(pipeline: DiffusersPipeline, plain: DiffusersPipeline) 
     for size, made in images.items():
         assert len(made) == size
         assert [furthest(a, b) <= 1 for a, b in zip(made, reference, strict=False)] == [True] * size
+
+
+@pytest.mark.parametrize(
+    "default", [2.0, pytest.param(1.0, marks=pytest.mark.full)], ids=["guided", "unguided"]
+)
+def test_steps_with_and_without_guidance_are_compiled_for_before_the_engine_is_ready(
+    load: Any, quick_compilation: None, default: float
+) -> None:
+    pipeline = load(compile="full", batching={"maxSize": 2})
+    usual = image_request(guidance_scale=default)
+    start_engine_runner(
+        lambda: pipeline,
+        lambda _: usual,
+        max_images=2,
+        metrics=make_metrics(),
+        timed=False,
+        stepwise=True,
+    )
+    compiled = _compiled_frames()
+    assert compiled > 0
+    steps = pipeline.stepwise
+    for guidance in (1.0, 7.5):
+        for images in (1, 2):
+            request = image_request(steps=1, guidance_scale=guidance, seeds=tuple(range(images)))
+            (states,) = steps.begin([request])
+            steps.step(states)
+            steps.decode(states)
+    assert _compiled_frames() == compiled
 
 
 def test_a_new_scale_of_a_lora_compiles_nothing(

@@ -1,5 +1,6 @@
 """Engines on a pipeline with a step loop that needs no model."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -27,10 +28,12 @@ def build(stepped: SteppedPipeline, metrics: Metrics) -> Iterator[Callable[..., 
     """Makes engines on the stepped pipeline; the test starts them."""
     engines: list[Engine] = []
 
-    def build(max_images: int = 8, max_queue: int = 1000, max_wait: float = 0.0) -> Engine:
+    def build(
+        max_images: int = 8, max_queue: int = 1000, max_wait: float = 0.0, **warm_up: Any
+    ) -> Engine:
         engine = Engine(
             lambda: stepped,
-            lambda _: image_request("warm-up"),
+            lambda _: image_request("warm-up", **warm_up),
             max_queue=max_queue,
             queue_timeout=60.0,
             metrics=metrics,
@@ -63,4 +66,5 @@ def make(build: Callable[..., Engine]) -> Callable[..., Engine]:
 @pytest.fixture
 def ageless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Orders requests by their cost alone, whatever time passes between two lines of a test."""
-    monkeypatch.setattr(step_schedule, "AGEING", 0.0)
+    monkeypatch.setattr(step_schedule, "AGEING", 1e-9)
+    monkeypatch.setattr(step_schedule, "_IN_TIME", math.inf)

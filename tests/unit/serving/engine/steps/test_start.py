@@ -41,6 +41,25 @@ def test_a_decoding_that_memory_refuses_at_the_start_is_not_tried_again(
     assert [len(images) for images in stepped.decoded] == [4, 4]
 
 
+@pytest.mark.parametrize("scale", [2.0, 1.0])
+def test_each_number_of_rows_that_costs_time_when_first_used_makes_a_step_before_ready(
+    build: Any, stepped: SteppedPipeline, scale: float
+) -> None:
+    engine = build(max_images=4, guidance_scale=scale)
+    stepped.batch_sizes = (1, 2, 4)
+    seen: set[int] = set()
+    real = stepped.step
+
+    def step(images: Sequence[Any]) -> None:
+        seen.add(sum(2 if image.request.guidance_scale > 1 else 1 for image in images))
+        real(images)
+
+    stepped.step = step  # type: ignore[method-assign] # counts the warm-up too
+    engine.start()
+    engine.ready.result(10)
+    assert seen == {1, 2, 4, 8}
+
+
 def test_each_size_makes_a_step_before_ready_and_the_curve_has_it(
     build: Any, stepped: SteppedPipeline
 ) -> None:
