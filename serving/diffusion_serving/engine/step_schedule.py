@@ -19,6 +19,9 @@ load with 80 % of 4 steps and 20 % of 30: at a cost linear in the images, 0.2 gi
 0.24 of the p95 of whole calls, 0.5 gives 0.36, and the long ones 0.99 and 0.97; at a sublinear cost
 the value hardly matters."""
 
+_IN_TIME = 0.8
+"""The share of the time until its deadline after which a waiting request goes before newcomers."""
+
 Part = tuple[QueuedRequest, Sequence[int]]
 """Images of a request, by their places in it."""
 
@@ -62,9 +65,15 @@ def rank(queued: QueuedRequest, curve: CostCurve) -> float:
     """Returns a request's place in the order: the least remaining cost first, with ageing.
 
     While a request waits, its rank stays as it is and newcomers' ranks grow, so the order needs no
-    clock.
+    clock. No cost counts with more than age makes up for before the deadline, or a long request
+    would be refused for as long as short ones come. But one that costs more than the others may
+    wait would make them miss theirs, so it counts in full.
     """
-    return queued.work_left * curve.seconds_per_work + AGEING * queued.submitted
+    cost = queued.work_left * curve.seconds_per_work
+    patience = queued.deadline - queued.submitted
+    if cost <= patience:
+        cost = min(cost, AGEING * _IN_TIME * patience)
+    return cost + AGEING * queued.submitted
 
 
 def next_step(requests: Iterable[QueuedRequest], curve: CostCurve, rules: Rules) -> Step | None:

@@ -86,6 +86,32 @@ def test_a_long_request_does_not_starve() -> None:
     assert cost / AGEING - 1 <= waits <= cost / AGEING + 1
 
 
+def wait_behind_short_ones(long: QueuedRequest, patience: float) -> int:
+    """Seconds until a request goes before the short ones that come in each second."""
+    return next(
+        second
+        for second in range(10_000)
+        if rank(long, LINEAR) <= rank(allowed(patience, 4, submitted=float(second)), LINEAR)
+    )
+
+
+def allowed(patience: float, *settings: Any, **changes: Any) -> QueuedRequest:
+    """A request that may wait for so many seconds until it starts."""
+    one = queued(*settings, **changes)
+    one.deadline = one.submitted + patience
+    return one
+
+
+def test_a_long_request_starts_before_its_deadline_though_short_ones_keep_coming() -> None:
+    assert wait_behind_short_ones(queued(100), 20.0) > 20, "its cost alone takes longer to make up"
+    assert 10 < wait_behind_short_ones(allowed(20.0, 100), 20.0) < 20
+    assert 30 < wait_behind_short_ones(allowed(60.0, 100), 60.0) < 34, "age alone is enough"
+
+
+def test_a_request_that_costs_more_than_the_others_may_wait_is_not_put_before_them() -> None:
+    assert wait_behind_short_ones(allowed(8.0, 100), 8.0) > 30
+
+
 def test_memory_limits_a_step_by_pixels_and_always_lets_one_image_through() -> None:
     requests = [queued(images=4), queued(5, guidance_scale=1.0, images=4)]
     assert places(requests, max_pixels=4.0 * REFERENCE) == [(1, 4), (0, 2)]
