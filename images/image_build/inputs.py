@@ -18,6 +18,7 @@ _RECIPE = (
     "images/tools.lock",
     ".dockerignore",
 )
+_LICENCES = ("LICENSE", "NOTICE")
 _SHARED_STAGE = "serving"
 _NOT_COPIED = ("__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 
@@ -41,20 +42,20 @@ IMAGES = (
     Image(
         "operator",
         "diffusion-operator",
-        ("operator/diffusion_operator",),
+        (*_LICENCES, "operator/diffusion_operator"),
         platforms=(AMD64, ARM64),
     ),
     Image(
         "loadtest",
         "diffusion-loadtest",
-        ("loadtest/diffusion_loadtest",),
+        (*_LICENCES, "loadtest/diffusion_loadtest"),
         platforms=(AMD64, ARM64),
     ),
     *(
         Image(
             backend,
             f"diffusion-serving-{backend}",
-            ("serving/diffusion_serving", "images/demo_model/weights"),
+            (*_LICENCES, "serving/diffusion_serving", "images/demo_model/weights"),
         )
         for backend in ("fastapi", "litserve", "rayserve")
     ),
