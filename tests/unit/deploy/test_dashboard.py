@@ -7,6 +7,7 @@ from typing import Any
 
 import promql_parser
 import pytest
+import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -51,7 +52,10 @@ def test_grafana_knows_every_field() -> None:
 def queries() -> list[str]:
     """Every query, with values in place of Grafana's own variables."""
     written = [target["expr"] for panel in panels() for target in panel["targets"]]
-    return [re.sub(r"\$\w+", "any", query.replace("$__rate_interval", "5m")) for query in written]
+    numbers = {"$__rate_interval": "5m", "$price": "1"}
+    for name, number in numbers.items():
+        written = [query.replace(name, number) for query in written]
+    return [re.sub(r"\$\w+", "any", query) for query in written]
 
 
 @pytest.mark.parametrize("query", queries())
@@ -88,6 +92,16 @@ def test_all_metrics_of_a_service_are_shown() -> None:
     for name in known_names() - of_operator - described:
         if name.startswith("diffusion_"):
             assert re.sub(r"_(bucket|sum|count)$", "", name) in families
+
+
+def test_the_price_is_the_catalogues() -> None:
+    values = yaml.safe_load((DASHBOARD.parents[1] / "chart" / "values.yaml").read_text())
+    (price,) = [
+        each
+        for each in json.loads(DASHBOARD.read_text())["templating"]["list"]
+        if each["name"] == "price"
+    ]
+    assert price["query"] == values["accelerators"]["nvidia-l4"]["pricePerHour"]
 
 
 def test_panels_do_not_overlap() -> None:
