@@ -2,7 +2,7 @@
 
 import sys
 
-from checkers import actionlint, cel, checkov, glua, zizmor
+from checkers import actionlint, cel, checkov, glua, promtool, zizmor
 from kuberay import ray_operator
 from localcluster.errors import LocalClusterError
 from localcluster.programs import tidy
@@ -14,7 +14,7 @@ from terraform_offline.workspace import REAL
 
 def main() -> int:
     try:
-        for make in (terraform, actionlint, cel, glua, ray_operator, checkov, zizmor):
+        for make in (terraform, actionlint, cel, glua, promtool, ray_operator, checkov, zizmor):
             make()
         tidy(TOOLS)
         if not REAL:
