@@ -49,6 +49,9 @@ def fingerprint(
     loras = known.get("loras")
     if isinstance(loras, list) and loras:
         facts["loras"] = _word(loras)
+    safety = known.get("safety")
+    if isinstance(safety, Mapping) and safety.get("checker") not in (None, "None"):
+        facts["safety"] = _word(safety["checker"])
     generation = known.get("generation")
     settings = {**(generation if isinstance(generation, Mapping) else {}), **body}
     facts |= {

@@ -125,3 +125,18 @@ def test_target_without_an_about_document_is_not_polled() -> None:
         raise AssertionError("the target was polled")
 
     TargetWatch(None, never).poll(lambda: 1.0)
+
+
+@pytest.mark.parametrize(
+    ("safety", "fact"),
+    [
+        ({"checker": "Model", "action": "Refuse"}, "Model"),
+        ({"checker": "hf://acme/decent", "action": "Blur"}, "hf://acme/decent"),
+        ({"checker": "None", "action": "Refuse"}, None),
+        ({"checker": None}, None),
+        (None, None),
+    ],
+)
+def test_checker_is_a_fact_only_where_pictures_are_checked(safety: Any, fact: str | None) -> None:
+    about = {"backend": "fastapi", "safety": safety}
+    assert fingerprint(about, {}).get("safety") == fact
