@@ -25,6 +25,7 @@ class NoDevice:
     native_size = (SIDE, SIDE)
     device_memory_bytes = None
     device_use = None
+    checker = None
     batch_sizes = ()
 
 

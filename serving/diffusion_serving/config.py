@@ -195,6 +195,30 @@ class Provenance(_Document):
     """The certificate of a C2PA signature; None signs nothing."""
 
 
+class CheckerSource(_Document):
+    """A safety checker beside the model's own: a fetched image classifier, or such a checker."""
+
+    path: Path
+    source: str | None = None
+    """The checker's source as the user wrote it; the path where no source is known."""
+
+
+class Safety(_Document):
+    """The check of every picture before it is given away."""
+
+    checker: Literal["None", "Model"] | CheckerSource | None = None
+    """`None` checks nothing, `Model` is the model's own; null: the model's own where it has one."""
+    action: Literal["Refuse", "Blur"] = "Refuse"
+    """The answer for a blocked picture: a problem, or the picture as a few patches of colour."""
+
+    @property
+    def choice(self) -> tuple[Literal["None", "Model"] | None, tuple[str, Path] | None]:
+        """The choice without a source, and the source's name and directory."""
+        if isinstance(self.checker, CheckerSource):
+            return None, (self.checker.source or str(self.checker.path), self.checker.path)
+        return self.checker, None
+
+
 class ServingConfig(_Document):
     """Version 1 of the document that the operator writes and this program reads."""
 
@@ -219,6 +243,7 @@ class ServingConfig(_Document):
     auth: Auth | None = None
     """The API keys' file; None lets every request in."""
     provenance: Provenance = Provenance()
+    safety: Safety = Safety()
 
     @property
     def most_images(self) -> int:

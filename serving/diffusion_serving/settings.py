@@ -106,6 +106,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compile", help="none (the default), regional or full")
     parser.add_argument("--attention", help="an attention backend of diffusers, by its name")
     parser.add_argument("--channels-last", action="store_const", const=True, help="memory format")
+    parser.add_argument(
+        "--safety-checker",
+        metavar="None|Model|DIR",
+        help="checks each image: a directory of an image classifier, Model for the model's own "
+        "checker, or None; by default the model's own where it has one",
+    )
+    parser.add_argument(
+        "--safety-action", help="for a blocked image: Refuse (the default) its request, or Blur it"
+    )
     parser.add_argument("--api-key-file", help="a key a line; without it, every request is let in")
     return parser
 
@@ -128,6 +137,8 @@ _FLAG_FIELDS: Mapping[str, tuple[str, ...]] = {
     "attention": ("attention",),
     "channels_last": ("channelsLast",),
     "api_key_file": ("auth", "apiKeyFile"),
+    "safety_checker": ("safety", "checker"),
+    "safety_action": ("safety", "action"),
 }
 """The place in the document of each flag's value."""
 
@@ -142,6 +153,8 @@ def _with_flags(document: dict[str, Any], flags: argparse.Namespace) -> dict[str
     if flags.lora is not None:
         loras = [_lora(text) for text in flags.lora]
         merged["model"] = {**_object(merged, "model"), "loras": loras}
+    if flags.safety_checker not in (None, "None", "Model"):
+        flags.safety_checker = {"path": flags.safety_checker}
     for flag, (*parents, name) in _FLAG_FIELDS.items():
         if (value := getattr(flags, flag)) is None:
             continue

@@ -229,11 +229,16 @@ class Pool:
     """Servers that tests share: one of each kind, and of one variant at a time."""
 
     def __init__(
-        self, folder: Callable[[str], Path], model: Path, loras: Mapping[str, Path]
+        self,
+        folder: Callable[[str], Path],
+        model: Path,
+        loras: Mapping[str, Path],
+        checker: Path,
     ) -> None:
         self._folder = folder
         self._model = model
         self._loras = loras
+        self._checker = {"path": str(checker), "source": "hf://acme/decent"}
         self._variant: Variant | None = None
         self._servers: dict[str, Server] = {}
 
@@ -247,10 +252,11 @@ class Pool:
         return self._get(variant, "patient", settings)
 
     def quick(self, variant: Variant) -> Server:
-        """A ready server on the stand-in, which is fast and needs no torch."""
+        """A ready server on the stand-in, which is fast, needs no torch, and refuses by verdict."""
 
         def settings() -> dict[str, str]:
-            with_loras = configuration(self._model, variant, self._loras)
+            checked = {"checker": self._checker}
+            with_loras = configuration(self._model, variant, self._loras, safety=checked)
             # Fifty connections through Ray's proxy take longest; the busy engine must outlast them.
             slower = {"STANDIN_STEP_SECONDS": "0.02"} if variant.backend == "rayserve" else {}
             return {**with_loras, **STAND_IN, **slower, "DIFFUSION_DRAIN_SECONDS": "3"}
@@ -258,7 +264,9 @@ class Pool:
         return self._get(variant, "quick", settings)
 
     def strict(self, variant: Variant) -> Server:
-        """A ready server on the stand-in that requires a key and signs; a request waits a second.
+        """A ready server on the stand-in that requires a key, signs, and blurs blocked pictures.
+
+        A request waits a second.
 
         `secret` is the folder of the certificate's Secret.
         """
@@ -275,6 +283,7 @@ class Pool:
                 queue={"maxLength": QUEUE_LENGTH, "timeoutSeconds": 1.0},
                 auth={"apiKeyFile": str(keys)},
                 provenance={"contentCredentials": files},
+                safety={"checker": self._checker, "action": "Blur"},
             )
             return {**keyed, **STAND_IN}
 

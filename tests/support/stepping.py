@@ -44,6 +44,7 @@ class SteppedPipeline:
     native_size = (64, 64)
     device_memory_bytes = None
     device_use = None
+    checker: Any = None
     batch_sizes: Sequence[int] = ()
 
     def __init__(self) -> None:

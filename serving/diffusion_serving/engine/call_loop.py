@@ -69,6 +69,7 @@ class CallLoop:
             outcome = queued.outcome()
             if isinstance(outcome, Result):
                 queue_seconds = begin - queued.submitted
-                queued.future.set_result(replace(outcome, queue_seconds=queue_seconds))
+                result = replace(outcome, queue_seconds=queue_seconds)
+                self._runner.check.answer(queued, result)
             else:
                 queued.future.set_exception(outcome)

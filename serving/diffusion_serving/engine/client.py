@@ -36,6 +36,8 @@ class ModelInfo:
     startup: Startup
     scheduled: Literal["steps", "calls"] = "calls"
     """The unit of work that the engine schedules."""
+    checker: str | None = None
+    """The name of the safety checker; None where pictures are not checked."""
 
     @classmethod
     def of(cls, runner: BatchRunner | StepRunner) -> "ModelInfo":
@@ -47,6 +49,7 @@ class ModelInfo:
             native_size=pipeline.native_size,
             startup=runner.startup,
             scheduled="steps" if isinstance(runner, StepRunner) else "calls",
+            checker=runner.check.name,
         )
 
 

@@ -34,6 +34,7 @@ class Engine:
         queue_timeout: seconds that a request may wait before it starts.
         batching: the rules by which batches are formed.
         timed: whether a pipeline's whole calls are timed alone before the engine is ready.
+        blur: whether a picture that the safety checker blocks is blurred, not refused.
 
     """
 
@@ -47,12 +48,14 @@ class Engine:
         metrics: Metrics,
         batching: Batching | None = None,
         timed: bool = False,
+        blur: bool = False,
     ) -> None:
         self._load = load
         self._warm_up = warm_up
         self._metrics = metrics
         self._batching = batching or Batching()
         self._timed = timed
+        self._blur = blur
         self._queue = RequestQueue(max_queue, queue_timeout)
         self._state = State.LOADING
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
@@ -140,6 +143,7 @@ class Engine:
                 metrics=self._metrics,
                 timed=self._timed,
                 stepwise=not self._batching.one_request,
+                blur=self._blur,
             )
         except StartupError as error:
             self._state = State.FAILED
@@ -150,6 +154,7 @@ class Engine:
         self.ready.set_result(runner)
         while loop.turn():
             pass
+        runner.check.close()
 
     def _loop(self, runner: Runner) -> CallLoop | StepLoop:
         self._queue.usual_work = runner.usual_work

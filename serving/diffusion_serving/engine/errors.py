@@ -51,6 +51,24 @@ class NotReady(RequestError):
     """The engine has no model yet, could not load it, or has stopped."""
 
 
+class PicturesBlocked(RequestError):
+    """The safety checker blocked pictures of the request: those of `seeds`, of `images` in all."""
+
+    def __init__(self, seeds: tuple[int, ...], images: int) -> None:
+        several = len(seeds) > 1
+        number = "The image" if images == 1 else f"{len(seeds)} of {images} images"
+        named = ", ".join(str(seed) for seed in seeds)
+        super().__init__(
+            f"{number} (seed{'s' if several else ''} {named}) {'are' if several else 'is'} blocked "
+            "by the service's safety checker."
+        )
+        self.seeds = seeds
+        self.images = images
+
+    def __reduce__(self) -> tuple[type["PicturesBlocked"], tuple[tuple[int, ...], int]]:
+        return PicturesBlocked, (self.seeds, self.images)
+
+
 class EngineFailed(RequestError):
     """The pipeline failed. `error_id` is also in the log line; the prompt is in neither.
 

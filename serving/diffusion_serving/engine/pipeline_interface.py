@@ -40,6 +40,17 @@ class BatchOutput:
     seconds: Mapping[str, float]
 
 
+class Checker(Protocol):
+    """A loaded safety checker, for one thread at a time, which need not be the engine's."""
+
+    @property
+    def name(self) -> str:
+        """`Model` for the model's own checker, else the checker's source."""
+
+    def __call__(self, pictures: Sequence[Picture]) -> Sequence[bool]:
+        """Returns whether each picture is blocked."""
+
+
 class ImageState(Protocol):
     """An image between its text and its pixels; only its pipeline knows what is inside."""
 
@@ -104,6 +115,10 @@ class Pipeline(Protocol):
     @property
     def stepwise(self) -> StepPipeline | None:
         """The same model one stage at a time; None where only whole calls can be made."""
+
+    @property
+    def checker(self) -> Checker | None:
+        """The checker of its pictures; None where they are not checked."""
 
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         """Generates the images of requests that share one batch key.

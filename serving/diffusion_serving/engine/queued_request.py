@@ -19,6 +19,10 @@ class Result:
     text_encoder_seconds: float
     denoise_seconds: float
     vae_seconds: float
+    safety_seconds: float | None = None
+    """Seconds from the last pixel to the verdict of the safety checker; None without a checker."""
+    blocked: tuple[int, ...] = ()
+    """The places of the pictures that the safety checker blocked, which are blurred."""
 
 
 Outcome = Result | RequestError

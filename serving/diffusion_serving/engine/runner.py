@@ -11,6 +11,7 @@ from diffusion_serving.engine.failures import failed_request
 from diffusion_serving.engine.image_request import BatchKey, ImageRequest
 from diffusion_serving.engine.lifecycle import Startup
 from diffusion_serving.engine.memory_limit import MemoryLimit
+from diffusion_serving.engine.picture_check import PictureCheck
 from diffusion_serving.engine.pipeline_interface import OnStep, OutOfMemory, Picture, Pipeline
 from diffusion_serving.engine.queued_request import Outcome, QueuedRequest
 from diffusion_serving.observability.logs import failure_fields
@@ -34,9 +35,13 @@ class BatchRunner:
     A second thread that calls it waits: the pipeline is not safe to share.
     """
 
-    def __init__(self, pipeline: Pipeline, *, max_images: int, metrics: Metrics) -> None:
+    def __init__(
+        self, pipeline: Pipeline, *, max_images: int, metrics: Metrics, blur: bool = False
+    ) -> None:
         self.pipeline = pipeline
         """The pipeline, whose attributes others may read."""
+        self.check = PictureCheck(pipeline.checker, metrics, blur=blur)
+        """The check of finished pictures, which `run` and `execute` leave to their callers."""
         self.usual_work = 1
         """The work of a request of the service's own defaults, if `start_runner` started it."""
         self.seconds_per_image = 1.0

@@ -31,10 +31,12 @@ def start_runner(
     max_images: int,
     metrics: Metrics,
     timed: bool = False,
+    blur: bool = False,
 ) -> BatchRunner:
     """Loads a model and generates its first images, one batch of each size that costs time once.
 
-    If `timed`, the pipeline's calls are then timed alone.
+    If `timed`, the pipeline's calls are then timed alone. With `blur`, blocked pictures are blurred
+    where their requests would be refused.
 
     Raises:
         StartupError: the reason why the model cannot serve.
@@ -42,7 +44,7 @@ def start_runner(
     """
     begin = time.monotonic()
     pipeline = _loaded(load)
-    runner = BatchRunner(pipeline, max_images=max_images, metrics=metrics)
+    runner = BatchRunner(pipeline, max_images=max_images, metrics=metrics, blur=blur)
     return _warmed(runner, begin, lambda: _warm_calls(runner, warm_up(pipeline), timed=timed))
 
 
@@ -54,6 +56,7 @@ def start_engine_runner(
     metrics: Metrics,
     timed: bool,
     stepwise: bool,
+    blur: bool,
 ) -> BatchRunner | StepRunner:
     """Loads a model, generates its first image, and times its steps where it has a step loop.
 
@@ -64,9 +67,9 @@ def start_engine_runner(
     begin = time.monotonic()
     pipeline = _loaded(load)
     if not stepwise or (steps := pipeline.stepwise) is None:
-        calling = BatchRunner(pipeline, max_images=max_images, metrics=metrics)
+        calling = BatchRunner(pipeline, max_images=max_images, metrics=metrics, blur=blur)
         return _warmed(calling, begin, lambda: _warm_calls(calling, warm_up(pipeline), timed=timed))
-    stepping = StepRunner(pipeline, steps, max_images=max_images, metrics=metrics)
+    stepping = StepRunner(pipeline, steps, max_images=max_images, metrics=metrics, blur=blur)
     return _warmed(stepping, begin, lambda: _warm_steps(stepping, warm_up(pipeline)))
 
 
@@ -86,7 +89,9 @@ def _loaded(load: Load) -> Pipeline:
 def _warm_calls(runner: BatchRunner, first: ImageRequest, *, timed: bool) -> Startup:
     begin = time.monotonic()
     runner.usual_work = first.work
-    require_picture(runner.warm_up(first, runner.pipeline.batch_sizes or (1,)))
+    picture = runner.warm_up(first, runner.pipeline.batch_sizes or (1,))
+    require_picture(picture)
+    runner.check.warm_up(picture)
     warm = time.monotonic()
     bare = runner.time_calls(first) if timed else ()
     return Startup(0.0, warm - begin, time.monotonic() - warm, bare)
@@ -97,6 +102,7 @@ def _warm_steps(runner: StepRunner, first: ImageRequest) -> Startup:
     runner.usual_work = first.work
     (picture,) = runner.warm_up(first)
     require_picture(picture)
+    runner.check.warm_up(picture)
     warm = time.monotonic()
     runner.time_steps(first, runner.pipeline.batch_sizes)
     runner.make_other_steps(first, runner.pipeline.batch_sizes)

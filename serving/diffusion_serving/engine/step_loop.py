@@ -159,7 +159,7 @@ class StepLoop:
             elif len(queued.pictures) == queued.request.images:
                 self._leave(queued)
                 images += queued.request.images
-                queued.future.set_result(self._result(queued, now))
+                self._runner.check.answer(queued, self._result(queued, now))
         if images:
             curve = self._runner.curve
             self._returns.finish(images, now, curve.step_seconds(curve.reference))

@@ -12,6 +12,7 @@ from diffusion_serving.engine.failures import failed_request
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.lifecycle import Startup
 from diffusion_serving.engine.memory_limit import MemoryLimit
+from diffusion_serving.engine.picture_check import PictureCheck
 from diffusion_serving.engine.pipeline_interface import (
     ImageState,
     OutOfMemory,
@@ -50,9 +51,12 @@ class StepRunner:
         *,
         max_images: int,
         metrics: Metrics,
+        blur: bool = False,
     ) -> None:
         self.pipeline = pipeline
         """The pipeline, whose attributes others may read."""
+        self.check = PictureCheck(pipeline.checker, metrics, blur=blur)
+        """The check of finished pictures, which the loop asks for."""
         self.startup = Startup(0.0, 0.0, 0.0, ())
         self.usual_work = 1
         """The work of a request of the service's own defaults."""

@@ -60,6 +60,7 @@ def make_engine(
             one_request=config.batching.mode == "none",
         ),
         timed=True,
+        blur=config.safety.action == "Blur",
     )
 
 
@@ -80,6 +81,7 @@ def load_runner(
         max_images=config.batching.usual_size,
         metrics=metrics,
         timed=True,
+        blur=config.safety.action == "Blur",
     )
 
 

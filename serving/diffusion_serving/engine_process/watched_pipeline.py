@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import (
     BatchOutput,
+    Checker,
     ImageState,
     OnStep,
     Picture,
@@ -31,6 +32,11 @@ class WatchedPipeline:
     def stepwise(self) -> "WatchedSteps | None":
         steps = self._pipeline.stepwise
         return None if steps is None else WatchedSteps(steps, self._calls)
+
+    @property
+    def checker(self) -> "WatchedChecker | None":
+        checker = self._pipeline.checker
+        return None if checker is None else WatchedChecker(checker, self._calls)
 
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         first = batch[0]
@@ -58,6 +64,20 @@ class WatchedSteps:
     def decode(self, images: Sequence[ImageState]) -> Sequence[Picture]:
         work = Work(len(images), images[0].pixels, stage="decode")
         return _recorded(self._calls, work, lambda: self._steps.decode(images))
+
+
+class WatchedChecker:
+    """A safety checker, each call of which is recorded beside the pipeline's own."""
+
+    def __init__(self, checker: Checker, calls: DeviceCalls) -> None:
+        self.name = checker.name
+        self._checker = checker
+        self._calls = calls
+
+    def __call__(self, pictures: Sequence[Picture]) -> Sequence[bool]:
+        first = pictures[0]
+        work = Work(len(pictures), first.width * first.height, stage="safety")
+        return _recorded(self._calls, work, lambda: self._checker(pictures))
 
 
 def _recorded(calls: DeviceCalls, work: Work, call: Callable[[], T]) -> T:

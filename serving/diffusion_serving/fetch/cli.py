@@ -9,7 +9,7 @@ from pathlib import Path
 from diffusion_serving.fetch import sources, store
 from diffusion_serving.fetch.listing import listed
 from diffusion_serving.fetch.remote import Remote
-from diffusion_serving.fetch.selection import INDEX, needed
+from diffusion_serving.fetch.selection import INDEX, PREPARATION, needed
 from diffusion_serving.fetch.sources import Bucket, Hub
 from diffusion_serving.observability import logs, termination
 from diffusion_serving.observability.startup_errors import DownloadFailed, StartupError
@@ -23,8 +23,8 @@ _CLIENTS = ("httpx", "httpx2", "huggingface_hub", "botocore", "aiobotocore", "s3
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m diffusion_serving.fetch",
-        description="Fetches a diffusers pipeline or a LoRA, safetensors only. Does nothing if it "
-        "is there already.",
+        description="Fetches a diffusers pipeline, a LoRA or a safety checker, safetensors only. "
+        "Does nothing if it is there already.",
     )
     parser.add_argument("--source", required=True, help="hf://org/repo, s3://… or gs://…")
     parser.add_argument("--revision", help="branch, tag or commit of an hf:// source")
@@ -84,9 +84,13 @@ def _connect(source: Hub | Bucket, environ: Mapping[str, str]) -> Remote:
 
 def _checked(folder: Path) -> None:
     """Refuses files that could not be loaded, before they get the directory's name."""
-    from diffusion_serving.fetch.model_files import find_lora, inspect  # noqa: PLC0415 - imports numpy
+    from diffusion_serving.fetch.checker_files import find_checker  # noqa: PLC0415 - imports numpy
+    from diffusion_serving.fetch.model_files import find_lora, inspect  # noqa: PLC0415 - same
 
     if (folder / INDEX).exists():
         inspect(folder)
+        find_checker(folder, None)
+    elif (folder / PREPARATION).exists():
+        find_checker(folder, None, ("fetched", folder))
     else:
         find_lora("fetched", folder)

@@ -84,8 +84,8 @@ def inspect(path: Path) -> ModelFiles:
     classes = {part: parts[part] for part in weights}
     variant = _variant(path, weights)
     for part, stem in weights.items():
-        for file in _weights(path / part, stem, variant):
-            _check_safetensors(file)
+        for file in weight_files(path / part, stem, variant):
+            check_safetensors(file)
     return ModelFiles(path, pipeline, variant, classes, parts["scheduler"][1])
 
 
@@ -120,7 +120,7 @@ def find_lora(name: str, path: Path) -> Path:
     candidates = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     match [file for file in candidates if file.is_file()]:
         case [file] if file.suffix == ".safetensors":
-            _check_safetensors(file)
+            check_safetensors(file)
             return file
         case [_, _, *_]:
             names = ", ".join(file.name for file in candidates)
@@ -188,10 +188,10 @@ def _class_of(path: Path, part: str, index: dict[str, object]) -> tuple[str, str
 def _variant(path: Path, weights: Mapping[str, str]) -> str | None:
     """None for weights of the usual names, else the variant that all parts have."""
     for variant in (None, "fp16"):
-        if all(_weights(path / part, stem, variant) for part, stem in weights.items()):
+        if all(weight_files(path / part, stem, variant) for part, stem in weights.items()):
             return variant
     part, stem = next(
-        (part, stem) for part, stem in weights.items() if not _weights(path / part, stem, None)
+        (part, stem) for part, stem in weights.items() if not weight_files(path / part, stem, None)
     )
     if any(file.suffix in _PICKLES for file in (path / part).iterdir()):
         raise ModelLoadFailed(
@@ -203,14 +203,20 @@ def _variant(path: Path, weights: Mapping[str, str]) -> str | None:
     )
 
 
-def _weights(folder: Path, stem: str, variant: str | None) -> list[Path]:
-    """The weight files of a part: one, or several shards."""
+def weight_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
+    """Returns the weight files of a part: one, or several shards."""
     name = f"{stem}.{variant}" if variant else stem
     whole = folder / f"{name}.safetensors"
     return [whole] if whole.exists() else sorted(folder.glob(f"{name}-*-of-*.safetensors"))
 
 
-def _check_safetensors(file: Path) -> None:
+def check_safetensors(file: Path) -> None:
+    """Checks that a file is whole; only its header is read.
+
+    Raises:
+        ModelLoadFailed: it is not.
+
+    """
     try:
         with file.open("rb") as opened:
             pointer = opened.read(len(_LFS_POINTER)) == _LFS_POINTER

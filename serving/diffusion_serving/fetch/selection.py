@@ -9,11 +9,17 @@ from diffusion_serving.fetch.remote import RemoteFile
 from diffusion_serving.observability.startup_errors import ModelLoadFailed
 
 INDEX = "model_index.json"
+CONFIG = "config.json"
+PREPARATION = "preprocessor_config.json"
+"""The preparation of a safety checker's images, by which its directory is known from a LoRA's."""
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _TEXTS = (".json", ".txt")
-_NOT_SERVED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
-"""Parts that diffusers knows and this program leaves out, some of them over a gigabyte."""
+_NOT_SERVED = "image_encoder"
+"""The part that diffusers knows and this program leaves out."""
+_IF_SAFE = "safety_checker"
+"""The part that is fetched only where it has safetensors like the others: a service whose pictures
+are not checked doesn't need it."""
 
 _WEIGHTS = re.compile(
     r"(model|diffusion_pytorch_model)(?P<variant>\.fp16)?(-\d{5}-of-\d{5})?\.safetensors"
@@ -24,18 +30,20 @@ _LORA_PARTS = 2
 
 
 def needed(files: Sequence[RemoteFile], read: Callable[[RemoteFile], bytes]) -> list[RemoteFile]:
-    """Selects the files of the pipeline, or of the LoRA, that the source holds.
+    """Selects the files of the pipeline, the safety checker or the LoRA that the source holds.
 
     `read` returns the content of a small file.
 
     Raises:
-        ModelLoadFailed: the source is neither, or has its weights only as pickles.
+        ModelLoadFailed: the source is none of them, or has its weights only as pickles.
 
     """
     by_path = {file.path: file for file in files}
     if (index := by_path.get(INDEX)) is not None:
         parts = _parts(read(index))
         return [index, *_of_parts(files, parts)]
+    if PREPARATION in by_path:
+        return _checker(files)
     return [_lora(files)]
 
 
@@ -54,7 +62,7 @@ def _parts(content: bytes) -> list[str]:
         if isinstance(value, list)
         and len(value) == _LORA_PARTS
         and all(isinstance(word, str) for word in value)
-        and name not in _NOT_SERVED
+        and name != _NOT_SERVED
     ]
 
 
@@ -66,7 +74,11 @@ def _of_parts(files: Iterable[RemoteFile], parts: Sequence[str]) -> list[RemoteF
         if part in inside and name and "/" not in name:
             inside[part].append(file)
     weights = {part: _weights(files) for part, files in inside.items()}
-    weighted = [part for part, files in inside.items() if weights[part] or _pickled(files)]
+    weighted = [
+        part
+        for part, files in inside.items()
+        if part != _IF_SAFE and (weights[part] or _pickled(files))
+    ]
     variant = next(
         (v for v in ("", ".fp16") if all(weights[part].get(v) for part in weighted)), None
     )
@@ -75,6 +87,7 @@ def _of_parts(files: Iterable[RemoteFile], parts: Sequence[str]) -> list[RemoteF
     return [
         file
         for part, files_of_part in inside.items()
+        if part != _IF_SAFE or weights[part].get(variant)
         for file in (*_texts(files_of_part, variant), *weights[part].get(variant, ()))
     ]
 
@@ -118,6 +131,22 @@ def _why_not(
         f"The source has no whole set of safetensors weights: its {part} lacks those that other "
         "parts have. Upload the whole pipeline as save_pretrained writes it."
     )
+
+
+def _checker(files: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """Selects the configuration of a safety checker and its weights in one precision."""
+    top = [file for file in files if "/" not in file.path]
+    weights = _weights(top)
+    variant = next((each for each in ("", ".fp16") if each in weights), None)
+    if variant is None:
+        raise ModelLoadFailed(
+            "The source is a safety checker without a model.safetensors. Weights as a pickle could "
+            "run code when they are loaded, and are refused: use a repository or revision with "
+            "safetensors."
+        )
+    shards = [file for file in top if file.path.endswith(f"{variant}.safetensors.index.json")]
+    texts = [file for file in top if file.path in (CONFIG, PREPARATION)]
+    return [*texts, *shards, *weights[variant]]
 
 
 def _lora(files: Sequence[RemoteFile]) -> RemoteFile:

@@ -8,11 +8,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mappi
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from diffusion_serving.config import ServingConfig
-from diffusion_serving.engine import Result, Startup, State
+from diffusion_serving.engine import Result, State
 from diffusion_serving.engine.client import EngineClient, ModelInfo
 from diffusion_serving.engine.cpu_cores import available_cores
-from diffusion_serving.engine.errors import DeadlineExceeded, NotReady, QueueFull, RequestError
+from diffusion_serving.engine.errors import (
+    DeadlineExceeded,
+    NotReady,
+    PicturesBlocked,
+    QueueFull,
+    RequestError,
+)
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import OnStep
 from diffusion_serving.http.auth import Keys
@@ -23,10 +28,11 @@ from diffusion_serving.http.requests.cost_in_flight import CostInFlight
 from diffusion_serving.http.requests.predict import predict_reader
 from diffusion_serving.http.requests.reader import Reader
 from diffusion_serving.http.requests.verify import picture_body
+from diffusion_serving.http.responses import model_facts
 from diffusion_serving.http.responses.event_stream import event, step_event
 from diffusion_serving.http.responses.marks import Marks
 from diffusion_serving.http.responses.problems import NOT_READY, Problem, from_request_error
-from diffusion_serving.http.responses.rendering import Rendering, Timings
+from diffusion_serving.http.responses.rendering import Facts, Rendering, Timings
 from diffusion_serving.http.responses.replies import Reply, problem_reply
 from diffusion_serving.http.responses.verification import verify
 from diffusion_serving.http.route_table import Endpoint
@@ -239,7 +245,7 @@ class Service:
         files = self._marks.encode(result.pictures, rendering.format, rendering.quality)
         encode_seconds = time.monotonic() - begin
         self._metrics.stage_seconds.labels("encode").observe(encode_seconds)
-        return rendering.reply(files, _timings(result, encode_seconds))
+        return rendering.reply(files, Facts(_timings(result, encode_seconds), result.blocked))
 
     def healthz(self) -> Reply:
         """200 as long as the engine runs."""
@@ -273,14 +279,14 @@ class Service:
                 "model_revision": config.model.revision,
                 "ready": self._not_ready() is None,
                 "uptime_seconds": time.monotonic() - self._began,
-                "startup": _startup(model.startup) if model else None,
-                "bare_pipeline": _bare(model.startup, config.devices) if model else None,
+                "startup": model_facts.startup(model.startup) if model else None,
+                "bare_pipeline": model_facts.bare(model.startup, config.devices) if model else None,
                 "usage": used,
                 "device": model.device if model else None,
                 "device_name": model.device_name if model else None,
                 "dtype": model.dtype if model else None,
                 "scheduler": generation.scheduler,
-                "batching": config.batching.model_dump() | _scheduling(config, model),
+                "batching": config.batching.model_dump() | model_facts.scheduling(config, model),
                 "devices": config.devices,
                 "compile": config.compile,
                 "attention": config.attention,
@@ -289,6 +295,7 @@ class Service:
                 "limits": config.limits.model_dump() | {"max_steps": config.limits.steps},
                 "queue": config.queue.model_dump(),
                 "provenance": self._marks.describe(),
+                "safety": model_facts.safety(model, config.safety),
                 "generation": {
                     "steps": generation.steps,
                     "guidance_scale": generation.guidance_scale,
@@ -351,6 +358,8 @@ class Service:
                 self._metrics.rejected.labels("deadline").inc()
             case NotReady():
                 self._metrics.rejected.labels("not_ready").inc()
+            case PicturesBlocked():
+                self._metrics.rejected.labels("blocked").inc()
 
 
 def _leave(running: "asyncio.Future[Result]") -> None:
@@ -368,33 +377,9 @@ def _timings(result: Result, encode_seconds: float) -> Timings:
         text_encoder=ms(result.text_encoder_seconds),
         denoise=ms(result.denoise_seconds),
         vae=ms(result.vae_seconds),
+        safety=None if result.safety_seconds is None else ms(result.safety_seconds),
         encode=ms(encode_seconds),
     )
-
-
-def _startup(startup: Startup) -> dict[str, float]:
-    return {
-        "load_seconds": startup.load_seconds,
-        "warm_up_seconds": startup.warm_up_seconds,
-        "timing_seconds": startup.timing_seconds,
-    }
-
-
-def _scheduling(config: ServingConfig, model: ModelInfo | None) -> dict[str, Any]:
-    """Returns the bound and the unit of work, and its timed seconds by images where it's a step."""
-    curve = model.startup.curve if model else None
-    steps = curve and [{"images": images, "seconds": seconds} for images, seconds in curve.points]
-    return {
-        "max_size": config.most_images,
-        "scheduled": model.scheduled if model else None,
-        "step_seconds": steps,
-    }
-
-
-def _bare(startup: Startup, devices: int) -> list[dict[str, float]] | None:
-    """Returns the timed calls of the pipeline alone, of all devices together; None if untimed."""
-    calls = [{"images": size * devices, "seconds": seconds} for size, seconds in startup.bare]
-    return calls or None
 
 
 def _json(document: Mapping[str, Any]) -> Reply:

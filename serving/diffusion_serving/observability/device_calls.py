@@ -1,5 +1,6 @@
-"""The calls of a device: the one that runs, and the time that it may take by earlier ones."""
+"""The calls of a device: those that run, and the time that they may take by earlier ones."""
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -40,11 +41,11 @@ class Work(NamedTuple):
 
 
 class DeviceCalls:
-    """Records the calls of one device. One thread calls `begin` and `end`, any thread reads."""
+    """Records the calls of one device: one at a time of each thread, which any thread reads."""
 
     def __init__(self) -> None:
-        self._running: DeviceCall | None = None
-        self._work = Work(1, 1)
+        self._running: dict[int, tuple[DeviceCall, Work]] = {}
+        """The call that runs, and its work, by the thread that is in it."""
         self._longest: tuple[float, Work] | None = None
         """The longest call of all, which may have compiled the model for its work."""
         self._repeated: dict[Work, float] = {}
@@ -52,16 +53,19 @@ class DeviceCalls:
 
     @property
     def running(self) -> DeviceCall | None:
-        return self._running
+        """The call that runs; of several, the one whose time is up first."""
+        calls = [call for call, _ in list(self._running.values())]
+        return min(calls, key=lambda call: call.began + call.bound, default=None)
 
     def begin(self, work: Work) -> None:
-        self._work = work
-        self._running = DeviceCall(time.monotonic(), self.bound(work))
+        call = DeviceCall(time.monotonic(), self.bound(work))
+        self._running[threading.get_ident()] = call, work
 
     def end(self) -> None:
-        call, self._running = self._running, None
-        if call is not None:
-            self.record(self._work, time.monotonic() - call.began)
+        running = self._running.pop(threading.get_ident(), None)
+        if running is not None:
+            call, work = running
+            self.record(work, time.monotonic() - call.began)
 
     def record(self, work: Work, seconds: float) -> None:
         """Takes the time of a call that came back."""

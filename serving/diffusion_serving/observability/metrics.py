@@ -45,6 +45,7 @@ class Metrics:
     running_cost: Gauge
     queue_seconds: Histogram
     images: Counter
+    checked: Counter
     rejected: Counter
     ready: Gauge
 
@@ -163,6 +164,12 @@ def make_metrics() -> Metrics:
             registry=registry,
         ),
         images=Counter("diffusion_images_total", "Images generated.", registry=registry),
+        checked=Counter(
+            "diffusion_checked_images_total",
+            "Images that the safety checker passed or blocked.",
+            ("verdict",),
+            registry=registry,
+        ),
         rejected=Counter(
             "diffusion_rejected_total",
             "Requests for images that were refused, or whose clients left before they were made.",

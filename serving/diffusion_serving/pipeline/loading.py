@@ -9,12 +9,14 @@ import transformers
 
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.cpu_cores import available_cores
+from diffusion_serving.fetch.checker_files import find_checker
 from diffusion_serving.fetch.model_files import ModelFiles
 from diffusion_serving.observability.startup_errors import (
     ModelLoadFailed,
     StartupError,
     WrongDevice,
 )
+from diffusion_serving.pipeline.checking import load_checker
 from diffusion_serving.pipeline.loras import Loras
 from diffusion_serving.pipeline.model import DiffusersPipeline
 from diffusion_serving.pipeline.prompts import EmbeddingCache, PromptEncoder
@@ -25,7 +27,7 @@ from diffusion_serving.pipeline.tuning import attention, batch_sizes, check_comp
 def load_pipeline(
     files: ModelFiles, config: ServingConfig, device_index: int = 0
 ) -> DiffusersPipeline:
-    """Loads the model and its LoRAs onto the device.
+    """Loads the model, its LoRAs and its safety checker onto the device.
 
     Args:
         files: the result of `model_files.inspect`.
@@ -46,12 +48,14 @@ def load_pipeline(
     check_compiler(config)  # before the weights, which take minutes
     own = read_scheduler(files.path / "scheduler", files.scheduler)
     require_understood(config.generation.scheduler, own, config.generation.steps)
+    checker = find_checker(files.path, *config.safety.choice)
     try:
         pipe = _from_pretrained(files, getattr(torch, config.precision), own)
         pipe.set_progress_bar_config(disable=True)
         loras = Loras(pipe, config.model.loras)
         pipe.to(device)
         tune(pipe, config)
+        checks = load_checker(checker, device, pipe.dtype) if checker else None
     except (StartupError, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -68,6 +72,7 @@ def load_pipeline(
         attention=context,
         batch_sizes=batch_sizes(config),
         fill=config.compile != "none",
+        checker=checks,
     )
 
 

@@ -13,6 +13,7 @@ from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep
 from diffusion_serving.observability.metrics import DeviceUse
 from diffusion_serving.observability.nvml import meter_of
+from diffusion_serving.pipeline.checking import LoadedChecker
 from diffusion_serving.pipeline.decoding import Decoder
 from diffusion_serving.pipeline.failures import device_probe, guarded
 from diffusion_serving.pipeline.loras import Loras
@@ -32,6 +33,7 @@ class DiffusersPipeline:
         attention: returns the context in which the model runs.
         batch_sizes: the batch sizes to warm up.
         fill: whether batches are filled up to the next of these sizes, as compiled code needs.
+        checker: the checker of its pictures, which its caller asks.
 
     """
 
@@ -45,7 +47,9 @@ class DiffusersPipeline:
         attention: Callable[[], AbstractContextManager[None]],
         batch_sizes: Sequence[int] = (),
         fill: bool = False,
+        checker: LoadedChecker | None = None,
     ) -> None:
+        self.checker = checker
         self._pipe = pipe
         self._scheduler = scheduler
         self._own_scheduler = pipe.scheduler

@@ -36,7 +36,8 @@ def tiny_loras() -> dict[str, Path]:
 def pool(
     tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_loras: dict[str, Path]
 ) -> Iterator[Pool]:
-    pool = Pool(tmp_path_factory.mktemp, tiny_model, tiny_loras)
+    classifier = tiny_models().classifier
+    pool = Pool(tmp_path_factory.mktemp, tiny_model, tiny_loras, classifier)
     yield pool
     pool.end()
 

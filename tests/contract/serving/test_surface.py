@@ -9,6 +9,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import openai
 import pytest
 from PIL import ImageChops
 
@@ -36,6 +37,8 @@ from serving_process import (
     resident_bytes,
 )
 from signing_certificates import authority, mounted
+
+BLOCKED = 'diffusion_rejected_total{reason="blocked"}'
 
 
 def test_http_is_up_before_the_model_is_loaded(server: Server) -> None:
@@ -68,6 +71,37 @@ class TestSurface(Surface):
     @pytest.fixture
     def server(self, quick: Server) -> Server:
         return quick
+
+
+def test_blocked_pictures_are_refused_on_each_route_and_others_of_their_batch_are_not(
+    quick: Server,
+) -> None:
+    assert quick.client.get("/about").json()["safety"] == {
+        "checker": "hf://acme/decent",
+        "action": "Refuse",
+    }
+    blocked = quick.metric(BLOCKED)
+    started = quick.metric(STARTED)
+    prompts = ["decent", "indecent"] * 3
+    with ThreadPoolExecutor(7) as threads:
+        busy = threads.submit(quick.predict, **SLOW)
+        eventually(lambda: quick.metric(STARTED) == started + 1)
+        answers = list(threads.map(lambda prompt: quick.predict(prompt=prompt), prompts))
+        assert busy.result().status_code == 200
+    assert [answer.status_code for answer in answers] == [200, 400] * 3
+    assert all(answer.json()["timings_ms"]["safety"] > 0 for answer in answers[::2])
+    problem = assert_problem(answers[1], 400, "is blocked by the service's safety checker")
+    assert problem["type"] == "/docs#blocked"
+    body = {"prompt": "indecent", "steps": 3}
+    events = quick.client.post("/predict", json=body, headers={"Accept": "text/event-stream"}).text
+    assert events.count("event: step") == 3
+    assert "event: problem" in events
+    client = openai.OpenAI(base_url=f"{quick.url}/v1", api_key="any", max_retries=0)
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.images.generate(prompt="indecent")
+    assert raised.value.code == "content_policy_violation"
+    assert quick.metric(BLOCKED) == blocked + 5
+    assert quick.metric('diffusion_checked_images_total{verdict="blocked"}') > 0
 
 
 def test_lora_by_its_name_changes_the_image_of_its_own_request(server: Server) -> None:
@@ -228,6 +262,22 @@ def test_every_picture_is_signed_by_the_certificate_of_the_moment(
     mounted(pool.secret, "third", authority().issue("Third"))
     assert signed("image/png")["signer"] == "Third, Example Ltd"
     assert "PRIVATE KEY" not in strict.output.read_text()
+
+
+def test_blocked_picture_is_blurred_and_said_to_be(strict: Server) -> None:
+    strict.client.headers["Authorization"] = f"Bearer {KEY}"
+    assert strict.client.get("/about").json()["safety"]["action"] == "Blur"
+    answer = strict.predict(prompt="an indecent picture", images=2)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["blocked"] == [0, 1]
+    body = {"prompt": "an indecent picture"}
+    blurred = strict.client.post("/predict", json=body, headers=PNG)
+    assert blurred.headers["diffusion-blocked"] == "0"
+    colours = picture(blurred.content).getcolors(64 * 64) or []
+    assert min(colour[0] for _, colour in colours) > 250, "the mean colour of red squares is left"
+    assert len(picture(blurred.content).resize((8, 8)).getcolors() or []) > 1
+    answer = strict.client.post("/v1/images/generations", json=body)
+    assert (answer.status_code, answer.json()["blocked"]) == (200, [0])
 
 
 def test_ray_ends_with_a_server_that_is_killed(strict: Server, variant: Variant) -> None:

@@ -37,6 +37,16 @@ class TinyModels:
         """LoRAs for ``sd``: ``unet`` changes its U-Net alone, ``text`` its text encoder as well."""
         return {name: self.folder / "loras" / name for name in ("unet", "text")}
 
+    @property
+    def checked(self) -> Path:
+        """The model of ``sd`` with a safety checker of its own, which blocks red pictures."""
+        return self.folder / "checked"
+
+    @property
+    def classifier(self) -> Path:
+        """An image classifier that finds red pictures unsafe."""
+        return self.folder / "classifier"
+
 
 @cache
 def tiny_models() -> TinyModels:

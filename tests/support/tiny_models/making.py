@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -129,10 +130,91 @@ def _lora_layers(part: Any, targets: list[str]) -> Any:
     return peft.utils.get_peft_model_state_dict(part)
 
 
+_SIDE = 8
+"""Pixels of a checker's input, which is one patch of its model."""
+_COLOURS = 4
+"""The width of a checker's vectors: red, green and blue, and one that is 0."""
+_RED = torch.tensor([1.25, -0.75, -0.75, 0.25])
+"""A red picture's vector (1, -1, -1, 0) without its mean, as a layer's norm leaves it."""
+
+
+def _judge_by_mean_colour(model: Any) -> None:
+    """Sets weights so that the vector of a picture is its mean colour.
+
+    The one patch becomes (red, green, blue, 0), attention adds it to the class's empty token, and
+    everything else adds nothing.
+    """
+    for name, weights in model.named_parameters():
+        is_norm = "norm" in name and name.endswith("weight")
+        torch.nn.init.constant_(weights, 1.0 if is_norm else 0.0)
+        if any(part in name for part in ("v_proj.weight", "o_proj.weight", "out_proj.weight")):
+            torch.nn.init.eye_(weights)
+        if "patch_embedding" in name and weights.dim() == 4:
+            for colour in range(3):
+                weights.data[colour, colour] = 1 / _SIDE**2
+
+
+def _processor(kind: Any) -> Any:
+    size = {"height": _SIDE, "width": _SIDE}
+    halves = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    return kind(size=size, crop_size=size, **halves)
+
+
+def make_checked(folder: Path, model: Path) -> None:
+    """The model with a checker of the class that Stable Diffusion comes with."""
+    shutil.copytree(model, folder)
+    safety: Any = importlib.import_module("diffusers.pipelines.stable_diffusion.safety_checker")
+    vision = {
+        "hidden_size": _COLOURS,
+        "intermediate_size": _COLOURS,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "image_size": _SIDE,
+        "patch_size": _SIDE,
+    }
+    config = transformers.CLIPConfig(vision_config=vision, projection_dim=_COLOURS)
+    checker = safety.StableDiffusionSafetyChecker(config)
+    _judge_by_mean_colour(checker.vision_model)
+    torch.nn.init.eye_(checker.visual_projection.weight)
+    checker.concept_embeds.data[:] = _RED
+    # No picture is nearer to a concept than 1.
+    checker.concept_embeds_weights.data[:] = 2.0
+    checker.concept_embeds_weights.data[0] = 0.9
+    checker.special_care_embeds_weights.data[:] = 2.0
+    checker.save_pretrained(folder / "safety_checker")
+    _processor(transformers.CLIPImageProcessor).save_pretrained(folder / "feature_extractor")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    index["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+def make_classifier(folder: Path) -> None:
+    config = transformers.ViTConfig(
+        hidden_size=_COLOURS,
+        intermediate_size=_COLOURS,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        image_size=_SIDE,
+        patch_size=_SIDE,
+        id2label={0: "normal", 1: "nsfw"},
+        label2id={"normal": 0, "nsfw": 1},
+    )
+    classifier = transformers.ViTForImageClassification(config)
+    _judge_by_mean_colour(classifier)
+    classifier.classifier.weight.data[1] = _RED
+    # Halfway between a red picture's product with itself and the next one's.
+    classifier.classifier.bias.data[0] = 2.0
+    classifier.save_pretrained(folder)
+    _processor(transformers.ViTImageProcessor).save_pretrained(folder)
+
+
 def main(folder: Path) -> None:
     make_model(folder / "sd")
     make_xl_model(folder / "xl")
     make_loras(folder / "loras", folder / "sd")
+    make_checked(folder / "checked", folder / "sd")
+    make_classifier(folder / "classifier")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class FakePipeline:
     native_size = (128, 96)
     device_memory_bytes = None
     device_use = None
+    checker: Any = None
     batch_sizes = ()
     stepwise = None
 
@@ -128,6 +129,7 @@ class Stack:
             max_queue=queue.max_length,
             queue_timeout=queue.timeout_seconds,
             metrics=self.metrics,
+            blur=settings.config.safety.action == "Blur",
         )
         self.service = Service(settings, LocalEngineClient(self.engine, self.metrics), self.metrics)
         app = create_app(self.service, self.metrics)

@@ -46,6 +46,7 @@ DOCUMENT: dict[str, Any] = {
             "privateKeyFile": "/etc/diffusion/credentials/tls.key",
         },
     },
+    "safety": {"checker": {"path": "/models/store/cd", "source": "hf://org/d"}, "action": "Blur"},
 }
 
 
@@ -115,8 +116,11 @@ def test_every_part_of_the_engine_has_a_flag() -> None:
     argv += ["--batching", "framework", "--max-wait", "20", "--compile", "full"]
     argv += ["--attention", "native", "--channels-last", "--api-key-file", "/keys"]
     argv += ["--lora", "ink=/l/ink", "--lora", "oil=/l/oil"]
+    argv += ["--safety-checker", "/l/decent", "--safety-action", "Blur"]
     config = read_settings(argv, {}).config
     assert (config.backend, config.devices, config.compile) == ("litserve", 4, "full")
+    assert config.safety.choice == (None, ("/l/decent", Path("/l/decent")))
+    assert config.safety.action == "Blur"
     assert (config.batching.mode, config.batching.max_wait_milliseconds) == ("framework", 20)
     assert (config.attention, config.channels_last) == ("native", True)
     assert config.auth is not None
@@ -153,6 +157,14 @@ def test_the_cost_curve_alone_bounds_a_step_on_a_gpu_where_nobody_sets_a_bound(
     assert read_settings(["--model", "m", *flags], {}).config.most_images == most
 
 
+@pytest.mark.parametrize("checker", ["None", "Model"])
+def test_checkers_flag_takes_the_words_of_the_document(checker: str) -> None:
+    argv = ["--model", "/m", "--safety-checker", checker]
+    config = read_settings(argv, {}).config
+    assert (config.safety.choice, config.safety.action) == ((checker, None), "Refuse")
+    assert read_settings(argv[:2], {}).config.safety.choice == (None, None)
+
+
 def test_precision_follows_the_device_if_not_given() -> None:
     assert read_settings(["--model", "m", "--device", "cuda"], {}).config.precision == "float16"
 
@@ -175,6 +187,8 @@ def test_precision_follows_the_device_if_not_given() -> None:
         ({"rayserve": {"topology": "ring"}}, "rayserve.topology"),
         ({"auth": {}}, "auth.apiKeyFile: field required"),
         ({"provenance": {"contentCredentials": {"certificateFile": "/c"}}}, "privateKeyFile"),
+        ({"safety": {"checker": {"source": "hf://org/d"}}}, "path: field required"),
+        ({"safety": {"action": "Hide"}}, "safety.action: input should be 'Refuse' or 'Blur'"),
         ({"model": {"source": "x"}}, "wrong: model.path: field required."),
         ({"model": {"path": "/m", "loras": [{"name": "a.b", "path": "/l"}]}}, "'a.b' is no name"),
         ({"model": {"path": "/m", "loras": [{"name": "a", "path": "/l"}] * 2}}, "given twice"),

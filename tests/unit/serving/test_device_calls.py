@@ -1,6 +1,7 @@
 """The bound of a device call, by the calls before it."""
 
 import math
+import threading
 
 import pytest
 
@@ -72,3 +73,25 @@ def test_call_that_runs_is_known_until_its_end() -> None:
 def test_call_is_overdue_only_past_its_bound() -> None:
     call = DeviceCall(began=100.0, bound=30.0)
     assert [call.overdue(now) for now in (100.0, 130.0, 130.1)] == [False, False, True]
+
+
+def test_two_threads_calls_run_at_a_time_and_the_first_to_be_due_is_shown() -> None:
+    device = recorded((SMALL, 20.0), (SMALL, 20.0))
+    check = SMALL._replace(stage="safety")
+    device.record(check, 1.0)
+    device.record(check, 0.1)
+    device.begin(SMALL)
+    seen: list[DeviceCall | None] = []
+
+    def beside() -> None:
+        device.begin(check)
+        seen.append(device.running)
+        device.end()
+
+    thread = threading.Thread(target=beside)
+    thread.start()
+    thread.join()
+    seen.append(device.running)
+    assert [call and call.bound for call in seen] == [40.0, 200.0]
+    device.end()
+    assert device.running is None

@@ -61,8 +61,48 @@ def selected_paths(*paths: str, index: Any = PARTS) -> list[str]:
 )
 def test_pipeline_is_fetched_in_one_precision(available: list[str], weights: list[str]) -> None:
     others = ["README.md", "all.ckpt", "unet/diffusion_pytorch_model.bin", "onnx/model.safetensors"]
-    safety = ["safety_checker/config.json", "safety_checker/model.safetensors"]
-    assert selected_paths(*TEXTS, *available, *others, *safety) == sorted([*TEXTS, *weights])
+    assert selected_paths(*TEXTS, *available, *others) == sorted([*TEXTS, *weights])
+
+
+@pytest.mark.parametrize(
+    ("available", "checker"),
+    [
+        (["model.safetensors", "model.fp16.safetensors"], ["model.safetensors"]),
+        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
+        (["model.fp16.safetensors"], []),
+        (["pytorch_model.bin"], []),
+    ],
+)
+def test_models_own_safety_checker_comes_with_it_where_it_is_safetensors_alike(
+    available: list[str], checker: list[str]
+) -> None:
+    config = ["safety_checker/config.json"]
+    files = [f"safety_checker/{name}" for name in available]
+    selection = selected_paths(*TEXTS, *USUAL, *config, *files)
+    own = [*config, *(f"safety_checker/{name}" for name in checker)] if checker else []
+    assert selection == sorted([*TEXTS, *USUAL, *own])
+
+
+def test_preparation_of_a_checkers_images_comes_with_it() -> None:
+    index = {**PARTS, "feature_extractor": ["transformers", "CLIPImageProcessor"]}
+    own = ["safety_checker/config.json", "safety_checker/model.safetensors"]
+    own.append("feature_extractor/preprocessor_config.json")
+    assert selected_paths(*TEXTS, *USUAL, *own, index=index) == sorted([*TEXTS, *USUAL, *own])
+
+
+@pytest.mark.parametrize(
+    ("available", "weights"),
+    [
+        (["model.safetensors", "model.fp16.safetensors"], ["model.safetensors"]),
+        (["model.fp16.safetensors"], ["model.fp16.safetensors"]),
+    ],
+)
+def test_safety_checkers_source_is_fetched_without_what_it_needs_not(
+    available: list[str], weights: list[str]
+) -> None:
+    texts = ["config.json", "preprocessor_config.json"]
+    others = ["README.md", "pytorch_model.bin", "onnx/model.onnx", "training_args.json"]
+    assert selected_paths(*texts, *others, *available) == sorted([*texts, *weights])
 
 
 def test_shards_come_with_the_list_of_their_own_variant_alone() -> None:
@@ -93,6 +133,7 @@ def test_second_text_encoder_and_tokenizer_are_parts_like_others() -> None:
         ([*TEXTS, *USUAL[:2], "vae/diffusion_pytorch_model.bin"], "its vae only as a pickle"),
         ([*TEXTS, *USUAL[:2], HALF[2]], "no whole set of safetensors weights: its vae"),
         (["model.pt"], "its weights only as a pickle"),
+        (["preprocessor_config.json", "model.bin"], "a safety checker without a model.safetensors"),
         (["a.safetensors", "b.safetensors"], r"several safetensors files \(a.*, b"),
         (["notes/a.safetensors"], "neither a diffusers pipeline nor a LoRA"),
     ],

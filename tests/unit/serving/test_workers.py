@@ -5,16 +5,14 @@ import io
 import time
 from dataclasses import replace
 from multiprocessing import Pipe
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from diffusion_serving.backends.litserve.client import BoundedEnginePool
-from diffusion_serving.backends.litserve.worker import FrameworkAPI
 from diffusion_serving.config import Batching, Queue
-from diffusion_serving.engine import Result, Startup, State, start_runner
+from diffusion_serving.engine import Result, Startup, State
 from diffusion_serving.engine.client import ModelInfo
 from diffusion_serving.engine.errors import (
     DeadlineExceeded,
@@ -23,7 +21,6 @@ from diffusion_serving.engine.errors import (
     QueueFull,
 )
 from diffusion_serving.engine.image_request import ImageRequest
-from diffusion_serving.engine_process.cancellations import Cancellations
 from diffusion_serving.engine_process.clients import EnginePool, EngineProcessPool, WorkerQueue
 from diffusion_serving.engine_process.link import Link, LogLine
 from diffusion_serving.engine_process.messages import (
@@ -358,37 +355,3 @@ async def test_hang_up_in_the_frameworks_queue_counts_only_before_the_batch_star
     assert sample("diffusion_rejected_total", reason="hang_up") == 1
     for number in (0, 1):
         carrier.answer(number, NotReady("nobody waits"))
-
-
-def test_batch_of_the_framework_leaves_out_cancelled_requests(
-    pipeline: Any, configured: Any
-) -> None:
-    config = configured(backend="litserve", batching={"mode": "framework"}).config
-    api = FrameworkAPI(config, [], max_batch_size=8, batch_timeout=0.001)
-    worker = Worker()
-    metrics = make_metrics()
-    api._worker = SimpleNamespace(  # type: ignore[assignment] # a worker without its process
-        link=worker.far,
-        metrics=metrics,
-        cancellations=Cancellations(),
-        step_listener=lambda _: None,
-        end_steps=lambda _: None,
-    )
-    api._runner = start_runner(
-        lambda: pipeline, lambda _: image_request("warm-up"), max_images=8, metrics=metrics
-    )
-    pipeline.failures["bad"] = ValueError("a secret wish")
-    requests = [image_request("a"), image_request("left"), image_request("bad"), image_request("b")]
-    batch = [
-        Generate(n, time.monotonic() - 1.0, request, wants_steps=False)
-        for n, request in enumerate(requests)
-    ]
-    api._worker.cancellations.add(1)
-    outcomes = api.predict(batch)
-    assert isinstance(outcomes, list)
-    assert [type(outcome) for outcome in outcomes] == [Result, NotReady, EngineFailed, Result]
-    assert outcomes[0].queue_seconds >= 1.0
-    assert "left" not in pipeline.prompts
-    assert next(worker.near.messages()) == Started([0, 2, 3])
-    assert metrics.registry.get_sample_value("diffusion_queue_seconds_count") == 3
-    assert isinstance(api.predict(Generate(9, 0.0, image_request(), wants_steps=False)), Result)

@@ -123,9 +123,9 @@ class FrameworkAPI(_API):
         for one in active:
             worker.metrics.queue_seconds.observe(begin - one.submitted)
         try:
-            outcomes = self._runner.run(
-                [one.request for one in active], [worker.step_listener(one) for one in active]
-            )
+            requests = [one.request for one in active]
+            listeners = [worker.step_listener(one) for one in active]
+            outcomes = self._runner.check.applied(requests, self._runner.run(requests, listeners))
         except StartupError as error:  # the device is lost
             worker.link.send(Failed(error))
             outcomes = [NotReady(str(error))] * len(active)

@@ -180,9 +180,9 @@ class FrameworkBatchingClient:
         ]
 
     def _generate(self, batch: Sequence[_WaitingRequest]) -> list[Outcome]:
-        return self.ready.result().run(
-            [queued.request for queued in batch], [queued.on_step for queued in batch]
-        )
+        runner, requests = self.ready.result(), [queued.request for queued in batch]
+        outcomes = runner.run(requests, [queued.on_step for queued in batch])
+        return runner.check.applied(requests, outcomes)
 
 
 def _with_queue_time(outcome: Outcome, seconds: float) -> Outcome:

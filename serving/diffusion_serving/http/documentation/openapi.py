@@ -23,6 +23,7 @@ from diffusion_serving.http.responses.problems import (
     Kind,
     ProblemDocument,
 )
+from diffusion_serving.http.responses.rendering import BLOCKED_HEADER
 from diffusion_serving.http.responses.replies import JSON
 from diffusion_serving.http.responses.verification import Verification
 from diffusion_serving.http.route_table import ROUTES, Endpoint
@@ -33,6 +34,11 @@ _GENERATING_STATUSES = frozenset({400, 406, 408, 413, 415, 422, 429, 500, 503, 5
 _BODY_STATUSES = frozenset({408, 413, 415, 422})
 
 _HEADERS = {
+    BLOCKED_HEADER: {
+        "description": "The places of images that the safety checker blocked, which are blurred, "
+        "counted from 0; left out where there are none.",
+        "schema": {"type": "string"},
+    },
     "Server-Timing": {"description": "Milliseconds in each stage.", "schema": {"type": "string"}},
     REPLICA_HEADER: {
         "description": "The replica that responds: the name of its pod.",
@@ -93,6 +99,12 @@ _IMAGES_RESPONSE: dict[str, Any] = {
         "background": {"const": "opaque"},
         "output_format": {"enum": list(MEDIA_TYPES)},
         "size": {"type": "string", "description": "Width and height, as in 512x512."},
+        "blocked": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0},
+            "description": "The places of images that the safety checker blocked: they are "
+            "blurred. Left out where there are none.",
+        },
         "data": {
             "type": "array",
             "items": {
@@ -217,7 +229,7 @@ def _predict() -> dict[str, Any]:
                     EVENTS: {"schema": {"type": "string"}},
                 },
             },
-            **{str(kind.status): _problem(kind) for kind in KINDS if _can_fail_generating(kind)},
+            **_problems(kind for kind in KINDS if _can_fail_generating(kind)),
         },
     }
 
@@ -273,7 +285,7 @@ def _verify() -> dict[str, Any]:
                 "description": "The claims.",
                 "content": {JSON: {"schema": _ref("Verification")}},
             },
-            **{str(kind.status): _problem(kind) for kind in KINDS if kind.status in _BODY_STATUSES},
+            **_problems(kind for kind in KINDS if kind.status in _BODY_STATUSES),
         },
     }
 
@@ -297,7 +309,7 @@ def _require_key(path: str, operation: dict[str, Any]) -> None:
     if path.startswith(openai_errors.PREFIX):
         operation["responses"] |= _openai_problems([UNAUTHORIZED])
     else:
-        operation["responses"][str(UNAUTHORIZED.status)] = _problem(UNAUTHORIZED)
+        operation["responses"] |= _problems([UNAUTHORIZED])
 
 
 def _can_fail_generating(kind: Kind) -> bool:
@@ -314,25 +326,30 @@ def _get(name: str, summary: str, *, media: str = JSON, unready: bool = False) -
     body = {"type": "string"} if media != JSON else {"type": "object"}
     responses = {"200": {"description": "OK", "content": {media: {"schema": body}}}}
     if unready:
-        responses["503"] = _problem(NOT_READY)
+        responses |= _problems([NOT_READY])
     return {"operationId": name, "summary": summary, "responses": responses}
 
 
-def _problem(kind: Kind) -> dict[str, Any]:
-    return {
-        "description": _described(kind),
-        "content": {MEDIA_TYPE: {"schema": _ref("Problem")}},
-    }
-
-
 def _openai_problems(kinds: Iterable[Kind]) -> dict[str, Any]:
+    """Returns the responses of OpenAI's routes by status."""
+    schema = {JSON: {"schema": _ref("OpenAIError")}}
+    return _by_status(kinds, openai_errors.status_of, schema)
+
+
+def _problems(kinds: Iterable[Kind]) -> dict[str, Any]:
+    """Returns the responses of the other routes by status."""
+    return _by_status(kinds, lambda kind: kind.status, {MEDIA_TYPE: {"schema": _ref("Problem")}})
+
+
+def _by_status(
+    kinds: Iterable[Kind], status_of: Callable[[Kind], int], content: Mapping[str, Any]
+) -> dict[str, Any]:
     """Returns responses by status, which several kinds may share."""
     texts: dict[str, str] = {}
     for kind in kinds:
-        status = str(openai_errors.status_of(kind))
+        status = str(status_of(kind))
         texts[status] = f"{texts.get(status, '')} {_described(kind)}".strip()
-    schema = {JSON: {"schema": _ref("OpenAIError")}}
-    return {status: {"description": text, "content": schema} for status, text in texts.items()}
+    return {status: {"description": text, "content": content} for status, text in texts.items()}
 
 
 def _described(kind: Kind) -> str:

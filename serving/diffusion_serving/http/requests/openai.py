@@ -25,7 +25,7 @@ from diffusion_serving.http.responses.problems import (
     FieldError,
     Problem,
 )
-from diffusion_serving.http.responses.rendering import Rendering, Timings
+from diffusion_serving.http.responses.rendering import Facts, Rendering
 from diffusion_serving.http.responses.replies import Reply
 
 _SIZE = r"^(auto|[1-9][0-9]{1,3}x[1-9][0-9]{1,3})$"
@@ -90,7 +90,7 @@ class ImagesRequest(BaseModel):
     )
     style: Literal["vivid", "natural"] | None = Field(default=None, description=_NO_EFFECT)
     moderation: Literal["auto", "low"] | None = Field(
-        default=None, description=f"{_NO_EFFECT} Nothing is moderated."
+        default=None, description=f"{_NO_EFFECT} The service's own safety checker decides."
     )
     user: str | None = Field(default=None, description=f"{_NO_EFFECT} It is not kept.")
     safety_identifier: str | None = Field(default=None, description=f"{_NO_EFFECT} It is not kept.")
@@ -128,8 +128,8 @@ def images_reader(config: ServingConfig, service: str) -> Reader:
         image_format = parsed.output_format or "png"
         as_url = parsed.response_format == "url"
 
-        def reply(files: Sequence[bytes], timings: Timings) -> Reply:
-            return _reply(request, image_format, files, timings, as_url=as_url)
+        def reply(files: Sequence[bytes], facts: Facts) -> Reply:
+            return _reply(request, image_format, files, facts, as_url=as_url)
 
         return request, Rendering(image_format, reply, quality=parsed.output_compression)
 
@@ -223,24 +223,22 @@ def _reply(
     request: ImageRequest,
     image_format: Format,
     files: Sequence[bytes],
-    timings: Timings,
+    facts: Facts,
     *,
     as_url: bool,
 ) -> Reply:
     encoded = [base64.b64encode(file).decode() for file in files]
     prefix = f"data:{MEDIA_TYPES[image_format]};base64,"
-    document = {
+    document: dict[str, Any] = {
         "created": int(time.time()),
         "background": "opaque",
         "output_format": image_format,
         "size": f"{request.width}x{request.height}",
         "data": [{"url": prefix + one} if as_url else {"b64_json": one} for one in encoded],
     }
-    headers = {
-        "Server-Timing": timings.server_timing(),
-        "Cache-Control": "no-store",
-        "Diffusion-Seed": str(request.seeds[0]),
-    }
+    if facts.blocked:
+        document["blocked"] = list(facts.blocked)
+    headers = {**facts.headers(), "Diffusion-Seed": str(request.seeds[0])}
     return Reply(200, json.dumps(document).encode(), headers=headers)
 
 

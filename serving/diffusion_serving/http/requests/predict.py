@@ -14,7 +14,7 @@ from diffusion_serving.http.requests.reader import Reader
 from diffusion_serving.http.requests.validation import field_error, invalid
 from diffusion_serving.http.responses.image_encoding import MEDIA_TYPES
 from diffusion_serving.http.responses.problems import MALFORMED, Problem
-from diffusion_serving.http.responses.rendering import Rendering, Timings
+from diffusion_serving.http.responses.rendering import Facts, Rendering
 from diffusion_serving.http.responses.replies import Reply
 
 
@@ -45,18 +45,16 @@ def predict_reader(config: ServingConfig) -> Reader:
         defaults = Defaults.of(config.generation, native_size)
         request = resolve(parsed, config.limits, defaults, config.model.loras)
 
-        def reply(files: Sequence[bytes], timings: Timings) -> Reply:
-            return _reply(request, answer, files, timings)
+        def reply(files: Sequence[bytes], facts: Facts) -> Reply:
+            return _reply(request, answer, files, facts)
 
         return request, Rendering(answer.format, reply)
 
     return read
 
 
-def _reply(
-    request: ImageRequest, answer: Answer, files: Sequence[bytes], timings: Timings
-) -> Reply:
-    headers = {"Server-Timing": timings.server_timing(), "Cache-Control": "no-store"}
+def _reply(request: ImageRequest, answer: Answer, files: Sequence[bytes], facts: Facts) -> Reply:
+    headers = dict(facts.headers())
     if answer.image_bytes:
         headers["Diffusion-Seed"] = str(request.seeds[0])
         return Reply(200, files[0], MEDIA_TYPES[answer.format], headers)
@@ -67,6 +65,7 @@ def _reply(
         width=request.width,
         height=request.height,
         steps=request.steps,
-        timings_ms=timings,
+        timings_ms=facts.timings,
+        blocked=list(facts.blocked) or None,
     )
     return Reply(200, response.model_dump_json().encode(), headers=headers)

@@ -66,3 +66,9 @@ class PredictResponse(BaseModel):
     height: int
     steps: int
     timings_ms: Timings
+    blocked: list[int] | None = Field(
+        default=None,
+        exclude_if=lambda places: places is None,
+        description="The places of the images that the safety checker blocked, counted from 0: "
+        "they are blurred. Left out where there are none.",
+    )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 from diffusion_serving.http.responses.problems import (
+    BLOCKED,
     INVALID,
     METHOD_NOT_ALLOWED,
     QUEUE_FULL,
@@ -16,6 +17,7 @@ PREFIX = "/v1/"
 """The prefix of OpenAI's routes."""
 
 _CODES: Mapping[Kind, str] = {
+    BLOCKED: "content_policy_violation",
     INVALID: "invalid_value",
     UNAUTHORIZED: "invalid_api_key",
     QUEUE_FULL: "rate_limit_exceeded",

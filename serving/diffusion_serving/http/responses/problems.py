@@ -9,6 +9,7 @@ from diffusion_serving.engine.errors import (
     DeadlineExceeded,
     EngineFailed,
     NotReady,
+    PicturesBlocked,
     QueueFull,
     RequestError,
 )
@@ -33,6 +34,13 @@ class Kind:
 
 MALFORMED = Kind(
     "malformed", 400, "The body is not JSON", "Send one JSON object, encoded as UTF-8."
+)
+BLOCKED = Kind(
+    "blocked",
+    400,
+    "The image is blocked",
+    "Change the prompt or the seed. Each image is checked once it is made, and a request with a "
+    "blocked one has none.",
 )
 UNAUTHORIZED = Kind(
     "unauthorized",
@@ -109,6 +117,7 @@ DEADLINE_EXCEEDED = Kind(
 
 KINDS: tuple[Kind, ...] = (
     MALFORMED,
+    BLOCKED,
     UNAUTHORIZED,
     NOT_FOUND,
     MODEL_NOT_FOUND,
@@ -183,6 +192,8 @@ def from_request_error(error: RequestError) -> Problem:
             )
         case DeadlineExceeded():
             return Problem(DEADLINE_EXCEEDED, f"{error} {DEADLINE_EXCEEDED.advice}")
+        case PicturesBlocked():
+            return Problem(BLOCKED, f"{error} {BLOCKED.advice}")
         case EngineFailed():
             advice = error.cause or ENGINE_FAILED.advice
             return Problem(ENGINE_FAILED, f"{error} {advice}", error_id=error.error_id)

@@ -8,7 +8,8 @@ a missing LoRA, a missing device.
 ``STANDIN_STEP_SECONDS`` is the time of a step, ``STANDIN_BATCH_SECONDS`` the time of a batch beside
 its steps, and ``STANDIN_LOAD_SECONDS`` the time of loading. With ``STANDIN_WAY=steps`` the stand-in
 has a step loop, as Stable Diffusion has; without, it is a family that makes whole calls, so that
-one slow request keeps the engine from all others.
+one slow request keeps the engine from all others. A prompt with ``INDECENT`` in it gives a red
+picture, which the stand-in's safety checker blocks wherever the service has a checker.
 """
 
 import json
@@ -22,11 +23,16 @@ from pathlib import Path
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import BatchOutput, ImageState, OnStep, Picture
+from diffusion_serving.fetch.checker_files import CheckerFiles, find_checker
 from diffusion_serving.fetch.model_files import ModelFiles, find_lora
 from diffusion_serving.observability.startup_errors import WrongDevice
 
 BATCH_SECONDS = 0.004
 STEP_SECONDS = 0.002
+CHECK_SECONDS = 0.001
+INDECENT = "indecent"
+_RED = 200
+"""The mean of a picture's red channel, of 255, above which it is blocked."""
 _BLOCK = 8
 """The side of the squares that a picture consists of; every encoder packs them quickly."""
 
@@ -48,6 +54,19 @@ def _own(images: Sequence[ImageState]) -> list[_Image]:
     return [image for image in images if isinstance(image, _Image)]
 
 
+class Checker:
+    """A safety checker that blocks red pictures."""
+
+    def __init__(self, files: CheckerFiles) -> None:
+        self.name = files.name
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[bool]:
+        time.sleep(CHECK_SECONDS)
+        return [
+            sum(picture.rgb[::3]) > _RED * picture.width * picture.height for picture in pictures
+        ]
+
+
 class StandIn:
     """A pipeline that takes the same time for a batch of any size."""
 
@@ -57,7 +76,10 @@ class StandIn:
     device_use = None
     batch_sizes = ()
 
-    def __init__(self, native_size: tuple[int, int], dtype: str) -> None:
+    def __init__(
+        self, native_size: tuple[int, int], dtype: str, checker: Checker | None = None
+    ) -> None:
+        self.checker = checker
         self.native_size = native_size
         self.dtype = dtype
         self._batch_seconds = _seconds("STANDIN_BATCH_SECONDS", BATCH_SECONDS)
@@ -108,7 +130,7 @@ def load_pipeline(files: ModelFiles, config: ServingConfig, device_index: int = 
 
     Raises:
         WrongDevice: the device is a GPU; the stand-in never sees one.
-        ModelLoadFailed: a LoRA is missing.
+        ModelLoadFailed: a LoRA or the safety checker is missing.
 
     """
     if config.device != "cpu":
@@ -119,8 +141,10 @@ def load_pipeline(files: ModelFiles, config: ServingConfig, device_index: int = 
         )
     for lora in config.model.loras:
         find_lora(lora.name, lora.path)
+    checker = find_checker(files.path, *config.safety.choice)
     time.sleep(_seconds("STANDIN_LOAD_SECONDS", 0.0))
-    return StandIn(_native_size(files.path), config.precision)
+    checks = Checker(checker) if checker else None
+    return StandIn(_native_size(files.path), config.precision, checks)
 
 
 def _native_size(model: Path) -> tuple[int, int]:
@@ -135,8 +159,10 @@ def _native_size(model: Path) -> tuple[int, int]:
 def _picture(one: ImageRequest, seed: int) -> Picture:
     """Squares whose colours depend on the whole request."""
     colours = random.Random(repr((one.prompt, one.negative_prompt, *one.key, seed)))
+    red = b"\xff" if INDECENT in one.prompt else b""
     rows = [
-        b"".join(colours.randbytes(3) * _BLOCK for _ in range(one.width // _BLOCK)) * _BLOCK
+        b"".join((red + colours.randbytes(3))[:3] * _BLOCK for _ in range(one.width // _BLOCK))
+        * _BLOCK
         for _ in range(one.height // _BLOCK)
     ]
     return Picture(one.width, one.height, b"".join(rows))
