@@ -19,6 +19,7 @@ from diffusion_operator.api.pod_template import PodTemplate
 from diffusion_operator.api.provenance import Provenance
 from diffusion_operator.api.rollout import Rollout
 from diffusion_operator.api.route import Route
+from diffusion_operator.api.safety import Safety
 from diffusion_operator.api.status import Condition, Failure
 
 Backend = Literal["fastapi", "litserve", "rayserve"]
@@ -265,6 +266,7 @@ class DiffusionServiceSpec(Model):
     provenance: Provenance = Field(
         Provenance(), description="Marks of origin in every picture: POST /verify reads them."
     )
+    safety: Safety = Field(Safety(), description="Check of every picture before it is given away.")
     route: Route | None = Field(
         None, description="The way in from outside the cluster. Default: there is none."
     )

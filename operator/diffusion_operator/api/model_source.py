@@ -16,7 +16,7 @@ from diffusion_operator.api.fields import (
     text_or_number,
 )
 
-_PATHS = (
+PATHS = (
     r"self.matches('^image:///[^ ]*[^ /]$') "
     r"|| self.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[^ ]+)?$')"
     r"|| self.matches('^hf://[A-Za-z0-9][-A-Za-z0-9._]*(/[A-Za-z0-9][-A-Za-z0-9._]*)?$')"
@@ -28,8 +28,8 @@ _FILES = (
     r"/[^ @]+[.]safetensors$')"
 )
 _IS_QUANTITY = "type(self) == string && isQuantity(self)"
-_NO_WAY_UP = "must not contain '..': write the path without going up"
-_WHAT_SOURCES = (
+NO_WAY_UP = "must not contain '..': write the path without going up"
+WHAT_SOURCES = (
     "image:///PATH is a path inside the serving image, pvc://CLAIM/PATH a path on a "
     "PersistentVolumeClaim of the same namespace, mounted read-only; hf://OWNER/REPOSITORY is "
     "fetched from the Hugging Face Hub, s3://BUCKET/PATH and gs://BUCKET/PATH from a bucket."
@@ -45,7 +45,7 @@ _ANY_BUCKET = (
 )
 
 
-def _source_rules(field: str, paths: str = _PATHS, hub: str = "") -> dict[str, Any]:
+def _source_rules(field: str, paths: str = PATHS, hub: str = "") -> dict[str, Any]:
     return rules(
         rule(
             paths,
@@ -53,7 +53,7 @@ def _source_rules(field: str, paths: str = _PATHS, hub: str = "") -> dict[str, A
             f"PersistentVolumeClaim), hf://OWNER/REPOSITORY{hub} (the Hugging Face Hub; a revision "
             "is written in model.revision), s3://BUCKET/PATH or gs://BUCKET/PATH",
         ),
-        rule("!self.contains('..')", f"{field} {_NO_WAY_UP}"),
+        rule("!self.contains('..')", f"{field} {NO_WAY_UP}"),
     )
 
 
@@ -74,11 +74,11 @@ class Lora(Model):
     )
     source: str = Field(
         max_length=512,
-        description=f"A LoRA in safetensors, as a file or a directory. {_WHAT_SOURCES} Where a "
+        description=f"A LoRA in safetensors, as a file or a directory. {WHAT_SOURCES} Where a "
         "repository holds several LoRAs, end the source in the path of one, as in "
         "hf://OWNER/REPOSITORY/PATH.safetensors.",
         json_schema_extra=_source_rules(
-            "a LoRA's source", f"{_PATHS} {_FILES}", " or hf://OWNER/REPOSITORY/PATH.safetensors"
+            "a LoRA's source", f"{PATHS} {_FILES}", " or hf://OWNER/REPOSITORY/PATH.safetensors"
         ),
     )
     scale: Decimal = Field(
@@ -156,7 +156,7 @@ class ModelSource(Model):
     source: str = Field(
         max_length=512,
         description="A diffusers Stable Diffusion directory with safetensors weights: "
-        f"{_WHAT_SOURCES}",
+        f"{WHAT_SOURCES}",
         json_schema_extra=_source_rules("model.source"),
     )
     revision: str | None = Field(

@@ -73,6 +73,16 @@ class ServedProvenance(Model):
     content_credentials: Optional[ServedContentCredentials] = None
 
 
+class ServedChecker(Model):
+    path: str
+    source: str
+
+
+class ServedSafety(Model):
+    checker: Optional[str | ServedChecker] = None
+    action: str
+
+
 class ServingConfig(Model):
     version: Literal[1] = 1
     backend: str
@@ -88,3 +98,4 @@ class ServingConfig(Model):
     rayserve: Optional[ServedRay] = None
     auth: Optional[ServedAuth] = None
     provenance: Optional[ServedProvenance] = None
+    safety: Optional[ServedSafety] = None

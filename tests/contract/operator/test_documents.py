@@ -70,6 +70,10 @@ SERVICES: st.SearchStrategy[Object] = st.fixed_dictionaries(
             metadata=st.booleans(),
             contentCredentials=st.just({"certificateSecretRef": {"name": "signer"}}),
         ),
+        "safety": some(
+            checker=st.sampled_from(["None", "Model", "hf://acme/decent", "pvc://checkers/d"]),
+            action=st.sampled_from(["Refuse", "Blur"]),
+        ),
         "gpu": st.builds(dict, type=st.just("nvidia-l4"), count=st.integers(1, 16)),
         "precision": st.sampled_from(["float32", "bfloat16"]),
         "generation": some(

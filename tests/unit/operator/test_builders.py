@@ -235,6 +235,12 @@ def test_a_backend_without_an_image_says_which_value_to_set(
          {"metadata": True,
           "contentCredentials": {"certificateFile": "/etc/diffusion/credentials/tls.crt",
                                  "privateKeyFile": "/etc/diffusion/credentials/tls.key"}}),
+        ({"safety": {"checker": "None"}}, {"checker": "None", "action": "Refuse"}),
+        ({"safety": {"checker": "Model"}}, {"checker": "Model", "action": "Refuse"}),
+        ({"safety": {"action": "Blur"}}, {"action": "Blur"}),
+        ({"safety": {"checker": "image:///models/decent", "action": "Blur"}},
+         {"checker": {"path": "/models/decent", "source": "image:///models/decent"},
+          "action": "Blur"}),
     ],
 )  # fmt: skip
 def test_only_fields_that_are_set_add_to_the_configuration(
@@ -243,7 +249,12 @@ def test_only_fields_that_are_set_add_to_the_configuration(
     (field,) = change
     assert config_of(build(service, settings, **change))[field] == shown
     assert field not in config_of(build(service, settings))
-    for default in ({"batching": {"mode": "engine"}}, {"provenance": {"metadata": True}}):
+    defaults: list[Object] = [
+        {"batching": {"mode": "engine"}},
+        {"provenance": {"metadata": True}},
+        {"safety": {"action": "Refuse"}},
+    ]
+    for default in defaults:
         assert revision_of(build(service, settings, **default)) == revision_of(
             build(service, settings)
         )

@@ -87,6 +87,51 @@ def test_loras_are_fetched_or_mounted_each_from_its_source(
     assert claims == {"model": "weights", "model-1": "others"}
 
 
+def test_a_safety_checker_is_fetched_like_the_model_and_with_its_credentials(
+    service: Object, settings: Settings
+) -> None:
+    model = {**HUB, "tokenSecretRef": {"name": "hub", "key": "token"}}
+    manifest = build(service, settings, model=model, safety={"checker": "hf://acme/decent"})
+    fetch_model, fetch = pod_of(manifest)["initContainers"]
+    key = hashlib.sha256(b"hf://acme/decent@").hexdigest()[:16]
+    assert fetch["name"] == "safety-checker"
+    assert fetch["args"] == ["--source", "hf://acme/decent", "--to", f"/models/store/{key}"]
+    assert fetch["env"] == fetch_model["env"]
+    assert config_of(manifest)["safety"] == {
+        "checker": {"path": f"/models/store/{key}", "source": "hf://acme/decent"},
+        "action": "Refuse",
+    }
+
+
+@pytest.mark.parametrize("checker", ["None", "Model", None])
+def test_a_checker_without_a_source_is_not_fetched(
+    service: Object, settings: Settings, checker: str | None
+) -> None:
+    pod = pod_of(build(service, settings, model=HUB, safety={"checker": checker}))
+    assert [each["name"] for each in pod["initContainers"]] == ["model"]
+
+
+def test_a_checker_on_a_claim_is_mounted_beside_the_model(
+    service: Object, settings: Settings
+) -> None:
+    manifest = build(
+        service,
+        settings,
+        model={"source": "pvc://weights/sd"},
+        safety={"checker": "pvc://checkers/decent"},
+    )
+    pod = pod_of(manifest)
+    claims = {
+        each["name"]: each["persistentVolumeClaim"]["claimName"]
+        for each in pod["volumes"]
+        if "persistentVolumeClaim" in each
+    }
+    assert claims == {"model": "weights", "model-1": "checkers"}
+    assert config_of(manifest)["safety"]["checker"]["path"] == "/models/claim-1/decent"
+    mounts = {each["mountPath"]: each["name"] for each in pod["containers"][0]["volumeMounts"]}
+    assert mounts["/models/claim-1"] == "model-1"
+
+
 @pytest.mark.parametrize(
     ("cache", "claim"),
     [({"claimName": "shared"}, "shared"), ({"size": "20Gi"}, "demo-models")],

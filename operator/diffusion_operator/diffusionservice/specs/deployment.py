@@ -86,7 +86,7 @@ def revision_of(built: Mapping[str, Any]) -> str:
 
 def ready_within(spec: DiffusionServiceSpec) -> int:
     """Seconds from a pod's creation within which it has to be ready."""
-    fetching = FETCH_SECONDS if fetches(spec.model) else 0
+    fetching = FETCH_SECONDS if fetches(spec) else 0
     return startup_seconds(spec) + PLACEMENT_SECONDS + fetching
 
 

@@ -52,12 +52,12 @@ def cache_claim(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> Object 
 
 def fetch_containers(spec: DiffusionServiceSpec, settings: Settings) -> list[Object]:
     """Init containers, one per download, in their order."""
-    return [_container(fetch, spec, settings) for fetch in fetches(spec.model)]
+    return [_container(fetch, spec, settings) for fetch in fetches(spec)]
 
 
 def fetch_volumes(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> list[Object]:
     """Volumes of the store and of the gs:// credentials."""
-    downloads = fetches(spec.model)
+    downloads = fetches(spec)
     if not downloads:
         return []
     return [_store(owner, spec.model), *_credentials_volume(spec.model, downloads)]

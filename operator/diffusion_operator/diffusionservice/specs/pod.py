@@ -91,7 +91,7 @@ def _spread(owner: Mapping[str, Any], topology_key: str) -> Object:
 
 
 def _volumes(owner: Mapping[str, Any], spec: DiffusionServiceSpec) -> list[Object]:
-    claims = claims_of(spec.model)
+    claims = claims_of(spec)
     volumes: list[Object] = [
         {
             "name": claim_volume_name(claims, claim),

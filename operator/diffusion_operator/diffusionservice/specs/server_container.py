@@ -133,7 +133,7 @@ def gpu_claims(spec: DiffusionServiceSpec) -> list[str]:
 
 
 def _mounts(spec: DiffusionServiceSpec) -> list[Object]:
-    claims = claims_of(spec.model)
+    claims = claims_of(spec)
     mounts: list[Object] = [
         {
             "name": claim_volume_name(claims, claim),
@@ -142,7 +142,7 @@ def _mounts(spec: DiffusionServiceSpec) -> list[Object]:
         }
         for claim in claims
     ]
-    if fetches(spec.model):
+    if fetches(spec):
         mounts.append(STORE_READ_ONLY)
     if spec.auth:
         mounts.append({"name": API_KEY_VOLUME, "mountPath": API_KEY_MOUNT, "readOnly": True})

@@ -4,8 +4,8 @@ from typing import Literal
 
 from diffusion_operator.api.diffusionservice import Batching, DiffusionServiceSpec, Precision
 from diffusion_operator.api.fields import seconds
-from diffusion_operator.api.model_source import ModelSource
 from diffusion_operator.api.provenance import Provenance
+from diffusion_operator.api.safety import Safety
 from diffusion_operator.diffusionservice.specs.model_sources import path_of
 from diffusion_operator.documents.serving_config import (
     QueueLimits,
@@ -13,11 +13,13 @@ from diffusion_operator.documents.serving_config import (
     RequestLimits,
     ServedAuth,
     ServedBatching,
+    ServedChecker,
     ServedContentCredentials,
     ServedLora,
     ServedModel,
     ServedProvenance,
     ServedRay,
+    ServedSafety,
     ServingConfig,
 )
 from diffusion_operator.kube.problems import SpecError
@@ -59,13 +61,14 @@ def devices_of(spec: DiffusionServiceSpec, accelerator: Accelerator | None) -> i
     return spec.gpu.count if spec.gpu and device_of(accelerator) == "cuda" else 1
 
 
-def _model(model: ModelSource) -> ServedModel:
+def _model(spec: DiffusionServiceSpec) -> ServedModel:
+    model = spec.model
     loras = tuple(
-        ServedLora(name=lora.name, path=path_of(model, lora.source), scale=float(lora.scale))
+        ServedLora(name=lora.name, path=path_of(spec, lora.source), scale=float(lora.scale))
         for lora in model.loras
     )
     return ServedModel(
-        path=path_of(model, model.source, model.revision),
+        path=path_of(spec, model.source, model.revision),
         source=model.source,
         revision=model.revision,
         loras=loras or None,
@@ -94,6 +97,17 @@ def _batching(batching: Batching) -> ServedBatching:
     return served.model_copy(update={"max_size": USUAL_BATCH})
 
 
+def _safety(spec: DiffusionServiceSpec) -> ServedSafety | None:
+    """Check of the pictures; None where it is the server's default."""
+    safety = spec.safety
+    if safety == Safety():
+        return None
+    if (source := safety.source) is None:
+        return ServedSafety(checker=safety.checker, action=safety.action)
+    checker = ServedChecker(path=path_of(spec, source), source=source)
+    return ServedSafety(checker=checker, action=safety.action)
+
+
 def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) -> ServingConfig:
     """Serving configuration document.
 
@@ -103,7 +117,7 @@ def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) 
     devices = devices_of(spec, accelerator)
     return ServingConfig(
         backend=spec.backend,
-        model=_model(spec.model),
+        model=_model(spec),
         device=device_of(accelerator),
         precision=precision_of(spec, accelerator),
         generation=RequestDefaults(
@@ -123,4 +137,5 @@ def serving_config(spec: DiffusionServiceSpec, accelerator: Accelerator | None) 
         rayserve=ServedRay(topology=spec.rayserve.topology) if spec.rayserve else None,
         auth=ServedAuth(api_key_file=f"{API_KEY_MOUNT}/{API_KEY_FILE}") if spec.auth else None,
         provenance=_provenance(spec.provenance),
+        safety=_safety(spec),
     )
