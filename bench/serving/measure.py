@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from figures import Figure, exit_code, failure, table
-from serving import marks, stepped
+from serving import checks, marks, stepped
 from serving.subjects import BACKENDS, PEERS, Conditions
 from serving.turns import Plan, Seen, Turn, take_turns
 
@@ -116,6 +116,7 @@ SERIES: Mapping[str, Callable[[Sequence[str]], list[Figure]]] = {
     "steps": stepped.measure,
     "one-user": lambda subjects: added_latency(QUICK_STAND_IN, 4, subjects),
     "marks": lambda _: marks.measure(),
+    "checks": lambda _: checks.measure(),
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from diffusion_serving.config import ServingConfig
 from diffusion_serving.engine.image_request import ImageRequest
-from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, Picture
+from diffusion_serving.engine.pipeline_interface import BatchOutput, Checker, OnStep, Picture
 from serving.prompts import SIDE
 
 BATCH = 8
@@ -25,7 +25,7 @@ class NoDevice:
     native_size = (SIDE, SIDE)
     device_memory_bytes = None
     device_use = None
-    checker = None
+    checker: Checker | None = None
     batch_sizes = ()
 
 

@@ -65,11 +65,12 @@ class CallLoop:
         # A moving average, so that one slow request does not send clients away for long.
         seconds = (time.monotonic() - begin) / work
         self._queue.seconds_per_work += _RECENT * (seconds - self._queue.seconds_per_work)
+        finished = []
         for queued in batch:
             outcome = queued.outcome()
             if isinstance(outcome, Result):
                 queue_seconds = begin - queued.submitted
-                result = replace(outcome, queue_seconds=queue_seconds)
-                self._runner.check.answer(queued, result)
+                finished.append((queued, replace(outcome, queue_seconds=queue_seconds)))
             else:
                 queued.future.set_exception(outcome)
+        self._runner.check.answer(finished)

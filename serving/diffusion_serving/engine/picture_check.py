@@ -26,6 +26,8 @@ _MOST_WAITING = 32
 """Requests that may wait for the checker. A checker slower than the engine then holds the engine
 back, so that the queue's own bound refuses requests, and finished pictures don't fill the memory.
 """
+_RECENT = 0.2
+"""The weight of the last check in the moving average of the seconds."""
 _FAILED = "Its safety checker failed, and no picture leaves this service unchecked. Try again."
 
 
@@ -55,11 +57,8 @@ class PictureCheck:
         self._waiting: deque[_Finished] = deque()
         self._room = threading.Semaphore(_MOST_WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="safety")
-
-    @property
-    def active(self) -> bool:
-        """Whether there is a checker."""
-        return self._checker is not None
+        self.seconds = 0.0
+        """The seconds from finished pictures to their answer lately; 0 without a checker."""
 
     @property
     def name(self) -> str | None:
@@ -75,6 +74,7 @@ class PictureCheck:
         """
         if self._checker is None:
             return
+        begin = time.monotonic()
         try:
             self._checker([picture])
         except Exception as error:
@@ -83,18 +83,25 @@ class PictureCheck:
                 f"warm-up image ({type(error).__name__}: {error}). Copy the checker again, set "
                 "another one as safety.checker, or None."
             ) from error
+        self.seconds = time.monotonic() - begin
 
-    def answer(self, queued: QueuedRequest, result: Result) -> None:
-        """Resolves a request's future, after the check of its pictures if there is a checker.
+    def answer(self, finished: Sequence[tuple[QueuedRequest, Result]]) -> None:
+        """Resolves the futures of requests, after the check of their pictures if there is one.
 
         Returns before the check, so that the caller's thread goes on with the device.
         """
-        if self._checker is None:
-            queued.future.set_result(result)
+        if not finished:
             return
-        self._room.acquire()
-        self._waiting.append(_Finished(queued, result, time.monotonic()))
-        self._thread.submit(self._check_waiting)
+        if self._checker is None:
+            for queued, result in finished:
+                queued.future.set_result(result)
+            return
+        now = time.monotonic()
+        for queued, result in finished:
+            self._room.acquire()
+            self._waiting.append(_Finished(queued, result, now))
+        for _ in finished:
+            self._thread.submit(self._check_waiting)
 
     def applied(
         self, requests: Sequence[ImageRequest], outcomes: Sequence[Outcome]
@@ -118,12 +125,17 @@ class PictureCheck:
         self._thread.shutdown()
 
     def _check_waiting(self) -> None:
-        """Checks and answers the requests that wait, as many as one call of the checker takes."""
+        """Checks and answers the requests that wait, as many as one call of the checker takes.
+
+        Called once for each of them; the last calls find none.
+        """
         batch: list[_Finished] = []
         pictures = 0
         while self._waiting and (not batch or pictures < _MOST_PICTURES):
             batch.append(self._waiting.popleft())
             pictures += len(batch[-1].result.pictures)
+        if not batch:
+            return
         requests = [finished.queued.request for finished in batch]
         outcomes: Sequence[Outcome]
         try:
@@ -131,6 +143,7 @@ class PictureCheck:
         except Exception as error:  # noqa: BLE001 - a request without an outcome would never end
             outcomes = [_unchecked(error)] * len(batch)
         now = time.monotonic()
+        self.seconds += _RECENT * (now - batch[-1].since - self.seconds)
         for finished, outcome in zip(batch, outcomes, strict=True):
             self._room.release()
             if isinstance(outcome, Result):

@@ -2,6 +2,8 @@
 
 _LONGEST = 0.08
 """The longest wait, as a share of a step's seconds."""
+_LONGEST_CHECK = 0.12
+"""The longest check of pictures that is waited for, too, as a share of a step's seconds."""
 _RECENT = 0.1
 """The weight of the last finish in the moving average."""
 
@@ -21,11 +23,18 @@ class Returns:
         self._window = 0.0
         self._returned = 0
 
-    def finish(self, images: int, now: float, step_seconds: float) -> None:
-        """Records that so many images are finished, and that the next step takes so long."""
+    def finish(
+        self, images: int, now: float, step_seconds: float, check_seconds: float = 0.0
+    ) -> None:
+        """Records that so many images are finished, and that the next step takes so long.
+
+        Their clients get them after a check of so many seconds. A long check isn't waited for: the
+        steps of others would wait for it, too.
+        """
         self._close()
+        check = check_seconds if check_seconds <= _LONGEST_CHECK * step_seconds else 0.0
         self._finished, self._returned = images, 0
-        self._since, self._window = now, _LONGEST * step_seconds
+        self._since, self._window = now, _LONGEST * step_seconds + check
 
     def arrive(self, images: int, now: float) -> None:
         """Records new images."""

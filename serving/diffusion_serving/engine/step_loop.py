@@ -150,7 +150,8 @@ class StepLoop:
 
     def _settle(self) -> None:
         """Answers the requests that are finished or have failed."""
-        now, images = time.monotonic(), 0
+        now = time.monotonic()
+        finished: list[tuple[QueuedRequest, Result]] = []
         self._queue.seconds_per_work = self._runner.curve.seconds_per_work
         for queued in list(self._running):
             if queued.failure is not None:
@@ -158,11 +159,13 @@ class StepLoop:
                 queued.future.set_exception(queued.failure)
             elif len(queued.pictures) == queued.request.images:
                 self._leave(queued)
-                images += queued.request.images
-                self._runner.check.answer(queued, self._result(queued, now))
-        if images:
-            curve = self._runner.curve
-            self._returns.finish(images, now, curve.step_seconds(curve.reference))
+                finished.append((queued, self._result(queued, now)))
+        if finished:
+            images = sum(queued.request.images for queued, _ in finished)
+            curve, check = self._runner.curve, self._runner.check
+            step_seconds = curve.step_seconds(curve.reference)
+            self._returns.finish(images, now, step_seconds, check.seconds)
+            check.answer(finished)
 
     def _leave(self, queued: QueuedRequest) -> None:
         self._running.remove(queued)

@@ -15,7 +15,6 @@ from diffusion_serving.fetch.checker_files import CheckerFiles
 from diffusion_serving.observability.startup_errors import ModelLoadFailed, StartupError
 from diffusion_serving.pipeline.failures import device_probe, guarded
 
-_Processor: Any = transformers.AutoImageProcessor  # carries few annotations
 _Judge = Callable[[torch.Tensor], list[bool]]
 """Returns whether each of (images, 3, height, width) prepared images is blocked."""
 _MOST = 0.5
@@ -82,7 +81,8 @@ def load_checker(files: CheckerFiles, device: torch.device, dtype: torch.dtype) 
 
     """
     try:
-        prepare = _Processor.from_pretrained(
+        processor: Any = transformers.AutoImageProcessor  # carries no annotations
+        prepare = processor.from_pretrained(
             files.preparation, local_files_only=True, trust_remote_code=False
         )
         judge = _judge(files, device, dtype)

@@ -273,9 +273,9 @@ def test_blocked_picture_is_blurred_and_said_to_be(strict: Server) -> None:
     body = {"prompt": "an indecent picture"}
     blurred = strict.client.post("/predict", json=body, headers=PNG)
     assert blurred.headers["diffusion-blocked"] == "0"
-    colours = picture(blurred.content).getcolors(64 * 64) or []
-    assert min(colour[0] for _, colour in colours) > 250, "the mean colour of red squares is left"
-    assert len(picture(blurred.content).resize((8, 8)).getcolors() or []) > 1
+    image = picture(blurred.content)
+    assert min(image.tobytes()[::3]) > 250, "the mean colour of red squares is left"
+    assert len(image.resize((8, 8)).getcolors() or []) > 1
     answer = strict.client.post("/v1/images/generations", json=body)
     assert (answer.status_code, answer.json()["blocked"]) == (200, [0])
 

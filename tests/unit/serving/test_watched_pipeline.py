@@ -26,8 +26,7 @@ def test_each_stage_is_a_call_of_its_own_that_can_be_overdue() -> None:
 
 def test_check_of_pictures_is_a_call_that_can_be_overdue() -> None:
     calls, pipeline = DeviceCalls(), SteppedPipeline()
-    watched = WatchedPipeline(pipeline, calls)
-    assert watched.checker is None
+    assert WatchedPipeline(pipeline, calls).checker is None
     running: list[Any] = []
 
     class Looking(RedChecker):
@@ -36,7 +35,7 @@ def test_check_of_pictures_is_a_call_that_can_be_overdue() -> None:
             return super().__call__(pictures)
 
     pipeline.checker = Looking()
-    checker = watched.checker
+    checker = WatchedPipeline(pipeline, calls).checker
     assert checker is not None
     assert list(checker([Picture(1, 1, BLUE.to_bytes(3, "big"))])) == [False]
     assert checker.name == "Model"

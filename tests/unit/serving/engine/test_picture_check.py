@@ -43,7 +43,7 @@ def applied(checker: Any, *outcomes: tuple[QueuedRequest, Any], blur: bool = Fal
 def test_without_a_checker_the_result_is_given_as_it_is() -> None:
     check = PictureCheck(None, make_metrics())
     queued, result = finished(RED)
-    check.answer(queued, result)
+    check.answer([(queued, result)])
     assert queued.future.result(0) is result
     assert (check.name, result.safety_seconds) == (None, None)
 
@@ -140,7 +140,7 @@ def test_answer_comes_from_another_thread_and_the_caller_goes_on(checker: RedChe
     checker.hold()
     requests = [finished(seed) for seed in (BLUE, RED, BLUE + 1)]
     for queued, result in requests:
-        check.answer(queued, result)  # returns, though the checker is held
+        check.answer([(queued, result)])  # returns, though the checker is held
     assert not any(queued.future.done() for queued, _ in requests)
     checker.release()
     first, blocked, last = (queued.future for queued, _ in requests)
@@ -164,9 +164,9 @@ def test_slow_checker_holds_the_engine_back(
 
     def engine() -> None:
         for queued, result in requests[:2]:
-            check.answer(queued, result)
+            check.answer([(queued, result)])
         entered.set()
-        check.answer(*requests[2])
+        check.answer([requests[2]])
 
     thread = threading.Thread(target=engine)
     thread.start()
@@ -180,11 +180,23 @@ def test_slow_checker_holds_the_engine_back(
     check.close()
 
 
+def test_time_of_a_check_is_known_from_the_warm_up_on(checker: RedChecker) -> None:
+    check = PictureCheck(checker, make_metrics())
+    assert check.seconds == 0
+    check.warm_up(painted(BLUE))
+    first = check.seconds
+    assert first > 0
+    queued, result = finished(BLUE)
+    check.answer([(queued, result)])
+    check.close()
+    assert check.seconds != first
+
+
 def test_close_waits_for_every_answer(checker: RedChecker) -> None:
     check = PictureCheck(checker, make_metrics())
     requests = [finished(BLUE) for _ in range(20)]
     for queued, result in requests:
-        check.answer(queued, result)
+        check.answer([(queued, result)])
     check.close()
     assert all(queued.future.done() for queued, _ in requests)
 

@@ -38,3 +38,17 @@ def test_a_step_without_room_waits_for_nobody() -> None:
 
 def test_many_do_not_wait_for_one_where_that_costs_them_more_than_it_brings() -> None:
     assert seen(1, 1).wait_until(30, 4, STEP) == 0.0
+
+
+def test_clients_are_waited_for_past_a_short_check_of_their_pictures() -> None:
+    def after_a_check(seconds: float) -> Returns:
+        returns = Returns()
+        for number in range(60):
+            returns.finish(1, 10.0 * number, STEP, seconds)
+            returns.arrive(1, 10.0 * number + seconds + 0.01)
+        returns.finish(1, 1000.0, STEP, seconds)
+        return returns
+
+    until = after_a_check(0.1).wait_until(ready=3, room=4, step_seconds=STEP)
+    assert 1000.1 < until <= 1000.2
+    assert after_a_check(0.3).wait_until(3, 4, STEP) == 0.0

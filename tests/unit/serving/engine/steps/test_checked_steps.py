@@ -13,8 +13,8 @@ from verdicts import BLUE, RED, RedChecker
 
 @pytest.fixture
 def checker(stepped: SteppedPipeline) -> RedChecker:
-    stepped.checker = RedChecker()
-    return stepped.checker
+    stepped.checker = checker = RedChecker()
+    return checker
 
 
 def test_steps_of_others_go_on_while_a_picture_is_checked(
