@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
+from operator import not_
 from typing import Any, NamedTuple, Self
 
 from diffusion_loadtest.measure.server_timing import STAGES, UNKNOWN, Timing
@@ -136,34 +137,41 @@ class Samples:
         return self._selected([start >= moment for start, _ in self.spans()])
 
     def _selected(self, selection: Sequence[int]) -> "Samples":
+        columns = self._columns
+        if not all(selection):
+            columns = {
+                # An array reserves its memory at once for a list, and not for an iterator.
+                name: array(_COLUMNS[name], list(compress(column, selection)))
+                for name, column in columns.items()
+            }
         selected = Samples()
-        selected.extend(
-            self._known_words(),
-            {
-                name: array(_COLUMNS[name], compress(column, selection))
-                for name, column in self._columns.items()
-            },
-        )
+        selected.extend(self._known_words(), columns)
         return selected
 
     def latencies(self) -> list[float]:
         """The successful requests' latencies in seconds, ascending."""
         columns = self._columns
-        return sorted(compress(columns["latency"], map(_is_zero, columns["kind"])))
+        return sorted(compress(columns["latency"], map(not_, columns["kind"])))
 
     def latencies_by_end(self) -> list[float]:
         """The successful requests' latencies in seconds, in the order in which they ended."""
         columns = self._columns
-        return list(compress(columns["latency"], map(_is_zero, columns["kind"])))
+        return list(compress(columns["latency"], map(not_, columns["kind"])))
 
     def timings(self, stage: str) -> list[float]:
         """The target's timings of one of its stages in milliseconds, ascending."""
-        timings = compress(self._columns[stage], map(_is_zero, self._columns["kind"]))
+        timings = compress(self._columns[stage], map(not_, self._columns["kind"]))
         return sorted(value for value in timings if value == value)  # noqa: PLR0124  NaN is left out
 
     def success_ends(self) -> "array[float]":
         """The ends of the successful responses, ascending."""
-        return array("d", compress(self._columns["ended"], map(_is_zero, self._columns["kind"])))
+        return array("d", compress(self._columns["ended"], map(not_, self._columns["kind"])))
+
+    def successes_within(self, start: float, end: float) -> int:
+        """The number of successful responses that ended after `start` seconds, until `end`."""
+        ended = self._columns["ended"]
+        first, last = bisect_right(ended, start), bisect_right(ended, end)
+        return sum(map(not_, self._columns["kind"][first:last]))
 
     def failure_ends(self) -> "array[float]":
         """The ends of the failed requests, ascending."""
@@ -171,7 +179,7 @@ class Samples:
 
     def success_spans(self) -> Iterator[tuple[float, float]]:
         """The start (or due time) and the end of each successful request."""
-        return compress(self.spans(), map(_is_zero, self._columns["kind"]))
+        return compress(self.spans(), map(not_, self._columns["kind"]))
 
     def spans(self) -> Iterator[tuple[float, float]]:
         """The start (or due time) and the end of each request."""
@@ -182,7 +190,7 @@ class Samples:
         """Latencies of the successful responses that arrived after `start` seconds, ascending."""
         columns = self._columns
         first = bisect_right(columns["ended"], start)
-        successes = map(_is_zero, columns["kind"][first:])
+        successes = map(not_, columns["kind"][first:])
         return sorted(compress(columns["latency"][first:], successes))
 
     def take(self) -> dict[str, Any]:
@@ -232,7 +240,3 @@ class Samples:
         order = sorted(range(len(ended)), key=ended.__getitem__)
         for name, column in self._columns.items():
             column[:] = array(_COLUMNS[name], map(column.__getitem__, order))
-
-
-def _is_zero(number: int) -> bool:
-    return number == 0

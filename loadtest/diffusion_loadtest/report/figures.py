@@ -128,7 +128,7 @@ def stage_figures(samples: Samples, window: Window) -> StageFigures:
 
 def arrival_rate(samples: Samples, window: Window) -> float:
     """The successful responses per second that arrived in the window's measured time."""
-    return _rate(_within(samples.success_ends(), window), window.seconds)
+    return _rate(samples.successes_within(window.start, window.end), window.seconds)
 
 
 def answer_rate(samples: Samples, window: Window) -> float:

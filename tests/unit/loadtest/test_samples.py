@@ -121,3 +121,22 @@ def comparable(sample: Sample) -> tuple[object, ...]:
     timing = tuple(None if math.isnan(value) else round(value, 3) for value in sample.timing)
     failure, replica = sample.failure or "", sample.replica or ""
     return (sample.ended, sample.latency, sample.stage, failure, sample.measured, timing, replica)
+
+
+def test_successes_within_a_window_are_those_after_its_start_until_its_end() -> None:
+    samples = Samples()
+    for ended, failure in [(1.0, SUCCESS), (2.0, SUCCESS), (2.5, "Timeout"), (3.0, SUCCESS)]:
+        samples.record(Sample(ended, 0.1, 0, failure))
+    assert samples.successes_within(1.0, 3.0) == 2
+    assert samples.successes_within(0.0, 1.0) == 1
+    assert samples.successes_within(3.0, 9.0) == 0
+
+
+def test_selection_of_all_samples_is_a_copy() -> None:
+    samples = Samples()
+    first = Sample(1.0, 0.1, 0, "Timeout", timing=(1.0, 2.0, 3.0, 4.0, 5.0), replica="demo-a")
+    samples.record(first)
+    copy = samples.only_measured()
+    samples.record(Sample(2.0, 0.1, 0, SUCCESS))
+    assert list(copy) == [first]
+    assert copy.failures == 1
