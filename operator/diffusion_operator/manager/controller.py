@@ -1,8 +1,14 @@
-"""Controller: enqueues the resources that an event concerns."""
+"""Controller: enqueues the resources that an event of kopf or of a child's watch concerns.
+
+Only low-level event handlers are used. Such handlers write nothing to the objects (no finalizer, no
+annotation), so that users can delete a resource while the operator is down.
+"""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+
+import kopf
 
 from diffusion_operator.api.observed import ObservedRun, ObservedStatus
 from diffusion_operator.comparison.reconciler import ComparisonReconciler
@@ -10,7 +16,7 @@ from diffusion_operator.diffusionservice.reconciler import ServiceReconciler
 from diffusion_operator.kube.applier import Applier
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, Cluster, message_of
-from diffusion_operator.kube.kinds import CUSTOM_KINDS
+from diffusion_operator.kube.kinds import CUSTOM_KINDS, KINDS
 from diffusion_operator.kube.metrics import LEADER, RECONCILE_SECONDS, RECONCILES
 from diffusion_operator.kube.objects import (
     CANARY_LABEL,
@@ -207,3 +213,23 @@ class Controller:
         for rival in map(key_of, self._cache.all("Comparison")):
             if rival.namespace == key.namespace and rival != key:
                 self._queue.add(rival)
+
+
+def selector(kind: str) -> tuple[str, str, str]:
+    """Selector of a kind for kopf: group, version and plural."""
+    served = KINDS[kind]
+    return served.group, served.version, served.plural
+
+
+def _wake_on_events(kind: str) -> None:
+    async def wake(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+        controller: Controller = memo.controller
+        # The raw object is used, since kopf's view looks up every field again.
+        event_type, obj = event["type"], event["object"]
+        controller.on_event(kind, obj, deleted=event_type == "DELETED", listed=event_type is None)
+
+    kopf.on.event(*selector(kind), id=f"wake-{kind}")(wake)
+
+
+for _kind in CUSTOM_KINDS:
+    _wake_on_events(_kind)

@@ -1,7 +1,6 @@
-"""Handlers that kopf calls: indices of the custom resources, and events that wake reconcilers.
+"""Handlers that kopf calls at its start and end, and the indices of the custom resources.
 
-Only low-level event handlers are used. Such handlers write nothing to the objects (no finalizer, no
-annotation), so that users can delete a resource while the operator is down.
+The controller has the handlers of events.
 """
 
 from typing import Any
@@ -13,23 +12,17 @@ from diffusion_operator.kube.cache import Cache, trimmed
 from diffusion_operator.kube.claims import Claims
 from diffusion_operator.kube.client import Cluster
 from diffusion_operator.kube.informers import Informers
-from diffusion_operator.kube.kinds import CUSTOM_KINDS, KINDS
+from diffusion_operator.kube.kinds import CUSTOM_KINDS
 from diffusion_operator.kube.leader_election import LeaderElector
 from diffusion_operator.kube.objects import COMPARISON_LABEL, Object, labels_of
 from diffusion_operator.kube.store import ChildStores
 from diffusion_operator.loadtest.admission import place_of
-from diffusion_operator.manager.controller import Controller
+from diffusion_operator.manager.controller import Controller, selector
 from diffusion_operator.manager.kopf_storage import NoOpDiffBaseStorage, NoOpProgressStorage
 from diffusion_operator.manager.startup import EndlessBackoff
 from diffusion_operator.settings import read_settings
 
 Indexed = dict[tuple[str, str], Object]
-
-
-def _selector(kind: str) -> tuple[str, str, str]:
-    """Selector of a kind for kopf: group, version and plural."""
-    served = KINDS[kind]
-    return served.group, served.version, served.plural
 
 
 def _place(obj: kopf.Body, name: str) -> tuple[str, str]:
@@ -40,14 +33,14 @@ def _index_by_name(kind: str) -> None:
     async def remember(body: kopf.Body, **_: Any) -> Indexed:
         return {_place(body, body["metadata"]["name"]): trimmed(body, kind, API_VERSION)}
 
-    kopf.index(*_selector(kind), id=kind)(remember)
+    kopf.index(*selector(kind), id=kind)(remember)
 
 
 for _kind in CUSTOM_KINDS:
     _index_by_name(_kind)
 
 
-@kopf.index(*_selector("LoadTest"), id="tests_by_target")
+@kopf.index(*selector("LoadTest"), id="tests_by_target")
 async def tests_by_target(body: kopf.Body, **_: Any) -> Indexed | None:
     place = place_of(body)
     return {place: trimmed(body, "LoadTest", API_VERSION)} if place else None
@@ -58,25 +51,11 @@ def _index_compared(kind: str) -> None:
         owner = labels_of(body)[COMPARISON_LABEL]
         return {_place(body, owner): trimmed(body, kind, API_VERSION)}
 
-    kopf.index(*_selector(kind), id="compared", labels={COMPARISON_LABEL: kopf.PRESENT})(remember)
+    kopf.index(*selector(kind), id="compared", labels={COMPARISON_LABEL: kopf.PRESENT})(remember)
 
 
 for _kind in ("DiffusionService", "LoadTest"):  # both kinds share one index
     _index_compared(_kind)
-
-
-def _wake_on_events(kind: str) -> None:
-    async def wake(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        controller: Controller = memo.controller
-        # The raw object is used, since kopf's view looks up every field again.
-        event_type, obj = event["type"], event["object"]
-        controller.on_event(kind, obj, deleted=event_type == "DELETED", listed=event_type is None)
-
-    kopf.on.event(*_selector(kind), id=f"wake-{kind}")(wake)
-
-
-for _kind in CUSTOM_KINDS:
-    _wake_on_events(_kind)
 
 
 @kopf.on.startup()
