@@ -118,12 +118,12 @@ class ComparisonReconciler:
         try:
             observed, again = await self._advance(schedule)
         except ApiError as error:
-            await self._tell_of(error, key, schedule)
+            await self._write_blocked(error, key, schedule)
             raise
         self._failures.clear(key)
         return sooner(again, await self._write_status(comparison, observed))
 
-    async def _tell_of(self, error: ApiError, key: Key, schedule: Schedule) -> None:
+    async def _write_blocked(self, error: ApiError, key: Key, schedule: Schedule) -> None:
         """Write into the status that the step is held up, once its failures last."""
         blocked = self._failures.add(key, error)
         if blocked is None:
@@ -133,7 +133,7 @@ class ComparisonReconciler:
         if current is None:
             self._lock.release(key)  # nothing of this Comparison is on the hardware
         state = RunState.WAITING if current is None else RunState.RUNNING
-        observed = self._seen(
+        observed = self._observed(
             schedule,
             state,
             blocked.reason,
@@ -152,12 +152,12 @@ class ComparisonReconciler:
         """Release the hardware of an earlier spec, and report the error of this one."""
         meta = comparison["metadata"]
         self._lock.release(key_of(comparison))
-        unwanted = [
+        obsolete = [
             key_of(child)
             for child in self._cache.compared(meta["namespace"], meta["name"])
             if child["kind"] == "DiffusionService" or not is_over(child)
         ]
-        await self._applier.prune(comparison, unwanted)
+        await self._applier.prune(comparison, obsolete)
         return await self._write_status(
             comparison, Observed(run_of(comparison), RunState.FAILED, reason, message)
         )
@@ -174,26 +174,26 @@ class ComparisonReconciler:
             message = (
                 "spec.suspend is true: the current run was stopped, and finished runs are kept"
             )
-            return self._seen(schedule, RunState.SUSPENDED, "Suspended", message), None
+            return self._observed(schedule, RunState.SUSPENDED, "Suspended", message), None
         if (first := self._lock.ask(schedule.comparison)) is not None:
             message = (
                 f"one Comparison at a time uses the hardware of a namespace: {first} goes first"
             )
-            return self._seen(schedule, RunState.WAITING, "HardwareInUse", message), None
+            return self._observed(schedule, RunState.WAITING, "HardwareInUse", message), None
         if leaving:
             message = f"waiting until {', '.join(leaving)} and its pods are gone"
-            return self._seen(schedule, RunState.COOLING, "Cooling", message), LEAVING_SECONDS
+            return self._observed(schedule, RunState.COOLING, "Cooling", message), LEAVING_SECONDS
         rest = self._rest(schedule)
         if rest > 0 and schedule.current(step) is None:
             message = f"cooling down before {step.variant}"
-            return self._seen(schedule, RunState.COOLING, "Cooling", message), rest
+            return self._observed(schedule, RunState.COOLING, "Cooling", message), rest
         current, again = await self._variant_run(schedule, step)
         attempt = f", attempt {step.attempt}" if step.attempt > 1 else ""
         message = (
             f"repetition {step.repetition} of {step.variant}{attempt}: "
             f"{current.message or current.state}"
         )
-        return self._seen(
+        return self._observed(
             schedule, RunState.RUNNING, "Running", message, step=step, current=current
         ), again
 
@@ -260,12 +260,12 @@ class ComparisonReconciler:
         if not fit:
             message = "; ".join(f"{row.variant}: {row.message}" for row in result.results)
             message = f"{trouble}{message}"[:4000]
-            return self._seen(
+            return self._observed(
                 schedule, RunState.FAILED, "NoFigures", message, table=result, ref=ref
             ), again
         message = f"{len(fit)} of {len(result.results)} variants have figures: {result.conclusion}"
         message = f"{trouble}{message}"[:4000]
-        return self._seen(
+        return self._observed(
             schedule, RunState.COMPLETE, "Finished", message, table=result, ref=ref
         ), again
 
@@ -277,7 +277,7 @@ class ComparisonReconciler:
         """
         place = Key("ConfigMap", schedule.namespace, report_name(schedule.comparison))
         # Reports of LoadTests that are deleted after the end stay in this report.
-        if schedule.is_told and self._cache.get(place) is not None:
+        if schedule.is_recorded and self._cache.get(place) is not None:
             return ""
         loads = self._loads(schedule)
         document = comparison_report(schedule.comparison, schedule.kept, result, loads)
@@ -303,7 +303,7 @@ class ComparisonReconciler:
             if test is not None and ObservedLoadTest.of(test).state is not RunState.UNKNOWN
         }
 
-    def _seen(
+    def _observed(
         self,
         schedule: Schedule,
         state: RunState,

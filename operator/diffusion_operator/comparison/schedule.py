@@ -274,7 +274,7 @@ class Schedule:
         return [run if id(run) in last else _outcome(run) for run in self.runs]
 
     @property
-    def is_told(self) -> bool:
+    def is_recorded(self) -> bool:
         """Whether the status has the end of exactly these runs."""
         status = ObservedComparison.of(self.comparison)
         same = status.run == self.run and len(self.known) == len(self.runs)

@@ -115,7 +115,7 @@ class Claims:
         self._release = release
         self._namespaces = namespaces
         self._now, self._clock, self._sleep = now, clock, sleep
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._renewals: dict[str, tuple[str, float]] = {}
         """Renewal of each Lease by its uid, and the moment at which it was new."""
         self._task: asyncio.Task[None] | None = None
         self._own: list[Claim] = []
@@ -163,7 +163,7 @@ class Claims:
             is_known = await self._renew()
             has_changed = (self._own, self._others) != before
             if has_changed:
-                self._tell()
+                self._log_holders()
             if is_known and not begun:
                 begun = True
                 begin()
@@ -198,15 +198,15 @@ class Claims:
         if SCOPE_LABEL not in labels_of(lease) or spec.get("holderIdentity") == self._release:
             return False
         uid, renewed = lease["metadata"]["uid"], spec["renewTime"]
-        before, since = self._seen.get(uid, ("", 0.0))
+        before, since = self._renewals.get(uid, ("", 0.0))
         if not before and self._now() - datetime.fromisoformat(renewed) > MOST_SKEW:
             since = self._clock() - EXPIRY_SECONDS
         elif before != renewed:
             since = self._clock()
-        self._seen[uid] = renewed, since
+        self._renewals[uid] = renewed, since
         return self._clock() - since < EXPIRY_SECONDS
 
-    def _tell(self) -> None:
+    def _log_holders(self) -> None:
         """Log which release holds what this one would reconcile as well."""
         places = [(each, each.namespace if not each.is_of_all else "") for each in self._others]
         for other, place in places:

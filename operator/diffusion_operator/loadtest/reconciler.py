@@ -125,12 +125,12 @@ class TestReconciler:
         try:
             observed, again = await self._advance(key, look, run)
         except ApiError as error:
-            await self._tell_of(error, key, look, run)
+            await self._write_blocked(error, key, look, run)
             raise
         self._failures.clear(key)
         return sooner(again, await self._write_status(test, observed))
 
-    async def _tell_of(self, error: ApiError, key: Key, look: Observation, run: Run) -> None:
+    async def _write_blocked(self, error: ApiError, key: Key, look: Observation, run: Run) -> None:
         """Write into the status that the run can't begin, once its failures last."""
         blocked = self._failures.add(key, error)
         if blocked is None or self._live_jobs(key, look.test):

@@ -119,7 +119,7 @@ def test_status(test: Mapping[str, Any], observed: Observed, *, now: str) -> Loa
         stages=tuple(_stage(stage) for stage in report.stages) if report else None,
         window=_window(report) if report else None,
         max_users_within_slo=report.summary.max_users_within_slo if report else None,
-        max_rate_within_slo=_found_rate(report) if report else None,
+        max_rate_within_slo=_highest_rate(report) if report else None,
         report_ref=ReportRef(name=observed.report_name, key=REPORT_KEY) if report else None,
         history=history(test.get("status") or {}, run.name, observed.history_limit) or None,
     )
@@ -352,7 +352,7 @@ def _milliseconds(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _found_rate(report: LoadReport) -> str | None:
+def _highest_rate(report: LoadReport) -> str | None:
     rate = report.summary.max_rate_within_slo
     return None if rate is None else shown(rate)
 

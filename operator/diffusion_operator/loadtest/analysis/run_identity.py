@@ -105,9 +105,9 @@ def current_run(
     status = ObservedLoadTest.of(test)
     recorded = last_run(status)
     begun = [run for job in jobs if (run := run_of(job)) is not None]
-    untold = [run for run in (recorded, *begun) if run is not None and run.name == reported]
-    if untold and not (recorded == untold[0] and status.has_ended):
-        return untold[0]
+    unrecorded = [run for run in (recorded, *begun) if run is not None and run.name == reported]
+    if unrecorded and not (recorded == unrecorded[0] and status.has_ended):
+        return unrecorded[0]
     if recorded is not None and not is_due(recorded.of, basis, rerun):
         return recorded
     for run in begun:
