@@ -9,8 +9,7 @@ from localcluster import machine
 from localcluster.console import Progress
 from localcluster.errors import LocalClusterError
 from localcluster.paths import Cache
-
-from .conftest import Programs
+from tests.unit.localcluster.conftest import Programs
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from localcluster.console import Progress
 from localcluster.errors import LocalClusterError
 from localcluster.paths import Cache
 from localcluster.programs import Program
-
-from .conftest import Programs
+from tests.unit.localcluster.conftest import Programs
 
 
 @pytest.mark.parametrize("program", programs.ALL, ids=lambda program: program.name)

@@ -15,8 +15,7 @@ from localcluster.local import LocalCluster
 from localcluster.paths import Cache, ClusterPaths
 from localcluster.provider import Provider
 from localcluster.record import Record
-
-from .conftest import Programs
+from tests.unit.localcluster.conftest import Programs
 
 KUBECTL = """
 case "$*" in
