@@ -107,7 +107,7 @@ class HubRepo:
         except (httpx2.HTTPError, HfHubHTTPError) as error:
             failed = self._failure(error)
             if _may_pass(error):
-                raise InterruptedDownload(str(failed)) from None
+                raise InterruptedDownload(str(failed), _retry_after(error)) from None
             raise failed from None
 
     @property

@@ -252,20 +252,20 @@ def pieces(
     """
     fruitless = 0
     while offset < file.size:
-        begin, why = offset, f"{file.path} ended early."
+        begin, why, after = offset, f"{file.path} ended early.", 0.0
         try:
             for piece in remote.read(file, offset):
                 offset += len(piece)
                 yield piece
         except InterruptedDownload as broken:
-            why = str(broken)
+            why, after = str(broken), broken.after
         if offset >= file.size:
             return
         fruitless = fruitless + 1 if offset == begin else 0
         if fruitless > _RETRIES:
             raise DownloadFailed(f"{why} It was tried {fruitless} times.")
         log.warning("a download broke off", extra={"file": file.path, "at": offset})
-        pause(2.0**fruitless / 4)
+        pause(max(2.0**fruitless / 4, after))
 
 
 def _write(piece: bytes, out: BinaryIO) -> None:

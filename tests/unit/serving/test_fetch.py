@@ -208,6 +208,20 @@ def test_reading_resumes_where_it_broke_off() -> None:
     assert pauses == [0.25, 0.5, 0.25]
 
 
+def test_reading_waits_as_long_as_the_other_side_asks() -> None:
+    class Overloaded(Scripted):
+        def read(self, file: RemoteFile, offset: int) -> Iterator[bytes]:
+            if not self.offsets:
+                self.offsets.append(offset)
+                raise InterruptedDownload("429", after=7.0)
+            yield from super().read(file, offset)
+
+    remote, pauses = Overloaded(b"0123456789"), list[float]()
+    (file,) = remote.files()
+    assert b"".join(store.pieces(remote, file, 0, pauses.append)) == b"0123456789"
+    assert pauses == [7.0]
+
+
 def test_reading_without_progress_is_given_up() -> None:
     remote = Scripted(b"0123456789", *[0] * 20)
     (file,) = remote.files()
