@@ -12,7 +12,7 @@ from diffusion_operator.api.observed import ObservedRun
 from diffusion_operator.kube.cache import Cache
 from diffusion_operator.kube.client import ApiError, Cluster, NotFoundError, message_of
 from diffusion_operator.kube.difference import is_up_to_date
-from diffusion_operator.kube.events import news
+from diffusion_operator.kube.events import left_alone, news
 from diffusion_operator.kube.kinds import CUSTOM_KINDS
 from diffusion_operator.kube.metadata import dressed
 from diffusion_operator.kube.objects import (
@@ -333,14 +333,21 @@ class Applier:
 
     async def _emit_events(self, owner: Mapping[str, Any], status: ObservedRun) -> None:
         for event in news(owner, status, self._now()):
-            try:
-                await self._cluster.create(event)
-            except ApiError as error:  # the status carries the same facts
-                logger.warning(
-                    "can't create an Event about %s: %s",
-                    owner["metadata"]["name"],
-                    message_of(error),
-                )
+            await self._emit(event)
+
+    async def leave(self, owner: Mapping[str, Any], holder: str) -> None:
+        """Write nothing but an Event that names the release which reconciles the object."""
+        await self._emit(left_alone(owner, holder, self._now()))
+
+    async def _emit(self, event: Object) -> None:
+        try:
+            await self._cluster.create(event)
+        except ApiError as error:  # the status carries the same facts, and of releases the log
+            logger.warning(
+                "can't create an Event about %s: %s",
+                event["involvedObject"]["name"],
+                message_of(error),
+            )
 
     def forget(self, key: Key) -> None:
         """Drop the state of a deleted resource."""

@@ -79,6 +79,9 @@ class Controller:
         self._cluster = cluster
         self._cache = cache
         applier = Applier(cluster, cache, children=settings.children)
+        self._applier = applier
+        self._left: dict[Key, str] = {}
+        """Release that reconciles each object which this one has left alone."""
         self._reconcilers: dict[str, Callable[[Key], Awaitable[float | None]]] = {
             "DiffusionService": ServiceReconciler(cluster, cache, applier, settings, utc_now),
             "LoadTest": TestReconciler(cluster, cache, applier, settings, utc_now),
@@ -121,8 +124,10 @@ class Controller:
                 self._queue.add(key_of(obj))
 
     async def _reconcile(self, key: Key) -> float | None:
-        if self._holder(key.namespace) is not None:
+        if (holder := self._holder(key.namespace)) is not None:
+            await self._leave(key, holder)
             return None
+        self._left.pop(key, None)
         outcome = "failed"
         try:
             with RECONCILE_SECONDS.labels(key.kind).time():
@@ -137,6 +142,15 @@ class Controller:
             return delay
         finally:
             RECONCILES.labels(key.kind, outcome).inc()
+
+    async def _leave(self, key: Key, holder: str) -> None:
+        """Say once, on the object itself, which other release reconciles it."""
+        owner = self._cache.get(key)
+        if owner is None:
+            self._left.pop(key, None)
+        elif self._left.get(key) != holder:
+            await self._applier.leave(owner, holder)
+            self._left[key] = holder
 
     def on_event(
         self, kind: str, obj: Mapping[str, Any], *, deleted: bool, listed: bool = False

@@ -23,6 +23,17 @@ class RecordingReconciler:
             self.finished.set()
 
 
+class CreatedObjects:
+    """The part of a cluster that records what is created."""
+
+    def __init__(self) -> None:
+        self.created: list[Object] = []
+
+    async def create(self, obj: Object) -> Object:
+        self.created.append(obj)
+        return obj
+
+
 async def test_children_enqueue_their_owners_only_once_all_owners_are_known(
     settings: Settings, service: Object
 ) -> None:
@@ -87,16 +98,22 @@ async def test_an_object_that_another_release_holds_is_left_alone_until_it_is_gi
         revisions={},
     )
     held = {"shop"}
+    cluster = CreatedObjects()
     controller = Controller(
-        None,  # type: ignore[arg-type] # no request is sent
+        cluster,  # type: ignore[arg-type] # only creations are requests
         cache,
         settings,
         holder=lambda namespace: "other/op" if namespace in held else None,
     )
     reconciler = RecordingReconciler(until="demo")
     controller._reconcilers["DiffusionService"] = reconciler
-    assert await controller._reconcile(Key("DiffusionService", "shop", "demo")) is None
+    key = Key("DiffusionService", "shop", "demo")
+    assert [await controller._reconcile(key) for _ in range(2)] == [None, None]
     assert reconciler.names == []
+    (event,) = cluster.created
+    assert (event["kind"], event["reason"]) == ("Event", "LeftToOtherRelease")
+    assert event["involvedObject"]["uid"] == service["metadata"]["uid"]
+    assert "release other/op of the operator reconciles this object" in event["message"]
     held.clear()
     controller.start()
     controller.enqueue_all()
