@@ -10,7 +10,7 @@ from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.queued_request import QueuedRequest, Result
 from diffusion_serving.engine.request_queue import CLIENT_LEFT, Choice, RequestQueue
 from diffusion_serving.engine.returns import Returns
-from diffusion_serving.engine.step_runner import Image, StepRunner
+from diffusion_serving.engine.step_runner import LARGEST_SLICE, Image, StepRunner
 from diffusion_serving.engine.step_schedule import Rules, Step, decodes_first, next_step
 from diffusion_serving.observability.metrics import Metrics
 
@@ -105,7 +105,7 @@ class StepLoop:
     def _most_decoded(self, like: ImageRequest) -> int:
         """Returns the most images of that request's size in one decoding."""
         memory = self._runner.decoding_memory.images(like.pixels)
-        return int(min(self._runner.max_images, memory))
+        return int(min(self._runner.max_images, memory, LARGEST_SLICE))
 
     def _step(self, step: Step) -> None:
         self._begin([queued for queued, _ in step.parts if queued.begun is None])

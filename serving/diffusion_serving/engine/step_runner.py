@@ -36,6 +36,10 @@ _GUIDED = 7.5
 _ALWAYS_TIMED = 8
 """Images up to which a step is timed whatever smaller ones say: single figures scatter."""
 
+LARGEST_SLICE = 8
+"""The most images in one decoding, which needs far more memory for each than a step does: a step of
+64 fits where their decoding doesn't, and running out of memory is the dear way to learn that."""
+
 T = TypeVar("T")
 Image = tuple[QueuedRequest, int]
 """An image of a request, by its place in it."""
@@ -209,7 +213,7 @@ class StepRunner:
             _refuse(self.denoising_memory, size * other.step_work, "a step", size)
 
     def time_decoding(self, required: Sequence[int] = ()) -> None:
-        """Times the decoding of one image, and of each of the `required` numbers of images.
+        """Times the decoding of one image, and of each `required` number up to `LARGEST_SLICE`.
 
         Timing ends where memory runs out.
 
@@ -217,7 +221,7 @@ class StepRunner:
             Exception: the pipeline's own.
 
         """
-        for size in sorted({1, *required}):
+        for size in sorted({1, *(size for size in required if size <= LARGEST_SLICE)}):
             images = [*self._finished] * size
             try:
                 seconds = min(self._timed(self._steps.decode, images) for _ in range(_TIMED_CALLS))

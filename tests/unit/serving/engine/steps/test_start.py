@@ -16,8 +16,8 @@ from stepping import SteppedPipeline, image_request, occupy, results
 def test_each_size_that_costs_time_when_first_used_is_decoded_before_ready(
     build: Any, stepped: SteppedPipeline
 ) -> None:
-    engine = build(max_images=4)
-    stepped.batch_sizes = (1, 2, 4)
+    engine = build(max_images=16)
+    stepped.batch_sizes = (1, 2, 4, 16)
     sizes: list[int] = []
     real = stepped.decode
 

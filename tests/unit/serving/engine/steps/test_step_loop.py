@@ -233,6 +233,13 @@ def test_a_lost_device_ends_the_engine_and_leaves_no_request_waiting(
         assert isinstance(request.future.exception(10), NotReady)
 
 
+def test_images_of_a_large_step_are_decoded_in_slices(make: Any, stepped: SteppedPipeline) -> None:
+    engine = make(max_images=64)
+    assert results(engine.submit(image_request("x", *range(20)))) == [list(range(20))]
+    assert {len(images) for images in stepped.steps} == {20}
+    assert [len(images) for images in stepped.decoded] == [8, 8, 4]
+
+
 def test_a_decoding_has_no_more_images_than_memory_is_known_to_hold(
     make: Any, stepped: SteppedPipeline
 ) -> None:
