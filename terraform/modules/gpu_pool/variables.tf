@@ -124,8 +124,73 @@ variable "spot" {
   nullable    = false
 
   validation {
-    condition     = var.spot || !try(local.accelerators[var.accelerator].spot_only, false)
-    error_message = "Google does not sell ${var.accelerator} on demand in machines of this size: set spot = true, or choose another accelerator."
+    condition     = var.spot || var.flex_start || var.reservation != null || !try(local.accelerators[var.accelerator].spot_only, false)
+    error_message = "Google does not sell ${var.accelerator} on demand in machines of this size: set spot = true, flex_start = true or a reservation, or choose another accelerator."
+  }
+
+  validation {
+    condition     = !var.spot || !(var.flex_start || var.reservation != null)
+    error_message = "Spot capacity comes neither by flex_start nor from a reservation: set one of the three."
+  }
+}
+
+variable "flex_start" {
+  description = "Whether Google may let a node wait for capacity; the node then lives for at most seven days, at a lower price than on demand."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.flex_start || (var.reservation == null && var.min_nodes == 0)
+    error_message = "flex_start is a way of its own to get capacity: it excludes a reservation and min_nodes above 0."
+  }
+}
+
+variable "reservation" {
+  description = "Name of the Compute Engine reservation that the nodes use, and no other capacity; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.reservation == null || can(regex("^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", coalesce(var.reservation, "-")))
+    error_message = "reservation must be the name of a reservation (gcloud compute reservations list)."
+  }
+}
+
+variable "compute_class" {
+  description = "Name of the ComputeClass that the nodes belong to; only pods that select the class run there. Null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.compute_class == null || can(regex("^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$", coalesce(var.compute_class, "-")))
+    error_message = "compute_class must be 1 to 63 lower-case letters, digits and dashes that start with a letter."
+  }
+}
+
+variable "boot_disks" {
+  description = "Disk images of which each node gets a copy when it starts: container images (holds = images), or weights (holds = data)."
+  type = list(object({
+    image = string
+    holds = optional(string, "images")
+  }))
+  default  = []
+  nullable = false
+
+  validation {
+    condition     = alltrue([for disk in var.boot_disks : can(regex("^projects/[^/]+/global/images/[^/]+$", disk.image)) && contains(["images", "data"], disk.holds)])
+    error_message = "Each of boot_disks must name a disk image as projects/PROJECT/global/images/NAME, and what it holds: images or data."
+  }
+}
+
+variable "kms_key" {
+  description = "Key of Cloud KMS for the nodes' boot disks; null for Google's own."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key == null || can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", coalesce(var.kms_key, "-")))
+    error_message = "kms_key must be the full name of a key: projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY."
   }
 }
 

@@ -92,6 +92,11 @@ run "keeps_the_nodes_private_and_shielded" {
     condition     = one(google_container_node_pool.this.upgrade_settings).max_surge == 0 && one(google_container_node_pool.this.upgrade_settings).max_unavailable == 1
     error_message = "An upgrade must not need a spare GPU."
   }
+
+  assert {
+    condition     = one(google_container_node_pool.this.management).auto_repair
+    error_message = "GKE must repair nodes that do not end by themselves."
+  }
 }
 
 run "takes_a_larger_machine_of_the_family" {
@@ -210,4 +215,86 @@ run "refuses_on_demand_what_exists_as_spot_only" {
     zones       = ["europe-west4-b"]
   }
   expect_failures = [var.spot]
+}
+
+run "takes_a_reservation_flex_start_and_disks" {
+  command = plan
+  variables {
+    accelerator = "nvidia-h100-80gb"
+    zones       = ["europe-west4-b"]
+    reservation = "diffusion"
+    boot_disks  = [{ image = "projects/team-diffusion/global/images/serving" }, { image = "projects/team-diffusion/global/images/weights", holds = "data" }]
+  }
+
+  assert {
+    condition     = one(one(google_container_node_pool.this.node_config).reservation_affinity).consume_reservation_type == "SPECIFIC_RESERVATION" && one(one(google_container_node_pool.this.node_config).reservation_affinity).values == toset(["diffusion"])
+    error_message = "The nodes must use the named reservation and no other."
+  }
+
+  assert {
+    condition     = jsonencode([for disk in one(google_container_node_pool.this.node_config).secondary_boot_disks : disk.mode]) == jsonencode(["CONTAINER_IMAGE_CACHE", null])
+    error_message = "A disk of images must be a cache of images, a disk of data must not."
+  }
+}
+
+run "waits_for_capacity" {
+  command = plan
+  variables { flex_start = true }
+
+  assert {
+    condition     = one(google_container_node_pool.this.node_config).max_run_duration == "604800s" && one(one(google_container_node_pool.this.node_config).reservation_affinity).consume_reservation_type == "NO_RESERVATION" && !one(google_container_node_pool.this.management).auto_repair
+    error_message = "A node of flex-start lives for at most seven days, and GKE does not repair it."
+  }
+}
+
+run "belongs_to_a_class" {
+  command = plan
+  variables { compute_class = "gpu" }
+
+  assert {
+    condition     = one(google_container_node_pool.this.node_config).labels["cloud.google.com/compute-class"] == "gpu" && contains(output.node_taints, { key = "cloud.google.com/compute-class", value = "gpu", effect = "NoSchedule" })
+    error_message = "A node of a class needs the class's label and taint."
+  }
+}
+
+run "refuses_flex_start_with_idle_nodes" {
+  command = plan
+  variables {
+    flex_start = true
+    min_nodes  = 1
+  }
+  expect_failures = [var.flex_start]
+}
+
+run "refuses_a_reservation_for_spot" {
+  command = plan
+  variables {
+    reservation = "diffusion"
+    spot        = true
+  }
+  expect_failures = [var.spot]
+}
+
+run "refuses_a_reservation_by_its_path" {
+  command = plan
+  variables { reservation = "projects/team-diffusion/reservations/diffusion" }
+  expect_failures = [var.reservation]
+}
+
+run "refuses_a_class_with_capitals" {
+  command = plan
+  variables { compute_class = "GPU" }
+  expect_failures = [var.compute_class]
+}
+
+run "refuses_a_disk_by_its_family" {
+  command = plan
+  variables { boot_disks = [{ image = "serving" }] }
+  expect_failures = [var.boot_disks]
+}
+
+run "refuses_a_key_by_its_short_name" {
+  command = plan
+  variables { kms_key = "diffusion" }
+  expect_failures = [var.kms_key]
 }
