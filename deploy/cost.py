@@ -6,7 +6,7 @@ All numbers are decimals; money is in US dollars, rates are in images a second.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 HOURS_A_MONTH = 730
@@ -41,6 +41,11 @@ AROUND = (
     Part("Cloud NAT, a node", 4, Decimal("0.0014")),
     Part("Cloud NAT's address", 1, Decimal("0.005")),
 )
+# Once for each node that starts, or for each commit that changes images.
+MODEL_GIB = 4
+IMAGES = 5
+NAT_GIB = Part("the GiB through Cloud NAT", MODEL_GIB, Decimal("0.045"))
+SCAN = Part("the image that is scanned", IMAGES, Decimal("0.26"))
 RATES = {
     "FastAPI": Decimal("0.9"),
     "Ray Serve": Decimal("4.3"),
@@ -79,6 +84,39 @@ def parts_table() -> str:
     return "".join([*rows, _row("**all**", "", "", f"**{hourly(parts):.4f}**")])
 
 
+def around(gpu_nodes: int) -> tuple[Part, ...]:
+    """The parts besides the machines with GPUs, with this number of such nodes."""
+    disks, *rest = AROUND
+    sized = [replace(disks, count=gpu_nodes)]
+    sized += [
+        replace(part, count=1 + gpu_nodes) if part.what == "Cloud NAT, a node" else part
+        for part in rest
+    ]
+    return tuple(sized)
+
+
+def idle_table() -> str:
+    """The cost without any load, by the nodes that stay: min_gpu_nodes, or services never idle."""
+    rows = [_row("GPU nodes that stay", "$ an hour", "$ a month"), _row("---:", "---:", "---:")]
+    for nodes in range(GPU_NODE.count + 1):
+        price = hourly((replace(GPU_NODE, count=nodes), *around(nodes)))
+        rows.append(_row(str(nodes), f"{price:.4f}", f"{price * HOURS_A_MONTH:,.0f}"))
+    return "".join(rows)
+
+
+def once_table() -> str:
+    """The cost of single events: a model's download by a new pod, and the scans of new images."""
+    rows = [_row("event", "count", "$ each", "$"), _row("---", *["---:"] * 3)]
+    for event, part in (
+        ("a pod downloads the model", NAT_GIB),
+        ("a commit changes all images", SCAN),
+    ):
+        rows.append(
+            _row(f"{event}, by {part.what}", str(part.count), f"{part.price}", f"{part.hourly:.2f}")
+        )
+    return "".join(rows)
+
+
 def images_table() -> str:
     """The cost of 1,000 images at each rate: GPU nodes alone, everything, everything on Spot."""
     alone = hourly((GPU_NODE,))
@@ -93,7 +131,7 @@ def images_table() -> str:
 
 
 def main() -> int:
-    sys.stdout.write(f"{parts_table()}\n{images_table()}")
+    sys.stdout.write(f"{parts_table()}\n{idle_table()}\n{once_table()}\n{images_table()}")
     return 0
 
 

@@ -2,6 +2,10 @@
 # CI makes no account, grants no role on the project and can't write this directory's own state.
 provider "google" {
   project = var.project_id
+
+  # Budgets and quotas belong to no project: a person's own login needs one that the calls are counted for.
+  billing_project       = var.project_id
+  user_project_override = true
 }
 
 locals {
@@ -54,6 +58,7 @@ module "ci" {
           "roles/compute.networkAdmin",
           "roles/compute.securityAdmin",
           "roles/container.admin",
+          "roles/gkebackup.admin",
         ]
         github = [{ environment = var.environment, ref = local.deploy_ref }]
       }

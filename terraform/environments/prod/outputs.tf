@@ -1,11 +1,11 @@
 output "cluster" {
   description = "Name of the cluster: gcloud container clusters get-credentials --dns-endpoint."
-  value       = module.cluster.name
+  value       = local.cluster.name
 }
 
 output "location" {
   description = "Region or zone of the cluster."
-  value       = module.cluster.location
+  value       = local.cluster.location
 }
 
 output "registry" {

@@ -64,6 +64,30 @@ resource "google_container_cluster" "this" {
     gce_persistent_disk_csi_driver_config {
       enabled = true
     }
+    gke_backup_agent_config {
+      enabled = var.backup != null
+    }
+  }
+
+  # Secrets of Secret Manager become Kubernetes Secrets, which a DiffusionService names.
+  secret_sync_config {
+    enabled = var.secret_sync
+    dynamic "rotation_config" {
+      for_each = var.secret_sync ? ["300s"] : []
+      content {
+        enabled           = true
+        rotation_interval = rotation_config.value
+      }
+    }
+  }
+
+  # Kubernetes Secrets are encrypted in etcd; their disks are encrypted in any case.
+  dynamic "database_encryption" {
+    for_each = var.kms_key == null ? [] : [var.kms_key]
+    content {
+      state    = "ENCRYPTED"
+      key_name = database_encryption.value
+    }
   }
 
   gateway_api_config {
@@ -101,13 +125,25 @@ resource "google_container_cluster" "this" {
       end_time   = "2026-01-03T08:00:00Z"
       recurrence = "FREQ=WEEKLY;BYDAY=SA,SU"
     }
+    dynamic "maintenance_exclusion" {
+      for_each = var.maintenance_exclusions
+      content {
+        exclusion_name = maintenance_exclusion.key
+        start_time     = maintenance_exclusion.value.from
+        end_time       = maintenance_exclusion.value.to
+        exclusion_options {
+          scope = maintenance_exclusion.value.scope
+        }
+      }
+    }
   }
 
   # These settings are for the default pool, which is deleted at once. Without them that pool would start
   # with the project's default account, which has almost every permission.
   node_config {
-    service_account = var.node_service_account
-    oauth_scopes    = ["https://www.googleapis.com/auth/cloud-platform"]
+    boot_disk_kms_key = var.kms_key
+    service_account   = var.node_service_account
+    oauth_scopes      = ["https://www.googleapis.com/auth/cloud-platform"]
     shielded_instance_config {
       enable_secure_boot          = true
       enable_integrity_monitoring = true
@@ -146,13 +182,14 @@ resource "google_container_node_pool" "system" {
   }
 
   node_config {
-    machine_type    = var.system_pool.machine_type
-    disk_type       = "pd-balanced"
-    disk_size_gb    = var.system_pool.disk_gb
-    image_type      = "COS_CONTAINERD"
-    service_account = var.node_service_account
-    oauth_scopes    = ["https://www.googleapis.com/auth/cloud-platform"]
-    resource_labels = var.labels
+    machine_type      = var.system_pool.machine_type
+    disk_type         = "pd-balanced"
+    disk_size_gb      = var.system_pool.disk_gb
+    boot_disk_kms_key = var.kms_key
+    image_type        = "COS_CONTAINERD"
+    service_account   = var.node_service_account
+    oauth_scopes      = ["https://www.googleapis.com/auth/cloud-platform"]
+    resource_labels   = var.labels
 
     metadata = {
       disable-legacy-endpoints = "true"
@@ -166,5 +203,36 @@ resource "google_container_node_pool" "system" {
     workload_metadata_config {
       mode = "GKE_METADATA"
     }
+  }
+}
+
+# A daily copy of all objects and their Secrets. The volumes stay out: they are caches, which fill again.
+resource "google_gke_backup_backup_plan" "this" {
+  count = var.backup == null ? 0 : 1
+
+  project  = var.project_id
+  name     = var.name
+  location = join("-", slice(split("-", var.location), 0, 2))
+  cluster  = google_container_cluster.this.id
+  labels   = var.labels
+
+  backup_config {
+    all_namespaces      = true
+    include_secrets     = true
+    include_volume_data = false
+    dynamic "encryption_key" {
+      for_each = var.kms_key == null ? [] : [var.kms_key]
+      content {
+        gcp_kms_encryption_key = encryption_key.value
+      }
+    }
+  }
+
+  backup_schedule {
+    cron_schedule = var.backup.schedule
+  }
+
+  retention_policy {
+    backup_retain_days = var.backup.retain_days
   }
 }

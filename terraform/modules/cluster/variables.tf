@@ -149,3 +149,55 @@ variable "labels" {
     error_message = "labels must be lower-case letters, digits, dashes and underscores, at most 63 of them, and begin with a letter: Google takes no others."
   }
 }
+
+variable "kms_key" {
+  description = "Key of Cloud KMS for the nodes' disks, the Secrets in etcd and the backups; null for Google's own."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key == null || can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", coalesce(var.kms_key, "-")))
+    error_message = "kms_key must be the full name of a key: projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY."
+  }
+}
+
+variable "maintenance_exclusions" {
+  description = "Times without maintenance, by name: from and to (RFC 3339), and the scope, NO_UPGRADES (at most 30 days), NO_MINOR_UPGRADES or NO_MINOR_OR_NODE_UPGRADES."
+  type = map(object({
+    from  = string
+    to    = string
+    scope = optional(string, "NO_UPGRADES")
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition = alltrue([
+      for each in values(var.maintenance_exclusions) :
+      can(timecmp(each.from, each.to)) && try(timecmp(each.from, each.to) < 0, false) && contains(["NO_UPGRADES", "NO_MINOR_UPGRADES", "NO_MINOR_OR_NODE_UPGRADES"], each.scope)
+      && (each.scope != "NO_UPGRADES" || try(timecmp(each.to, timeadd(each.from, "720h")) <= 0, false))
+    ])
+    error_message = "Each of maintenance_exclusions must end after it begins, with times such as 2026-12-20T00:00:00Z; a scope of NO_UPGRADES lasts at most 30 days."
+  }
+}
+
+variable "secret_sync" {
+  description = "Whether GKE copies secrets of Secret Manager to Kubernetes Secrets, as SecretSync objects say."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "backup" {
+  description = "Backup of all objects of the cluster: when, as cron writes it, and the days for which each is kept; null for none."
+  type = object({
+    schedule    = optional(string, "0 3 * * *")
+    retain_days = optional(number, 14)
+  })
+  default = null
+
+  validation {
+    condition     = var.backup == null || try(length(split(" ", var.backup.schedule)) == 5 && var.backup.retain_days >= 1, false)
+    error_message = "backup must hold a schedule of five fields, such as 0 3 * * *, and retain_days of at least 1."
+  }
+}

@@ -90,3 +90,14 @@ variable "labels" {
     error_message = "labels must be lower-case letters, digits, dashes and underscores, at most 63 of them, and begin with a letter: Google takes no others."
   }
 }
+
+variable "kms_key" {
+  description = "Key of Cloud KMS for the images; null for Google's own."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key == null || can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", coalesce(var.kms_key, "-")))
+    error_message = "kms_key must be the full name of a key: projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY."
+  }
+}

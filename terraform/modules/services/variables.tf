@@ -15,16 +15,21 @@ variable "services" {
   nullable    = false
   default = [
     "artifactregistry.googleapis.com",
+    "billingbudgets.googleapis.com",
+    "cloudkms.googleapis.com",
+    "cloudquotas.googleapis.com",
     "cloudresourcemanager.googleapis.com",
     "compute.googleapis.com",
     "container.googleapis.com",
     "containerfilesystem.googleapis.com",
     "containerscanning.googleapis.com",
     "containersecurity.googleapis.com",
+    "gkebackup.googleapis.com",
     "iam.googleapis.com",
     "iamcredentials.googleapis.com",
     "logging.googleapis.com",
     "monitoring.googleapis.com",
+    "secretmanager.googleapis.com",
     "storage.googleapis.com",
     "sts.googleapis.com",
   ]

@@ -10,6 +10,13 @@ resource "google_storage_bucket" "models" {
   public_access_prevention    = "enforced"
   force_destroy               = var.force_destroy
 
+  dynamic "encryption" {
+    for_each = var.kms_key == null ? [] : [var.kms_key]
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
+
   versioning {
     enabled = true
   }

@@ -23,6 +23,22 @@ TEST = COMMON | {
     "prod_project_id": PROD["project_id"],
     "zone": "europe-west4-a",
 }
+KEY = "projects/security/locations/europe-west4/keyRings/team/cryptoKeys/diffusion"
+LANDING_ZONE = {
+    "existing_network": {
+        "network": "projects/team-network/global/networks/shared",
+        "subnetwork": "projects/team-network/regions/europe-west4/subnetworks/gke",
+        "pods_range": "gke-pods",
+        "services_range": "gke-services",
+    },
+    "kms_key": KEY,
+    "secret_sync": True,
+    "backup": {},
+    "spot": True,
+    "on_demand_fallback": True,
+    "gpu_boot_disks": [{"image": "projects/team-diffusion-prod/global/images/serving"}],
+}
+"""Inputs of prod in an organisation, beside its others."""
 INPUTS = {"environments/prod": PROD, "environments/test": TEST | {"branch": "feature"}}
 """Sufficient inputs of each environment."""
 
@@ -48,8 +64,21 @@ def broken(workspace: Workspace, tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def prod(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    return Plan.of(workspace.copy(tmp_path_factory.mktemp("prod")), "environments/prod", **PROD)
+def prods(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Plan]:
+    """Prod by itself, and in an organisation's landing zone."""
+    copy = workspace.copy(tmp_path_factory.mktemp("prod"))
+    alone = Plan.of(copy, "environments/prod", **PROD)
+    return alone, Plan.of(copy, "environments/prod", **PROD | LANDING_ZONE)
+
+
+@pytest.fixture(scope="session")
+def prod(prods: tuple[Plan, Plan]) -> Plan:
+    return prods[0]
+
+
+@pytest.fixture(scope="session")
+def landing_zone(prods: tuple[Plan, Plan]) -> Plan:
+    return prods[1]
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +98,12 @@ def bootstrap(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) ->
         environment="prod",
         github={"repository_id": "456789", "owner_id": "123456"},
         state_bucket="team-diffusion-terraform",
+        project_number="123456789012",
+        region="europe-west4",
+        budget={"billing_account": "012345-6789AB-CDEF01", "amount": 500},
+        gpu_quota={"gpus": 3, "contact": "team@example.com"},
+        kms_key=KEY,
+        secrets={"hugging-face": ["diffusion/secret-sync"]},
     )
 
 

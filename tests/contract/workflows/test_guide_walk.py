@@ -48,6 +48,11 @@ def test_every_command_works_in_the_guides_order(machine: Machine) -> None:
     images = json.loads((prod / "images.auto.tfvars.json").read_text())["images"]
     assert set(images["backends"]) | set(images) - {"backends"} == {each.target for each in IMAGES}
 
+    # The limits reach the bootstrap, and nobody commits them.
+    limits = machine.checkout / "terraform" / "bootstrap" / "limits.auto.tfvars"
+    assert 'project_number = "123456789012"' in limits.read_text()
+    assert "000000-000000-000000" in limits.read_text()
+
     # The bootstrap's own state is in a bucket that CI gets no role on.
     places = {Path(root).name: place for root, place in machine.world["roots"].items()}
     bucket = places["bootstrap"].partition("/")[0]

@@ -13,6 +13,7 @@ GCLOUD = {
     "auth application-default login": set(),
     "auth configure-docker": {"--quiet"},
     "auth print-access-token": {"--impersonate-service-account"},
+    "beta services identity create": {"--service"},
     "billing projects link": {"--billing-account"},
     "components install": {"--quiet"},
     "compute accelerator-types list": {"--filter"},
@@ -27,6 +28,8 @@ GCLOUD = {
     "iam workload-identity-pools undelete": {"--location"},
     "projects create": set(),
     "projects delete": set(),
+    "projects describe": {"--format"},
+    "secrets versions add": {"--data-file"},
     "services enable": set(),
     "storage buckets create": {
         "--location",
@@ -37,6 +40,7 @@ GCLOUD = {
     "storage objects describe": set(),
     "storage objects list": {"--format"},
     "storage rm": {"--recursive"},
+    "storage service-agent": set(),
 }
 WITHOUT_LOGIN = {"auth login", "auth application-default login", "components install"}
 State = dict[str, Any]
@@ -63,6 +67,11 @@ def _configure_docker(call: Call, state: State) -> None:
 
 def _install(call: Call, state: State) -> None:
     state["components"] += call.operands
+
+
+def _describe_project(call: Call, _: State) -> None:
+    if call.value("--format") == "value(projectNumber)":
+        print("123456789012")
 
 
 def _token(_: Call, __: State) -> None:
@@ -116,6 +125,7 @@ _ANSWERS = {
     "auth configure-docker": _configure_docker,
     "auth print-access-token": _token,
     "components install": _install,
+    "projects describe": _describe_project,
     "container clusters delete": _delete_cluster,
     "container clusters get-credentials": _get_credentials,
     "container clusters list": _list_clusters,

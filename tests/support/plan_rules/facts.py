@@ -38,6 +38,10 @@ class Facts:
     dead: list[Fact]
     spot_only: list[Fact]
     roles: Mapping[str, list[str]]
+    companions: list[Mapping[str, Any]]
+    encrypted: list[Mapping[str, Any]]
+    quota_project: list[Mapping[str, Any]]
+    policies: list[Mapping[str, Any]]
     escalating: list[str] = field(default_factory=list)
 
 
@@ -71,6 +75,10 @@ def facts() -> Facts:
         dead=[_fact(row, "") for row in table["dead"]],
         spot_only=[_fact(row, "machine_type") for row in table["spot_only"]],
         roles=table["roles"],
+        companions=table["companions"],
+        encrypted=table["encrypted"],
+        quota_project=table["quota_project"],
+        policies=table["policies"],
         escalating=table["escalating"],
     )
 

@@ -99,9 +99,13 @@ class Workspace:
     def plan(self, directory: str, **variables: Any) -> dict[str, Any]:
         """The plan of the directory from nothing, as `terraform show -json` prints it."""
         folder = self.directory(directory)
-        (folder / "override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+        local = folder / "override.tf"
+        commands = [("plan", "-out=plan")]
+        if not local.exists():
+            local.write_text('terraform {\n  backend "local" {}\n}\n')
+            commands.insert(0, ("init", "-reconfigure"))
         (folder / "zz-tests.auto.tfvars.json").write_text(json.dumps(variables))
-        for arguments in (("init", "-reconfigure"), ("plan", "-out=plan")):
+        for arguments in commands:
             outcome = self.terraform(directory, *arguments)
             if not outcome.ok:
                 raise AssertionError(outcome.output)

@@ -33,7 +33,21 @@ def test_an_hour_is_the_sum_of_its_parts() -> None:
 def test_the_documentation_has_the_tables_of_the_program() -> None:
     page = (ROOT / "docs" / "cost.md").read_text()
     assert cost.parts_table() in page
+    assert cost.idle_table() in page
+    assert cost.once_table() in page
     assert cost.images_table() in page
+
+
+def test_without_gpu_nodes_only_the_rest_costs() -> None:
+    none, three = cost.around(0), cost.around(3)
+    assert three == cost.AROUND
+    assert cost.hourly(none) < cost.hourly(three)
+    assert f"| 0 | {cost.hourly(none):.4f} |" in cost.idle_table()
+
+
+def test_all_nodes_idle_cost_as_much_as_busy_ones() -> None:
+    busy = cost.hourly((cost.GPU_NODE, *cost.AROUND))
+    assert f"| {cost.GPU_NODE.count} | {busy:.4f} |" in cost.idle_table()
 
 
 def test_the_operators_catalogue_has_the_same_price_for_an_l4() -> None:

@@ -66,3 +66,81 @@ run "refuses_a_branch_for_a_commit" {
   variables { commit = "main" }
   expect_failures = [var.commit]
 }
+
+run "uses_a_network_that_is_there" {
+  command = plan
+  variables {
+    existing_network = {
+      network        = "projects/team-network/global/networks/shared"
+      subnetwork     = "projects/team-network/regions/europe-west4/subnetworks/gke"
+      pods_range     = "gke-pods"
+      services_range = "gke-services"
+    }
+  }
+
+  assert {
+    condition     = length(module.network) == 0 && length(module.cluster) == 1
+    error_message = "With an existing network, only the cluster is made."
+  }
+}
+
+run "uses_a_cluster_that_is_there" {
+  command = plan
+  variables {
+    existing_cluster = { name = "shared", location = "europe-west4", endpoint = "gke-0123456789abcdef.europe-west4.gke.goog" }
+  }
+
+  assert {
+    condition     = length(module.network) == 0 && length(module.cluster) == 0 && output.cluster == "shared"
+    error_message = "With an existing cluster, neither network nor cluster is made."
+  }
+}
+
+run "falls_back_to_capacity_on_demand" {
+  variables {
+    spot               = true
+    on_demand_fallback = true
+  }
+
+  assert {
+    condition     = output.operator_values.computeClasses.gpu == ["gpu", "gpu-on-demand"]
+    error_message = "The class must prefer Spot."
+  }
+
+  assert {
+    condition = alltrue([
+      for taint in output.gpu_node_taints : anytrue([
+        for toleration in output.operator_values.accelerators["nvidia-l4"].tolerations : toleration.key == taint.key && toleration.effect == taint.effect
+      ])
+    ])
+    error_message = "Pods must tolerate the taints of the class's nodes."
+  }
+}
+
+run "refuses_a_fallback_of_nothing" {
+  command = plan
+  variables { on_demand_fallback = true }
+  expect_failures = [var.on_demand_fallback]
+}
+
+run "refuses_a_subnetwork_of_another_region" {
+  command = plan
+  variables {
+    existing_network = {
+      network        = "projects/team-network/global/networks/shared"
+      subnetwork     = "projects/team-network/regions/us-central1/subnetworks/gke"
+      pods_range     = "gke-pods"
+      services_range = "gke-services"
+    }
+  }
+  expect_failures = [var.existing_network]
+}
+
+run "refuses_settings_of_a_cluster_that_is_not_made_here" {
+  command = plan
+  variables {
+    existing_cluster = { name = "shared", location = "europe-west4", endpoint = "gke-0123456789abcdef.europe-west4.gke.goog" }
+    backup           = {}
+  }
+  expect_failures = [var.existing_cluster]
+}

@@ -171,3 +171,50 @@ run "refuses_a_label_with_capitals" {
   variables { labels = { Team = "Design" } }
   expect_failures = [var.labels]
 }
+
+run "refuses_a_key_by_its_short_name" {
+  command = plan
+  variables { kms_key = "diffusion" }
+  expect_failures = [var.kms_key]
+}
+
+run "refuses_a_month_and_more_without_any_upgrade" {
+  command = plan
+  variables { maintenance_exclusions = { sale = { from = "2026-11-01T00:00:00Z", to = "2027-01-01T00:00:00Z" } } }
+  expect_failures = [var.maintenance_exclusions]
+}
+
+run "refuses_a_backup_that_nobody_keeps" {
+  command = plan
+  variables { backup = { retain_days = 0 } }
+  expect_failures = [var.backup]
+}
+
+run "leaves_out_backup_and_secrets_by_default" {
+  command = plan
+
+  assert {
+    condition     = length(google_gke_backup_backup_plan.this) == 0 && !one(google_container_cluster.this.secret_sync_config).enabled
+    error_message = "A landing zone's parts must be asked for."
+  }
+}
+
+run "takes_a_landing_zones_inputs" {
+  command = plan
+  variables {
+    kms_key                = "projects/security/locations/europe-west4/keyRings/team/cryptoKeys/diffusion"
+    secret_sync            = true
+    backup                 = {}
+    maintenance_exclusions = { sale = { from = "2026-11-20T00:00:00Z", to = "2026-12-02T00:00:00Z" } }
+  }
+
+  assert {
+    condition     = one(google_container_cluster.this.database_encryption).key_name == var.kms_key && one(google_container_node_pool.system.node_config).boot_disk_kms_key == var.kms_key && one(one(google_gke_backup_backup_plan.this[0].backup_config).encryption_key).gcp_kms_encryption_key == var.kms_key
+    error_message = "The key must encrypt Secrets, disks and backups."
+  }
+
+  assert {
+    condition     = one(one(google_container_cluster.this.maintenance_policy).maintenance_exclusion).exclusion_name == "sale" && google_gke_backup_backup_plan.this[0].location == "europe-west4" && one(one(google_container_cluster.this.addons_config).gke_backup_agent_config).enabled
+    error_message = "The exclusion and the backup must be the given ones, in the cluster's region."
+  }
+}

@@ -65,3 +65,9 @@ run "refuses_a_label_with_capitals" {
   variables { labels = { Team = "design" } }
   expect_failures = [var.labels]
 }
+
+run "refuses_a_key_by_its_short_name" {
+  command = plan
+  variables { kms_key = "diffusion" }
+  expect_failures = [var.kms_key]
+}
