@@ -22,7 +22,9 @@ _EXACT_DRAWS = 400
 """The number of draws up to which ranks come from the binomial distribution itself."""
 
 
-def interval(latencies: Sequence[float], percent: int) -> Interval | None:
+def interval(
+    latencies: Sequence[float], percent: int, batches: int | None = None
+) -> Interval | None:
     """The interval of a percentile of latencies in seconds, in the order in which they ended.
 
     None without a latency. An end of the interval is None where the draws are too few to bound the
@@ -31,7 +33,7 @@ def interval(latencies: Sequence[float], percent: int) -> Interval | None:
     if not latencies:
         return None
     ordered = sorted(latencies)
-    draws = worth(latencies, percent)
+    draws = worth(latencies, percent, batches)
     low, high = ranks(draws, percent / 100)
     return Interval(
         low=_at(ordered, None if low is None else low / draws),
@@ -47,13 +49,15 @@ def _at(ordered: Sequence[float], share: float | None) -> float | None:
     return None if value is None else round(value * 1000, 3)
 
 
-def worth(latencies: Sequence[float], percent: int) -> int:
+def worth(latencies: Sequence[float], percent: int, batches: int | None = None) -> int:
     """The number of independent draws that a percentile of these latencies rests on.
 
     Few latencies exceed a high percentile and show little of their dependence, so the median's
-    number counts as well.
+    number counts as well. No more than `batches` count, the number in which the responses came, if
+    it is known: batches of equal times show no dependence at all.
     """
-    return min(independent_draws(latencies, each) for each in {50, percent})
+    draws = min(independent_draws(latencies, each) for each in {50, percent})
+    return draws if batches is None else min(draws, batches)
 
 
 def independent_draws(latencies: Sequence[float], percent: int) -> int:
@@ -124,8 +128,8 @@ NEEDED_FOR_P99 = needed_draws(0.99)
 """The least number of successes for a p99; with fewer, a p99 is a guess and is left out."""
 
 
-def intervals(latencies: Sequence[float]) -> dict[str, Interval]:
+def intervals(latencies: Sequence[float], batches: int | None = None) -> dict[str, Interval]:
     """The intervals of the percentiles that the report has, by name."""
     percents = (50, 95, 99) if len(latencies) >= NEEDED_FOR_P99 else (50, 95)
-    named = {f"p{percent}": interval(latencies, percent) for percent in percents}
+    named = {f"p{percent}": interval(latencies, percent, batches) for percent in percents}
     return {name: each for name, each in named.items() if each is not None}

@@ -12,6 +12,7 @@ from diffusion_loadtest.measure.percentiles import percentile
 from diffusion_loadtest.measure.samples import NOT_SENT, Samples
 from diffusion_loadtest.plan.load_plan import LoadPlan, Slo
 from diffusion_loadtest.plan.search import Knee, Probe, knee
+from diffusion_loadtest.report.batches import batches
 from diffusion_loadtest.report.figures import (
     UsersAt,
     Window,
@@ -158,14 +159,16 @@ def _support_missing(slo: Slo | None, samples: Samples, window: Window) -> str |
     """Explains why the window's percentiles support no verdict; None if they do."""
     if slo is None:
         return None
-    latencies = samples_in(samples, window).latencies_by_end()
-    return support_missing(slo, latencies, window.seconds)
+    counted = samples_in(samples, window)
+    came_in = batches(counted.success_ends())
+    return support_missing(slo, counted.latencies_by_end(), window.seconds, came_in)
 
 
 def _window(samples: Samples, window: Window, figures: StageFigures) -> WindowFigures:
+    counted = samples_in(samples, window)
     return WindowFigures(
         stage=window.stage + 1,
-        intervals=intervals(samples_in(samples, window).latencies_by_end()),
+        intervals=intervals(counted.latencies_by_end(), batches(counted.success_ends())),
         **figures.model_dump(),
     )
 

@@ -13,18 +13,21 @@ Simulated for batches of 1 to 8: of estimates of 59 true draws, 5 in 100 are bel
 """
 
 
-def support_missing(slo: Slo, latencies: Sequence[float], seconds: float) -> str | None:
+def support_missing(
+    slo: Slo, latencies: Sequence[float], seconds: float, batches: int
+) -> str | None:
     """Explains why the latencies support no verdict on the slo's percentiles; None if they do.
 
     `latencies` are those of the successes, in seconds and in the order in which they ended;
-    `seconds` is the length of their window. An upper bound of the quantile q needs as many draws as
-    `needed_draws` says; responses of one batch are one draw.
+    `seconds` is the length of their window, `batches` the number in which they came. An upper bound
+    of the quantile q needs as many draws as `needed_draws` says; responses of one batch are one.
     """
     for percent in _judged(slo):
         needed = needed_draws(percent / 100)
-        if len(latencies) * UNDERESTIMATE >= needed * (1 + 2 * MOST_LAGS):
+        least = min(len(latencies) / (1 + 2 * MOST_LAGS), batches)
+        if least * UNDERESTIMATE >= needed:
             continue  # no dependence that the estimate can see leaves fewer
-        draws = worth(latencies, percent) if latencies else 0
+        draws = worth(latencies, percent, batches) if latencies else 0
         if 0 < draws * UNDERESTIMATE < needed:
             longer = _rounded_up(seconds * needed / draws)
             return (
