@@ -277,6 +277,7 @@ def test_steps_with_and_without_guidance_are_compiled_for_before_the_engine_is_r
         metrics=make_metrics(),
         timed=False,
         stepwise=True,
+        blur=False,
     )
     compiled = _compiled_frames()
     assert compiled > 0
