@@ -89,6 +89,20 @@ def test_a_variant_that_sheds_most_requests_does_not_win_by_its_latency() -> Non
     assert verdict.recommended != "shedding"
 
 
+@pytest.mark.parametrize(("failures", "first"), [(49, "shedding"), (51, "honest")])
+def test_a_95th_percentile_that_is_a_failure_wins_under_no_limit(failures: int, first: str) -> None:
+    """The limit allows 30 %, but a failed request is beyond any latency."""
+    arrivals: Object = {
+        "arrivals": {"stages": [{"ratePerSecond": "20", "duration": "60s"}]},
+        "slo": {"maxFailureRatio": "0.3"},
+    }
+    shedding = runs("shedding", failures=failures, p95=[90, 91, 92, 91, 90])
+    honest = runs("honest", p95=[400, 402, 398, 401, 399])
+    verdict = judge(shedding, honest, by=LATENCY, load=arrivals)
+    assert order(verdict)[0] == first
+    assert verdict.recommended == first
+
+
 @pytest.mark.parametrize(("limit", "first"), [("0.05", "fast"), ("0.01", "slow"), (None, "slow")])
 def test_the_limit_of_failures_is_the_loads_own(limit: str | None, first: str) -> None:
     load = {**USERS, "slo": {"p95": "8s", **({"maxFailureRatio": limit} if limit else {})}}
@@ -168,6 +182,12 @@ def test_a_run_without_a_count_of_requests_is_not_ranked() -> None:
     verdict = judge(runs("fast", 20.0, requests=None), runs("slow", 10.0))
     assert order(verdict) == ["slow"]
     assert verdict.results[1].reason == "NoFigure"
+
+
+def test_a_run_without_a_count_of_failures_is_not_ranked() -> None:
+    verdict = judge(runs("fast", 20.0, failures=None), runs("slow", 10.0))
+    assert order(verdict) == ["slow"]
+    assert (verdict.recommended, verdict.results[1].reason) == ("", "NoFigure")
 
 
 @pytest.mark.parametrize("rounds", [2, 3, 5])

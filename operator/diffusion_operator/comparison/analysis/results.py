@@ -32,6 +32,8 @@ class Criterion:
     """Upper bound of a run's figure; None for exact figures."""
     unit: Callable[[float], float] = rounding_unit
     """Unit to which a run's figure is rounded."""
+    most_failures: float = 1.0
+    """Share of failures beyond which the figure has no value."""
 
 
 THROUGHPUT = Criterion(
@@ -42,6 +44,8 @@ LATENCY = Criterion(
     higher_is_better=False,
     of=lambda run: number(run.p95),
     unit=lambda _: 1.0,
+    # A failed request is beyond any latency, so that the 95th percentile itself is a failure.
+    most_failures=0.05,
 )
 CAPACITY = Criterion(
     "highest load within the SLO",
@@ -95,6 +99,10 @@ class Compared:
     def alike_loads(self) -> bool:
         every = list(self.loads.values())
         return all(load == every[0] for load in every)
+
+    def most_failures(self, variant: str) -> float:
+        """Largest share of the variant's requests that may fail."""
+        return min(failure_limit(self.loads[variant]), self.criterion.most_failures)
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,7 @@ def _in_order(rows: Mapping[str, Result], ranking: Ranking) -> list[Result]:
 
 
 def _candidate(name: str, runs: Sequence[Run], compared: Compared) -> RankableVariant:
-    by, most_failures = compared.criterion, failure_limit(compared.loads[name])
+    by, most_failures = compared.criterion, compared.most_failures(name)
     ordered = sorted(runs, key=lambda run: run.repetition)
     values = [value for run in ordered if (value := by.of(run))]
     return RankableVariant(
@@ -176,7 +184,7 @@ def _candidate(name: str, runs: Sequence[Run], compared: Compared) -> RankableVa
 
 def _row(name: str, runs: Sequence[Run], compared: Compared) -> Result:
     good = [run for run in runs if run.state is RunState.COMPLETE and run.valid]
-    most_failures = failure_limit(compared.loads[name])
+    most_failures = compared.most_failures(name)
     verdicts = [meets_objective(run, most_failures) for run in good]
     ratio = failure_ratio(good)
     reason, message = _unfit(runs, compared.criterion)
@@ -235,9 +243,17 @@ def _unfit_run(run: Run, by: Criterion) -> tuple[str, str]:
         return run.reason or "Invalid", f"its figures are not valid: {run.message}"
     if run.valid is None:
         return "NotJudged", "its load test has no verdict on its figures"
-    if not run.requests or not by.of(run):
-        return "NoFigure", f"the run has no {by.words if run.requests else 'count of requests'}"
-    return "", ""
+    missing = _missing_figure(run, by)
+    return ("NoFigure", f"the run has no {missing}") if missing else ("", "")
+
+
+def _missing_figure(run: Run, by: Criterion) -> str:
+    """Name of a figure that ranks the run and that it lacks; empty if it has all of them."""
+    if not run.requests:
+        return "count of requests"
+    if run.failures is None:
+        return "count of failures"
+    return "" if by.of(run) else by.words
 
 
 def _cost(speed: Estimate | None, name: str, compared: Compared) -> dict[str, str]:
