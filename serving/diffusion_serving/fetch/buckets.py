@@ -32,6 +32,7 @@ _UNREACHABLE = (
     TimeoutError,
 )
 _REFUSED = frozenset({401, 403})
+_S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _FIELD = "model.credentialsSecretRef"
 _CREDENTIALS = f"{_FIELD}, or the role of the service account"
 
@@ -124,11 +125,14 @@ def _is_refusal(error: Exception) -> bool:
 def _options(scheme: str, environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """Returns the endpoint and the options of fsspec's file system for it."""
     if scheme == "s3":
-        endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+        # The Secret may hold these, too, and its blanks.
+        own, common = (credential(environ, name, _FIELD) for name in _S3_ENDPOINTS)
+        endpoint, region = own or common, credential(environ, "AWS_DEFAULT_REGION", _FIELD)
         once = {"mode": "standard", "total_max_attempts": 1}
         client = {"connect_timeout": 10, "read_timeout": 60, "retries": once}
         return endpoint or "S3", {
             "endpoint_url": endpoint,
+            "client_kwargs": {"region_name": region} if region else {},
             "config_kwargs": client,
             "key": credential(environ, "AWS_ACCESS_KEY_ID", _FIELD),
             "secret": credential(environ, "AWS_SECRET_ACCESS_KEY", _FIELD),

@@ -62,6 +62,19 @@ def test_model_is_fetched_from_s3(
     assert fetched(fetch_here(source)) == demo
 
 
+def test_blanks_around_what_the_secret_holds_are_no_part_of_it(
+    bucket: Any,
+    command: Command,
+    fetch_here: FetchHere,
+    demo: Files,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in (*CREDENTIALS, "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        command.environ[name] += "\r\n"
+        monkeypatch.setenv(name, command.environ[name])
+    assert fetched(fetch_here("s3://weights/models/shapes")) == demo
+
+
 def test_lora_is_one_object_of_s3(bucket: Any, fetch_here: FetchHere) -> None:
     put(bucket, "loras/", {"ink.safetensors": weights(), "oil.safetensors": weights()})
     assert list(fetched(fetch_here("s3://weights/loras/ink.safetensors"))) == ["ink.safetensors"]
