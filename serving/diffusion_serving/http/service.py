@@ -45,7 +45,6 @@ from diffusion_serving.settings import Settings
 HANG_UP_STATUS = 499
 """Never reaches a client; access logs and metrics know it as "the client closed the connection"."""
 
-
 HangUp = Callable[[], Coroutine[Any, Any, None]]
 
 
