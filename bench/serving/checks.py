@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from diffusion_serving.config import Defaults, ServingConfig
+from diffusion_serving.documents.serving_config import Defaults, ServingConfig
 from diffusion_serving.engine import Engine
 from diffusion_serving.engine.errors import PicturesBlocked
 from diffusion_serving.engine.image_request import ImageRequest

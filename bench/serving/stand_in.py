@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import BatchOutput, Checker, OnStep, Picture
 from serving.prompts import SIDE

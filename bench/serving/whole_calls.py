@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep, Pipeline
 from diffusion_serving.engine_process.startup import load_model

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.observability.startup_errors import InvalidConfiguration
 
 _MOST_PORT = 65_535

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine.pipeline_interface import Pipeline
 from diffusion_serving.engine_process.startup import load_model
 from diffusion_serving.observability import logs

@@ -1,5 +1,6 @@
-"""Serving configuration, version 1: the operator writes it, ``diffusion_serving.config`` reads
-it.
+"""Serving configuration, version 1: the operator writes it, the serving program reads it.
+
+``diffusion_serving.documents.serving_config`` is the other side.
 """
 
 from typing import Annotated, Literal, TypeVar

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import Picture
 from diffusion_serving.engine_process.startup import load_model, warm_up_of

@@ -8,7 +8,7 @@ import sys
 from multiprocessing.connection import Connection
 from typing import TextIO
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine.cpu_cores import lower_priority
 from diffusion_serving.engine_process.clients import EngineProcessPool
 from diffusion_serving.engine_process.messages import WorkerLink

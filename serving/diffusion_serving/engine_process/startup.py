@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from diffusion_serving.config import Defaults, ServingConfig
+from diffusion_serving.documents.serving_config import Defaults, ServingConfig
 from diffusion_serving.engine import Batching, BatchRunner, Engine, start_runner
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import Pipeline

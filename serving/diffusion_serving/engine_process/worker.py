@@ -11,7 +11,7 @@ from concurrent.futures import Future
 
 from tqdm import tqdm  # type: ignore[import-untyped] # it carries no annotations
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine import Outcome, Result
 from diffusion_serving.engine.client import LocalEngineClient, ModelInfo
 from diffusion_serving.engine.errors import EngineFailed, NotReady, RequestError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine import Engine
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import Pipeline

@@ -7,7 +7,7 @@ import diffusers
 import torch
 import transformers
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine.cpu_cores import available_cores
 from diffusion_serving.fetch.checker_files import find_checker
 from diffusion_serving.fetch.model_files import ModelFiles

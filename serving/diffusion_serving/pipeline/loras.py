@@ -7,7 +7,7 @@ import torch
 from diffusers.utils import peft_utils
 from peft.tuners.lora import LoraLayer
 
-from diffusion_serving.config import Lora
+from diffusion_serving.documents.serving_config import Lora
 from diffusion_serving.engine.image_request import LoraUse
 from diffusion_serving.fetch.model_files import find_lora
 from diffusion_serving.observability.startup_errors import ModelLoadFailed

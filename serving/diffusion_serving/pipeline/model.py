@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from diffusion_serving.config import Scheduler
+from diffusion_serving.documents.serving_config import Scheduler
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.engine.pipeline_interface import BatchOutput, OnStep
 from diffusion_serving.observability.metrics import DeviceUse

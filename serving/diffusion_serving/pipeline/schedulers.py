@@ -10,7 +10,7 @@ import torch
 from diffusers.schedulers import scheduling_utils
 from diffusers.utils import import_utils
 
-from diffusion_serving.config import Scheduler
+from diffusion_serving.documents.serving_config import Scheduler
 from diffusion_serving.observability.startup_errors import ModelLoadFailed
 
 _utils: Any = scheduling_utils  # carries few annotations

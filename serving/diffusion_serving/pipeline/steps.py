@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from diffusers.utils import torch_utils
 
-from diffusion_serving.config import Scheduler
+from diffusion_serving.documents.serving_config import Scheduler
 from diffusion_serving.engine.image_request import ImageRequest, LoraUse
 from diffusion_serving.engine.pipeline_interface import ImageState, Picture
 from diffusion_serving.pipeline.decoding import Decoder, filled

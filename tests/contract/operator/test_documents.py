@@ -17,7 +17,7 @@ from diffusion_operator.diffusionservice.specs.serving_config import serving_con
 from diffusion_operator.documents.load_report import LoadProgress, LoadReport
 from diffusion_operator.loadtest.specs.load_plan import load_plan
 from diffusion_operator.settings import Accelerator
-from diffusion_serving.config import ServingConfig as ServersConfig
+from diffusion_serving.documents.serving_config import ServingConfig as ServersConfig
 from load_reports import nothing_answered, ramp, search
 
 Object = dict[str, Any]

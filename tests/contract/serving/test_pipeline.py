@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from diffusion_serving.config import Scheduler
+from diffusion_serving.documents.serving_config import Scheduler
 from diffusion_serving.engine.pipeline_interface import STAGES, NotFiniteError
 from diffusion_serving.fetch.model_files import inspect
 from diffusion_serving.observability.startup_errors import ModelLoadFailed, WrongDevice

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch._dynamo import utils as dynamo
 
-    from diffusion_serving.config import Scheduler
+    from diffusion_serving.documents.serving_config import Scheduler
     from diffusion_serving.pipeline import DiffusersPipeline, failures
 else:
     files = Lazily("safetensors.torch")

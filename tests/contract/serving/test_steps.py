@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from diffusion_serving.config import Scheduler
+from diffusion_serving.documents.serving_config import Scheduler
 from diffusion_serving.engine.image_request import ImageRequest, LoraUse
 from lazily import Lazily
 from pipelines import image_request, loaded, watched

@@ -28,4 +28,4 @@ def test_package_has_only_folders_below_its_top() -> None:
         "cli/kubectl_diffusion",
     ):
         loose = {path.name for path in (ROOT / package).glob("*.py")}
-        assert loose <= {"__init__.py", "__main__.py", "settings.py", "config.py"}
+        assert loose <= {"__init__.py", "__main__.py", "settings.py"}

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine import Engine
 from diffusion_serving.engine.client import LocalEngineClient
 from diffusion_serving.engine.image_request import ImageRequest

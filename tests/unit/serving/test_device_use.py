@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine_process.startup import make_engine
 from diffusion_serving.observability import usage
 from diffusion_serving.observability.device_calls import DeviceCalls

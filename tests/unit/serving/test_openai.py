@@ -12,7 +12,7 @@ import openai
 import pytest
 from PIL import Image
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.http.requests.openai import base_names
 from waiting import settled
 

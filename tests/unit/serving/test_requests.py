@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusion_serving.config import Defaults, Limits, Lora, ServingConfig
+from diffusion_serving.documents.serving_config import Defaults, Limits, Lora, ServingConfig
 from diffusion_serving.engine.image_request import MAX_SEED, ImageRequest, LoraUse
 from diffusion_serving.http.requests.accept import negotiate
 from diffusion_serving.http.requests.limits import resolve

@@ -33,7 +33,7 @@ from diffusion_serving.observability.startup_errors import EngineHung
 from waiting import settled
 
 if TYPE_CHECKING:
-    from diffusion_serving.config import ServingConfig
+    from diffusion_serving.documents.serving_config import ServingConfig
 
 REQUEST = ImageRequest("x", "", 2, 1.0, 64, 64, (1,))
 MODEL = ModelInfo("cpu", "fake", "float32", (128, 96), Startup(0.0, 0.0, 0.0, ()))

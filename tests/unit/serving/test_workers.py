@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from diffusion_serving.backends.litserve.client import BoundedEnginePool
-from diffusion_serving.config import Batching, Queue
+from diffusion_serving.documents.serving_config import Batching, Queue
 from diffusion_serving.engine import Result, Startup, State
 from diffusion_serving.engine.client import ModelInfo
 from diffusion_serving.engine.errors import (

@@ -25,7 +25,7 @@ from diffusion_serving.backends.litserve.worker import (
     FrameworkAPI,
     quieten,
 )
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine.cpu_cores import lower_priority
 from diffusion_serving.engine_process.clients import EnginePool, WorkerQueue
 from diffusion_serving.engine_process.launcher import share

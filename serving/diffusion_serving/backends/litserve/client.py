@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from diffusion_serving.config import Batching, Queue
+from diffusion_serving.documents.serving_config import Batching, Queue
 from diffusion_serving.engine import Outcome, Result
 from diffusion_serving.engine.errors import DeadlineExceeded, QueueFull
 from diffusion_serving.engine.image_request import ImageRequest

@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 from litserve import LitAPI  # type: ignore[import-untyped] # it carries no annotations
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine import BatchRunner, Outcome
 from diffusion_serving.engine.client import ModelInfo
 from diffusion_serving.engine.errors import NotReady, RequestError

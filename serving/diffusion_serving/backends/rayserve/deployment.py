@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from diffusion_serving.backends.rayserve.node import ENGINES, HEAD
 from diffusion_serving.backends.rayserve.replica import APPLICATION, Replica, quieten
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine_process.startup import Load, load_model
 from diffusion_serving.http.server.listener import resolved
 from diffusion_serving.http.server.uvicorn_host import KEEP_ALIVE_SECONDS

@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client import Metric
 from ray import serve
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine import BatchRunner, Outcome, Result, State
 from diffusion_serving.engine.client import ModelInfo, on_event_loop
 from diffusion_serving.engine.errors import DeadlineExceeded, NotReady, QueueFull

@@ -14,7 +14,7 @@ from diffusion_serving.backends.rayserve.metrics_aggregator import (
     MetricsAggregator,
     ReplicaMetrics,
 )
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.engine import Result, State
 from diffusion_serving.engine.client import EngineClient, ModelInfo
 from diffusion_serving.engine.image_request import ImageRequest

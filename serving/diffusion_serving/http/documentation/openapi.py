@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from diffusion_serving.config import ServingConfig
+from diffusion_serving.documents.serving_config import ServingConfig
 from diffusion_serving.http.replica import REPLICA_HEADER
 from diffusion_serving.http.requests.openai import images_schema
 from diffusion_serving.http.requests.predict_body import PredictResponse

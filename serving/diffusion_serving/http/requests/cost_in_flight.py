@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 from prometheus_client import Gauge
 
-from diffusion_serving.config import Defaults, ServingConfig
+from diffusion_serving.documents.serving_config import Defaults, ServingConfig
 from diffusion_serving.engine.image_request import ImageRequest
 
 

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from diffusion_serving.config import (
+from diffusion_serving.documents.serving_config import (
     MAX_SIDE,
     MIN_SIDE,
     SIDE_MULTIPLE,

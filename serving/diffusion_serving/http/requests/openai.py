@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from diffusion_serving.config import Defaults, ServingConfig
+from diffusion_serving.documents.serving_config import Defaults, ServingConfig
 from diffusion_serving.engine.image_request import MAX_SEED, ImageRequest
 from diffusion_serving.http.requests.limits import resolve
 from diffusion_serving.http.requests.predict_body import LoraChoice, PredictRequest

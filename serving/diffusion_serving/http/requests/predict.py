@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from diffusion_serving.config import Defaults, ServingConfig
+from diffusion_serving.documents.serving_config import Defaults, ServingConfig
 from diffusion_serving.engine.image_request import ImageRequest
 from diffusion_serving.http.requests.accept import Answer, negotiate
 from diffusion_serving.http.requests.limits import resolve

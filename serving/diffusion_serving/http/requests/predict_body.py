@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from diffusion_serving.config import MAX_LORA_SCALE
+from diffusion_serving.documents.serving_config import MAX_LORA_SCALE
 from diffusion_serving.engine.image_request import MAX_SEED
 from diffusion_serving.http.responses.image_encoding import Format
 from diffusion_serving.http.responses.rendering import Timings

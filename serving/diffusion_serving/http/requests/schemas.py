@@ -5,7 +5,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from diffusion_serving.config import MAX_SIDE, MIN_SIDE, SIDE_MULTIPLE, ServingConfig
+from diffusion_serving.documents.serving_config import (
+    MAX_SIDE,
+    MIN_SIDE,
+    SIDE_MULTIPLE,
+    ServingConfig,
+)
 from diffusion_serving.http.requests.predict_body import PredictRequest
 
 

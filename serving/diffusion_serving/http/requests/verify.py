@@ -1,6 +1,6 @@
 """Bodies of `POST /verify`: picture files, of no more bytes than the service can generate."""
 
-from diffusion_serving.config import Limits
+from diffusion_serving.documents.serving_config import Limits
 from diffusion_serving.http.requests.read_body import BodyKind
 from diffusion_serving.http.responses.image_encoding import MEDIA_TYPES
 

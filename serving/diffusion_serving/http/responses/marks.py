@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffusion_serving.config import Provenance
+from diffusion_serving.documents.serving_config import Provenance
 from diffusion_serving.engine.pipeline_interface import Picture
 from diffusion_serving.http.responses.image_encoding import MEDIA_TYPES, Format, encode
 from diffusion_serving.http.responses.problems import SIGNING_FAILED, Problem

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from diffusion_serving.config import Safety, ServingConfig
+from diffusion_serving.documents.serving_config import Safety, ServingConfig
 from diffusion_serving.engine import Startup
 from diffusion_serving.engine.client import ModelInfo
 

@@ -1,0 +1,1 @@
+"""Documents that other programs write and the serving program reads."""
