@@ -8,11 +8,10 @@ import pytest
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.diffusionservice.specs.model_fetch import (
-    EPHEMERAL,
     cache_claim,
     uses_single_node_cache,
 )
-from diffusion_operator.settings import Resources, Settings
+from diffusion_operator.settings import Settings
 from manifest_parts import build, config_of, pod_of, spec_of
 
 Object = dict[str, Any]
@@ -163,20 +162,3 @@ def test_a_cache_for_one_node_is_claimed_so_and_rolls_out_in_place(service: Obje
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert uses_single_node_cache(spec)
     assert not uses_single_node_cache(spec_of(service))
-
-
-@pytest.mark.parametrize(
-    ("model", "chart", "requested"),
-    [
-        ({"source": "hf://CompVis/stable-diffusion-v1-4"}, {}, "4067Mi"),
-        ({"source": "hf://CompVis/stable-diffusion-v1-4"}, {EPHEMERAL: "20Gi"}, "20Gi"),
-        ({"source": "hf://CompVis/stable-diffusion-v1-4", "cache": {"size": "20Gi"}}, {}, None),
-        (HUB, {}, None),
-    ],
-)
-def test_the_fetch_requests_the_disk_that_a_model_without_a_cache_takes(
-    service: Object, settings: Settings, model: Object, chart: dict[str, str], requested: str | None
-) -> None:
-    chosen = settings.model_copy(update={"server_resources": Resources(requests=chart)})
-    (fetch,) = pod_of(build(service, chosen, model=model))["initContainers"]
-    assert fetch["resources"].get("requests", {}).get(EPHEMERAL) == requested

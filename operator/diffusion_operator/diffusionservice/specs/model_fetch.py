@@ -1,26 +1,23 @@
 """Model fetch: init containers that download the model, and the volume that keeps it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.api.model_source import ModelSource
-from diffusion_operator.diffusionservice.specs.model_size import stored_bytes
 from diffusion_operator.diffusionservice.specs.model_sources import STORE_MOUNT, Fetch, fetches
 from diffusion_operator.diffusionservice.specs.serving_image import serving_image
 from diffusion_operator.kube.expansion import unexpanded
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
 from diffusion_operator.kube.pod_security import CONTAINER_SECURITY, SCRATCH_MOUNT, resources
-from diffusion_operator.settings import Resources, Settings
+from diffusion_operator.settings import Settings
 
 STORE = "store"
 STORE_READ_ONLY: Object = {"name": STORE, "mountPath": STORE_MOUNT, "readOnly": True}
 CREDENTIALS = "credentials"
 CREDENTIALS_MOUNT = "/etc/diffusion/credentials"
 GOOGLE_KEY = "key.json"
-EPHEMERAL = "ephemeral-storage"
 
 
 def cache_claim_name(owner: Mapping[str, Any]) -> str:
@@ -91,8 +88,8 @@ def _container(fetch: Fetch, spec: DiffusionServiceSpec, settings: Settings) -> 
         "command": ["python", "-m", "diffusion_serving.fetch"],
         "args": [*map(unexpanded, ["--source", fetch.source, *revision, "--to", fetch.to])],
         # Scheduling counts the larger of init and main containers, so this request reserves nothing
-        # more than the server's and the disk for the model.
-        "resources": resources(_with_disk(spec, settings.server_resources)),
+        # more.
+        "resources": resources(settings.server_resources),
         "securityContext": CONTAINER_SECURITY,
         **access,
         "volumeMounts": [
@@ -101,21 +98,6 @@ def _container(fetch: Fetch, spec: DiffusionServiceSpec, settings: Settings) -> 
             *access.get("volumeMounts", ()),
         ],
     }
-
-
-def _with_disk(spec: DiffusionServiceSpec, base: Resources) -> Resources:
-    """Resources with a request for the disk that a model without a cache takes of its node.
-
-    A node with less room would end the pod in the middle of the download. The chart's own request
-    holds, and a model of unknown size gets none.
-    """
-    size = stored_bytes(spec)
-    if spec.model.cache is not None or size is None or EPHEMERAL in {*base.requests, *base.limits}:
-        return base
-    mebibytes = math.ceil(size / 1024**2)
-    return Resources(
-        requests={**base.requests, EPHEMERAL: f"{mebibytes}Mi"}, limits=dict(base.limits)
-    )
 
 
 def _access(fetch: Fetch, model: ModelSource, settings: Settings) -> Object:
