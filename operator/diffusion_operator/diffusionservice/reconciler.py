@@ -34,8 +34,10 @@ from diffusion_operator.diffusionservice.specs.last_good_revision import (
 from diffusion_operator.diffusionservice.specs.model_size import misfit
 from diffusion_operator.diffusionservice.specs.pod import has_volumes_of_others
 from diffusion_operator.diffusionservice.specs.ray_cluster import is_cluster
+from diffusion_operator.diffusionservice.specs.server_container import server_image
 from diffusion_operator.diffusionservice.specs.service import service, switches_selector
 from diffusion_operator.diffusionservice.specs.serving_config import precision_of
+from diffusion_operator.diffusionservice.specs.serving_image import serving_image
 from diffusion_operator.diffusionservice.status import (
     has_settled,
     node_wait_seconds,
@@ -310,7 +312,7 @@ class ServiceReconciler:
         if scaler is not None:
             autoscalers = scalers(owner, spec, scaler)
             await self._applier.prune(owner, outgoing(owner, autoscalers))
-            if plan.is_upgrade_pending:
+            if plan.is_upgrade_pending or self._may_lack_metrics(owner, spec):
                 autoscalers = [
                     with_live_metric(each, self._cache.get(key_of(each))) for each in autoscalers
                 ]
@@ -319,6 +321,13 @@ class ServiceReconciler:
         observed, *_ = await self._apply(owner, spec, [plan.deployment], others, revision)
         live = Workload.of_deployment(observed)
         return _Children(live, plan.gate, plan.progressing, plan.again, scaler)
+
+    def _may_lack_metrics(self, owner: Object, spec: DiffusionServiceSpec) -> bool:
+        """Whether pods may be of a release whose server lacks a metric of this one."""
+        meta = owner["metadata"]
+        pods = self._cache.pods_of(meta["namespace"], meta["name"], SERVICE_LABEL)
+        image = serving_image(spec, self._settings)
+        return spec.image is not None or any(server_image(pod) != image for pod in pods)
 
     async def _optional(
         self, owner: Object, spec: DiffusionServiceSpec, *, kuberay: bool = False

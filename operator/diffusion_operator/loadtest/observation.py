@@ -139,7 +139,8 @@ class Observation:
             status: Literal["True", "False"] = "True" if before.is_true else "False"
             return Verdict(REGRESSED, status, before.reason, before.message)
         ended = self.report if valid is not None and valid.is_true else None
-        is_current = ended is not None and ended.run == self.status.run
+        measured = self.status.spec_digest == desired_identity(self.test, "").spec
+        is_current = measured and ended is not None and ended.run == self.status.run
         return regressed(ended if is_current else None, self._baseline)
 
     def tested(self, at_begin: Snapshot | None) -> KnownTarget:

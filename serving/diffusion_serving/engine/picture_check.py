@@ -16,7 +16,7 @@ from diffusion_serving.engine.pipeline_interface import Checker, Picture
 from diffusion_serving.engine.queued_request import Outcome, QueuedRequest, Result
 from diffusion_serving.observability.logs import failure_fields
 from diffusion_serving.observability.metrics import Metrics
-from diffusion_serving.observability.startup_errors import ModelLoadFailed
+from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed
 
 log = logging.getLogger("diffusion_serving")
 
@@ -57,6 +57,8 @@ class PictureCheck:
         self._waiting: deque[_Finished] = deque()
         self._room = threading.Semaphore(_MOST_WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="safety")
+        self._lost: DeviceLost | None = None
+        """Set once the checker's device has failed, for the thread of the engine."""
         self.seconds = 0.0
         """The seconds from finished pictures to their answer lately; 0 without a checker."""
 
@@ -89,6 +91,10 @@ class PictureCheck:
         """Resolves the futures of requests, after the check of their pictures if there is one.
 
         Returns before the check, so that the caller's thread goes on with the device.
+
+        Raises:
+            DeviceLost: an earlier check has found that the device is gone.
+
         """
         if not finished:
             return
@@ -96,11 +102,14 @@ class PictureCheck:
             for queued, result in finished:
                 queued.future.set_result(result)
             return
+        if self._lost is not None:
+            for queued, _ in finished:
+                queued.future.set_exception(_unchecked(self._lost))
+            raise self._lost
         now = time.monotonic()
         for queued, result in finished:
             self._room.acquire()
             self._waiting.append(_Finished(queued, result, now))
-        for _ in finished:
             self._thread.submit(self._check_waiting)
 
     def applied(
@@ -141,6 +150,7 @@ class PictureCheck:
         try:
             outcomes = self.applied(requests, [finished.result for finished in batch])
         except Exception as error:  # noqa: BLE001 - a request without an outcome would never end
+            self._lost = error if isinstance(error, DeviceLost) else None
             outcomes = [_unchecked(error)] * len(batch)
         now = time.monotonic()
         self.seconds += _RECENT * (now - batch[-1].since - self.seconds)
@@ -188,6 +198,8 @@ def _verdicts(checker: Checker, pictures: Sequence[Picture]) -> list[bool | Exce
         if len(verdicts) != len(pictures):
             raise ValueError(f"{len(verdicts)} verdicts on {len(pictures)} pictures")  # noqa: TRY301 - handled like the checker's own errors
         return verdicts  # noqa: TRY300 - same
+    except DeviceLost:
+        raise
     except Exception as error:  # noqa: BLE001 - any failure leaves the others to be answered
         if len(pictures) == 1:
             return [error]

@@ -192,25 +192,25 @@ class StepRunner:
             self._curve = self.curve.with_point(size, seconds)
 
     def make_other_steps(self, request: ImageRequest, required: Sequence[int]) -> None:
-        """Makes the step that costs time when first used and has no guidance as the warm-up has it.
+        """Makes the steps that cost time when first used and that the warm-up has left out.
 
-        Guidance doubles the rows of a step: of all numbers of rows that the `required` sizes have
-        with guidance and without, the warm-up's own steps leave out that of a single image without
-        it, or, if the warm-up has none, that of the most images with it.
+        Guidance doubles the rows of a step. Of the numbers of rows that the `required` sizes have
+        with guidance and without, these are the ones that the warm-up's own steps leave out.
 
         Raises:
             Exception: the pipeline's own.
 
         """
-        if not required:
-            return
         is_guided = request.guidance_scale > 1
         other = replace(request, guidance_scale=1.0 if is_guided else _GUIDED)
-        size = min(required) if is_guided else max(required)
-        try:
-            self._time_size(other, size)
-        except OutOfMemory:
-            _refuse(self.denoising_memory, size * other.step_work, "a step", size)
+        own, others = (2, 1) if is_guided else (1, 2)
+        made = {size * own for size in required}
+        for size in sorted(size for size in required if size * others not in made):
+            try:
+                self._time_size(other, size)
+            except OutOfMemory:
+                _refuse(self.denoising_memory, size * other.step_work, "a step", size)
+                return
 
     def time_decoding(self, required: Sequence[int] = ()) -> None:
         """Times the decoding of one image, and of each `required` number up to `LARGEST_SLICE`.

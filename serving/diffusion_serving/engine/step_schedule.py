@@ -65,13 +65,14 @@ def rank(queued: QueuedRequest, curve: CostCurve) -> float:
     """Returns a request's place in the order: the least remaining cost first, with ageing.
 
     While a request waits, its rank stays as it is and newcomers' ranks grow, so the order needs no
-    clock. No cost counts with more than age makes up for before the deadline, or a long request
-    would be refused for as long as short ones come. But one that costs more than the others may
-    wait would make them miss theirs, so it counts in full.
+    clock. Before a request begins, no cost counts with more than age makes up for before the
+    deadline, or a long request would be refused for as long as short ones come. But one that costs
+    more than the others may wait would make them miss theirs, so it counts in full, as each does
+    once it has begun and can't be refused any more.
     """
     cost = queued.work_left * curve.seconds_per_work
     patience = queued.deadline - queued.submitted
-    if cost <= patience:
+    if queued.begun is None and cost <= patience:
         cost = min(cost, AGEING * _IN_TIME * patience)
     return cost + AGEING * queued.submitted
 

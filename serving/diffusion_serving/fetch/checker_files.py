@@ -20,9 +20,16 @@ WEIGHTS = "model"
 """The name of the weights' files without the ending."""
 
 _CONCEPTS = "StableDiffusionSafetyChecker"
+_PROCESSORS = {
+    "CLIPFeatureExtractor",
+    "CLIPImageProcessor",
+    "CLIPImageProcessorFast",
+    "CLIPImageProcessorPil",
+}
+"""Names that transformers has given CLIP's preparation of images."""
 _OWN = {
     CHECKER: ("stable_diffusion", {_CONCEPTS}),
-    EXTRACTOR: ("transformers", {"CLIPImageProcessor", "CLIPFeatureExtractor"}),
+    EXTRACTOR: ("transformers", _PROCESSORS),
 }
 _CLASSIFIER = "ForImageClassification"
 _UNSAFE = frozenset({"nsfw", "unsafe", "explicit", "sexual", "sexy", "nude", "nudity", "hentai"})

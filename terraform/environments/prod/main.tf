@@ -44,6 +44,17 @@ locals {
   } : null
 }
 
+# Both modules had no count before an existing network or cluster could be used: a state of then keeps its resources.
+moved {
+  from = module.network
+  to   = module.network[0]
+}
+
+moved {
+  from = module.cluster
+  to   = module.cluster[0]
+}
+
 module "network" {
   count  = var.existing_network == null && var.existing_cluster == null ? 1 : 0
   source = "../../modules/network"

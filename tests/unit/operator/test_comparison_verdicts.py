@@ -103,6 +103,21 @@ def test_a_95th_percentile_that_is_a_failure_wins_under_no_limit(failures: int, 
     assert verdict.recommended == first
 
 
+def test_the_limit_of_failures_alone_decides_whether_a_row_meets_the_objective() -> None:
+    arrivals: Object = {
+        "arrivals": {"stages": [{"ratePerSecond": "20", "duration": "60s"}]},
+        "slo": {"p95": "8s", "maxFailureRatio": "0.1"},
+    }
+    several = {"slo_met": True, "p95": [90, 91, 92, 91, 90]}
+    verdict = judge(
+        runs("shedding", failures=70, **several),
+        runs("honest", **several),
+        by=LATENCY,
+        load=arrivals,
+    )
+    assert [row.slo_met for row in verdict.results] == [True, True]
+
+
 @pytest.mark.parametrize(("limit", "first"), [("0.05", "fast"), ("0.01", "slow"), (None, "slow")])
 def test_the_limit_of_failures_is_the_loads_own(limit: str | None, first: str) -> None:
     load = {**USERS, "slo": {"p95": "8s", **({"maxFailureRatio": limit} if limit else {})}}

@@ -212,3 +212,10 @@ def test_an_ended_run_is_compared_once_it_has_a_baseline(test: Object, reason: s
 def test_a_decided_comparison_outlives_its_baseline() -> None:
     assert reason_after_the_end(ended(VALID, ("Regressed", "False"), **REFERENCE)) == "Recorded"
     assert reason_after_the_end(ended(VALID, **REFERENCE)) == "NoBaseline"
+
+
+def test_a_run_of_an_earlier_spec_is_compared_with_nothing() -> None:
+    more: Object = {"stages": [{"users": 50, "duration": "60s"}]}
+    test = ended(VALID, observed=0, **REFERENCE)
+    test["spec"]["users"] = more
+    assert reason_after_the_end(test, loadtest("before", users=more)) == "NoFigures"

@@ -86,6 +86,27 @@ async def test_a_new_target_of_the_same_metric_takes_effect_while_an_upgrade_is_
     assert after["pods"]["target"] != before["pods"]["target"]
 
 
+@pytest.mark.parametrize(
+    ("change", "is_kept"),
+    [
+        ({"rollout": {"gate": {"loadTestTemplate": LOAD}}}, True),
+        ({"image": "reg/fastapi:1"}, True),
+        ({}, False),
+    ],
+    ids=["gate", "own image", "all pods are of this release"],
+)
+async def test_an_autoscaler_keeps_its_metric_while_pods_may_lack_the_newer_one(
+    service: Object, settings: Settings, change: Object, is_kept: bool
+) -> None:
+    cluster = WatchedCluster()
+    await Operator(cluster, settings, release=1).applies(scaled(service))
+    live = cluster.objects[HPA]
+    cluster.put({**live, "spec": {**live["spec"], "metrics": [OLD_METRIC]}})
+    newer = Operator(cluster, settings, release=2)
+    await newer.applies(scaled({**service, "spec": {**service["spec"], **change}}))
+    assert (cluster.objects[HPA]["spec"]["metrics"] == [OLD_METRIC]) == is_kept
+
+
 def unmeasured() -> Object:
     """Status of a gate's LoadTest that has lost its runner."""
     conditions = [

@@ -184,8 +184,8 @@ def _candidate(name: str, runs: Sequence[Run], compared: Compared) -> RankableVa
 
 def _row(name: str, runs: Sequence[Run], compared: Compared) -> Result:
     good = [run for run in runs if run.state is RunState.COMPLETE and run.valid]
-    most_failures = compared.most_failures(name)
-    verdicts = [meets_objective(run, most_failures) for run in good]
+    allowed = failure_limit(compared.loads[name])
+    verdicts = [meets_objective(run, allowed) for run in good]
     ratio = failure_ratio(good)
     reason, message = _unfit(runs, compared.criterion)
     speed = estimate([run.requests_per_second for run in good])
@@ -197,7 +197,7 @@ def _row(name: str, runs: Sequence[Run], compared: Compared) -> Result:
         requests=sum(run.requests or 0 for run in runs),
         failures=sum(run.failures or 0 for run in runs),
         failure_ratio=None if ratio is None else shown(ratio),
-        slo_met=objective_in_most_rounds(good, most_failures),
+        slo_met=objective_in_most_rounds(good, allowed),
         slo_met_runs=sum(verdict is True for verdict in verdicts) if good else None,
         below_least_runs=sum(run.is_below_least for run in good) or None,
         requests_per_second=speed,

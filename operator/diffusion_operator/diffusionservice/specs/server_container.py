@@ -112,6 +112,12 @@ def server(
     }
 
 
+def server_image(pod: Mapping[str, Any]) -> str | None:
+    """Image of a pod's server; ``None`` for a pod without one."""
+    containers = pod["spec"].get("containers") or ()
+    return next((each.get("image") for each in containers if each["name"] == CONTAINER), None)
+
+
 def _resources(
     spec: DiffusionServiceSpec, settings: Settings, accelerator: Accelerator | None
 ) -> Object:

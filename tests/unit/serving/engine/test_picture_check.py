@@ -12,7 +12,7 @@ from diffusion_serving.engine.errors import EngineFailed, PicturesBlocked
 from diffusion_serving.engine.picture_check import PictureCheck
 from diffusion_serving.engine.pipeline_interface import Picture
 from diffusion_serving.observability.metrics import make_metrics
-from diffusion_serving.observability.startup_errors import ModelLoadFailed
+from diffusion_serving.observability.startup_errors import DeviceLost, ModelLoadFailed
 from image_requests import image_request
 from verdicts import BLUE, RED, RedChecker, colour_of
 
@@ -178,6 +178,36 @@ def test_slow_checker_holds_the_engine_back(
     thread.join(30)
     assert [queued.future.result(30).blocked for queued, _ in requests] == [()] * 3
     check.close()
+
+
+def test_more_answers_at_once_than_may_wait_are_all_given(
+    checker: RedChecker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffusion_serving.engine.picture_check._MOST_WAITING", 2)
+    check = PictureCheck(checker, make_metrics())
+    requests = [finished(BLUE) for _ in range(5)]
+    engine = threading.Thread(target=check.answer, args=(requests,), daemon=True)
+    engine.start()
+    engine.join(30)
+    assert not engine.is_alive()
+    check.close()
+    assert all(queued.future.done() for queued, _ in requests)
+
+
+def test_a_device_that_a_check_loses_ends_the_engine_at_its_next_answer() -> None:
+    class Broken(RedChecker):
+        def __call__(self, _: Any) -> list[bool]:
+            raise DeviceLost("the GPU is gone")
+
+    with pytest.raises(DeviceLost):
+        applied(Broken(), finished(BLUE))
+    check = PictureCheck(Broken(), make_metrics())
+    first, second = finished(BLUE), finished(BLUE)
+    check.answer([first])
+    assert isinstance(first[0].future.exception(30), EngineFailed)
+    with pytest.raises(DeviceLost):
+        check.answer([second])
+    assert isinstance(second[0].future.exception(0), EngineFailed)
 
 
 def test_time_of_a_check_is_known_from_the_warm_up_on(checker: RedChecker) -> None:

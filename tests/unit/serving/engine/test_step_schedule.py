@@ -108,6 +108,12 @@ def test_a_long_request_starts_before_its_deadline_though_short_ones_keep_coming
     assert 30 < wait_behind_short_ones(allowed(60.0, 100), 60.0) < 34, "age alone is enough"
 
 
+def test_a_long_request_that_has_begun_lets_short_ones_go_before_it_again() -> None:
+    long = allowed(20.0, 100)
+    long.begun = 1.0
+    assert wait_behind_short_ones(long, 20.0) > 20
+
+
 def test_a_request_that_costs_more_than_the_others_may_wait_is_not_put_before_them() -> None:
     assert wait_behind_short_ones(allowed(8.0, 100), 8.0) > 30
 

@@ -42,11 +42,18 @@ def test_a_decoding_that_memory_refuses_at_the_start_is_not_tried_again(
 
 
 @pytest.mark.parametrize("scale", [2.0, 1.0])
+@pytest.mark.parametrize(
+    ("sizes", "rows"), [((1, 2, 4), {1, 2, 4, 8}), ((1, 2, 4, 6), {1, 2, 4, 6, 8, 12})]
+)
 def test_each_number_of_rows_that_costs_time_when_first_used_makes_a_step_before_ready(
-    build: Any, stepped: SteppedPipeline, scale: float
+    build: Any,
+    stepped: SteppedPipeline,
+    scale: float,
+    sizes: tuple[int, ...],
+    rows: set[int],
 ) -> None:
-    engine = build(max_images=4, guidance_scale=scale)
-    stepped.batch_sizes = (1, 2, 4)
+    engine = build(max_images=sizes[-1], guidance_scale=scale)
+    stepped.batch_sizes = sizes
     seen: set[int] = set()
     real = stepped.step
 
@@ -57,7 +64,7 @@ def test_each_number_of_rows_that_costs_time_when_first_used_makes_a_step_before
     stepped.step = step  # type: ignore[method-assign] # counts the warm-up too
     engine.start()
     engine.ready.result(10)
-    assert seen == {1, 2, 4, 8}
+    assert seen == rows
 
 
 def test_each_size_makes_a_step_before_ready_and_the_curve_has_it(
