@@ -17,6 +17,8 @@ resource "google_kms_crypto_key_iam_member" "agents" {
   crypto_key_id = var.kms_key
   role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
   member        = each.value
+
+  depends_on = [module.services]
 }
 
 # The values are added by hand: none is in the configuration or in the state.

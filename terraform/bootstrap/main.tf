@@ -99,6 +99,8 @@ resource "google_project_iam_custom_role" "bucket_creator" {
   title       = "Creates buckets"
   description = "Creates a bucket, without any right to those of others"
   permissions = ["storage.buckets.create"]
+
+  depends_on = [module.services]
 }
 
 resource "google_project_iam_member" "deploy_creates_buckets" {
