@@ -45,6 +45,8 @@ Starlette.__call__ = late
 SERVER: Object = {
     "name": "server",
     "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}},
+    # No request is left when a variant's pods end.
+    "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
 }
 # A step is long enough to leave the cores to the load test, and short beside the 200 ms of LATE.
 STEP_SECONDS = "0.03"
@@ -63,8 +65,8 @@ def handicapped(server: Object) -> Object:
 
 
 def pods_of(server: Object) -> Object:
-    """The pod template of a service; its pods end at once, since no request is left to answer."""
-    return {"spec": {"containers": [server], "terminationGracePeriodSeconds": 1}}
+    """The pod template of a service whose pods end soon."""
+    return {"spec": {"containers": [server], "terminationGracePeriodSeconds": 2}}
 
 
 def comparison(server: Object, *variants: Object) -> Object:
