@@ -22,7 +22,7 @@ from diffusion_operator.diffusionservice.specs.deployment import desired_replica
 from diffusion_operator.diffusionservice.specs.service import url
 from diffusion_operator.kube.conditions import Status, Verdict, conditions
 from diffusion_operator.kube.events import DOWNTIME, MODEL_TOO_LARGE
-from diffusion_operator.kube.labels import selector
+from diffusion_operator.kube.label_selector import selector
 from diffusion_operator.kube.problems import Problem
 from diffusion_operator.kube.workload import Workload, refusal_of_pods
 

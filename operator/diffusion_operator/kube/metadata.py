@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from diffusion_operator.kube.kinds import api_version_of
-from diffusion_operator.kube.labels import labels
+from diffusion_operator.kube.label_selector import labels
 from diffusion_operator.kube.objects import DIGEST_ANNOTATION, Object, owner_reference
 from diffusion_operator.settings import ChildMetadata
 

@@ -10,7 +10,7 @@ from diffusion_operator.diffusionservice.specs.pod import serving_pod
 from diffusion_operator.diffusionservice.specs.pod_template import with_pod_template
 from diffusion_operator.diffusionservice.specs.ray_cluster import is_cluster
 from diffusion_operator.diffusionservice.specs.server_container import startup_seconds
-from diffusion_operator.kube.labels import labels, selector
+from diffusion_operator.kube.label_selector import labels, selector
 from diffusion_operator.kube.metadata import changed, child, digest
 from diffusion_operator.kube.objects import (
     REVISION_LABEL,

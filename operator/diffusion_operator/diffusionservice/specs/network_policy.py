@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion_operator.diffusionservice.specs.server_container import PORT
-from diffusion_operator.kube.labels import labels
+from diffusion_operator.kube.label_selector import labels
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import TEST_LABEL, Object
 from diffusion_operator.settings import NetworkPolicySettings

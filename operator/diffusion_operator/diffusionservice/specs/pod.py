@@ -20,7 +20,7 @@ from diffusion_operator.diffusionservice.specs.serving_config import (
     CERTIFICATE_KEY,
     PRIVATE_KEY_KEY,
 )
-from diffusion_operator.kube.labels import selector
+from diffusion_operator.kube.label_selector import selector
 from diffusion_operator.kube.objects import Object
 from diffusion_operator.kube.pod_security import POD_SECURITY, SCRATCH_VOLUME
 from diffusion_operator.settings import Accelerator, Settings

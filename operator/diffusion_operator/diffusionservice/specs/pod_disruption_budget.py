@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from diffusion_operator.kube.labels import selector
+from diffusion_operator.kube.label_selector import selector
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
 

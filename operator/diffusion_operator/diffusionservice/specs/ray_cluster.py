@@ -5,7 +5,7 @@ from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.diffusionservice.specs.server_container import CONTAINER
-from diffusion_operator.kube.labels import labels
+from diffusion_operator.kube.label_selector import labels
 from diffusion_operator.kube.objects import HEAD_LABEL, REVISION_LABEL, SERVICE_LABEL, Object
 from diffusion_operator.kube.pod_template import guard_labels, patched, removed, with_defaults
 from diffusion_operator.settings import PodDefaults

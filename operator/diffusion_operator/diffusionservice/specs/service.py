@@ -5,7 +5,7 @@ from typing import Any
 
 from diffusion_operator.api.diffusionservice import DiffusionServiceSpec
 from diffusion_operator.diffusionservice.specs.ray_cluster import head_selector, is_cluster
-from diffusion_operator.kube.labels import selector
+from diffusion_operator.kube.label_selector import selector
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import Object
 

@@ -8,7 +8,7 @@ from diffusion_operator.api.load_request import ConfigMapKey
 from diffusion_operator.api.loadtest import LoadTestSpec
 from diffusion_operator.kube.conditions import condition_of
 from diffusion_operator.kube.expansion import unexpanded
-from diffusion_operator.kube.labels import labels, selector
+from diffusion_operator.kube.label_selector import labels, selector
 from diffusion_operator.kube.metadata import child
 from diffusion_operator.kube.objects import ROLE_LABEL, RUN_LABEL, Object
 from diffusion_operator.kube.pod_security import (
