@@ -108,7 +108,7 @@ def test_the_limit_of_failures_alone_decides_whether_a_row_meets_the_objective()
         "arrivals": {"stages": [{"ratePerSecond": "20", "duration": "60s"}]},
         "slo": {"p95": "8s", "maxFailureRatio": "0.1"},
     }
-    several = {"slo_met": True, "p95": [90, 91, 92, 91, 90]}
+    several: Any = {"slo_met": True, "p95": [90, 91, 92, 91, 90]}
     verdict = judge(
         runs("shedding", failures=70, **several),
         runs("honest", **several),

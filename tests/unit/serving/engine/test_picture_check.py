@@ -201,7 +201,8 @@ def test_a_device_that_a_check_loses_ends_the_engine_at_its_next_answer() -> Non
 
     with pytest.raises(DeviceLost):
         applied(Broken(), finished(BLUE))
-    check = PictureCheck(Broken(), make_metrics())
+    broken: Any = Broken()
+    check = PictureCheck(broken, make_metrics())
     first, second = finished(BLUE), finished(BLUE)
     check.answer([first])
     assert isinstance(first[0].future.exception(30), EngineFailed)
