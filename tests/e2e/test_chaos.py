@@ -69,8 +69,9 @@ def replicas_answer(kubectl: Kubectl, besides: str = "") -> bool:
 
 
 def a_pod(kubectl: Kubectl) -> str:
-    pods = kubectl.list("pods", "diffusion.dev/service=demo")
-    return str(min(pod["metadata"]["name"] for pod in pods))
+    """A pod that isn't about to end."""
+    pods = [pod["metadata"] for pod in kubectl.list("pods", "diffusion.dev/service=demo")]
+    return str(min(meta["name"] for meta in pods if "deletionTimestamp" not in meta))
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
