@@ -1,6 +1,5 @@
 """A pipeline with a step loop that needs no model, and requests for engines on it."""
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ from diffusion_serving.engine.pipeline_interface import (
     OutOfMemory,
     Picture,
 )
+from held import Held
 
 WARM_UP = "warm-up"
 
@@ -31,7 +31,7 @@ class FakeState:
         return self.request.pixels
 
 
-class SteppedPipeline:
+class SteppedPipeline(Held):
     """A pipeline that paints images in their seeds' colours, one stage at a time.
 
     `hold()` stops it at the beginning of a step until `release()`; `entered` counts the steps that
@@ -48,6 +48,7 @@ class SteppedPipeline:
     batch_sizes: Sequence[int] = ()
 
     def __init__(self) -> None:
+        super().__init__()
         self.steps: list[list[str]] = []
         """The prompts of each step's images."""
         self.encoded: list[list[str]] = []
@@ -60,9 +61,6 @@ class SteppedPipeline:
         """The images that memory holds in a stage."""
         self.on_step: Callable[[int], None] = lambda _: None
         """Called with the number of each step before it is made."""
-        self.entered = threading.Semaphore(0)
-        self._free = threading.Event()
-        self._free.set()
 
     @property
     def stepwise(self) -> "SteppedPipeline":
@@ -70,12 +68,6 @@ class SteppedPipeline:
 
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
         raise AssertionError(f"a call of {len(batch)} requests, in place of steps: {on_step}")
-
-    def hold(self) -> None:
-        self._free.clear()
-
-    def release(self) -> None:
-        self._free.set()
 
     def begin(self, requests: Sequence[ImageRequest]) -> list[list[FakeState]]:
         self._record("text", self.encoded, [request.prompt for request in requests])
@@ -88,8 +80,7 @@ class SteppedPipeline:
         assert len({state.request.step_key for state in states}) == 1
         if prompts[0] != WARM_UP:
             self.on_step(len(self.steps))
-            self.entered.release()
-            assert self._free.wait(30)
+            self._enter()
         self._record("step", self.steps, prompts)
         self._fail("step", prompts)
         for state in states:

@@ -1,6 +1,5 @@
 """A pipeline that needs no model, and engines and services that use it."""
 
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,9 +16,10 @@ from diffusion_serving.http.app import create_app
 from diffusion_serving.http.service import Service
 from diffusion_serving.observability.metrics import make_metrics
 from diffusion_serving.settings import Settings
+from held import Held
 
 
-class FakePipeline:
+class FakePipeline(Held):
     """Pipeline that paints images in their seeds' colours; `hold()` stops it until `release()`."""
 
     device = "cpu"
@@ -33,23 +33,14 @@ class FakePipeline:
     stepwise = None
 
     def __init__(self) -> None:
+        super().__init__()
         self.batches: list[list[ImageRequest]] = []
-        self.threads: set[int] = set()
         self.failures: dict[str, Exception] = {}
         self.late_failures: dict[str, Exception] = {}
         """Errors to raise after the last step, by prompt."""
         self.surplus = False
         self.memory_images: int | None = None
         """The number of images that fit in memory; None for any number."""
-        self.entered = threading.Semaphore(0)
-        self._free = threading.Event()
-        self._free.set()
-
-    def hold(self) -> None:
-        self._free.clear()
-
-    def release(self) -> None:
-        self._free.set()
 
     @property
     def prompts(self) -> list[str]:
@@ -57,10 +48,8 @@ class FakePipeline:
         return [g.prompt for batch in self.batches for g in batch if g.prompt != "warm-up"]
 
     def __call__(self, batch: Sequence[ImageRequest], on_step: OnStep | None = None) -> BatchOutput:
-        self.threads.add(threading.get_ident())
         self.batches.append(list(batch))
-        self.entered.release()
-        assert self._free.wait(30)
+        self._enter()
         images = sum(len(request.seeds) for request in batch)
         if self.memory_images is not None and images > self.memory_images:
             raise OutOfMemory(f"{images} images")

@@ -167,7 +167,8 @@ async def test_pool_asks_its_workers_for_their_metrics() -> None:
     assert sorted(family.samples[0].value for family in await metrics) == [0, 1]
 
 
-async def test_request_goes_to_the_worker_queue_with_the_fewest_in_flight() -> None:
+async def two_queues() -> tuple[EnginePool, list[Carrier]]:
+    """A ready pool of two queues, and the carrier of each."""
     workers, carriers = [Worker(), Worker()], [Carrier(), Carrier()]
     queues = [
         WorkerQueue(carrier, [worker.near])
@@ -175,6 +176,11 @@ async def test_request_goes_to_the_worker_queue_with_the_fewest_in_flight() -> N
     ]
     pool = EnginePool(queues)
     await ready(pool, *workers)
+    return pool, carriers
+
+
+async def test_request_goes_to_the_worker_queue_with_the_fewest_in_flight() -> None:
+    pool, carriers = await two_queues()
     calls = [asyncio.ensure_future(pool.run(image_request())) for _ in range(3)]
     await settled(lambda: sum(len(carrier.commands) for carrier in carriers) == 3)
     assert [[t.number for t in carrier.commands] for carrier in carriers] == [[0, 2], [1]]
@@ -187,13 +193,7 @@ async def test_request_goes_to_the_worker_queue_with_the_fewest_in_flight() -> N
 
 
 async def test_one_large_request_is_as_much_as_many_small_ones_for_the_choice_of_a_device() -> None:
-    workers, carriers = [Worker(), Worker()], [Carrier(), Carrier()]
-    queues = [
-        WorkerQueue(carrier, [worker.near])
-        for carrier, worker in zip(carriers, workers, strict=True)
-    ]
-    pool = EnginePool(queues)
-    await ready(pool, *workers)
+    pool, carriers = await two_queues()
     small = image_request()
     requests = [replace(small, steps=3 * small.steps), small, small, small, small]
     calls = [asyncio.ensure_future(pool.run(request)) for request in requests]
