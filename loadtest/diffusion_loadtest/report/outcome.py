@@ -159,18 +159,22 @@ def _support_missing(slo: Slo | None, samples: Samples, window: Window) -> str |
     """Explains why the window's percentiles support no verdict; None if they do."""
     if slo is None:
         return None
-    counted = samples_in(samples, window)
-    came_in = batches(counted.success_ends())
-    return support_missing(slo, counted.latencies_by_end(), window.seconds, came_in)
+    latencies, came_in = _responses(samples, window)
+    return support_missing(slo, latencies, window.seconds, came_in)
 
 
 def _window(samples: Samples, window: Window, figures: StageFigures) -> WindowFigures:
-    counted = samples_in(samples, window)
     return WindowFigures(
         stage=window.stage + 1,
-        intervals=intervals(counted.latencies_by_end(), batches(counted.success_ends())),
+        intervals=intervals(*_responses(samples, window)),
         **figures.model_dump(),
     )
+
+
+def _responses(samples: Samples, window: Window) -> tuple[Sequence[float], int]:
+    """The window's successful latencies by their ends, and the number of batches they came in."""
+    counted = samples_in(samples, window)
+    return counted.latencies_by_end(), batches(counted.success_ends())
 
 
 def _draws(window: WindowFigures | None) -> int | None:

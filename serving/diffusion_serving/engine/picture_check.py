@@ -150,7 +150,8 @@ class PictureCheck:
         try:
             outcomes = self.applied(requests, [finished.result for finished in batch])
         except Exception as error:  # noqa: BLE001 - a request without an outcome would never end
-            self._lost = error if isinstance(error, DeviceLost) else None
+            if isinstance(error, DeviceLost):
+                self._lost = error
             outcomes = [_unchecked(error)] * len(batch)
         now = time.monotonic()
         self.seconds += _RECENT * (now - batch[-1].since - self.seconds)
